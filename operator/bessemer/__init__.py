@@ -1,0 +1,1 @@
+"""Bessemer turns bare metal into a verified Slurm cluster from one Kubernetes object."""

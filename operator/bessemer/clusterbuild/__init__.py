@@ -1,0 +1,1 @@
+"""ClusterBuild: one cluster, from power button to verified Slurm job."""

@@ -1,0 +1,1 @@
+"""The door to power control: on, off, cycle, state, each for many nodes at once."""
