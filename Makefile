@@ -1,0 +1,67 @@
+# The commands of the project; CI runs the same ones. Everything they need is installed by them (see README.md).
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E env PATH="$$PATH" HOME="$$HOME")
+PY := .venv/bin/python
+PYTEST := $(PY) -m pytest
+KEEP ?=
+KUBE ?= 1.37
+export KUBE
+
+.PHONY: help demo check lint unit component contract test e2e soak bench crds image cluster-up cluster-down clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+.venv/ready: pyproject.toml uv.lock .ci/setup
+	.ci/setup
+	@touch $@
+
+demo: .venv/ready ## bare metal to a verified Slurm job, before your eyes; KEEP=1 leaves it running
+	$(SUDO) $(PY) -m tests.support.demo $(if $(KEEP),--keep)
+
+check: lint unit component ## the inner loop: lint, types, contracts, generated files, unit and component tests
+
+lint: .venv/ready ## style, types, layers, generated files
+	.venv/bin/ruff format --check
+	.venv/bin/ruff check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(PY) -m bessemer.crdgen --check
+	ANSIBLE_COLLECTIONS_PATH=/dev/null .venv/bin/ansible-lint --offline -q playbooks
+
+unit: .venv/ready ## unit tests with coverage; they need nothing installed
+	$(PYTEST) tests/unit --cov=bessemer --cov-report=term:skip-covered --cov-fail-under=85
+
+component: .venv/ready ## several modules together, on loopback
+	$(PYTEST) tests/component
+
+contract: .venv/ready ## the fake and the real thing behind each door pass the same tests
+	$(SUDO) $(PYTEST) tests/contract
+
+e2e: .venv/ready ## on a real Kubernetes with the rack
+	$(SUDO) $(PYTEST) tests/e2e -m "not soak"
+
+test: check contract e2e ## everything but the long ones
+
+soak: .venv/ready ## the long ones: many kills, many nodes
+	$(SUDO) $(PYTEST) tests/e2e -m soak
+
+bench: .venv/ready ## figures, as a table and JSON
+	$(SUDO) $(PY) -m tests.bench
+
+crds: .venv/ready ## generate crds/, the CRD chart and the field reference from the models
+	$(PY) -m bessemer.crdgen
+
+image: .venv/ready ## build the operator's image as an OCI archive
+	$(SUDO) $(PY) -m tests.support.image
+
+cluster-up: .venv/ready ## a Kubernetes for a developer
+	$(SUDO) $(PY) -m tests.support.cluster up dev
+
+cluster-down: .venv/ready ## and away with it
+	$(SUDO) $(PY) -m tests.support.cluster down dev
+
+clean: ## remove what the build left in this checkout
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage dist build
