@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from bessemer.resource import ATOMIC_LIST, FREE_FORM, ApiModel, cel, list_map
 
@@ -19,11 +19,25 @@ MAX_NODES = 1024
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)]
 MacAddress = Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$", max_length=17)]
 Address = Annotated[str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$", max_length=15)]
-HostOrAddress = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$", min_length=1, max_length=253)]
+HostOrAddress = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$", min_length=1, max_length=253)
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=2048)]
-HostKey = Annotated[str, Field(pattern=r"^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/=]+( .*)?$", max_length=2048)]
-Count = Annotated[str, Field(pattern=r"^([0-9]{1,4}|[0-9]{1,2}%|100%)$", max_length=4)]
+HostKey = Annotated[
+    str, Field(pattern=r"^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/=]+( .*)?$", max_length=2048)
+]
+INT_OR_STRING: dict[str, Any] = {"x-kubernetes-int-or-string": True}
+Count = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) else value),
+    Field(pattern=r"^([0-9]{1,4}|[0-9]{1,2}%|100%)$", max_length=4, json_schema_extra=INT_OR_STRING),
+]
+NodeCount = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) else value),
+    Field(pattern=r"^(All|[1-9][0-9]{0,3})$", max_length=4, json_schema_extra=INT_OR_STRING),
+]
 
 
 class InstallMethod(StrEnum):
@@ -75,8 +89,14 @@ class Install(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra=cel(
-            ("self.method == 'Stateless' || self.image.matches('.*\\\\.(tar|tar\\\\.gz|tgz)$')", "method DiskImage takes an image that ends in .tar, .tar.gz or .tgz"),
-            ("self.method == 'DiskImage' || self.image.endsWith('.squashfs')", "method Stateless takes an image that ends in .squashfs"),
+            (
+                "self.method == 'Stateless' || self.image.matches('.*\\\\.(tar|tar\\\\.gz|tgz)$')",
+                "method DiskImage takes an image that ends in .tar, .tar.gz or .tgz",
+            ),
+            (
+                "self.method == 'DiskImage' || self.image.endsWith('.squashfs')",
+                "method Stateless takes an image that ends in .squashfs",
+            ),
         )
     )
 
@@ -88,7 +108,9 @@ class Install(ApiModel):
     """URL of the Linux kernel that runs the installer (and a stateless node)."""
     initrds: list[HttpUrl] = Field(default_factory=list, max_length=4, json_schema_extra=ATOMIC_LIST)
     """URLs of further initial RAM disks loaded before Bessemer's own, such as one with the site's kernel modules."""
-    kernel_arguments: list[Annotated[str, Field(pattern=r"^[^\s]+$", max_length=256)]] = Field(default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST)
+    kernel_arguments: list[Annotated[str, Field(pattern=r"^[^\s]+$", max_length=256)]] = Field(
+        default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST
+    )
     """Further arguments of the kernel command line, such as console=ttyS0."""
     disk: str = Field(default="/dev/sda", pattern=r"^/dev/[A-Za-z0-9/_.-]+$", max_length=128)
     """Block device that method DiskImage overwrites."""
@@ -124,8 +146,14 @@ class Management(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra=cel(
-            ("!self.provision || (has(self.mac) && has(self.install))", "mac and install are required where provision is true"),
-            ("self.provision || (has(self.ssh) && has(self.ssh.hostKey))", "ssh.hostKey is required where provision is false"),
+            (
+                "!self.provision || (has(self.mac) && has(self.install))",
+                "mac and install are required where provision is true",
+            ),
+            (
+                "self.provision || (has(self.ssh) && has(self.ssh.hostKey))",
+                "ssh.hostKey is required where provision is false",
+            ),
         )
     )
 
@@ -227,7 +255,7 @@ class SlurmJob(ApiModel):
     """Its name, unique in the list."""
     script: str = Field(min_length=1, max_length=65536)
     """The batch script, with its first line (#!/bin/sh)."""
-    nodes: str = Field(default="All", pattern=r"^(All|[1-9][0-9]{0,3})$", max_length=4)
+    nodes: NodeCount = "All"
     """How many nodes it runs on, or All for every ready compute node."""
     time_limit_seconds: int = Field(default=300, ge=1, le=86400)
     """After that many seconds of run time Slurm ends it; as long again is allowed for waiting in the queue."""
@@ -239,7 +267,9 @@ class Verify(ApiModel):
     """How the finished cluster is proven to work."""
 
     jobs: list[SlurmJob] = Field(
-        default_factory=lambda: [SlurmJob(name="hostname", script="#!/bin/sh\nsrun hostname\n", expect=Expectation(every_node=True))],
+        default_factory=lambda: [
+            SlurmJob(name="hostname", script="#!/bin/sh\nsrun hostname\n", expect=Expectation(every_node=True))
+        ],
         min_length=1,
         max_length=16,
         json_schema_extra=list_map("name"),
@@ -280,9 +310,18 @@ class ClusterBuildSpec(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra=cel(
-            ("!self.management.provision || has(self.bootHost)", "bootHost is required where management.provision is true"),
-            ("!has(self.bootHost) || has(self.bootHost.ssh.hostKey)", "bootHost.ssh.hostKey is required: there is no trust on first use"),
-            ("self.retries.backOffSeconds <= self.retries.maxBackOffSeconds", "retries.backOffSeconds must not exceed retries.maxBackOffSeconds"),
+            (
+                "!self.management.provision || has(self.bootHost)",
+                "bootHost is required where management.provision is true",
+            ),
+            (
+                "!has(self.bootHost) || has(self.bootHost.ssh.hostKey)",
+                "bootHost.ssh.hostKey is required: there is no trust on first use",
+            ),
+            (
+                "self.retries.backOffSeconds <= self.retries.maxBackOffSeconds",
+                "retries.backOffSeconds must not exceed retries.maxBackOffSeconds",
+            ),
         )
     )
 
@@ -298,7 +337,9 @@ class ClusterBuildSpec(ApiModel):
     """Keys of Bessemer's own logins."""
     configuration: Configuration = Configuration()
     """What Ansible is told."""
-    services: list[DnsLabel] = Field(default_factory=list, max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"})
+    services: list[DnsLabel] = Field(
+        default_factory=list, max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"}
+    )
     """Ansible roles run on all ready nodes in ConfigureServices, after Slurm, in this order."""
     verify: Verify = Verify()
     """The proof that it works."""

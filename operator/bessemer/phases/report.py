@@ -23,6 +23,8 @@ SECRET_DIRECTORY = "/etc/bessemer/secret"  # noqa: S105  a path, not a secret
 """Where the Secret of the build is mounted; holds seed and, where no key was given, ssh-privatekey."""
 SSH_KEY_DIRECTORY = "/etc/bessemer/ssh"
 """Where the user's own SSH key Secret is mounted, if one was given."""
+PLAYBOOK_DIRECTORY = "/etc/bessemer/playbooks"
+"""Where the site's own playbooks are mounted, checked out at spec.configuration.playbooks.commit, if any are given."""
 SCRATCH_DIRECTORY = "/scratch"
 """A writable emptyDir in memory; all else of the pod is read-only."""
 
@@ -113,6 +115,8 @@ class PhaseInput(ApiModel):
     """The compute nodes as the status had them: what earlier phases found."""
     remove_hosts: str | None = None
     """Hostlist of nodes that left the spec and are to be drained and taken out of Slurm first."""
+    power_off: bool = False
+    """Whether Cleanup switches all machines off: the build is being deleted with onDelete PowerOff."""
     progress_url: str | None = None
     """Where progress may be posted (JSON of Progress, with the token as bearer); nothing depends on it."""
 

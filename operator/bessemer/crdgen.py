@@ -1,0 +1,187 @@
+"""Make the CRDs and their field reference from the pydantic models; with ``--check``, fail where they differ.
+
+``python -m bessemer.crdgen [--check] [ROOT]`` writes ``crds/*.yaml``, the chart's copies of them and
+``docs/user/*-reference.md`` below ROOT (default: the working directory).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bessemer.clusterbuild import resource as clusterbuild
+from bessemer.crdschema import compute_structural_schema
+from bessemer.resource import GROUP, VERSION
+
+GENERATED = "Generated from the models by `make crds`. Do not edit."
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Writes everything out: anchors are hard to read, and not every YAML reader of the field knows them."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Never refer back."""
+        return True
+
+
+def build_cluster_build_crd() -> dict[str, Any]:
+    """Give the CustomResourceDefinition of ClusterBuild."""
+    spec, status = clusterbuild.MODELS
+    schema = {
+        "type": "object",
+        "description": "One cluster, from the power button to a verified Slurm job.",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string", "description": f"{GROUP}/{VERSION}."},
+            "kind": {"type": "string", "description": f"{clusterbuild.KIND}."},
+            "metadata": {"type": "object"},
+            "spec": compute_structural_schema(spec),
+            "status": compute_structural_schema(status),
+        },
+    }
+    version = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": [dict(column) for column in clusterbuild.PRINTER_COLUMNS],
+        "schema": {"openAPIV3Schema": schema},
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{clusterbuild.PLURAL}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": clusterbuild.KIND,
+                "listKind": f"{clusterbuild.KIND}List",
+                "plural": clusterbuild.PLURAL,
+                "singular": clusterbuild.KIND.lower(),
+                "shortNames": ["cb"],
+                "categories": ["bessemer"],
+            },
+            "versions": [version],
+        },
+    }
+
+
+def render_yaml(crd: dict[str, Any]) -> str:
+    """Give the CRD as a file's text."""
+    return f"# {GENERATED}\n" + yaml.dump(crd, Dumper=_PlainDumper, sort_keys=False, width=110, allow_unicode=True)
+
+
+def render_chart_template(crd: dict[str, Any]) -> str:
+    """Give the CRD as a chart's template: the same, kept on uninstall so that removing a chart removes no cluster."""
+    kept = {**crd, "metadata": {**crd["metadata"], "annotations": {"helm.sh/resource-policy": "keep"}}}
+    text = render_yaml(kept)
+    if "{{" in text:
+        raise ValueError("a description holds '{{', which Helm would take for a template")
+    return text
+
+
+def render_reference(crd: dict[str, Any]) -> str:
+    """Give the field reference of a CRD as Markdown, a table of the spec and one of the status."""
+    version = crd["spec"]["versions"][0]
+    names = crd["spec"]["names"]
+    schema = version["schema"]["openAPIV3Schema"]
+    lines = [
+        f"# {names['kind']}: every field",
+        "",
+        f"<!-- {GENERATED} -->",
+        "",
+        f"`apiVersion: {GROUP}/{VERSION}`, `kind: {names['kind']}`, short name `{names['shortNames'][0]}`.",
+        schema["description"],
+        "",
+        "The same texts are given by `kubectl explain " + names["singular"] + ".spec`.",
+    ]
+    for part in ("spec", "status"):
+        lines += ["", f"## {part}", "", "| field | type | default | bounds | meaning |", "|---|---|---|---|---|"]
+        lines += _render_rows(schema["properties"][part], part)
+        lines += _render_rules(schema["properties"][part], part)
+    return "\n".join(lines) + "\n"
+
+
+def _render_rows(schema: dict[str, Any], path: str) -> list[str]:
+    rows = []
+    for name, field in schema.get("properties", {}).items():
+        here = f"{path}.{name}"
+        items = field.get("items", {})
+        kind = field.get("type", "any") + (f" of {items.get('type', 'any')}" if items else "")
+        default = field.get("default", "required" if name in schema.get("required", []) else "")
+        shown = "" if isinstance(default, dict | list) else str(default)
+        text = field.get("description", "").replace("|", "\\|").replace("\n", " ")
+        rows.append(f"| `{here}` | {kind} | {shown} | {_render_bounds(field)} | {text} |")
+        rows += _render_rows(items if items else field, f"{here}[]" if items else here)
+    return rows
+
+
+def _render_bounds(field: dict[str, Any]) -> str:
+    limits = {
+        "minimum": "≥ {}",
+        "maximum": "≤ {}",
+        "minLength": "at least {} characters",
+        "maxLength": "at most {} characters",
+        "minItems": "at least {} items",
+        "maxItems": "at most {} items",
+    }
+    parts = [text.format(field[key]) for key, text in limits.items() if key in field]
+    if "enum" in field:
+        parts.append("one of " + ", ".join(map(str, field["enum"])))
+    if "pattern" in field:
+        parts.append("`" + field["pattern"].replace("|", "\\|") + "`")
+    return ", ".join(parts)
+
+
+def _render_rules(schema: dict[str, Any], path: str) -> list[str]:
+    found: list[str] = []
+
+    def visit(node: dict[str, Any], here: str) -> None:
+        found.extend(f"- `{here}`: {rule['message']}" for rule in node.get("x-kubernetes-validations", []))
+        for name, field in node.get("properties", {}).items():
+            visit(field, f"{here}.{name}")
+        if "items" in node:
+            visit(node["items"], f"{here}[]")
+
+    visit(schema, path)
+    return ["", "Further rules, checked by the API server:", "", *found] if found else []
+
+
+def compute_files() -> dict[str, str]:
+    """Give the text of every generated file by its path from the project's root."""
+    crd = build_cluster_build_crd()
+    file_name = f"{GROUP}_{clusterbuild.PLURAL}.yaml"
+    return {
+        f"crds/{file_name}": render_yaml(crd),
+        f"helm/bessemer-crds/templates/{file_name}": render_chart_template(crd),
+        "docs/user/clusterbuild-reference.md": render_reference(crd),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the files, or say which ones are out of date; exit code 1 if any is."""
+    parser = argparse.ArgumentParser(prog="bessemer.crdgen", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where a file is out of date")
+    parser.add_argument("root", nargs="?", type=Path, default=Path(), help="the project's root")
+    options = parser.parse_args(arguments)
+    stale = 0
+    for name, text in compute_files().items():
+        path = options.root / name
+        if path.is_file() and path.read_text() == text:
+            continue
+        if options.check:
+            sys.stderr.write(f"{name} is out of date: run `make crds`\n")
+            stale += 1
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

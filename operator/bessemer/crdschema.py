@@ -1,0 +1,96 @@
+"""Turn a pydantic model into a structural OpenAPI v3 schema for a CRD.
+
+What pydantic emits and Kubernetes does not take is translated: references are inlined, ``anyOf`` with null becomes
+``nullable``, ``const`` a one-value ``enum``, machine-made titles go. A keyword that is not known here is refused, so
+that nothing is lost in silence.
+Source: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+_DROPPED = frozenset({"title", "additionalProperties", "propertyNames"})
+_KEPT = frozenset(
+    {
+        "type", "description", "default", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems",
+        "maxItems", "required", "nullable", "x-kubernetes-validations", "x-kubernetes-list-type",
+        "x-kubernetes-list-map-keys", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string",
+    }
+)  # fmt: skip
+_FORMATS = frozenset({"date-time", "int32", "int64", "float", "double", "byte", "ipv4", "ipv6", "cidr", "uri"})
+_ENUM_TYPES: dict[type, Literal["string", "integer", "boolean"]] = {str: "string", int: "integer", bool: "boolean"}
+
+
+def compute_structural_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Give the structural schema of a model.
+
+    Raises ValueError for what a structural schema can't say: a recursive model, a union of models, an unknown keyword.
+    """
+    root = model.model_json_schema(by_alias=True, mode="validation")
+    definitions: dict[str, Any] = root.pop("$defs", {})
+    return _translate(root, definitions, ())
+
+
+def _translate(schema: dict[str, Any], definitions: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    schema = _inline(schema, definitions, path)
+    result: dict[str, Any] = {}
+    for keyword, value in schema.items():
+        if keyword == "properties":
+            result["properties"] = {
+                name: _translate(field, definitions, (*path, name)) for name, field in value.items()
+            }
+        elif keyword == "items":
+            result["items"] = _translate(value, definitions, (*path, "items"))
+        elif keyword == "additionalProperties" and isinstance(value, dict) and value:
+            result["additionalProperties"] = _translate(value, definitions, (*path, "*"))
+        elif keyword == "const":
+            result["enum"] = [value]
+        elif keyword == "exclusiveMinimum" or keyword == "exclusiveMaximum":
+            result[keyword.removeprefix("exclusive").lower()] = value
+            result[keyword] = True
+        elif keyword == "format":
+            result.update({"format": value} if value in _FORMATS else {})
+        elif keyword in _KEPT:
+            result[keyword] = value
+        elif keyword not in _DROPPED:
+            raise ValueError(f"{'.'.join(path)}: {keyword} can't be said in a structural schema")
+    if result.get("default", ...) is None:
+        del result["default"]
+    if "enum" in result and "type" not in result:
+        result["type"] = _ENUM_TYPES[type(result["enum"][0])]
+    if result.get("x-kubernetes-int-or-string"):
+        result.pop("type", None)
+    elif "type" not in result:
+        result["x-kubernetes-preserve-unknown-fields"] = True
+    return result
+
+
+def _inline(schema: dict[str, Any], definitions: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """Resolve a reference and an optional or int-or-string union; what stands beside them wins over what is in them."""
+    seen: set[str] = set()
+    while True:
+        if "$ref" in schema:
+            name = schema["$ref"].rsplit("/", 1)[-1]
+            if name in seen or len(path) > 32:
+                raise ValueError(f"{'.'.join(path)}: {name} is recursive")
+            seen.add(name)
+            schema = {**definitions[name], **{key: value for key, value in schema.items() if key != "$ref"}}
+        elif "anyOf" in schema:
+            schema = _merge_union(schema, path)
+        else:
+            return schema
+
+
+def _merge_union(schema: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    rest = {key: value for key, value in schema.items() if key != "anyOf"}
+    options = [option for option in schema["anyOf"] if option.get("type") != "null"]
+    if len(options) < len(schema["anyOf"]):
+        rest["nullable"] = True
+    if len(options) == 1:
+        return {**options[0], **rest}
+    if {option.get("type") for option in options} == {"integer", "string"}:
+        return {"x-kubernetes-int-or-string": True, **rest}
+    raise ValueError(f"{'.'.join(path)}: a union of models can't be said in a structural schema")

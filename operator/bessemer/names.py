@@ -1,0 +1,49 @@
+"""Names of the objects that belong to a ClusterBuild: always valid, and no two builds share one.
+
+A name that fits is used as it is. One that does not (too long, or with dots, where a DNS label is needed) is cut and
+given the first digits of its SHA-256. What follows the build's name has a fixed form, so that the name of one build's
+pod can't be read as another's; owner UIDs are compared all the same before anything is adopted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from bessemer.phases.report import PhaseName
+
+DNS_LABEL_LIMIT = 63
+"""Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names"""
+_DIGEST_DIGITS = 8
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+
+
+def bounded_label(name: str, limit: int) -> str:
+    """Give a DNS label of at most ``limit`` characters for a valid object name, itself where it is one."""
+    if len(name) <= limit and _DNS_LABEL.fullmatch(name):
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_DIGITS]
+    stem = re.sub(r"[^a-z0-9]+", "-", name.lower())[: limit - _DIGEST_DIGITS - 1].strip("-")
+    return f"{stem}-{digest}" if stem else digest
+
+
+def build_label_value(build: str) -> str:
+    """Give the value of the label that says which build an object belongs to."""
+    return bounded_label(build, DNS_LABEL_LIMIT)
+
+
+def attempt_name(build: str, phase: PhaseName, attempt: int) -> str:
+    """Give the name of the pod, and of the ConfigMap with its input, of one attempt of one phase."""
+    words = re.sub(r"(?<!^)([A-Z])", r"-\1", phase.value).lower()
+    suffix = f"-{words}-{attempt}"
+    return bounded_label(build, DNS_LABEL_LIMIT - len(suffix)) + suffix
+
+
+def secret_name(build: str) -> str:
+    """Give the name of the Secret with the build's seed, key and progress token."""
+    return bounded_label(build, DNS_LABEL_LIMIT - len("-bessemer")) + "-bessemer"
+
+
+def machine_lease_name(mac_or_address: str) -> str:
+    """Give the name of the Lease that stands for one machine, by its MAC address or, without one, its IP address."""
+    return "machine-" + re.sub(r"[^0-9a-z]", "-", mac_or_address.lower())
