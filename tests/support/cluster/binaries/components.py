@@ -1,0 +1,100 @@
+"""What is built from source, from which module folder, with which flags.
+
+Kubernetes publishes no image or archive that every machine can reach, but the Go module proxy has all of it. Each
+component has a folder under `go/` with a committed `go.mod` and `go.sum`, so a build has one possible outcome.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+GO_MODULES = Path(__file__).resolve().parent.parent / "go"
+
+KUBERNETES_RELEASES: Mapping[str, str] = {"1.37": "1.37.2", "1.34": "1.34.4"}
+"""Minor release (what `KUBE=` names) to the patch release that its `go.mod` pins; the first is the default."""
+
+KUBERNETES_DAEMONS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
+
+
+@dataclass(frozen=True)
+class Component:
+    """One module folder and the programs that are built from it."""
+
+    name: str
+    version: str
+    folder: str
+    packages: Mapping[str, str]
+    """Name of the program to its Go package."""
+    build_minutes: float
+    """About how long a build takes on two cores with nothing cached; said to whoever waits."""
+    linker_variables: Mapping[str, str] = field(default_factory=dict)
+    """Go string variables set at link time, which is how these programs learn their version."""
+    modfile: str = "go.mod"
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Further names (symbolic links) to the program they point at."""
+
+    @property
+    def directory(self) -> Path:
+        """The folder with go.mod, go.sum and, where we wrote one, main.go."""
+        return GO_MODULES / self.folder
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """Every file that decides what the build gives."""
+        modfile = self.directory / self.modfile
+        return (modfile, modfile.with_suffix(".sum"), *sorted(self.directory.glob("*.go")))
+
+    @property
+    def linker_flags(self) -> str:
+        """The value of `-ldflags`: no symbol table, no DWARF, and the variables."""
+        return " ".join(["-s -w", *(f"-X {name}={value}" for name, value in self.linker_variables.items())])
+
+
+def build_kubernetes(minor: str) -> Component:
+    """Describe the combined binary of one Kubernetes minor release."""
+    version = KUBERNETES_RELEASES[minor]
+    default = next(iter(KUBERNETES_RELEASES))
+    stamp = "k8s.io/component-base/version."
+    major_number, minor_number = minor.split(".")
+    return Component(
+        name="kubernetes",
+        version=version,
+        folder="kube",
+        packages={"kube": "."},
+        build_minutes=8,
+        modfile="go.mod" if minor == default else f"kube-{minor}.mod",
+        aliases=dict.fromkeys((*KUBERNETES_DAEMONS, "kubectl"), "kube"),
+        linker_variables={
+            f"{stamp}gitVersion": f"v{version}",
+            f"{stamp}gitMajor": major_number,
+            f"{stamp}gitMinor": minor_number,
+            f"{stamp}gitTreeState": "clean",
+            f"{stamp}gitCommit": "0" * 40,
+            f"{stamp}buildDate": "2026-01-01T00:00:00Z",
+            "k8s.io/client-go/pkg/version.gitVersion": f"v{version}",
+        },
+    )
+
+
+ETCD = Component("etcd", "3.6.8", "etcd", {"etcd": "go.etcd.io/etcd/server/v3"}, 0.5)
+CONTAINERD = Component(
+    name="containerd",
+    version="2.4.2",
+    folder="containerd",
+    packages={
+        name: f"github.com/containerd/containerd/v2/cmd/{name}"
+        for name in ("containerd", "containerd-shim-runc-v2", "ctr")
+    },
+    build_minutes=1,
+    linker_variables={"github.com/containerd/containerd/v2/version.Version": "2.4.2"},
+)
+COREDNS = Component("coredns", "1.15.0", "coredns", {"coredns": "github.com/coredns/coredns"}, 2)
+HELM = Component(
+    name="helm",
+    version="4.3.1",
+    folder="helm",
+    packages={"helm": "helm.sh/helm/v4/cmd/helm"},
+    build_minutes=3,
+    linker_variables={"helm.sh/helm/v4/internal/version.version": "v4.3.1"},
+)
+KWOK = Component("kwok", "0.8.0", "kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, 2.5)

@@ -1,0 +1,151 @@
+"""Bring up, adopt, use and remove local clusters."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.cluster.binaries.build import get_binaries
+from tests.support.cluster.binaries.components import CONTAINERD, COREDNS, ETCD, build_kubernetes
+from tests.support.cluster.binaries.packages import install_packages
+from tests.support.cluster.commands import run
+from tests.support.cluster.errors import ClusterError, announce
+from tests.support.cluster.local.network import decide_index
+from tests.support.cluster.local.node import start_node
+from tests.support.cluster.local.processes import ProcessIdentity
+from tests.support.cluster.local.readiness import is_healthy, wait_until_ready
+from tests.support.cluster.local.registry import (
+    ClusterRecord,
+    apply_record,
+    get_record,
+    list_records,
+    registry_locked,
+)
+from tests.support.cluster.local.remains import delete_cluster, sweep_locked
+from tests.support.cluster.local.routes import list_links, list_routes
+from tests.support.cluster.marker import apply_marker
+from tests.support.cluster.storage import get_cache_directory
+
+LOAD_SECONDS = 300
+"""For the largest image archive on a slow disk."""
+
+
+@dataclass(frozen=True)
+class LocalCluster:
+    """A running local cluster."""
+
+    record: ClusterRecord
+    programs: dict[str, Path]
+    """Component to the folder of its programs."""
+
+    @property
+    def name(self) -> str:
+        """Its name, unique on this machine."""
+        return self.record.name
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig, which works from the machine and from inside."""
+        return self.record.kubeconfig
+
+    @property
+    def kubectl(self) -> Path:
+        """The kubectl of the cluster's own version."""
+        return self.programs["kubernetes"] / "kubectl"
+
+    def load_image(self, archive: Path) -> None:
+        """Import an image archive into containerd, within the cluster's namespaces."""
+        node = self.get_node()
+        enter = ["nsenter", "--target", str(node.pid), "--net", "--mount", "--pid", "--wd=/"]
+        with archive.open("rb") as content:  # by standard input: /run is another one in there
+            run(
+                [*enter, self.programs["containerd"] / "ctr", "--namespace", "k8s.io", "images", "import", "-"],
+                stdin=content,
+                timeout=LOAD_SECONDS,
+            )
+
+    def get_node(self) -> ProcessIdentity:
+        """Identify process 1 of the cluster's namespaces. Raises ClusterError when the cluster does not run."""
+        outer = self.record.get_outer_process()
+        node = outer.get_first_child() if outer else None
+        if node is None:
+            raise ClusterError(f"cluster {self.name} does not run any more; start it again")
+        return node
+
+    def down(self) -> None:
+        """Remove the cluster and everything of it."""
+        down(self.name)
+
+
+def get_programs(kube_minor: str) -> dict[str, Path]:
+    """Give the folders of all programs a cluster runs, building what is not cached."""
+    components = (build_kubernetes(kube_minor), ETCD, CONTAINERD, COREDNS)
+    return {component.name: get_binaries(component) for component in components}
+
+
+def up(name: str, *, kube_minor: str, kept: bool) -> LocalCluster:
+    """Give the running cluster of that name: the one there is when it is well, else a new one.
+
+    `kept`: it outlives this process. Otherwise the next `up`, `down` or `sweep` after this process' end removes it.
+    Raises ClusterError when it did not come up; nothing is left of it then.
+    """
+    require_root()
+    install_packages()
+    programs = get_programs(kube_minor)
+    with registry_locked():
+        sweep_locked(list_records())
+        existing = get_record(name)
+        if existing is not None:
+            cluster = LocalCluster(existing, programs)
+            if existing.kube_minor == kube_minor and is_healthy(existing):
+                return cluster
+            if not existing.ready:
+                raise ClusterError(f"cluster {name} is just being made by process {existing.creator.pid}")
+            announce(f"cluster {name} is not well, or of another version than {kube_minor}: making it anew")
+            delete_cluster(existing)
+        record = create_record(name, kube_minor=kube_minor, kept=kept)
+    cluster = LocalCluster(record, programs)
+    try:
+        start_node(record, list(programs.values()))
+        wait_until_ready(record, cluster.kubectl)
+        apply_marker(cluster.kubectl, record.kubeconfig, name, record.directory)
+    except BaseException:  # Ctrl-C included: nothing may be left of half a cluster
+        down(name)
+        raise
+    ready = record.model_copy(update={"ready": True})
+    with registry_locked():
+        apply_record(ready)
+    return LocalCluster(ready, programs)
+
+
+def create_record(name: str, *, kube_minor: str, kept: bool) -> ClusterRecord:
+    """List a new cluster under a free index. Called with the registry locked."""
+    creator = ProcessIdentity.get(os.getpid())
+    if creator is None:
+        raise ClusterError("/proc does not show our own process: is it mounted?")
+    record = ClusterRecord(
+        name=name,
+        index=decide_index([record.index for record in list_records()], list_routes(), list_links()),
+        directory=get_cache_directory() / "clusters" / name,
+        kube_minor=kube_minor,
+        creator=creator,
+        kept=kept,
+    )
+    apply_record(record)
+    return record
+
+
+def down(name: str) -> bool:
+    """Remove the cluster of that name, and any abandoned one; say whether there was one."""
+    require_root()
+    with registry_locked():
+        record = get_record(name)
+        if record is not None:
+            delete_cluster(record)
+        sweep_locked(list_records())
+    return record is not None
+
+
+def require_root() -> None:
+    """Raise ClusterError unless we may make namespaces."""
+    if os.geteuid() != 0:
+        raise ClusterError("a local cluster needs root, for namespaces, mounts and links: run it with sudo -E")

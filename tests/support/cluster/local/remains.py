@@ -1,0 +1,139 @@
+"""Remove a local cluster: everything of it, in whatever state it is, alive or half dead.
+
+Killing process 1 of the process namespace makes the kernel end all processes and remove mounts, links, routes and nft
+rules. What has no namespace is removed here: cgroups, loop devices, settings of the machine, files.
+"""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from tests.support.cluster.commands import run
+from tests.support.cluster.errors import announce
+from tests.support.cluster.local.processes import reap
+from tests.support.cluster.local.registry import (
+    ClusterRecord,
+    delete_record,
+    get_baseline,
+    list_attached_loop_devices,
+    list_records,
+    registry_locked,
+)
+from tests.support.cluster.waiting import wait_until
+
+CGROUPS = Path("/sys/fs/cgroup")
+END_SECONDS = 30
+"""Until the kernel has ended the last process of a namespace; some seconds with thousands of pods."""
+
+
+class LoopDevice(BaseModel):
+    """One attached loop device, as `losetup --json` describes it (losetup(8))."""
+
+    name: str
+    device: str = Field(alias="back-maj:min")
+    """Device number of the file system that holds the file."""
+    inode: int = Field(alias="back-ino")
+
+
+def delete_cluster(record: ClusterRecord) -> None:
+    """Remove the cluster and forget it. Called with the registry locked."""
+    delete_processes(record)
+    delete_cgroups(record)
+    with contextlib.suppress(StopIteration):
+        next(path for path in Path("/sys/class/net").iterdir() if path.name == record.network.host_link)
+        run(["ip", "link", "delete", record.network.host_link])
+    delete_loop_devices(record)
+    shutil.rmtree(record.directory, ignore_errors=True)
+    wait_until(f"{record.directory} is removed", lambda: remove_tree(record.directory), END_SECONDS)
+    delete_record(record)
+
+
+def remove_tree(directory: Path) -> bool:
+    """Remove a folder; say whether it is gone. An overlay that the kernel is still unmounting may hold it for a moment."""
+    shutil.rmtree(directory, ignore_errors=True)
+    return not directory.exists()
+
+
+def delete_processes(record: ClusterRecord) -> None:
+    """End all processes: process 1 of the namespace takes all others with it, and `unshare` outside then ends too."""
+    outer = record.get_outer_process()
+    if outer is None:
+        return
+    (outer.get_first_child() or outer).kill()
+
+    def has_ended() -> bool:
+        reap(outer.pid)
+        return not outer.is_running()
+
+    wait_until(f"the processes of cluster {record.name} end", has_ended, END_SECONDS)
+
+
+def delete_cgroups(record: ClusterRecord) -> None:
+    """Remove the cluster's cgroup from every hierarchy, innermost first."""
+
+    def is_gone() -> bool:
+        roots = [path for path in (CGROUPS / record.network.cgroup, *CGROUPS.glob(f"*/{record.network.cgroup}")) if path.is_dir()]
+        for root in roots:
+            for folder in sorted(root.rglob("*/"), key=lambda path: len(path.parts), reverse=True):
+                with contextlib.suppress(OSError):  # busy while a process is still ending: the next round gets it
+                    folder.rmdir()
+            with contextlib.suppress(OSError):
+                root.rmdir()
+        return not roots
+
+    wait_until(f"the cgroups {record.network.cgroup} are removed", is_gone, END_SECONDS)
+
+
+def delete_loop_devices(record: ClusterRecord) -> None:
+    """Detach the loop devices that pods attached: nothing else does when a pod dies.
+
+    Ours are those whose file lies in the cluster's directory, and those that came since the first cluster and whose
+    file system is mounted nowhere any more (a container's overlay, or a volume in memory).
+    """
+    if not list_attached_loop_devices():
+        return
+    listing = run(["losetup", "--list", "--json", "--output", "NAME,BACK-MAJ:MIN,BACK-INO"])
+    devices = [LoopDevice.model_validate(entry) for entry in json.loads(listing)["loopdevices"]]
+    directory_device = record.directory.stat().st_dev if record.directory.exists() else None
+    inodes = {path.lstat().st_ino for path in record.directory.rglob("*") if path.is_file()}
+    mounted = list_mounted_devices()
+    earlier = {f"/dev/{name}" for name in get_baseline().loop_devices}
+    for device in devices:
+        major, minor = (int(number) for number in device.device.split(":"))
+        in_directory = directory_device is not None and is_device(directory_device, major, minor) and device.inode in inodes
+        orphaned = device.device not in mounted and device.name not in earlier
+        if in_directory or orphaned:
+            run(["losetup", "--detach", device.name])
+
+
+def is_device(number: int, major: int, minor: int) -> bool:
+    """Compare a device number of stat(2) with its written form."""
+    return (number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00) == (major, minor)
+
+
+def list_mounted_devices() -> set[str]:
+    """List the device numbers (`8:1`) of what is mounted in any mount namespace of the machine."""
+    devices: set[str] = set()
+    for mounts in Path("/proc").glob("[0-9]*/mountinfo"):
+        with contextlib.suppress(OSError):  # the process ended meanwhile
+            devices.update(line.split()[2] for line in mounts.read_text().splitlines())
+    return devices
+
+
+def sweep() -> list[str]:
+    """Remove the clusters whose owner is gone; return their names."""
+    with registry_locked():
+        return sweep_locked(list_records())
+
+
+def sweep_locked(records: Iterable[ClusterRecord]) -> list[str]:
+    """Remove abandoned clusters among the given ones. Called with the registry locked."""
+    abandoned = [record for record in records if record.is_abandoned()]
+    for record in abandoned:
+        announce(f"removing what is left of cluster {record.name}: nobody uses it any more")
+        delete_cluster(record)
+    return [record.name for record in abandoned]
