@@ -44,7 +44,7 @@ sandbox = "$sandbox_image"
 
 COREFILE = Template(
     """\
-.:53 {
+cluster.local:53 in-addr.arpa:53 {
     bind $node_address
     errors
     ready $node_address:8181
@@ -54,8 +54,11 @@ COREFILE = Template(
         ttl 5
     }
     cache 5
-    # Nothing outside is reachable: say so at once instead of letting resolvers try again.
-    template ANY ANY . {
+}
+# Nothing outside is reachable: say so at once instead of letting resolvers try again.
+.:53 {
+    bind $node_address
+    template ANY ANY {
         rcode NXDOMAIN
     }
 }

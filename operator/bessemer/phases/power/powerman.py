@@ -1,0 +1,161 @@
+"""Power control by powermand, over its TCP protocol.
+
+Lines end in CRLF and each reply in a prompt. A reply's last numbered line says how the command ended: 1xx success,
+2xx error; 3xx lines before it carry the data. One command at a time on a connection; each call makes its own, so that a
+connection that powermand or a firewall dropped costs nothing.
+Source: https://github.com/chaos/powerman/blob/master/src/powerman/client_proto.h
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from collections.abc import Collection, Mapping
+
+from bessemer.phases.machines import build_hostlist, parse_hostlist
+from bessemer.phases.power.protocol import (
+    PowerControlRefused,
+    PowerControlUnreachable,
+    PowerState,
+    UnknownToPowerControl,
+)
+
+PROMPT = b"powerman> "
+COMMAND_LIMIT = 4000
+"""Characters of one command; powermand reads lines of up to 8192 (CP_LINEMAX)."""
+REPLY_LIMIT = 1 << 20
+"""Bytes; far more than states and errors of some thousand nodes need."""
+
+SUCCESS = {101, 102, 103}
+NO_SUCH_NODES = 209
+COMMAND_IN_PROGRESS = 208
+COMPLETED_WITH_ERRORS = 210
+PLUG_STATES = 302
+ACTION_ERROR = 308
+DIAGNOSTIC = 309
+
+_NUMBERED = re.compile(r"^(\d{3}) (.*)$")
+_STATES = {"on": PowerState.ON, "off": PowerState.OFF, "unknown": PowerState.UNKNOWN}
+
+
+class Powerman:
+    """A powermand at a TCP address."""
+
+    def __init__(self, address: str, port: int = 10101, deadline_seconds: float = 30) -> None:
+        self._address = address
+        self._port = port
+        self._deadline_seconds = deadline_seconds
+
+    def on(self, nodes: Collection[str]) -> Mapping[str, str]:
+        """Switch nodes on; see Power."""
+        return self._switch("on", nodes)
+
+    def off(self, nodes: Collection[str]) -> Mapping[str, str]:
+        """Switch nodes off; see Power."""
+        return self._switch("off", nodes)
+
+    def cycle(self, nodes: Collection[str]) -> Mapping[str, str]:
+        """Switch nodes off and on; see Power."""
+        return self._switch("cycle", nodes)
+
+    def state(self, nodes: Collection[str]) -> Mapping[str, PowerState]:
+        """Read states back; see Power."""
+        states = dict.fromkeys(nodes, PowerState.UNKNOWN)
+        for part in _split(nodes):
+            reply = self._command(f"status {part}")
+            states.update((node, state) for node, state in parse_states(reply).items() if node in states)
+        return states
+
+    def _switch(self, verb: str, nodes: Collection[str]) -> dict[str, str]:
+        complaints: dict[str, str] = {}
+        for part in _split(nodes):
+            complaints |= parse_complaints(self._command(f"{verb} {part}"), parse_hostlist(part))
+        return complaints
+
+    def _command(self, command: str) -> list[tuple[int, str]]:
+        """Give the numbered lines of the reply to a command, the last of which says how it ended."""
+        where = f"powermand at {self._address}:{self._port}"
+        deadline = time.monotonic() + self._deadline_seconds
+        try:
+            reply = self._exchange(command, deadline)
+        except (OSError, EOFError) as error:
+            raise PowerControlUnreachable(f"{where}: {error or type(error).__name__}") from error
+        lines = parse_reply(reply)
+        code, text = lines[-1] if lines else (0, reply[-200:])
+        if code == NO_SUCH_NODES:
+            hostlist = text.partition(":")[2].strip()
+            unknown = frozenset(parse_hostlist(hostlist)) if hostlist else frozenset()
+            raise UnknownToPowerControl(unknown, f"{where} doesn't know {hostlist or 'some of the nodes'}")
+        if code == COMMAND_IN_PROGRESS:
+            raise PowerControlRefused(f"{where} is busy with another command: {text}")
+        if code not in SUCCESS | {COMPLETED_WITH_ERRORS}:
+            raise PowerControlRefused(f"{where} answered {code or 'without a code'}: {text}")
+        return lines
+
+    def _exchange(self, command: str, deadline: float) -> str:
+        with socket.create_connection((self._address, self._port), self._deadline_seconds) as connection:
+            _read_until_prompt(connection, deadline)
+            connection.sendall(command.encode() + b"\r\n")
+            reply = _read_until_prompt(connection, deadline)
+            connection.sendall(b"quit\r\n")
+            return reply
+
+
+def parse_reply(reply: str) -> list[tuple[int, str]]:
+    """Split a reply into its numbered lines, without the prompt."""
+    matches = (_NUMBERED.match(line.strip()) for line in reply.splitlines())
+    return [(int(match[1]), match[2]) for match in matches if match]
+
+
+def parse_states(lines: list[tuple[int, str]]) -> dict[str, PowerState]:
+    """Read the node states out of the reply to ``status``: lines such as ``302 on: n[0-1]``."""
+    states: dict[str, PowerState] = {}
+    for code, text in lines:
+        label, _, hostlist = text.partition(":")
+        if code == PLUG_STATES and label.strip() in _STATES and hostlist.strip():
+            states |= dict.fromkeys(parse_hostlist(hostlist.strip()), _STATES[label.strip()])
+    return states
+
+
+def parse_complaints(lines: list[tuple[int, str]], nodes: Collection[str]) -> dict[str, str]:
+    """Read errors out of the reply to a switching command.
+
+    Newer powermands name the node in front of an error, older ones the device only: then each node of the command
+    may be meant, and each gets all of the messages.
+    """
+    if not lines or lines[-1][0] != COMPLETED_WITH_ERRORS:
+        return {}
+    errors = [text for code, text in lines if code in (ACTION_ERROR, DIAGNOSTIC)]
+    named = {text.partition(":")[0].strip(): text for text in errors if text.partition(":")[0].strip() in nodes}
+    if named:
+        return named
+    return dict.fromkeys(nodes, "; ".join(dict.fromkeys(errors)) or lines[-1][1])
+
+
+def _split(nodes: Collection[str]) -> list[str]:
+    """Fold nodes into as few hostlists as fit into commands."""
+    if not nodes:
+        return []
+    hostlist = build_hostlist(nodes)
+    if len(hostlist) <= COMMAND_LIMIT or len(nodes) == 1:
+        return [hostlist]
+    ordered = sorted(nodes)
+    middle = len(ordered) // 2
+    return _split(ordered[:middle]) + _split(ordered[middle:])
+
+
+def _read_until_prompt(connection: socket.socket, deadline: float) -> str:
+    received = b""
+    while not received.endswith(PROMPT):
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("no answer within the deadline")
+        connection.settimeout(remaining)
+        part = connection.recv(65536)
+        if not part:
+            raise EOFError("closed the connection")
+        received += part
+        if len(received) > REPLY_LIMIT:
+            raise EOFError("answered more than is sensible")
+    return received.removesuffix(PROMPT).decode(errors="replace")
