@@ -58,10 +58,10 @@ image: .venv/ready ## build the operator's image as an OCI archive
 	$(SUDO) $(PY) -m tests.support.image
 
 cluster-up: .venv/ready ## a Kubernetes for a developer
-	$(SUDO) $(PY) -m tests.support.cluster up dev
+	$(SUDO) $(PY) -m tests.support.cluster up --name dev
 
 cluster-down: .venv/ready ## and away with it
-	$(SUDO) $(PY) -m tests.support.cluster down dev
+	$(SUDO) $(PY) -m tests.support.cluster down --name dev
 
 clean: ## remove what the build left in this checkout
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage dist build

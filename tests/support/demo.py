@@ -1,0 +1,145 @@
+"""``make demo``: a Kubernetes, Bessemer, a rack of machines, one manifest, and a Slurm job at the end.
+
+Run with ``--keep`` it leaves everything up, and says how to look around and how to take it down.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Annotated
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from tests.support.cluster.binaries.tools import tool
+from tests.support.cluster.choice import open_cluster
+from tests.support.cluster.errors import ClusterError
+from tests.support.cluster.protocol import Cluster
+from tests.support.kubectl import Resource
+from tests.support.lab.lab import Lab
+from tests.support.site import Site, install_bessemer
+
+NAMESPACE = "lab"
+BUILD = "oxygen"
+BUILD_SECONDS = 1800
+"""What ``bessemer watch`` waits for at most: several times what a build of this size takes."""
+
+console = Console(highlight=False)
+
+
+def main(
+    keep: Annotated[bool, typer.Option(help="Leave cluster, rack and build up afterwards.")] = False,
+    nodes: Annotated[int, typer.Option(min=1, max=64, help="How many compute nodes the rack has.")] = 4,
+) -> None:
+    """Build a cluster from bare metal, before your eyes."""
+    started = time.monotonic()
+    try:
+        cluster = open_cluster("demo", kept=keep)
+        try:
+            code = show(cluster, nodes, started)
+            if keep:
+                say_how_to_look(cluster)
+        finally:
+            if not keep:
+                with step("Taking it all down"):
+                    cluster.down()
+    except ClusterError as error:
+        console.print(f"[red]{error}")
+        code = 1
+    raise SystemExit(code)
+
+
+def show(cluster: Cluster, nodes: int, started: float) -> int:
+    """Install, apply, watch, and show what came of it; give the exit code."""
+    with step("Installing Bessemer with Helm"):
+        install_bessemer(cluster)
+    with step(f"Putting up a rack: a boot host, a management node and {nodes} compute nodes, all powered off"):
+        site = Site(cluster, NAMESPACE, Lab.install(cluster, NAMESPACE, compute_nodes=nodes))
+        site.apply_login()
+    manifest = site.build_manifest(BUILD)
+    console.print(f"[bold]$ kubectl apply -f examples/oxygen.yaml[/]    (with this rack's host key; {since(started)} after the start)")
+    console.print(yaml.safe_dump(manifest["spec"], sort_keys=False), style="dim")
+    site.kubectl.apply(manifest)
+    console.print("[bold]$ bessemer watch oxygen[/]")
+    watch = ["--namespace", NAMESPACE, "--kubeconfig", str(cluster.kubeconfig), "--timeout", str(BUILD_SECONDS)]
+    code = subprocess.run([sys.executable, "-m", "bessemer", "watch", BUILD, *watch], check=False).returncode
+    show_result(site)
+    console.print(f"{since(started)} in all.")
+    return code
+
+
+def show_result(site: Site) -> None:
+    """Show the object, Slurm's own view, the job's output and where the time went."""
+    console.print("[bold]$ kubectl get clusterbuild[/]")
+    console.print(site.kubectl.run("get", "clusterbuild"))
+    build = site.get_build(BUILD)
+    status = build.get("status", {})
+    if status.get("jobs"):
+        console.print("[bold]$ sinfo[/]    (on oxygen1)")
+        console.print(site.lab.exec("oxygen1", ["sinfo"]))
+    for job in status.get("jobs", []):
+        console.print(f"[bold]Slurm job {job.get('jobId')} ({job['name']}): {job['state']} on {job.get('nodes', '')}[/]")
+        console.print(job.get("outputTail", ""))
+    console.print(build_times(build))
+
+
+def build_times(build: Resource) -> Table:
+    """Lay out how long each phase took."""
+    table = Table("Phase", "State", "Attempt", "Seconds")
+    for phase in build.get("status", {}).get("phases", []):
+        begin, end = phase.get("startTime"), phase.get("endTime")
+        seconds = f"{(parse_time(end) - parse_time(begin)).total_seconds():.0f}" if begin and end else ""
+        table.add_row(phase["name"], phase["state"], str(phase.get("attempt", "")), seconds)
+    return table
+
+
+def parse_time(text: str) -> datetime:
+    """Read a Kubernetes timestamp."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def since(started: float) -> str:
+    """Say how long ago something was, in minutes and seconds."""
+    minutes, seconds = divmod(round(time.monotonic() - started), 60)
+    return f"{minutes} min {seconds:02} s"
+
+
+@contextmanager
+def step(text: str) -> Iterator[None]:
+    """Say what is done and how long it took."""
+    console.print(f"[bold]{text}[/] ...")
+    started = time.monotonic()
+    yield
+    console.print(f"   {since(started)}")
+
+
+def say_how_to_look(cluster: Cluster) -> None:
+    """Say what can be done with what was left up."""
+    path = f"{cluster.kubectl.parent}:{tool('helm').parent}"
+    console.print(
+        f"""
+It is all still there. To look around:
+
+  export KUBECONFIG={cluster.kubeconfig} PATH=$PWD/.venv/bin:{path}:$PATH
+  kubectl --namespace {NAMESPACE} describe clusterbuild {BUILD}
+  bessemer logs {BUILD} BootCompute --namespace {NAMESPACE}
+  .venv/bin/python -m tests.support.lab --help       (the rack: machines, power, consoles, faults)
+
+To take it down:
+
+  .venv/bin/python -m tests.support.cluster down --name {cluster.name}
+""",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

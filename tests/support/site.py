@@ -1,0 +1,149 @@
+"""A site: a cluster with Bessemer installed by its charts, and a rack of machines in a namespace of it.
+
+The demo, the e2e tests and the benchmarks all stand on this, so that what they show is the product as users install it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.support.cluster.binaries.tools import tool
+from tests.support.cluster.commands import run
+from tests.support.cluster.protocol import Cluster
+from tests.support.image import ROOT, Image, build_image
+from tests.support.kubectl import Kubectl, Resource
+from tests.support.lab.lab import Lab
+
+SYSTEM_NAMESPACE = "bessemer"
+"""Where the operator runs."""
+EXAMPLE = ROOT / "examples" / "oxygen.yaml"
+INSTALL_SECONDS = 120
+"""For Helm to see the operator ready: the image is on the node already."""
+LOGIN_SECRET = "oxygen-ssh"  # noqa: S105  a name, not a secret
+"""The user's own key, as examples/oxygen.yaml names it."""
+
+
+def install_bessemer(cluster: Cluster, values: Mapping[str, str] | None = None) -> Image:
+    """Install the charts with Helm, as the README says, with an image built from this checkout."""
+    image = build_image()
+    cluster.load_image(image.archive)
+    repository, _, tag = image.name.rpartition(":")
+    settings = {"image.repository": repository, "image.tag": tag, "image.pullPolicy": "Never", **(values or {})}
+    flags = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    run_helm(cluster, "upgrade", "--install", "bessemer-crds", str(ROOT / "helm" / "bessemer-crds"), "--wait")
+    run_helm(cluster, "upgrade", "--install", "bessemer", str(ROOT / "helm" / "bessemer"), "--wait", *flags)
+    return image
+
+
+def uninstall_bessemer(cluster: Cluster) -> None:
+    """Remove the charts; the CRDs last."""
+    run_helm(cluster, "uninstall", "bessemer", "--wait", "--ignore-not-found")
+    run_helm(cluster, "uninstall", "bessemer-crds", "--wait", "--ignore-not-found")
+
+
+def run_helm(cluster: Cluster, *arguments: str) -> str:
+    """Run Helm on the cluster, in the operator's namespace, with folders of its own."""
+    home = cluster.kubeconfig.parent / "helm"
+    folders = {f"HELM_{kind}_HOME": str(home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
+    where = ["--kubeconfig", str(cluster.kubeconfig), "--namespace", SYSTEM_NAMESPACE]
+    extra = ["--create-namespace"] if "--install" in arguments else []
+    return run([tool("helm"), *arguments, *where, *extra], timeout=INSTALL_SECONDS, environment=folders)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A rack in a namespace, and the operator that builds clusters from it."""
+
+    cluster: Cluster
+    namespace: str
+    lab: Lab
+
+    @property
+    def kubectl(self) -> Kubectl:
+        """kubectl in the site's namespace."""
+        return Kubectl(Path(self.cluster.kubectl), Path(self.cluster.kubeconfig), self.namespace)
+
+    @property
+    def system(self) -> Kubectl:
+        """kubectl in the operator's namespace."""
+        return Kubectl(Path(self.cluster.kubectl), Path(self.cluster.kubeconfig), SYSTEM_NAMESPACE)
+
+    def build_manifest(self, name: str = "oxygen", **changes: Any) -> Resource:  # noqa: ANN401  any part of a spec
+        """Make examples/oxygen.yaml fit this rack: its size, its boot host's key; then lay changes over the spec.
+
+        A change is merged into what is there as JSON merge patches are (RFC 7396); None removes.
+        """
+        manifest: Resource = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+        manifest["metadata"] |= {"name": name, "namespace": self.namespace}
+        spec = manifest["spec"]
+        spec["bootHost"]["ssh"]["hostKey"] = self.lab.boot_host_public_key
+        spec["compute"] |= {"hosts": self.lab.hosts, "addresses": self.lab.addresses, "macs": list(self.lab.macs)}
+        merge(spec, changes)
+        return manifest
+
+    def apply_login(self) -> None:
+        """Make the Secret with the key that the boot host lets in, as the site's administrator would."""
+        self.kubectl.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "type": "kubernetes.io/ssh-auth",
+                "metadata": {"name": LOGIN_SECRET},
+                "stringData": {"ssh-privatekey": self.lab.client_private_key},
+            }
+        )
+
+    def get_build(self, name: str = "oxygen") -> Resource:
+        """Get a ClusterBuild."""
+        return self.kubectl.get("clusterbuild", name)
+
+    def wait_until_settled(self, name: str = "oxygen", seconds: float = 900) -> Resource:
+        """Wait until a build is Ready or has given up, for the spec as it is now; give it.
+
+        Raises:
+            TimeoutError: it did neither; says where it stands.
+        """
+
+        def settled() -> Resource | None:
+            build = self.get_build(name)
+            return build if is_settled(build) else None
+
+        found: Resource = self.kubectl.wait_for(f"{name} to settle", settled, seconds, lambda: self.explain(name))
+        return found
+
+    def explain(self, name: str = "oxygen") -> str:
+        """Say where a build stands, for a test's failure message."""
+        build = self.get_build(name)
+        logs = self.kubectl.run("logs", "--selector", f"bessemer.dev/build={name}", "--tail", "25", "--prefix")
+        return f"{json.dumps(build.get('status'), indent=1)[:6000]}\n{logs[-6000:]}"
+
+
+def is_settled(build: Resource) -> bool:
+    """Say whether a build is at rest for its present spec: Ready, or no longer progressing."""
+    generation = build["metadata"]["generation"]
+    conditions = {c["type"]: c for c in build.get("status", {}).get("conditions", [])}
+    if build.get("status", {}).get("observedGeneration") != generation or not {"Ready", "Progressing"} <= set(conditions):
+        return False
+    return conditions["Progressing"]["status"] == "False" and conditions["Ready"]["status"] != "Unknown"
+
+
+def condition(build: Resource, kind: str) -> Resource:
+    """Give one condition of a build."""
+    return next(c for c in build["status"]["conditions"] if c["type"] == kind)
+
+
+def merge(target: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Lay changes over an object in place, as a JSON merge patch (RFC 7396)."""
+    for key, value in changes.items():
+        if value is None:
+            target.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(target.get(key), dict):
+            merge(target[key], value)
+        else:
+            target[key] = value
