@@ -10,7 +10,7 @@ from tests.support.cluster.choice import get_cluster, get_kube_minor, open_clust
 from tests.support.cluster.errors import ClusterError, announce
 from tests.support.cluster.local.remains import sweep as sweep_local
 
-Name = Annotated[str, typer.Option(help="Which cluster, when there are several.")]
+Name = Annotated[str, typer.Argument(help="Which cluster, when there are several.")]
 
 application = typer.Typer(help="A Kubernetes cluster for Bessemer's tests.", no_args_is_help=True, add_completion=False)
 
@@ -19,7 +19,7 @@ application = typer.Typer(help="A Kubernetes cluster for Bessemer's tests.", no_
 def up(name: Name = "dev") -> None:
     """Start the cluster, or find it running; it stays until `down`. KUBE=1.34 chooses a release."""
     cluster = open_cluster(name, kept=True)
-    announce(f"{cluster.name} is up; in a shell: eval \"$(python -m tests.support.cluster shell-env --name {name})\"")
+    announce(f'{cluster.name} is up; in a shell: eval "$(python -m tests.support.cluster shell-env {name})"')
     print(cluster.kubeconfig)
 
 

@@ -11,7 +11,7 @@ from tests.support.cluster.binaries.components import KUBERNETES_RELEASES
 from tests.support.cluster.binaries.tools import tool
 from tests.support.cluster.errors import ClusterError
 from tests.support.cluster.existing import ExistingCluster, open_existing
-from tests.support.cluster.kind import KindCluster, create_kind, get_kind
+from tests.support.cluster.kind import create_kind, get_kind
 from tests.support.cluster.local import cluster as local
 from tests.support.cluster.local.registry import get_record
 from tests.support.cluster.protocol import Cluster

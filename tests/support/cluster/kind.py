@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.support.cluster.binaries.components import KUBERNETES_RELEASES
 from tests.support.cluster.commands import run
 from tests.support.cluster.errors import ClusterError, announce
+from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.marker import apply_marker
 from tests.support.cluster.storage import get_cache_directory
 
@@ -44,10 +45,9 @@ def create_kind(name: str, *, engine: str, kube_minor: str, kubectl: Path) -> Ki
     announce(f"creating cluster {name} with kind on {engine}; its node image is pulled first when it is not there")
     cluster.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
     image = f"kindest/node:v{KUBERNETES_RELEASES[kube_minor]}"
-    run_kind(
-        engine, "create", "cluster", "--name", name, "--image", image, "--kubeconfig", str(cluster.kubeconfig), "--wait", "120s"
-    )
-    apply_marker(kubectl, cluster.kubeconfig, name, cluster.kubeconfig.parent)
+    options = ["--image", image, "--kubeconfig", str(cluster.kubeconfig), "--wait", "120s"]
+    run_kind(engine, "create", "cluster", "--name", name, *options)
+    apply_marker(Kubectl(kubectl, cluster.kubeconfig), name)
     return cluster
 
 

@@ -15,7 +15,7 @@ def get_cache_directory() -> Path:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file, made when missing; the kernel drops it when the process ends, however it ends."""
+    """Hold an exclusive lock on a file, made when missing; the kernel drops it when the process ends in any way."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

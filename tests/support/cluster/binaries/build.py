@@ -50,8 +50,8 @@ def get_binaries(component: Component) -> Path:
 def build_into(folder: Path, component: Component, go: GoToolchain) -> None:
     """Build every program of the component and put the finished folder in place."""
     announce(
-        f"building {component.name} {component.version} from source: about {component.build_minutes:g} min on two cores, "
-        f"once; kept in {folder}"
+        f"building {component.name} {component.version} from source, once: about {component.build_minutes:g} min on "
+        f"two cores; kept in {folder}"
     )
     started = time.monotonic()
     unfinished = folder.with_name(f"{folder.name}.unfinished")
@@ -71,19 +71,22 @@ def build_program(target: Path, package: str, component: Component, go: GoToolch
     argv += ["-ldflags", component.linker_flags, "-o", str(target), package]
     log = target.with_suffix(".log")
     deadline = time.monotonic() + component.build_minutes * 60 * SLOWEST_FACTOR
-    with log.open("wb") as output, subprocess.Popen(
-        ["nice", *argv],
-        cwd=component.directory,
-        env={**os.environ, **BUILD_ENVIRONMENT},
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-    ) as builder:
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            ["nice", *argv],
+            cwd=component.directory,
+            env={**os.environ, **BUILD_ENVIRONMENT},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as builder,
+    ):
         started = time.monotonic()
         try:
             while not has_ended(builder):
                 if time.monotonic() > deadline:
-                    raise ClusterError(f"go build of {target.name}: not done after {SLOWEST_FACTOR} times the usual time")
+                    raise ClusterError(f"go build of {target.name}: not done in {SLOWEST_FACTOR} times the usual time")
                 announce(f"still building {target.name}: {time.monotonic() - started:.0f} s")
         finally:
             builder.kill()

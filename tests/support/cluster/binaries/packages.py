@@ -26,5 +26,6 @@ def install_packages() -> None:
         raise ClusterError(f"needs {', '.join(missing)}, and there is no apt-get here: install them by hand")
     announce(f"installing the Debian packages {' '.join(missing)}")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "update", "-qq"], timeout=300, environment=quiet)
-    run(["apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "-y", "-qq", "--no-install-recommends", *missing], timeout=600, environment=quiet)
+    apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
+    run([*apt, "update"], timeout=300, environment=quiet)
+    run([*apt, "install", "-y", "--no-install-recommends", *missing], timeout=600, environment=quiet)

@@ -9,6 +9,7 @@ from tests.support.cluster.binaries.components import CONTAINERD, COREDNS, ETCD,
 from tests.support.cluster.binaries.packages import install_packages
 from tests.support.cluster.commands import run
 from tests.support.cluster.errors import ClusterError, announce
+from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.local.network import decide_index
 from tests.support.cluster.local.node import start_node
 from tests.support.cluster.local.processes import ProcessIdentity
@@ -16,6 +17,7 @@ from tests.support.cluster.local.readiness import is_healthy, wait_until_ready
 from tests.support.cluster.local.registry import (
     ClusterRecord,
     apply_record,
+    get_clusters_directory,
     get_record,
     list_records,
     registry_locked,
@@ -23,7 +25,6 @@ from tests.support.cluster.local.registry import (
 from tests.support.cluster.local.remains import delete_cluster, sweep_locked
 from tests.support.cluster.local.routes import list_links, list_routes
 from tests.support.cluster.marker import apply_marker
-from tests.support.cluster.storage import get_cache_directory
 
 LOAD_SECONDS = 300
 """For the largest image archive on a slow disk."""
@@ -92,22 +93,23 @@ def up(name: str, *, kube_minor: str, kept: bool) -> LocalCluster:
     install_packages()
     programs = get_programs(kube_minor)
     with registry_locked():
-        sweep_locked(list_records())
+        sweep_locked()
         existing = get_record(name)
         if existing is not None:
             cluster = LocalCluster(existing, programs)
             if existing.kube_minor == kube_minor and is_healthy(existing):
-                return cluster
+                return keep(cluster) if kept else cluster
             if not existing.ready:
                 raise ClusterError(f"cluster {name} is just being made by process {existing.creator.pid}")
             announce(f"cluster {name} is not well, or of another version than {kube_minor}: making it anew")
             delete_cluster(existing)
         record = create_record(name, kube_minor=kube_minor, kept=kept)
     cluster = LocalCluster(record, programs)
+    kubectl = Kubectl(cluster.kubectl, record.kubeconfig)
     try:
         start_node(record, list(programs.values()))
-        wait_until_ready(record, cluster.kubectl)
-        apply_marker(cluster.kubectl, record.kubeconfig, name, record.directory)
+        wait_until_ready(record, kubectl)
+        apply_marker(kubectl, name)
     except BaseException:  # Ctrl-C included: nothing may be left of half a cluster
         down(name)
         raise
@@ -115,6 +117,13 @@ def up(name: str, *, kube_minor: str, kept: bool) -> LocalCluster:
     with registry_locked():
         apply_record(ready)
     return LocalCluster(ready, programs)
+
+
+def keep(cluster: LocalCluster) -> LocalCluster:
+    """Make an adopted cluster outlive its creator. Called with the registry locked."""
+    record = cluster.record.model_copy(update={"kept": True})
+    apply_record(record)
+    return LocalCluster(record, cluster.programs)
 
 
 def create_record(name: str, *, kube_minor: str, kept: bool) -> ClusterRecord:
@@ -125,7 +134,7 @@ def create_record(name: str, *, kube_minor: str, kept: bool) -> ClusterRecord:
     record = ClusterRecord(
         name=name,
         index=decide_index([record.index for record in list_records()], list_routes(), list_links()),
-        directory=get_cache_directory() / "clusters" / name,
+        directory=get_clusters_directory() / name,
         kube_minor=kube_minor,
         creator=creator,
         kept=kept,
@@ -141,7 +150,7 @@ def down(name: str) -> bool:
         record = get_record(name)
         if record is not None:
             delete_cluster(record)
-        sweep_locked(list_records())
+        sweep_locked()
     return record is not None
 
 

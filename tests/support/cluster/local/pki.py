@@ -92,7 +92,10 @@ def build_certificate(
 def build_leaf(
     authority: KeyPair, common_name: str, organization: str | None, names: Sequence[x509.GeneralName], now: datetime
 ) -> KeyPair:
-    """Make a certificate for a client, and a server when it has names. Kubernetes reads user and group from CN and O."""
+    """Make a certificate for a client, and for a server when it has names.
+
+    Kubernetes reads user and group from CN and O.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
     if organization is not None:

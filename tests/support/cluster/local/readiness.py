@@ -7,9 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.support.cluster.commands import run
 from tests.support.cluster.errors import ClusterError
-from tests.support.cluster.local.pki import NODE_NAME
+from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.local.registry import ClusterRecord
 from tests.support.cluster.waiting import wait_until
 
@@ -43,16 +42,15 @@ def answers(url: str, authority: Path | None = None) -> bool:
         return False
 
 
-def wait_until_ready(record: ClusterRecord, kubectl: Path) -> None:
+def wait_until_ready(record: ClusterRecord, kubectl: Kubectl) -> None:
     """Wait until pods can be made: every component answers, the node is ready, the default service account is there."""
-    command = [str(kubectl), "--kubeconfig", str(record.kubeconfig)]
 
     def exists(*words: str) -> bool:
-        return run([*command, "get", *words, "--ignore-not-found", "--output", "name"]).strip() != ""
+        return kubectl.run("get", *words, "--ignore-not-found", "--output", "name").strip() != ""
 
     def node_is_ready() -> bool:
         path = '{.items[0].status.conditions[?(@.type=="Ready")].status}'
-        return run([*command, "get", "nodes", "--output", f"jsonpath={path}"]) == "True"
+        return kubectl.run("get", "nodes", "--output", f"jsonpath={path}") == "True"
 
     conditions: list[tuple[str, Callable[[], bool], float]] = [
         (name, probe, 60) for name, probe in build_probes(record).items()
@@ -92,6 +90,6 @@ def list_ended(record: ClusterRecord) -> list[tuple[str, str]]:
 def get_log_tail(record: ClusterRecord, component: str) -> str:
     """Give the last lines of a component's log."""
     log = record.directory / "log" / f"{component}.log"
-    if not log.exists():
-        return f"{component} was not started; log of process 1:\n{get_log_tail(record, 'init')}" if component != "init" else ""
+    if not log.exists() and component != "init":
+        return f"{component} was not started\n{get_log_tail(record, 'init')}"
     return "\n".join([f"last lines of {log}:", *log.read_text(errors="replace").splitlines()[-LOG_LINES:]])

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from tests.support.cluster.local.network import ClusterNetwork
 from tests.support.cluster.local.processes import ProcessIdentity
-from tests.support.cluster.storage import locked
+from tests.support.cluster.storage import get_cache_directory, locked
 
 REGISTRY = Path("/run/bessemer-clusters")
 
@@ -56,7 +56,7 @@ class ClusterRecord(BaseModel):
         return self.directory / "admin.conf"
 
     def get_outer_process(self) -> ProcessIdentity | None:
-        """Identify the process on the machine's side, which wrote itself down before it did anything; None if it ended."""
+        """Identify the process on the machine's side, which wrote itself down first of all; None if it ended."""
         try:
             pid, start_ticks = (self.directory / "process").read_text().split()
         except (FileNotFoundError, ValueError):
@@ -66,9 +66,9 @@ class ClusterRecord(BaseModel):
 
     def is_abandoned(self) -> bool:
         """Say whether nobody will use or finish it any more."""
-        if not self.ready or not self.kept:
-            if not self.creator.is_running():
-                return True
+        needs_creator = not (self.ready and self.kept)
+        if needs_creator and not self.creator.is_running():
+            return True
         return self.ready and self.get_outer_process() is None
 
 
@@ -81,6 +81,11 @@ def registry_locked() -> Iterator[None]:
         yield
         if not any(REGISTRY.iterdir()):
             REGISTRY.rmdir()
+
+
+def get_clusters_directory() -> Path:
+    """Return the folder that holds the directories of this user's clusters."""
+    return get_cache_directory() / "clusters"
 
 
 def list_records() -> list[ClusterRecord]:

@@ -6,8 +6,9 @@ rules. What has no namespace is removed here: cgroups, loop devices, settings of
 
 import contextlib
 import json
+import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, Field
@@ -19,10 +20,12 @@ from tests.support.cluster.local.registry import (
     ClusterRecord,
     delete_record,
     get_baseline,
+    get_clusters_directory,
     list_attached_loop_devices,
     list_records,
     registry_locked,
 )
+from tests.support.cluster.local.routes import list_links
 from tests.support.cluster.waiting import wait_until
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -43,17 +46,15 @@ def delete_cluster(record: ClusterRecord) -> None:
     """Remove the cluster and forget it. Called with the registry locked."""
     delete_processes(record)
     delete_cgroups(record)
-    with contextlib.suppress(StopIteration):
-        next(path for path in Path("/sys/class/net").iterdir() if path.name == record.network.host_link)
+    if record.network.host_link in list_links():
         run(["ip", "link", "delete", record.network.host_link])
     delete_loop_devices(record)
-    shutil.rmtree(record.directory, ignore_errors=True)
     wait_until(f"{record.directory} is removed", lambda: remove_tree(record.directory), END_SECONDS)
     delete_record(record)
 
 
 def remove_tree(directory: Path) -> bool:
-    """Remove a folder; say whether it is gone. An overlay that the kernel is still unmounting may hold it for a moment."""
+    """Remove a folder; say whether it is gone: mounts that the kernel is still taking down may hold it for a moment."""
     shutil.rmtree(directory, ignore_errors=True)
     return not directory.exists()
 
@@ -76,7 +77,8 @@ def delete_cgroups(record: ClusterRecord) -> None:
     """Remove the cluster's cgroup from every hierarchy, innermost first."""
 
     def is_gone() -> bool:
-        roots = [path for path in (CGROUPS / record.network.cgroup, *CGROUPS.glob(f"*/{record.network.cgroup}")) if path.is_dir()]
+        name = record.network.cgroup
+        roots = [path for path in (CGROUPS / name, *CGROUPS.glob(f"*/{name}")) if path.is_dir()]
         for root in roots:
             for folder in sorted(root.rglob("*/"), key=lambda path: len(path.parts), reverse=True):
                 with contextlib.suppress(OSError):  # busy while a process is still ending: the next round gets it
@@ -98,21 +100,21 @@ def delete_loop_devices(record: ClusterRecord) -> None:
         return
     listing = run(["losetup", "--list", "--json", "--output", "NAME,BACK-MAJ:MIN,BACK-INO"])
     devices = [LoopDevice.model_validate(entry) for entry in json.loads(listing)["loopdevices"]]
-    directory_device = record.directory.stat().st_dev if record.directory.exists() else None
-    inodes = {path.lstat().st_ino for path in record.directory.rglob("*") if path.is_file()}
+    ours = set(list_files(record.directory))
     mounted = list_mounted_devices()
     earlier = {f"/dev/{name}" for name in get_baseline().loop_devices}
     for device in devices:
-        major, minor = (int(number) for number in device.device.split(":"))
-        in_directory = directory_device is not None and is_device(directory_device, major, minor) and device.inode in inodes
         orphaned = device.device not in mounted and device.name not in earlier
-        if in_directory or orphaned:
+        if orphaned or (device.device, device.inode) in ours:
             run(["losetup", "--detach", device.name])
 
 
-def is_device(number: int, major: int, minor: int) -> bool:
-    """Compare a device number of stat(2) with its written form."""
-    return (number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00) == (major, minor)
+def list_files(directory: Path) -> Iterator[tuple[str, int]]:
+    """List the files below a folder, each as the device number of its file system (`8:1`) and its inode."""
+    for path in directory.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            status = path.stat()
+            yield f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}", status.st_ino
 
 
 def list_mounted_devices() -> set[str]:
@@ -127,13 +129,17 @@ def list_mounted_devices() -> set[str]:
 def sweep() -> list[str]:
     """Remove the clusters whose owner is gone; return their names."""
     with registry_locked():
-        return sweep_locked(list_records())
+        return sweep_locked()
 
 
-def sweep_locked(records: Iterable[ClusterRecord]) -> list[str]:
-    """Remove abandoned clusters among the given ones. Called with the registry locked."""
-    abandoned = [record for record in records if record.is_abandoned()]
+def sweep_locked() -> list[str]:
+    """Remove abandoned clusters, and the files of clusters that a reboot ended. Called with the registry locked."""
+    abandoned = [record for record in list_records() if record.is_abandoned()]
     for record in abandoned:
         announce(f"removing what is left of cluster {record.name}: nobody uses it any more")
         delete_cluster(record)
+    listed = {record.directory for record in list_records()}
+    for directory in get_clusters_directory().glob("*"):
+        if directory not in listed:
+            shutil.rmtree(directory)
     return [record.name for record in abandoned]

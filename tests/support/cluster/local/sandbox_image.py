@@ -6,6 +6,7 @@ The same image is there for tests under a second name, so that small test pods n
 import hashlib
 import io
 import json
+import platform
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ BUSYBOX = Path("/bin/busybox")
 APPLETS = ("cat", "date", "echo", "env", "false", "head", "hostname", "httpd", "id", "ip", "ls", "mkdir", "mount", "nc",
            "nslookup", "ps", "rm", "sh", "sleep", "sync", "touch", "true", "umount", "wget")  # fmt: skip
 
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""Names of the kernel to names of Go, which images use."""
+
 # Asleep, as a pause container is, but ending at once on SIGTERM, which process 1 ignores without a trap.
 PAUSE = ["/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done"]
 
@@ -25,9 +29,9 @@ def build_layer(busybox: bytes) -> bytes:
     """Make the only layer: busybox, links for its applets, and a world-writable /tmp."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as layer:
-        for name, mode in (("bin", 0o755), ("etc", 0o755), ("tmp", 0o1777), ("dev", 0o755), ("proc", 0o755), ("sys", 0o755)):
+        for name in ("bin", "etc", "tmp", "dev", "proc", "sys"):
             folder = tarfile.TarInfo(name)
-            folder.type, folder.mode = tarfile.DIRTYPE, mode
+            folder.type, folder.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
             layer.addfile(folder)
         program = tarfile.TarInfo("bin/busybox")
         program.mode, program.size = 0o755, len(busybox)
@@ -54,7 +58,7 @@ def build_archive(busybox: bytes) -> bytes:
 
     layer = describe(build_layer(busybox), "application/vnd.oci.image.layer.v1.tar")
     config = {
-        "architecture": "amd64",
+        "architecture": ARCHITECTURES[platform.machine()],
         "os": "linux",
         "config": {"Entrypoint": PAUSE, "Env": ["PATH=/bin"]},
         "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},

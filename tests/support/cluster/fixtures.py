@@ -1,0 +1,50 @@
+"""pytest fixtures: a cluster for the session, and a namespace for each test.
+
+Tests get a cluster of their own, which goes when the session ends. `BESSEMER_TEST_CLUSTER=dev` lends them the one that
+`make cluster-up` made, and leaves it: faster while writing a test.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.cluster.choice import get_cluster, open_cluster
+from tests.support.cluster.kubectl import Kubectl
+from tests.support.cluster.marker import require_marker
+from tests.support.cluster.protocol import Cluster
+
+BORROWED = "BESSEMER_TEST_CLUSTER"
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A running cluster that was made for tests; any other is refused."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    assert capture is not None
+    borrowed = os.environ.get(BORROWED)
+    with capture.global_and_fixture_disabled():  # a first build takes minutes, and says so
+        made = get_cluster(borrowed) if borrowed else open_cluster(f"test-{os.getpid()}", kept=False)
+    try:
+        require_marker(Kubectl(made.kubectl, made.kubeconfig))
+        yield made
+    finally:
+        if not borrowed:
+            made.down()
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: Cluster) -> Kubectl:
+    """Commands to the session's cluster."""
+    return Kubectl(cluster.kubectl, cluster.kubeconfig)
+
+
+@pytest.fixture
+def namespace(kubectl: Kubectl) -> Iterator[str]:
+    """The name of a new namespace with its service account; its removal starts after the test."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    kubectl.run("create", "namespace", name)
+    kubectl.wait("serviceaccount/default", "--for=create", "--namespace", name, seconds=30)
+    yield name
+    kubectl.run("delete", "namespace", name, "--wait=false")
