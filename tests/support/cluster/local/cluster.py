@@ -21,6 +21,7 @@ from tests.support.cluster.local.registry import (
     get_record,
     list_records,
     registry_locked,
+    require_root,
 )
 from tests.support.cluster.local.remains import delete_cluster, sweep_locked
 from tests.support.cluster.local.routes import list_links, list_routes
@@ -89,7 +90,7 @@ def up(name: str, *, kube_minor: str, kept: bool) -> LocalCluster:
     `kept`: it outlives this process. Otherwise the next `up`, `down` or `sweep` after this process' end removes it.
     Raises ClusterError when it did not come up; nothing is left of it then.
     """
-    require_root()
+    require_root()  # first of all, before building for minutes
     install_packages()
     programs = get_programs(kube_minor)
     with registry_locked():
@@ -145,16 +146,9 @@ def create_record(name: str, *, kube_minor: str, kept: bool) -> ClusterRecord:
 
 def down(name: str) -> bool:
     """Remove the cluster of that name, and any abandoned one; say whether there was one."""
-    require_root()
     with registry_locked():
         record = get_record(name)
         if record is not None:
             delete_cluster(record)
         sweep_locked()
     return record is not None
-
-
-def require_root() -> None:
-    """Raise ClusterError unless we may make namespaces."""
-    if os.geteuid() != 0:
-        raise ClusterError("a local cluster needs root, for namespaces, mounts and links: run it with sudo -E")

@@ -11,12 +11,15 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from tests.support.cluster.errors import ClusterError
+from tests.support.cluster.local.loop_devices import list_loop_device_names
 from tests.support.cluster.local.network import ClusterNetwork
 from tests.support.cluster.local.processes import ProcessIdentity
 from tests.support.cluster.storage import get_cache_directory, locked
 
 REGISTRY = Path("/run/bessemer-clusters")
 
+SYSCTL_ROOT = Path("/proc/sys")
 SYSCTLS = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys")
 """What a kubelet sets for the whole machine (its container manager's setupKernelTunables)."""
 MOUNT_POINTS = (Path("/var/lib/kubelet"), Path("/var/lib/cni"))
@@ -72,10 +75,16 @@ class ClusterRecord(BaseModel):
         return self.ready and self.get_outer_process() is None
 
 
+def require_root() -> None:
+    """Raise ClusterError unless we may make namespaces, and read the registry."""
+    if os.geteuid() != 0:
+        raise ClusterError("a local cluster needs root, for namespaces, mounts and links: run it with sudo -E")
+
+
 @contextmanager
 def registry_locked() -> Iterator[None]:
     """Hold the machine-wide lock; the folder goes when nothing is listed any more."""
-    REGISTRY.mkdir(mode=0o700, exist_ok=True)
+    require_root()
     with locked(Path("/run/lock/bessemer-clusters")):
         REGISTRY.mkdir(mode=0o700, exist_ok=True)
         yield
@@ -90,8 +99,7 @@ def get_clusters_directory() -> Path:
 
 def list_records() -> list[ClusterRecord]:
     """List the clusters of this machine, alive or not."""
-    if not REGISTRY.is_dir():
-        return []
+    require_root()
     return [ClusterRecord.model_validate_json(path.read_text()) for path in sorted(REGISTRY.glob("cluster-*.json"))]
 
 
@@ -124,9 +132,9 @@ def take_baseline() -> MachineBaseline:
     """Note the settings that a cluster changes, and make the mount points."""
     missing = [path for path in MOUNT_POINTS if not path.exists()]
     baseline = MachineBaseline(
-        sysctls={name: Path("/proc/sys", name).read_text().strip() for name in SYSCTLS},
+        sysctls={name: (SYSCTL_ROOT / name).read_text().strip() for name in SYSCTLS},
         made_mount_points=missing,
-        loop_devices=list_attached_loop_devices(),
+        loop_devices=list_loop_device_names(),
     )
     for path in missing:
         path.mkdir(parents=True)
@@ -136,15 +144,10 @@ def take_baseline() -> MachineBaseline:
 def restore_baseline(baseline: MachineBaseline) -> None:
     """Set the settings back, and remove the mount points that we made."""
     for name, value in baseline.sysctls.items():
-        Path("/proc/sys", name).write_text(value)
+        (SYSCTL_ROOT / name).write_text(value)
     for path in baseline.made_mount_points:
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
-
-
-def list_attached_loop_devices() -> list[str]:
-    """List loop devices that have a file behind them (`loop0`), as sysfs shows them."""
-    return [path.parent.name for path in Path("/sys/block").glob("loop*/loop")]
 
 
 def write_whole(path: Path, content: str) -> None:

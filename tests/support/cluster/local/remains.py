@@ -5,23 +5,18 @@ rules. What has no namespace is removed here: cgroups, loop devices, settings of
 """
 
 import contextlib
-import json
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-
-from pydantic import BaseModel, Field
 
 from tests.support.cluster.commands import run
 from tests.support.cluster.errors import announce
+from tests.support.cluster.local.loop_devices import delete_loop_devices
 from tests.support.cluster.local.processes import reap
 from tests.support.cluster.local.registry import (
     ClusterRecord,
     delete_record,
     get_baseline,
     get_clusters_directory,
-    list_attached_loop_devices,
     list_records,
     registry_locked,
 )
@@ -33,22 +28,13 @@ END_SECONDS = 30
 """Until the kernel has ended the last process of a namespace; some seconds with thousands of pods."""
 
 
-class LoopDevice(BaseModel):
-    """One attached loop device, as `losetup --json` describes it (losetup(8))."""
-
-    name: str
-    device: str = Field(alias="back-maj:min")
-    """Device number of the file system that holds the file."""
-    inode: int = Field(alias="back-ino")
-
-
 def delete_cluster(record: ClusterRecord) -> None:
     """Remove the cluster and forget it. Called with the registry locked."""
     delete_processes(record)
     delete_cgroups(record)
     if record.network.host_link in list_links():
         run(["ip", "link", "delete", record.network.host_link])
-    delete_loop_devices(record)
+    delete_loop_devices(record.directory, get_baseline().loop_devices)
     wait_until(f"{record.directory} is removed", lambda: remove_tree(record.directory), END_SECONDS)
     delete_record(record)
 
@@ -88,42 +74,6 @@ def delete_cgroups(record: ClusterRecord) -> None:
         return not roots
 
     wait_until(f"the cgroups {record.network.cgroup} are removed", is_gone, END_SECONDS)
-
-
-def delete_loop_devices(record: ClusterRecord) -> None:
-    """Detach the loop devices that pods attached: nothing else does when a pod dies.
-
-    Ours are those whose file lies in the cluster's directory, and those that came since the first cluster and whose
-    file system is mounted nowhere any more (a container's overlay, or a volume in memory).
-    """
-    if not list_attached_loop_devices():
-        return
-    listing = run(["losetup", "--list", "--json", "--output", "NAME,BACK-MAJ:MIN,BACK-INO"])
-    devices = [LoopDevice.model_validate(entry) for entry in json.loads(listing)["loopdevices"]]
-    ours = set(list_files(record.directory))
-    mounted = list_mounted_devices()
-    earlier = {f"/dev/{name}" for name in get_baseline().loop_devices}
-    for device in devices:
-        orphaned = device.device not in mounted and device.name not in earlier
-        if orphaned or (device.device, device.inode) in ours:
-            run(["losetup", "--detach", device.name])
-
-
-def list_files(directory: Path) -> Iterator[tuple[str, int]]:
-    """List the files below a folder, each as the device number of its file system (`8:1`) and its inode."""
-    for path in directory.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            status = path.stat()
-            yield f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}", status.st_ino
-
-
-def list_mounted_devices() -> set[str]:
-    """List the device numbers (`8:1`) of what is mounted in any mount namespace of the machine."""
-    devices: set[str] = set()
-    for mounts in Path("/proc").glob("[0-9]*/mountinfo"):
-        with contextlib.suppress(OSError):  # the process ended meanwhile
-            devices.update(line.split()[2] for line in mounts.read_text().splitlines())
-    return devices
 
 
 def sweep() -> list[str]:
