@@ -23,7 +23,7 @@ GENERATED = "Generated from the models by `make crds`. Do not edit."
 class _PlainDumper(yaml.SafeDumper):
     """Writes everything out: anchors are hard to read, and not every YAML reader of the field knows them."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  the base class passes it
         """Never refer back."""
         return True
 

@@ -48,7 +48,7 @@ def _translate(schema: dict[str, Any], definitions: dict[str, Any], path: tuple[
             result["additionalProperties"] = _translate(value, definitions, (*path, "*"))
         elif keyword == "const":
             result["enum"] = [value]
-        elif keyword == "exclusiveMinimum" or keyword == "exclusiveMaximum":
+        elif keyword in {"exclusiveMinimum", "exclusiveMaximum"}:
             result[keyword.removeprefix("exclusive").lower()] = value
             result[keyword] = True
         elif keyword == "format":

@@ -81,7 +81,8 @@ class SshEndpoint(ApiModel):
     user: str = Field(default="root", pattern=r"^[a-z_][a-z0-9_-]*$", max_length=32)
     """User to log in as; it must be root or be able to write where the boot server needs it."""
     host_key: HostKey | None = None
-    """The public host key in the form of known_hosts (type and base64). Required where Bessemer did not plant the key itself: there is no trust on first use."""
+    """The public host key in the form of known_hosts (type and base64). Required where Bessemer did not plant the key
+    itself: there is no trust on first use."""
 
 
 class Install(ApiModel):
@@ -210,7 +211,8 @@ class Ssh(ApiModel):
     """The key with which Bessemer logs in to boot host and nodes."""
 
     private_key_secret: SecretKeyReference | None = None
-    """An ed25519 private key in OpenSSH format; its public half must be authorized on the boot host. Where absent, one is made for the build, whose public half stands in status.sshPublicKey."""
+    """An ed25519 private key in OpenSSH format; its public half must be authorized on the boot host. Where absent, one
+    is made for the build, whose public half stands in status.sshPublicKey."""
 
 
 class PlaybookRepository(ApiModel):
@@ -230,7 +232,8 @@ class Configuration(ApiModel):
     """What Ansible is told beyond our defaults."""
 
     variables: dict[str, Any] = Field(default_factory=dict, json_schema_extra=FREE_FORM)
-    """Ansible variables for all hosts, such as those of our roles. No secrets: they can be read by whoever may read this object."""
+    """Ansible variables for all hosts, such as those of our roles. No secrets: whoever may read this object may read
+    them."""
     shared_home: SharedHome = SharedHome.NONE
     """How compute nodes see the homes of the management node."""
     playbooks: PlaybookRepository | None = None

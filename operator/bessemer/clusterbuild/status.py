@@ -67,7 +67,8 @@ class NodesStatus(ApiModel):
     hosts: str = Field(default="", max_length=4096)
     """The hostlist of the spec that groups and fingerprints are about."""
     fingerprints: str = Field(default="", max_length=16384)
-    """Eight hexadecimal digits for each of hosts, over what it is installed with; a node whose digits change is installed anew."""
+    """Eight hexadecimal digits for each of hosts, over what it is installed with; a node whose digits change is
+    installed anew."""
     removed: str = Field(default="", max_length=4096)
     """Nodes that left the spec and are still to be drained and taken out of Slurm."""
 
@@ -101,7 +102,7 @@ class ClusterBuildStatus(ApiModel):
     elapsed: str = Field(default="", max_length=32)
     """Time between the two, such as 4m10s; while the build runs it is brought up to date every ten seconds."""
     ssh_public_key: str | None = Field(default=None, max_length=1024)
-    """Public half of the key that Bessemer made; to be authorized on the boot host. Absent where the user gave a key."""
+    """Public half of the key that Bessemer made, to be authorized on the boot host; absent where the user gave a key."""
     phases: list[PhaseStatus] = Field(default_factory=list, max_length=16, json_schema_extra=list_map("name"))
     """The phases in their order."""
     nodes: NodesStatus = NodesStatus()

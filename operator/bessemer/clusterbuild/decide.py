@@ -1,0 +1,251 @@
+"""What a build needs next: a pure function from facts and the time to a plan with its reasons.
+
+The phases are walked in order; the first that is not done is the current one. It is started, waited for, stopped or
+given up. Deletion and abort differ only in which phase is wanted: Cleanup alone.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from bessemer.clusterbuild.digests import STAGING_PHASES
+from bessemer.clusterbuild.facts import Facts, compute_machines
+from bessemer.clusterbuild.ledger import (
+    Ledger,
+    back_off_seconds,
+    compute_ledger,
+    is_done,
+    is_exhausted,
+    wanted_digest,
+)
+from bessemer.clusterbuild.plan import (
+    RESTING,
+    AddFinalizer,
+    Afterwork,
+    ClaimMachines,
+    CreateSecret,
+    DeletePod,
+    ForgetPod,
+    Move,
+    Outlook,
+    Plan,
+    ReleaseMachines,
+    RemoveFinalizer,
+    StartAttempt,
+    StopPod,
+)
+from bessemer.clusterbuild.spec import ClusterBuildSpec
+from bessemer.clusterbuild.status import PhaseState, PhaseStatus
+from bessemer.clusterbuild.summary import compute_status
+from bessemer.kube.pods import SETTLED, WAITING, PodFact
+from bessemer.phases.report import PHASE_ORDER, PhaseName
+
+POLL_SECONDS = 5.0
+"""How often what Kubernetes sends no event for is looked at again: quota, the machines of others."""
+PODS_KEPT = 3
+"""Finished pods of each phase that are kept for their logs."""
+
+
+def decide(facts: Facts, now: datetime) -> Plan:
+    """Decide what is to be done next and what the status is to say."""
+    ledger = compute_ledger(facts, now)
+    move = _decide_move(facts, ledger, now)
+    status = compute_status(facts, ledger, move, now)
+    return Plan(status, move, _decide_afterwork(facts, ledger, move), _compute_wake(facts, ledger, move))
+
+
+def _decide_move(facts: Facts, ledger: Ledger, now: datetime) -> Move:
+    spec = facts.build.spec
+    if facts.build.deleted is not None:
+        return _decide_deletion(facts, ledger, facts.build.deleted, now)
+    if not facts.finalizer_set:
+        return Move(Outlook.WORKING, "Starting", "the build is new", AddFinalizer())
+    if spec is None:
+        return Move(Outlook.FAILED, "InvalidSpec", facts.build.spec_error)
+    return _decide_build(facts, ledger, spec, now)
+
+
+def _decide_build(facts: Facts, ledger: Ledger, spec: ClusterBuildSpec, now: datetime) -> Move:
+    """Bring the first phase that is not done forward; end where none is left, or none may run."""
+    current = _current_phase(facts, ledger, spec)
+    if current is None:
+        return _decide_end(facts, ledger, now, Move(Outlook.READY, "Ready", "the cluster is verified"))
+    if facts.abort_wanted:
+        return _decide_end(facts, ledger, now, Move(Outlook.ABORTED, "Aborted", "by the annotation bessemer.dev/abort"))
+    phase = ledger.phases[current]
+    if is_exhausted(phase, wanted_digest(current, ledger, facts, spec), spec.retries):
+        failed = Move(Outlook.FAILED, phase.reason or "Failed", f"{current}: {phase.message or phase.reason}")
+        return _decide_end(facts, ledger, now, failed)
+    return _decide_phase(facts, ledger, current, now)
+
+
+def _current_phase(facts: Facts, ledger: Ledger, spec: ClusterBuildSpec) -> PhaseName | None:
+    """Give the first phase before Cleanup that is not done, passing over what is not wanted."""
+    for name in PHASE_ORDER:
+        if name == PhaseName.CLEANUP:
+            return None
+        digest = wanted_digest(name, ledger, facts, spec)
+        if name == PhaseName.BOOT_MANAGEMENT and not spec.management.provision:
+            if ledger.phases[name].state != PhaseState.RUNNING:
+                _skip(ledger, name, digest, "management.provision is false")
+            continue
+        if not is_done(ledger.phases[name], digest):
+            return name
+    return None
+
+
+def _decide_end(facts: Facts, ledger: Ledger, now: datetime, rest: Move) -> Move:
+    """Run Cleanup if anything may be staged, then rest. Its own failure never hides why the build ended."""
+    spec = facts.build.spec
+    running = ledger.running()
+    if running is not None and running.name != PhaseName.CLEANUP:
+        return _stop(facts, running, rest.reason)
+    if spec is None:
+        return rest
+    digest = wanted_digest(PhaseName.CLEANUP, ledger, facts, spec)
+    cleanup = ledger.phases[PhaseName.CLEANUP]
+    if is_done(cleanup, digest) or is_exhausted(cleanup, digest, spec.retries):
+        return rest
+    if running is None and not any(ledger.phases[name].attempt for name in STAGING_PHASES):
+        _skip(ledger, PhaseName.CLEANUP, digest, "nothing was staged")
+        return rest
+    return _decide_phase(facts, ledger, PhaseName.CLEANUP, now)
+
+
+def _decide_deletion(facts: Facts, ledger: Ledger, deleted: datetime, now: datetime) -> Move:
+    """Take back what was staged, within the deadline; the build goes in any case."""
+    gone = Move(Outlook.DELETING, "Deleted", "what the build staged is taken back", let_go=True)
+    if not facts.finalizer_set:
+        return gone
+    hindrance = _find_hindrance(facts, deleted, now)
+    if hindrance:
+        return Move(Outlook.DELETING, "CleanupAbandoned", hindrance, let_go=True)
+    move = _decide_end(facts, ledger, now, gone)
+    cleanup = ledger.phases[PhaseName.CLEANUP]
+    if move.let_go and cleanup.state == PhaseState.FAILED:
+        return Move(Outlook.DELETING, "CleanupAbandoned", f"Cleanup failed: {cleanup.message}", let_go=True)
+    return move
+
+
+def _find_hindrance(facts: Facts, deleted: datetime, now: datetime) -> str:
+    """Say why waiting for Cleanup is useless; empty while there is hope."""
+    if now >= deleted + timedelta(seconds=facts.deletion_seconds):
+        return f"not done within {facts.deletion_seconds} s"
+    if facts.refusal is not None and facts.refusal.reason == "NamespaceTerminating":
+        return facts.refusal.message
+    if facts.build.spec is None:
+        return f"the spec can't be read: {facts.build.spec_error}"
+    if facts.claims.conflict:
+        return f"the machines belong to another build by now: {facts.claims.conflict}"
+    return ""
+
+
+def _decide_phase(facts: Facts, ledger: Ledger, name: PhaseName, now: datetime) -> Move:
+    """Bring one phase forward: stop what runs in its way, wait for its pod, or start its next attempt."""
+    spec = facts.build.spec
+    assert spec is not None  # noqa: S101  no phase is wanted without a spec
+    digest = wanted_digest(name, ledger, facts, spec)
+    running = ledger.running()
+    if running is not None:
+        unwanted = running.name != name or running.input_digest != digest
+        if unwanted and (running.name != PhaseName.CLEANUP or facts.build.deleted is not None):
+            return _stop(facts, running, "Superseded")
+        return _wait_for_pod(facts, running)
+    phase = ledger.phases[name]
+    if facts.paused and facts.build.deleted is None:
+        return Move(Outlook.PAUSED, "Paused", f"{name} starts when the annotation is gone", phase=name)
+    due = _retry_due(phase, digest, spec)
+    if due is not None and due > now:
+        seconds = (due - now).total_seconds()
+        message = f"{name} failed ({phase.reason}) and is tried again at {due:%H:%M:%S} UTC"
+        return Move(Outlook.WAITING, "BackingOff", message, phase=name, wake_after=seconds)
+    return _start(facts, ledger, name, digest)
+
+
+def _start(facts: Facts, ledger: Ledger, name: PhaseName, digest: str) -> Move:
+    """Start the next attempt, once it has all that it needs."""
+    spec = facts.build.spec
+    assert spec is not None  # noqa: S101  no phase is started without a spec
+    missing = tuple(lease for lease in compute_machines(spec) if lease not in facts.claims.held)
+    if not facts.secret.exists and facts.refusal is None:
+        return Move(Outlook.WORKING, name.value, "making the build's keys", CreateSecret(), phase=name)
+    if missing and name != PhaseName.PREFLIGHT and facts.refusal is None:
+        if facts.claims.conflict:
+            message = facts.claims.conflict
+            return Move(Outlook.WAITING, "WaitingForMachines", message, phase=name, wake_after=POLL_SECONDS)
+        return Move(Outlook.WORKING, name.value, "claiming the machines", ClaimMachines(missing), phase=name)
+    if facts.refusal is not None:
+        message = f"{name}: {facts.refusal.message}"
+        return Move(Outlook.WAITING, facts.refusal.reason, message, phase=name, wake_after=POLL_SECONDS)
+    attempt = ledger.phases[name].attempt + 1
+    return Move(Outlook.WORKING, name.value, f"attempt {attempt}", StartAttempt(name, attempt, digest), phase=name)
+
+
+def _wait_for_pod(facts: Facts, running: PhaseStatus) -> Move:
+    pod = _pod_of(facts, running)
+    if pod is not None and pod.state in WAITING:
+        said = pod.message or facts.pod_warning
+        reason = pod.reason or ("PodNotStarted" if said else running.name.value)
+        message = f"pod {pod.name} is waiting ({pod.state})" + (f": {said}" if said else "")
+        return Move(Outlook.WAITING, reason, message, phase=running.name, wake_after=POLL_SECONDS)
+    return Move(Outlook.WORKING, running.name.value, f"attempt {running.attempt} is running", phase=running.name)
+
+
+def _stop(facts: Facts, running: PhaseStatus, reason: str) -> Move:
+    pod = _pod_of(facts, running)
+    message = f"stopping {running.name}: {reason}"
+    step = StopPod(pod.name, pod.uid) if pod is not None and not pod.deleting else None
+    return Move(Outlook.WAITING, "Stopping", message, step, phase=running.name, wake_after=POLL_SECONDS)
+
+
+def _pod_of(facts: Facts, running: PhaseStatus) -> PodFact | None:
+    return next((pod for pod in facts.pods if pod.phase == running.name and pod.attempt == running.attempt), None)
+
+
+def _retry_due(phase: PhaseStatus, digest: str, spec: ClusterBuildSpec) -> datetime | None:
+    if phase.state != PhaseState.FAILED or phase.input_digest != digest or phase.end_time is None:
+        return None
+    return phase.end_time + timedelta(seconds=back_off_seconds(phase.failures, spec.retries))
+
+
+def _skip(ledger: Ledger, name: PhaseName, digest: str, message: str) -> None:
+    ledger.update(name, state=PhaseState.SKIPPED, reason="Skipped", message=message, input_digest=digest)
+
+
+def _decide_afterwork(facts: Facts, ledger: Ledger, move: Move) -> tuple[Afterwork, ...]:
+    settled = [pod for pod in facts.pods if pod.state in SETTLED]
+    work: list[Afterwork] = [ForgetPod(name) for name in facts.orphans]
+    work += [ForgetPod(pod.name) for pod in (facts.pods if move.let_go else settled) if pod.holds_result]
+    for name in PHASE_ORDER:
+        old = sorted((pod for pod in settled if pod.phase == name), key=lambda pod: pod.attempt)[:-PODS_KEPT]
+        work += [DeletePod(pod.name) for pod in old if not pod.deleting]
+    surplus = _surplus_machines(facts, ledger, move)
+    if surplus:
+        work.append(ReleaseMachines(surplus))
+    if move.let_go and facts.finalizer_set:
+        work.append(RemoveFinalizer())
+    return tuple(work)
+
+
+def _surplus_machines(facts: Facts, ledger: Ledger, move: Move) -> tuple[str, ...]:
+    """Give the Leases to release: all at the end, and those of machines that left the spec once it is fulfilled."""
+    if move.let_go or (move.outlook == Outlook.ABORTED and ledger.running() is None):
+        return tuple(sorted(facts.claims.held))
+    if move.outlook == Outlook.READY and facts.build.spec is not None:
+        return tuple(sorted(facts.claims.held - set(compute_machines(facts.build.spec))))
+    return ()
+
+
+ELAPSED_TICK_SECONDS = 10.0
+"""How often the elapsed time in the status of a working build is brought up to date."""
+
+
+def _compute_wake(facts: Facts, ledger: Ledger, move: Move) -> float | None:
+    if move.outlook in RESTING or move.let_go:
+        return None
+    waits = [ELAPSED_TICK_SECONDS] if ledger.running() is not None else []
+    if move.wake_after is not None:
+        waits.append(move.wake_after)
+    if facts.build.deleted is not None:
+        waits.append(POLL_SECONDS)
+    return min(waits, default=None)

@@ -1,0 +1,63 @@
+"""What each phase depends on: a phase runs again when, and only when, the digest of its input has changed.
+
+An input is the parts of the spec that matter to the phase and the attempts of the earlier phases that it builds upon:
+a management node that was installed anew must be configured anew, even with the same spec.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from bessemer.clusterbuild.spec import ClusterBuildSpec
+from bessemer.phases.report import PHASE_ORDER, PhaseName
+
+_UPSTREAM: dict[PhaseName, tuple[PhaseName, ...]] = {
+    PhaseName.PREFLIGHT: (),
+    PhaseName.BOOT_MANAGEMENT: (),
+    PhaseName.CONFIGURE_MANAGEMENT: (PhaseName.BOOT_MANAGEMENT,),
+    PhaseName.BOOT_COMPUTE: (PhaseName.BOOT_MANAGEMENT,),
+    PhaseName.CONFIGURE_SERVICES: (PhaseName.CONFIGURE_MANAGEMENT, PhaseName.BOOT_COMPUTE),
+    PhaseName.VERIFY: (PhaseName.CONFIGURE_SERVICES,),
+}
+_DIGEST_DIGITS = 16
+STAGING_PHASES = tuple(phase for phase in PHASE_ORDER if phase not in (PhaseName.PREFLIGHT, PhaseName.CLEANUP))
+"""Phases after which there may be something to clean up."""
+
+
+def compute_input_digest(phase: PhaseName, spec: ClusterBuildSpec, attempts: Mapping[PhaseName, int]) -> str:
+    """Digest the input of a phase; ``attempts`` are the numbers of the phases' latest attempts."""
+    upstream = [attempts.get(earlier, 0) for earlier in _UPSTREAM[phase]]
+    return _digest([_relevant_parts(phase, spec.to_api()), upstream])
+
+
+def compute_cleanup_digest(attempts: Mapping[PhaseName, int], power_off: bool) -> str:
+    """Digest what there is to clean up, machines to switch off included."""
+    return _digest([[attempts.get(phase, 0) for phase in STAGING_PHASES], power_off])
+
+
+def _relevant_parts(phase: PhaseName, spec: dict[str, Any]) -> Any:
+    management, compute = spec["management"], spec["compute"]
+    machines = {key: compute.get(key) for key in ("hosts", "addresses", "macs", "install")}
+    match phase:
+        case PhaseName.PREFLIGHT:
+            keys = ("bootHost", "management", "power", "ssh", "configuration", "services")
+            return [machines, *(spec.get(key) for key in keys)]
+        case PhaseName.BOOT_MANAGEMENT:
+            return [spec["ssh"], *(management.get(key) for key in ("host", "address", "provision", "mac", "install"))]
+        case PhaseName.CONFIGURE_MANAGEMENT:
+            return [machines, management, spec["configuration"], spec["power"], spec["ssh"]]
+        case PhaseName.BOOT_COMPUTE:
+            return [machines, compute["minReady"], spec["ssh"]]
+        case PhaseName.CONFIGURE_SERVICES:
+            return [machines, spec["configuration"], spec["services"], spec["ssh"]]
+        case PhaseName.VERIFY:
+            return spec["verify"]
+    raise ValueError(f"{phase} has no input of its own")
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_DIGITS]

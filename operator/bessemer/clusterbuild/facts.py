@@ -1,0 +1,93 @@
+"""What a decision is made from: everything that was read in one pass of the reconcile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bessemer.clusterbuild.resource import ClusterBuild
+from bessemer.clusterbuild.spec import ClusterBuildSpec, OnDelete
+from bessemer.kube.pods import PodFact
+from bessemer.names import machine_lease_name
+from bessemer.phases.report import Progress
+from bessemer.wellknown import ABORT_ANNOTATION, BUILD_FINALIZER, PAUSE_ANNOTATION, RETRY_ANNOTATION
+
+
+@dataclass(frozen=True)
+class Claims:
+    """The machine Leases of the build."""
+
+    held: frozenset[str] = frozenset()
+    """Names of the Leases that this build holds."""
+    conflict: str = ""
+    """Who holds a machine that this build needs, in a sentence; found when claiming was tried in this pass."""
+
+
+@dataclass(frozen=True)
+class SecretFact:
+    """The Secret of the build, without what is secret."""
+
+    exists: bool = False
+    ssh_public_key: str | None = None
+    """Public half of the key in it; None where the user gave a key."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Kubernetes refused to create something in this pass."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that is known of a build in one pass."""
+
+    build: ClusterBuild
+    pods: tuple[PodFact, ...] = ()
+    """Phase pods of this build, by their labels and their owner's UID."""
+    orphans: tuple[str, ...] = ()
+    """Names of pods that an earlier build of the same name left, still held by our finalizer."""
+    claims: Claims = Claims()
+    secret: SecretFact = SecretFact()
+    live: Progress | None = None
+    """What the running phase posted last."""
+    pod_warning: str = ""
+    """The latest Warning event of a pod that does not start."""
+    refusal: Refusal | None = None
+    deletion_seconds: int = 900
+
+    @property
+    def paused(self) -> bool:
+        """Whether no new pod may start."""
+        return self._switched_on(PAUSE_ANNOTATION)
+
+    @property
+    def abort_wanted(self) -> bool:
+        """Whether the user wants the build stopped."""
+        return self._switched_on(ABORT_ANNOTATION)
+
+    @property
+    def retry_value(self) -> str | None:
+        """The value of the retry annotation."""
+        return self.build.annotations.get(RETRY_ANNOTATION)
+
+    @property
+    def finalizer_set(self) -> bool:
+        """Whether the build can't vanish before we let it."""
+        return BUILD_FINALIZER in self.build.finalizers
+
+    def _switched_on(self, annotation: str) -> bool:
+        return self.build.annotations.get(annotation, "false").lower() != "false"
+
+
+def compute_machines(spec: ClusterBuildSpec) -> list[str]:
+    """Name the Leases of all machines of a build, sorted: claims in one order can't deadlock each other."""
+    management = spec.management.mac or spec.management.address
+    return sorted({machine_lease_name(machine) for machine in (management, *spec.compute.macs)})
+
+
+def power_off_wanted(facts: Facts) -> bool:
+    """Whether the build is being deleted and its machines are to be switched off."""
+    spec = facts.build.spec
+    return facts.build.deleted is not None and spec is not None and spec.on_delete == OnDelete.POWER_OFF

@@ -1,0 +1,140 @@
+"""The compute nodes of a build in its status: carried over when the spec changes, merged when phases report.
+
+Nodes are kept as groups of alike ones, so that 480 installed nodes are one entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+
+from ClusterShell.NodeSet import NodeSet, NodeSetException
+
+from bessemer.clusterbuild.spec import ClusterBuildSpec
+from bessemer.clusterbuild.status import NodesStatus
+from bessemer.phases.report import NodeGroup, NodeState
+
+_FINGERPRINT_DIGITS = 8
+INSTALLED_STATES = frozenset({NodeState.INSTALLED, NodeState.CONFIGURED, NodeState.READY})
+"""States of a node that has its operating system."""
+
+
+def parse_hosts(hosts: str) -> list[str]:
+    """Expand a hostlist in the order written; an unreadable one is empty (Preflight tells the user what is wrong)."""
+    names: list[str] = []
+    part, depth = "", 0
+    try:
+        for character in hosts + ",":
+            depth += {"[": 1, "]": -1}.get(character, 0)
+            if character == "," and depth == 0:
+                names += list(NodeSet(part)) if part else []
+                part = ""
+            else:
+                part += character
+    except NodeSetException:
+        return []
+    return names
+
+
+def fold_hosts(names: Iterable[str]) -> str:
+    """Fold names into a hostlist such as oxygen[2-65]."""
+    return str(NodeSet.fromlist(list(names)))
+
+
+def parse_groups(groups: Iterable[NodeGroup]) -> dict[str, NodeGroup]:
+    """Give the group of each host."""
+    return {host: group for group in groups for host in parse_hosts(group.hosts)}
+
+
+def build_groups(group_of: Mapping[str, NodeGroup]) -> list[NodeGroup]:
+    """Group hosts that are alike; the order is that of the states, then of the first host."""
+    alike: dict[NodeGroup, list[str]] = {}
+    for host, group in group_of.items():
+        alike.setdefault(group.model_copy(update={"hosts": ""}), []).append(host)
+    order = list(NodeState)
+    groups = [key.model_copy(update={"hosts": fold_hosts(hosts)}) for key, hosts in alike.items()]
+    return sorted(groups, key=lambda group: (order.index(group.state), group.hosts))
+
+
+def compute_fingerprints(spec: ClusterBuildSpec) -> dict[str, str]:
+    """Give, for each node of the spec, a short digest of all that it is installed with."""
+    compute = spec.compute
+    hosts, addresses = parse_hosts(compute.hosts), parse_hosts(compute.addresses)
+    common = compute.install.model_dump_json() + spec.ssh.model_dump_json()
+    fingerprints = {}
+    for index, host in enumerate(hosts):
+        address = addresses[index] if index < len(addresses) else ""
+        mac = compute.macs[index].lower() if index < len(compute.macs) else ""
+        digest = hashlib.sha256(f"{host} {address} {mac} {common}".encode()).hexdigest()
+        fingerprints[host] = digest[:_FINGERPRINT_DIGITS]
+    return fingerprints
+
+
+def carry_over(spec: ClusterBuildSpec, before: NodesStatus) -> NodesStatus:
+    """Bring the nodes in line with the spec: new and changed ones are Pending, those that left are to be removed."""
+    wanted = compute_fingerprints(spec)
+    if not wanted:  # an unreadable hostlist must not look like one without nodes
+        return before.model_copy(update={"desired": len(spec.compute.macs)})
+    group_of = parse_groups(before.groups)
+    fingerprints_before = dict(zip(parse_hosts(before.hosts), _split(before.fingerprints), strict=False))
+    pending = NodeGroup(hosts="", state=NodeState.PENDING)
+    current = {
+        host: group_of.get(host, pending) if fingerprints_before.get(host) == fingerprint else pending
+        for host, fingerprint in wanted.items()
+    }
+    touched = {host for host, group in group_of.items() if group.state != NodeState.PENDING}
+    removed = (set(parse_hosts(before.removed)) | touched) - set(wanted)
+    return before.model_copy(
+        update={
+            "desired": len(wanted),
+            "groups": build_groups(current),
+            "hosts": spec.compute.hosts,
+            "fingerprints": "".join(wanted.values()),
+            "removed": fold_hosts(removed) if removed else "",
+        }
+    )
+
+
+def merge_groups(nodes: NodesStatus, reported: Iterable[NodeGroup]) -> NodesStatus:
+    """Take over what a phase found of the nodes; nodes that are not of the spec are passed over."""
+    group_of = parse_groups(nodes.groups)
+    group_of.update({host: group for host, group in parse_groups(reported).items() if host in group_of})
+    return nodes.model_copy(update={"groups": build_groups(group_of)})
+
+
+def promote(nodes: NodesStatus, goal: NodeState, starting: frozenset[NodeState]) -> NodesStatus:
+    """Take every node that is in one of the starting states to the goal."""
+    group_of = parse_groups(nodes.groups)
+    done = NodeGroup(hosts="", state=goal)
+    promoted = {host: done if group.state in starting else group for host, group in group_of.items()}
+    return nodes.model_copy(update={"groups": build_groups(promoted)})
+
+
+def count_nodes(nodes: NodesStatus, live: Iterable[NodeGroup]) -> NodesStatus:
+    """Count nodes by state; what the running phase sees now goes before what finished phases found."""
+    group_of = parse_groups(nodes.groups)
+    group_of.update({host: group for host, group in parse_groups(live).items() if host in group_of})
+
+    def count(holds: Callable[[NodeState], bool]) -> int:
+        return sum(1 for group in group_of.values() if holds(group.state))
+
+    return nodes.model_copy(
+        update={
+            "installed": count(lambda state: state in INSTALLED_STATES),
+            "ready": count(lambda state: state == NodeState.READY),
+            "failed": count(lambda state: state == NodeState.FAILED),
+        }
+    )
+
+
+def describe_failed(nodes: NodesStatus) -> str:
+    """Name the failed nodes with their reasons, such as ``oxygen[3,7]: NeverNetbooted``; empty where none failed."""
+    return "; ".join(
+        f"{group.hosts}: {group.reason or 'Failed'}" + (f" ({group.message})" if group.message else "")
+        for group in nodes.groups
+        if group.state == NodeState.FAILED
+    )
+
+
+def _split(fingerprints: str) -> list[str]:
+    return [fingerprints[i : i + _FINGERPRINT_DIGITS] for i in range(0, len(fingerprints), _FINGERPRINT_DIGITS)]

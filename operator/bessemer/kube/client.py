@@ -1,0 +1,218 @@
+"""The one door to Kubernetes: five verbs on raw objects, typed errors, nothing cached.
+
+Reads are consistent (served from etcd's quorum): the reconcile may trust what it reads. An absent object is ``None``,
+never an exception. Objects stay dicts, because typed models of pods cost more than everything else of a pass.
+Needed permissions: for each :class:`Kind` just the verbs that the callers use, see the chart's roles.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import aiohttp
+from kubernetes.aio.client import ApiClient
+from kubernetes.aio.client.exceptions import ApiException
+
+from bessemer.errors import BessemerError, Retry
+from bessemer.resource import GROUP, VERSION
+
+Object = dict[str, Any]
+REQUEST_SECONDS = 30.0
+"""No request of ours takes that long; a connection that died in silence must not hold a reconcile."""
+MERGE_PATCH = "application/merge-patch+json"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of object and where the API serves it."""
+
+    group: str
+    version: str
+    plural: str
+
+    @property
+    def prefix(self) -> str:
+        """The path below which the API serves the group."""
+        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+
+
+CLUSTER_BUILDS = Kind(GROUP, VERSION, "clusterbuilds")
+PODS = Kind("", "v1", "pods")
+CONFIG_MAPS = Kind("", "v1", "configmaps")
+SECRETS = Kind("", "v1", "secrets")
+LEASES = Kind("coordination.k8s.io", "v1", "leases")
+EVENTS = Kind("events.k8s.io", "v1", "events")
+
+
+class AlreadyExists(BessemerError):
+    """An object of that name is there already: look whether it is ours."""
+
+
+class Conflict(BessemerError):
+    """The object has changed since it was read: read again."""
+
+
+class Refused(BessemerError):
+    """Quota, admission, policy or validation refuses the object: shown to the user, tried again."""
+
+
+class Unavailable(Retry):
+    """The API server can't be reached or is overloaded."""
+
+
+class Kubernetes(Protocol):
+    """What the operator asks of Kubernetes.
+
+    All verbs may raise :class:`Unavailable`. Idempotence: ``create_object`` raises :class:`AlreadyExists` the second
+    time, ``delete_object`` of what is gone does nothing.
+    """
+
+    async def get_object(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        """Read one object; None where it does not exist."""
+
+    async def list_objects(
+        self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "", limit: int | None = None
+    ) -> list[Object]:
+        """Read the objects of a namespace that a label selector and a field selector choose."""
+
+    async def create_object(self, kind: Kind, namespace: str, body: Object) -> Object:
+        """Create an object; raises AlreadyExists, or Refused with what quota or admission said."""
+
+    async def patch_object(
+        self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = ""
+    ) -> Object | None:
+        """Merge a patch into an object, None where it does not exist; raises Conflict, Refused.
+
+        A ``metadata.resourceVersion`` in the patch makes it conditional.
+        """
+
+    async def delete_object(
+        self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, grace_seconds: int | None = None
+    ) -> None:
+        """Delete an object if it exists and, where ``uid`` is given, is still that very one."""
+
+
+class KubernetesClient:
+    """The real door, by the official client's transport."""
+
+    def __init__(self, api: ApiClient) -> None:
+        self._api = api
+
+    async def get_object(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        """Read one object; None where it does not exist."""
+        return await self._request_or_none("GET", _path(kind, namespace, name))
+
+    async def list_objects(
+        self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "", limit: int | None = None
+    ) -> list[Object]:
+        """Read the objects of a namespace that a label selector and a field selector choose."""
+        query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(limit) if limit else ""}
+        answer = await self._request("GET", _path(kind, namespace), query={k: v for k, v in query.items() if v})
+        items: list[Object] = answer["items"]
+        return items
+
+    async def create_object(self, kind: Kind, namespace: str, body: Object) -> Object:
+        """Create an object; raises AlreadyExists or Refused."""
+        return await self._request("POST", _path(kind, namespace), body=body)
+
+    async def patch_object(
+        self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = ""
+    ) -> Object | None:
+        """Merge a patch into an object; None where it does not exist."""
+        path = _path(kind, namespace, name) + (f"/{subresource}" if subresource else "")
+        return await self._request_or_none("PATCH", path, body=patch, content_type=MERGE_PATCH)
+
+    async def delete_object(
+        self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, grace_seconds: int | None = None
+    ) -> None:
+        """Delete an object if it exists and is still that very one."""
+        body: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+        if uid is not None:
+            body["preconditions"] = {"uid": uid}
+        if grace_seconds is not None:
+            body["gracePeriodSeconds"] = grace_seconds
+        try:
+            await self._request_or_none("DELETE", _path(kind, namespace, name), body=body)
+        except Conflict:
+            return  # another object by now bears the name: what was to be deleted is gone
+
+    async def get_log(self, namespace: str, pod: str, container: str) -> str:
+        """Read the whole log of a container of a pod."""
+        path = _path(PODS, namespace, pod) + "/log"
+        return (await self._send("GET", path, query={"container": container})).decode("utf-8", "replace")
+
+    async def _request_or_none(
+        self, method: str, path: str, body: Object | None = None, content_type: str = "application/json"
+    ) -> Object | None:
+        try:
+            return await self._request(method, path, body=body, content_type=content_type)
+        except _Absent:
+            return None
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        answer: Object = json.loads(await self._send(method, path, query=query, body=body, content_type=content_type))
+        return answer
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = "application/json",
+    ) -> bytes:
+        serialized = await self._api.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": "application/json", "Content-Type": content_type},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            response = await self._api.call_api(*serialized, _request_timeout=REQUEST_SECONDS)
+            data: bytes = await response.read()  # type: ignore[no-untyped-call]  # kubernetes.aio lacks it
+        except (aiohttp.ClientError, TimeoutError, ApiException) as error:
+            raise Unavailable("ApiUnavailable", f"{method} {path}: {type(error).__name__} {error}") from error
+        if response.status >= 400:
+            raise translate_failure(response.status, data)
+        return data
+
+
+class _Absent(BessemerError):
+    """404; never leaves this module but as ``None``."""
+
+
+def translate_failure(status: int, data: bytes) -> BessemerError:
+    """Turn an answer of the API that is not a success into the error whose class says what to do about it."""
+    try:
+        body = json.loads(data)
+        reason, message = str(body.get("reason") or status), str(body.get("message") or "")
+    except (ValueError, AttributeError):
+        reason, message = str(status), data[:256].decode("utf-8", "replace")
+    if status == 404:
+        return _Absent(reason, message)
+    if status == 409 and reason == "AlreadyExists":
+        return AlreadyExists(reason, message)
+    if status == 409:
+        return Conflict(reason, message)
+    if status in (400, 403, 405, 413, 415, 422):
+        return Refused(reason, message)
+    return Unavailable(reason, message)
+
+
+def _path(kind: Kind, namespace: str, name: str = "") -> str:
+    where = f"/namespaces/{namespace}" if namespace else ""
+    return f"{kind.prefix}{where}/{kind.plural}" + (f"/{name}" if name else "")

@@ -1,0 +1,66 @@
+"""What the operator is told by its environment; each value is set by the chart."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bessemer.errors import Invalid
+
+PREFIX = "BESSEMER_"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The operator's settings; every field is read from the variable BESSEMER_<FIELD>."""
+
+    image: str
+    """Image of the phase pods: the operator's own."""
+    namespace: str
+    """Namespace of the operator; Leases lie there."""
+    identity: str
+    """Who this process is in the leader election: the pod's name, so that a restarted container leads at once."""
+    image_pull_policy: str = "IfNotPresent"
+    """imagePullPolicy of the phase pods."""
+    image_pull_secrets: str = ""
+    """Names of pull Secrets of the phase pods, separated by commas; they lie in the namespace of the build."""
+    progress_url: str = ""
+    """Base URL under which phase pods reach this operator; empty: no progress is posted."""
+    listen_port: int = 8080
+    """Port of metrics, probes and progress."""
+    deletion_seconds: int = 900
+    """After that a deleted build goes, even where Cleanup has not succeeded."""
+    resync_seconds: int = 300
+    """Every build is looked at that often, whatever was or was not heard of it."""
+    cpu_request: str = "100m"
+    """CPU that a phase pod asks for."""
+    memory_request: str = "256Mi"
+    """Memory that a phase pod asks for."""
+    memory_limit: str = "1Gi"
+    """Memory that a phase pod may use, its scratch directory included."""
+
+
+def parse_settings(environment: Mapping[str, str]) -> Settings:
+    """Read the settings; raises Invalid naming the variable that is missing or wrong."""
+    values: dict[str, str | int] = {}
+    for name, field in Settings.__dataclass_fields__.items():
+        variable = PREFIX + name.upper()
+        text = environment.get(variable)
+        if text is None:
+            continue
+        if field.type != "int":
+            values[name] = text
+        elif text.isdecimal():
+            values[name] = int(text)
+        else:
+            raise Invalid("InvalidSetting", f"{variable} must be a whole number, not {text!r}")
+    for name in ("image", "namespace", "identity"):
+        if not values.get(name):
+            raise Invalid("InvalidSetting", f"{PREFIX}{name.upper()} must be set")
+    return Settings(**values)  # type: ignore[arg-type]  # types were checked above, field by field
+
+
+def get_settings() -> Settings:
+    """Read the settings from the process's environment."""
+    return parse_settings(os.environ)
