@@ -5,7 +5,6 @@ from pathlib import Path
 
 from tests.support.cluster.commands import run
 from tests.support.cluster.errors import ClusterError, announce
-from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.marker import apply_marker
 
 
@@ -42,5 +41,5 @@ def open_existing(kubeconfig: Path, consent: str | None, kubectl: Path) -> Exist
             f"tests create and delete things in the cluster of context {context!r}. If that is what you want, set "
             f"BESSEMER_TEST_KUBECONFIG_YES={context}"
         )
-    apply_marker(Kubectl(kubectl, kubeconfig), context)
+    apply_marker(kubectl, kubeconfig, context)
     return ExistingCluster(context, kubeconfig, kubectl)

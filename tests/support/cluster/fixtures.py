@@ -11,11 +11,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.cluster.choice import get_cluster, open_cluster
-from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.marker import require_marker
 from tests.support.cluster.protocol import Cluster
+from tests.support.kubectl import Kubectl
 
 BORROWED = "BESSEMER_TEST_CLUSTER"
+ACCOUNT_SECONDS = 30
+"""Pods made before their service account are refused."""
 
 
 @pytest.fixture(scope="session")
@@ -27,24 +29,18 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     with capture.global_and_fixture_disabled():  # a first build takes minutes, and says so
         made = get_cluster(borrowed) if borrowed else open_cluster(f"test-{os.getpid()}", kept=False)
     try:
-        require_marker(Kubectl(made.kubectl, made.kubeconfig))
+        require_marker(made.kubectl, made.kubeconfig)
         yield made
     finally:
         if not borrowed:
             made.down()
 
 
-@pytest.fixture(scope="session")
-def kubectl(cluster: Cluster) -> Kubectl:
-    """Commands to the session's cluster."""
-    return Kubectl(cluster.kubectl, cluster.kubeconfig)
-
-
 @pytest.fixture
-def namespace(kubectl: Kubectl) -> Iterator[str]:
-    """The name of a new namespace with its service account; its removal starts after the test."""
-    name = f"test-{uuid.uuid4().hex[:8]}"
-    kubectl.run("create", "namespace", name)
-    kubectl.wait("serviceaccount/default", "--for=create", "--namespace", name, seconds=30)
-    yield name
-    kubectl.run("delete", "namespace", name, "--wait=false")
+def namespace(cluster: Cluster) -> Iterator[Kubectl]:
+    """kubectl for a new namespace with its service account; the namespace's removal starts after the test."""
+    kubectl = Kubectl(cluster.kubectl, cluster.kubeconfig, f"test-{uuid.uuid4().hex[:8]}")
+    kubectl.run("create", "namespace", kubectl.namespace)
+    kubectl.run("wait", "serviceaccount/default", "--for=create", f"--timeout={ACCOUNT_SECONDS}s")
+    yield kubectl
+    kubectl.run("delete", "namespace", kubectl.namespace, "--wait=false")

@@ -9,7 +9,6 @@ from pathlib import Path
 from tests.support.cluster.binaries.components import KUBERNETES_RELEASES
 from tests.support.cluster.commands import run
 from tests.support.cluster.errors import ClusterError, announce
-from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.marker import apply_marker
 from tests.support.cluster.storage import get_cache_directory
 
@@ -47,7 +46,7 @@ def create_kind(name: str, *, engine: str, kube_minor: str, kubectl: Path) -> Ki
     image = f"kindest/node:v{KUBERNETES_RELEASES[kube_minor]}"
     options = ["--image", image, "--kubeconfig", str(cluster.kubeconfig), "--wait", "120s"]
     run_kind(engine, "create", "cluster", "--name", name, *options)
-    apply_marker(Kubectl(kubectl, cluster.kubeconfig), name)
+    apply_marker(kubectl, cluster.kubeconfig, name)
     return cluster
 
 

@@ -1,9 +1,10 @@
 """The mark that we leave in every cluster we make, and without which no test touches a cluster."""
 
+from pathlib import Path
 from typing import Any
 
 from tests.support.cluster.errors import ClusterError
-from tests.support.cluster.kubectl import Kubectl
+from tests.support.kubectl import Kubectl, KubectlError
 
 NAMESPACE = "kube-public"
 NAME = "bessemer-test-cluster"
@@ -19,17 +20,17 @@ def build_marker(cluster: str) -> dict[str, Any]:
     }
 
 
-def apply_marker(kubectl: Kubectl, cluster: str) -> None:
+def apply_marker(program: Path, kubeconfig: Path, cluster: str) -> None:
     """Mark a cluster as ours."""
-    kubectl.apply(build_marker(cluster))
+    Kubectl(program, kubeconfig, NAMESPACE).apply(build_marker(cluster))
 
 
-def require_marker(kubectl: Kubectl) -> None:
+def require_marker(program: Path, kubeconfig: Path) -> None:
     """Raise ClusterError unless the cluster carries our mark."""
     try:
-        kubectl.get("configmap", NAME, "--namespace", NAMESPACE)
-    except ClusterError as error:
+        Kubectl(program, kubeconfig, NAMESPACE).get("configmap", NAME)
+    except KubectlError as error:
         raise ClusterError(
-            f"the cluster of {kubectl.kubeconfig} was not made for Bessemer's tests (it shows no ConfigMap "
+            f"the cluster of {kubeconfig} was not made for Bessemer's tests (it shows no ConfigMap "
             f"{NAMESPACE}/{NAME}): refused"
         ) from error

@@ -7,7 +7,6 @@ import pytest
 from tests.support.cluster.choice import Provider, decide_provider, get_kube_minor
 from tests.support.cluster.errors import ClusterError
 from tests.support.cluster.existing import open_existing
-from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.marker import require_marker
 
 BOTH = frozenset({Provider.KIND_DOCKER, Provider.KIND_PODMAN})
@@ -64,4 +63,4 @@ def test_missing_kubeconfig_is_named(tmp_path: Path, kubectl: Path) -> None:
 
 def test_cluster_without_our_mark_is_refused(tmp_path: Path, kubectl: Path) -> None:
     with pytest.raises(ClusterError, match="not made for Bessemer's tests"):
-        require_marker(Kubectl(kubectl, tmp_path / "config"))
+        require_marker(kubectl, tmp_path / "config")

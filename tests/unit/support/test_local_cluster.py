@@ -94,7 +94,7 @@ def test_configuration_keeps_to_the_cluster() -> None:
 
 
 def test_sandbox_archive_names_an_image_whose_blobs_are_there() -> None:
-    with tarfile.open(fileobj=io.BytesIO(build_archive(b"program"))) as archive:
+    with tarfile.open(fileobj=io.BytesIO(build_archive(b"program", ["busybox", "sh", "ls"]))) as archive:
         content = {name: file.read() for name in archive.getnames() if (file := archive.extractfile(name))}
     index = json.loads(content["index.json"])
     names = {entry["annotations"]["io.containerd.image.name"] for entry in index["manifests"]}
@@ -108,6 +108,7 @@ def test_sandbox_archive_names_an_image_whose_blobs_are_there() -> None:
     assert config["rootfs"]["diff_ids"] == [layer["digest"] for layer in manifest["layers"]]
     with tarfile.open(fileobj=io.BytesIO(blob(manifest["layers"][0]))) as layer:
         assert layer.getmember("bin/sh").linkname == "busybox"
+        assert layer.getmember("bin/busybox").isfile()
 
 
 def build_loop_device(**changes: object) -> LoopDevice:

@@ -9,7 +9,6 @@ from tests.support.cluster.binaries.components import CONTAINERD, COREDNS, ETCD,
 from tests.support.cluster.binaries.packages import install_packages
 from tests.support.cluster.commands import run
 from tests.support.cluster.errors import ClusterError, announce
-from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.local.network import decide_index
 from tests.support.cluster.local.node import start_node
 from tests.support.cluster.local.processes import ProcessIdentity
@@ -26,6 +25,7 @@ from tests.support.cluster.local.registry import (
 from tests.support.cluster.local.remains import delete_cluster, sweep_locked
 from tests.support.cluster.local.routes import list_links, list_routes
 from tests.support.cluster.marker import apply_marker
+from tests.support.kubectl import Kubectl
 
 LOAD_SECONDS = 300
 """For the largest image archive on a slow disk."""
@@ -106,11 +106,11 @@ def up(name: str, *, kube_minor: str, kept: bool) -> LocalCluster:
             delete_cluster(existing)
         record = create_record(name, kube_minor=kube_minor, kept=kept)
     cluster = LocalCluster(record, programs)
-    kubectl = Kubectl(cluster.kubectl, record.kubeconfig)
+    kubectl = Kubectl(cluster.kubectl, record.kubeconfig, "default")
     try:
         start_node(record, list(programs.values()))
         wait_until_ready(record, kubectl)
-        apply_marker(kubectl, name)
+        apply_marker(cluster.kubectl, record.kubeconfig, name)
     except BaseException:  # Ctrl-C included: nothing may be left of half a cluster
         down(name)
         raise

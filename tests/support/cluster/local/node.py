@@ -37,7 +37,7 @@ def start_node(record: ClusterRecord, program_folders: list[Path]) -> None:
     create_pki(directory, record.network, record.name)
     for name, content in build_files(directory, record.network, record.name).items():
         (directory / name).write_text(content)
-    (directory / "sandbox.tar").write_bytes(build_archive(BUSYBOX.read_bytes()))
+    (directory / "sandbox.tar").write_bytes(build_archive(BUSYBOX.read_bytes(), run([BUSYBOX, "--list"]).split()))
     environment = build_environment(directory, record.network, program_folders)
     create_namespaces(record, {**environment, "INIT": str(INIT)})
     create_link(record)

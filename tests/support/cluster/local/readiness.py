@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from tests.support.cluster.errors import ClusterError
-from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.local.registry import ClusterRecord
 from tests.support.cluster.waiting import wait_until
+from tests.support.kubectl import Kubectl
 
 PROBE_SECONDS = 2
 LOG_LINES = 15

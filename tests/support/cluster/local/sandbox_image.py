@@ -8,6 +8,7 @@ import io
 import json
 import platform
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,6 @@ SANDBOX_IMAGE = "localhost/pause:1"
 BUSYBOX_IMAGE = "localhost/busybox:1"
 """For test pods: a shell and the usual small programs."""
 BUSYBOX = Path("/bin/busybox")
-APPLETS = ("cat", "date", "echo", "env", "false", "head", "hostname", "httpd", "id", "ip", "ls", "mkdir", "mount", "nc",
-           "nslookup", "ps", "rm", "sh", "sleep", "sync", "touch", "true", "umount", "wget")  # fmt: skip
-
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 """Names of the kernel to names of Go, which images use."""
 
@@ -25,8 +23,8 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 PAUSE = ["/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done"]
 
 
-def build_layer(busybox: bytes) -> bytes:
-    """Make the only layer: busybox, links for its applets, and a world-writable /tmp."""
+def build_layer(busybox: bytes, applets: Sequence[str]) -> bytes:
+    """Make the only layer: busybox, a link for each of its applets, and a world-writable /tmp."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as layer:
         for name in ("bin", "etc", "tmp", "dev", "proc", "sys"):
@@ -36,7 +34,7 @@ def build_layer(busybox: bytes) -> bytes:
         program = tarfile.TarInfo("bin/busybox")
         program.mode, program.size = 0o755, len(busybox)
         layer.addfile(program, io.BytesIO(busybox))
-        for applet in APPLETS:
+        for applet in sorted({*applets} - {"busybox"}):
             link = tarfile.TarInfo(f"bin/{applet}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             layer.addfile(link)
@@ -47,7 +45,7 @@ def build_layer(busybox: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def build_archive(busybox: bytes) -> bytes:
+def build_archive(busybox: bytes, applets: Sequence[str]) -> bytes:
     """Make an OCI image layout (image-spec 1.1, image-layout.md) in a tar, with one image under two names."""
     blobs: dict[str, bytes] = {}
 
@@ -56,7 +54,7 @@ def build_archive(busybox: bytes) -> bytes:
         blobs[f"blobs/sha256/{digest}"] = content
         return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
 
-    layer = describe(build_layer(busybox), "application/vnd.oci.image.layer.v1.tar")
+    layer = describe(build_layer(busybox, applets), "application/vnd.oci.image.layer.v1.tar")
     config = {
         "architecture": ARCHITECTURES[platform.machine()],
         "os": "linux",
