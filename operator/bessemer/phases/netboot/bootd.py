@@ -47,7 +47,7 @@ _NODE = re.compile(r"^/node/([A-Za-z0-9_-]{16,128})/(kernel|initrd/[0-9]|config|
 _FILE = re.compile(r"^/files/([A-Za-z0-9_+-][A-Za-z0-9._+-]{0,254})$")
 _CALL_BACKS = ("started", "finished", "failed")
 
-Json = dict[str, Any]  # an entry's fields: build host mac address attempt token persistent kernel initrds arguments ...
+Json = dict[str, Any]  # an entry: what netboot/entries.py builds, and what this file adds to it
 
 
 class RefusedError(Exception):
@@ -151,17 +151,17 @@ def _write(path: Path, content: str, mode: int = 0o600) -> None:
     os.replace(temporary, path)
 
 
-def stage(store: Store, entries: list[Json], server: str) -> Json:
+def stage(store: Store, entries: list[Json]) -> Json:
     """Want an install of these machines; an earlier entry of the same MAC address is replaced."""
     with store.locked():
         for entry in entries:
             mac = entry["mac"].lower().replace(":", "-")
             if not _SCRIPT.match(f"/boot/{mac}.ipxe"):
                 raise SystemExit(f"{entry['mac']!r} is no MAC address")
-            staged = {**entry, "mac": mac, "server": server, "wanted": True, "seen": []}
+            staged = {**entry, "mac": mac, "wanted": True, "seen": []}
             store.put(staged)
             if entry.get("script"):
-                _write(Path(entry["script"]), f"#!ipxe\nchain {server}/boot/{mac}.ipxe\n", 0o644)
+                _write(Path(entry["script"]), f"#!ipxe\nchain {entry['server']}/boot/{mac}.ipxe\n", 0o644)
             store.record(staged, "staged", "local")
     return {"staged": len(entries)}
 
@@ -420,7 +420,7 @@ def main() -> None:
         return None
     request = json.load(sys.stdin) if options.command in ("stage", "withdraw") else {}
     if options.command == "stage":
-        answer: Any = stage(store, request["entries"], request["server"])
+        answer: Any = stage(store, request["entries"])
     elif options.command == "withdraw":
         answer = withdraw(store, request["build"], request.get("hosts"), request.get("keep_persistent", False))
     elif options.command == "list":

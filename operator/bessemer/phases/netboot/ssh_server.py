@@ -1,7 +1,7 @@
 """A boot server reached by SSH: bootd and its commands on a given boot host or on the management node.
 
 On a given boot host the daemon and the installer are uploaded, under names that hold their digest, and the daemon is
-started if it doesn't run yet; ``release`` takes both away. On the management node the daemon is a service of the system.
+started if it doesn't run yet; ``release`` takes both away. On the management node the daemon is a system service.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class SshBootServer:
     def stage(self, entries: Sequence[BootEntry]) -> None:
         """Stage entries; see BootServer."""
         if entries:
-            self._command("stage", {"server": entries[0]["server"], "entries": list(entries)})
+            self._command("stage", {"entries": list(entries)})
 
     def withdraw(self, build: str, hosts: Collection[str] | None = None, keep_persistent: bool = False) -> Withdrawn:
         """Take entries back; see BootServer."""

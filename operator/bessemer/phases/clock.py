@@ -1,0 +1,58 @@
+"""Time inside a phase, behind a door, so that tests don't wait."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Protocol
+
+from bessemer.errors import Retry
+
+
+class Terminated(Retry):
+    """The pod is being stopped: end now, another attempt goes on."""
+
+    def __init__(self) -> None:
+        super().__init__("Terminated", "the phase was told to stop before it had finished")
+
+
+class Clock(Protocol):
+    """A clock that never goes back, and waiting on it."""
+
+    def now(self) -> float:
+        """Give the seconds since some moment."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait.
+
+        Raises:
+            Terminated: the process was told to stop.
+        """
+        ...
+
+
+class SystemClock:
+    """The system's clock; waiting ends when the process gets SIGTERM or SIGINT."""
+
+    def __init__(self) -> None:
+        self._stopping = threading.Event()
+
+    def stop_on_signals(self) -> None:
+        """Make SIGTERM and SIGINT end every wait, now and later."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+
+    def now(self) -> float:
+        """Give the time; see Clock."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; see Clock."""
+        if self._stopping.wait(seconds):
+            raise Terminated
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  as signal.signal wants it
+        self._stopping.set()

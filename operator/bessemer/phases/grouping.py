@@ -1,0 +1,118 @@
+"""Folding nodes that are alike into groups, and results into the 4096 bytes of a termination message. All pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from bessemer.phases.machines import build_hostlist, parse_hostlist
+from bessemer.phases.report import TERMINATION_MESSAGE_LIMIT, NodeGroup, NodeState, PhaseResult
+
+OTHER_NODES = "*"
+"""Hostlist of a group that stands for all nodes of the phase that no other group names; used where names don't fit."""
+SEVERAL = "Several"
+"""Reason of a group whose nodes failed for several reasons, where these don't fit."""
+SHORT_MESSAGE = 200
+"""Characters of a message that is cut to make room."""
+
+
+@dataclass(frozen=True)
+class NodeOutcome:
+    """What became of one node."""
+
+    host: str
+    state: NodeState
+    reason: str | None = None
+    message: str | None = None
+    attempt: int | None = None
+
+
+def build_node_groups(outcomes: Iterable[NodeOutcome]) -> list[NodeGroup]:
+    """Fold nodes that are alike in every respect into groups, in the order of their first nodes."""
+    alike: dict[tuple[NodeState, str | None, str | None, int | None], list[str]] = {}
+    for node in outcomes:
+        message = node.message[:1024] if node.message else None
+        alike.setdefault((node.state, node.reason, message, node.attempt), []).append(node.host)
+    return [
+        NodeGroup(hosts=build_hostlist(hosts), state=state, reason=reason, message=message, attempt=attempt)
+        for (state, reason, message, attempt), hosts in alike.items()
+    ]
+
+
+def parse_node_groups(groups: Iterable[NodeGroup], all_hosts: Sequence[str]) -> dict[str, NodeGroup]:
+    """Tell for each node which group it is in; a group ``*`` takes all of ``all_hosts`` that no other group names."""
+    found: dict[str, NodeGroup] = {}
+    others = [group for group in groups if group.hosts == OTHER_NODES]
+    for group in groups:
+        if group.hosts != OTHER_NODES:
+            found |= dict.fromkeys(parse_hostlist(group.hosts), group)
+    for group in others:
+        found |= {host: group for host in all_hosts if host not in found}
+    return found
+
+
+def build_termination_message(result: PhaseResult, limit: int = TERMINATION_MESSAGE_LIMIT) -> bytes:
+    """Render a result as JSON of at most ``limit`` bytes; what is for people is cut first, who failed last."""
+    for shrunk in _shrink(result):
+        message = _render(shrunk)
+        if len(message) <= limit:
+            return message
+    return _render(PhaseResult(succeeded=result.succeeded, reason=result.reason, retryable=result.retryable))
+
+
+def _render(result: PhaseResult) -> bytes:
+    return result.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+
+def _shrink(result: PhaseResult) -> Iterator[PhaseResult]:
+    """Give ever smaller versions of a result."""
+    yield result
+    for length in (400, 100):
+        jobs = [job.model_copy(update={"output_tail": job.output_tail[-length:]}) for job in result.jobs]
+        result = result.model_copy(update={"jobs": jobs})
+        yield result
+    result = result.model_copy(update={"message": result.message[:1000], "nodes": _merge(result.nodes, SHORT_MESSAGE)})
+    yield result
+    cut = [job.model_copy(update={"output_tail": "", "message": job.message[:100]}) for job in result.jobs]
+    result = result.model_copy(update={"message": result.message[:400], "jobs": cut, "nodes": _merge(result.nodes, 0)})
+    yield result
+    yield result.model_copy(update={"nodes": _name_fewest(result.nodes)})
+    merged = _merge_by(result.nodes, lambda group: (group.state,))
+    jobs = [job.model_copy(update={"nodes": "", "message": ""}) for job in result.jobs]
+    yield result.model_copy(update={"jobs": jobs, "nodes": _name_fewest(merged)})
+
+
+def _merge(groups: Sequence[NodeGroup], message_length: int) -> list[NodeGroup]:
+    """Merge groups of the same state and reason; the first one's message, cut, stands for all."""
+    merged = _merge_by(groups, lambda group: (group.state, group.reason))
+    return [
+        group.model_copy(
+            update={"message": group.message[:message_length] if group.message and message_length else None}
+        )
+        for group in merged
+    ]
+
+
+def _merge_by(groups: Sequence[NodeGroup], key: Callable[[NodeGroup], tuple[object, ...]]) -> list[NodeGroup]:
+    alike: dict[tuple[object, ...], list[NodeGroup]] = {}
+    for group in groups:
+        alike.setdefault(key(group), []).append(group)
+    return [_merge_groups(members) for members in alike.values()]
+
+
+def _merge_groups(members: Sequence[NodeGroup]) -> NodeGroup:
+    first = members[0]
+    hosts = [host for group in members for host in parse_hostlist(group.hosts)]
+    return NodeGroup(
+        hosts=build_hostlist(hosts),
+        state=first.state,
+        reason=first.reason if len({group.reason for group in members}) == 1 else SEVERAL,
+        message=first.message,
+        attempt=max((group.attempt for group in members if group.attempt), default=None),
+    )
+
+
+def _name_fewest(groups: Sequence[NodeGroup]) -> list[NodeGroup]:
+    """Replace the longest hostlist by ``*``."""
+    longest = max(groups, key=lambda group: len(group.hosts), default=None)
+    return [group.model_copy(update={"hosts": OTHER_NODES}) if group is longest else group for group in groups]

@@ -1,0 +1,267 @@
+"""Installing machines: the loop around ``decide_install`` that BootManagement and BootCompute share.
+
+One round: read the facts (power states, the boot server's journal, SSH probes), decide, act. One powerman command and
+one journal read serve all machines of a round; SSH is probed by a bounded pool of threads. The round is short while
+things move and longer while they don't.
+
+What an earlier attempt of the phase installed is adopted, if the journal shows that the very same install has finished
+and SSH answers; so an evicted pod costs minutes, not a reinstall.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from bessemer.errors import Retry
+from bessemer.phases.clock import Clock
+from bessemer.phases.grouping import NodeOutcome
+from bessemer.phases.install_plan import (
+    RESTING,
+    STATE_OF_STEP,
+    Facts,
+    InstallPlan,
+    NodeInstall,
+    Policy,
+    Probe,
+    ProbeKind,
+    Step,
+    decide_install,
+)
+from bessemer.phases.machines import Machine, SshTarget
+from bessemer.phases.netboot.entries import InstallKind
+from bessemer.phases.netboot.server import BootEntry, BootEvent, BootEventKind, BootServer, BootServerFailed
+from bessemer.phases.power.protocol import Power, PowerControlRefused, PowerControlUnreachable, PowerState
+from bessemer.phases.ssh import HostKeyMismatch, Ssh, SshFailure, SshRefused
+
+SHORTEST_ROUND_SECONDS = 0.5
+LONGEST_ROUND_SECONDS = 2.0
+PROBE_TIMEOUT_SECONDS = 5.0
+PROBE_THREADS = 16
+STAGE_BACK_OFF_SECONDS = (1.0, 4.0, 15.0)
+BOOT_SERVER_PATIENCE_SECONDS = 120.0
+"""So long the boot server may be out of reach before the phase gives up and is tried again as a whole."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class InstallDoors:
+    """The systems that installing needs."""
+
+    power: Power
+    boot_server: BootServer
+    ssh: Ssh
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class InstallJob:
+    """What is to be installed."""
+
+    kind: InstallKind
+    machines: Sequence[Machine]
+    targets: Mapping[str, SshTarget]
+    """How SSH reaches each machine, by host."""
+    policy: Policy
+    installed_before: Collection[str] = ()
+    """Hosts that the build's status has as installed; they are looked at, but never reinstalled."""
+
+
+def run_install(
+    job: InstallJob, doors: InstallDoors, report: Callable[[Sequence[NodeOutcome]], None]
+) -> tuple[NodeOutcome, ...]:
+    """Install machines until each is installed or has failed; ``report`` is called whenever something changed.
+
+    Raises:
+        Retry: the boot server can't be used; all else is the fate of single machines.
+        Terminated: the pod is being stopped.
+    """
+    doors.boot_server.prepare()
+    run = _Run(job, doors)
+    try:
+        run.adopt()
+        while not all(node.step in RESTING for node in run.nodes):
+            if run.do_round():
+                report(build_outcomes(run.nodes))
+            doors.clock.sleep(run.round_seconds)
+        return build_outcomes(run.nodes)
+    finally:
+        run.close()
+
+
+def build_outcomes(nodes: Sequence[NodeInstall]) -> tuple[NodeOutcome, ...]:
+    """Say what became of each machine so far."""
+    return tuple(
+        NodeOutcome(
+            host=node.host,
+            state=STATE_OF_STEP[node.step],
+            reason=node.reason if node.step is Step.FAILED else None,
+            message=node.message if node.step is Step.FAILED else None,
+            attempt=node.attempt or None,
+        )
+        for node in nodes
+    )
+
+
+class _Run:
+    """The state of one run: where machines stand, how far the journal was read, which probes are under way."""
+
+    def __init__(self, job: InstallJob, doors: InstallDoors) -> None:
+        self._job = job
+        self._doors = doors
+        self._machines = {machine.host: machine for machine in job.machines}
+        self._sequence = 0
+        self._boot_server_seen = doors.clock.now()
+        self._probes: dict[str, Future[Probe]] = {}
+        self._pool = ThreadPoolExecutor(max_workers=PROBE_THREADS, thread_name_prefix="probe")
+        self._complaints: dict[str, str] = {}
+        self.round_seconds = SHORTEST_ROUND_SECONDS
+        self.nodes: tuple[NodeInstall, ...] = ()
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def adopt(self) -> None:
+        """Find out what is installed already, by the status and by the journal."""
+        finished = find_finished(self._list_events())
+        now, kind = self._doors.clock.now(), self._job.kind
+        nodes = []
+        for machine in self._job.machines:
+            keep = machine.host in self._job.installed_before
+            looked_at = keep or finished.get(machine.host, "").startswith(kind.digest(machine) + "-")
+            prefix = kind.label(machine, 0).removesuffix("0")
+            step = Step.STARTING if looked_at else Step.WAITING
+            if looked_at:
+                _log.info("%s: look whether it is still installed", machine.host)
+            nodes.append(NodeInstall(machine.host, prefix, step=step, since=now, keep=keep))
+        self.nodes = tuple(nodes)
+
+    def do_round(self) -> bool:
+        """Read facts, decide and act; tells whether something changed."""
+        facts = Facts(
+            power=self._read_power(),
+            complaints=self._complaints,
+            events=self._list_events(),
+            probes=self._collect_probes(),
+        )
+        self._complaints = {}
+        plan = decide_install(self.nodes, facts, self._doors.clock.now(), self._job.policy)
+        for reason in plan.reasons:
+            _log.info("%s", reason)
+        self.nodes = plan.nodes
+        self._act(plan)
+        self._start_probes()
+        changed = bool(plan.reasons)
+        self.round_seconds = SHORTEST_ROUND_SECONDS if changed else min(LONGEST_ROUND_SECONDS, self.round_seconds * 1.2)
+        return changed
+
+    def _act(self, plan: InstallPlan) -> None:
+        if plan.withdraw:
+            self._use_boot_server(lambda: self._doors.boot_server.withdraw(self._job.kind.build, plan.withdraw))
+        self._switch(self._doors.power.off, plan.off)
+        if plan.stage:
+            attempts = {node.host: node.attempt for node in self.nodes}
+            installer = self._doors.boot_server.installer
+            build_entry = self._job.kind.build_entry
+            entries = [build_entry(self._machines[host], attempts[host], installer) for host in plan.stage]
+            self._stage(entries)
+        self._switch(self._doors.power.on, plan.on)
+
+    def _stage(self, entries: Sequence[BootEntry]) -> None:
+        """Stage entries; a boot server that can't is tried a few times, because machines are switched on right after.
+
+        Raises:
+            SshFailure, BootServerFailed: it still can't.
+        """
+        for seconds in STAGE_BACK_OFF_SECONDS:
+            try:
+                return self._doors.boot_server.stage(entries)
+            except (SshFailure, BootServerFailed) as error:
+                _log.warning("boot server: %s", error.message)
+                self._doors.clock.sleep(seconds)
+        return self._doors.boot_server.stage(entries)
+
+    def _switch(self, verb: Callable[[Collection[str]], Mapping[str, str]], hosts: Sequence[str]) -> None:
+        """Give a switching command; that it failed shows when states are read back, until then it is a complaint."""
+        if not hosts:
+            return
+        try:
+            self._complaints |= verb(hosts)
+        except (PowerControlUnreachable, PowerControlRefused) as error:
+            self._complaints |= dict.fromkeys(hosts, error.message)
+
+    def _read_power(self) -> Mapping[str, PowerState]:
+        """Read the states of the machines whose next step depends on it."""
+        hosts = [
+            node.host
+            for node in self.nodes
+            if node.step in (Step.TURNING_OFF, Step.TURNING_ON) or (node.step is Step.STARTING and node.attempt == 0)
+        ]
+        if not hosts:
+            return {}
+        try:
+            return self._doors.power.state(hosts)
+        except (PowerControlUnreachable, PowerControlRefused) as error:
+            self._complaints |= dict.fromkeys(hosts, error.message)
+            return {}
+
+    def _list_events(self) -> list[BootEvent]:
+        """Read what is new in the journal; a boot server that is out of reach for a while only delays."""
+        events: list[BootEvent] = []
+
+        def read() -> None:
+            events.extend(self._doors.boot_server.list_events(self._job.kind.build, self._sequence))
+
+        self._use_boot_server(read)
+        self._sequence = max([self._sequence, *(event.sequence for event in events)])
+        return events
+
+    def _use_boot_server(self, action: Callable[[], object]) -> None:
+        now = self._doors.clock.now()
+        try:
+            action()
+        except (SshFailure, BootServerFailed) as error:
+            if now - self._boot_server_seen > BOOT_SERVER_PATIENCE_SECONDS:
+                raise Retry("BootServerUnreachable", error.message) from error
+            _log.warning("boot server: %s", error.message)
+        else:
+            self._boot_server_seen = now
+
+    def _start_probes(self) -> None:
+        for node in self.nodes:
+            if node.step is Step.STARTING and node.host not in self._probes:
+                target = self._job.targets[node.host]
+                self._probes[node.host] = self._pool.submit(probe, self._doors.ssh, target)
+
+    def _collect_probes(self) -> dict[str, Probe]:
+        done = {host: future.result() for host, future in self._probes.items() if future.done()}
+        for host in done:
+            del self._probes[host]
+        return done
+
+
+def find_finished(events: Sequence[BootEvent]) -> dict[str, str]:
+    """Tell from a whole journal which hosts have finished an install and not begun another since, with its label."""
+    finished: dict[str, str] = {}
+    for event in events:
+        if event.host and event.kind is BootEventKind.FINISHED and event.attempt:
+            finished[event.host] = event.attempt
+        elif event.host and event.kind in (BootEventKind.STAGED, BootEventKind.STARTED):
+            finished.pop(event.host, None)
+    return finished
+
+
+def probe(ssh: Ssh, target: SshTarget) -> Probe:
+    """Try to log in to a machine once, and say what was found."""
+    try:
+        ssh.probe(target, PROBE_TIMEOUT_SECONDS)
+    except HostKeyMismatch as error:
+        return Probe(ProbeKind.WRONG_HOST_KEY, error.message)
+    except SshRefused as error:
+        return Probe(ProbeKind.REFUSED, error.message)
+    except SshFailure as error:
+        return Probe(ProbeKind.UNREACHABLE, error.message)
+    return Probe(ProbeKind.ANSWERS)

@@ -1,0 +1,294 @@
+"""Deciding what to do next to each machine that is being installed: pure, from facts and the time to a plan.
+
+The steps of one attempt, each with a deadline of its own:
+
+    off -> wait until off, stage, on -> wait until on -> wait for the network boot -> wait for the installer's end
+    -> wait for SSH with the planted host key and our key -> Installed
+
+Staging waits until the machine is off, so that one that happens to reboot just then doesn't use its boot entry up.
+
+Past a deadline, or when the installer reports an error, the next attempt begins with a power cycle, until the attempts
+are used up; then the boot entry is withdrawn and the machine is left as it is, for somebody to look at. Machines are
+independent: no one's failure touches another. Never more than ``max_concurrent`` are under way at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from bessemer.clusterbuild.spec import Deadlines
+from bessemer.phases.netboot.server import BootEvent, BootEventKind
+from bessemer.phases.power.protocol import PowerState
+from bessemer.phases.report import NodeState
+
+REPEAT_POWER_SECONDS = 15.0
+"""A switching command without effect is given again after that time: power controls lose some."""
+LOG_TAIL_CHARACTERS = 300
+"""How much of the end of an installer's log goes into a message."""
+
+
+class Step(StrEnum):
+    """What a machine is waiting for."""
+
+    WAITING = "waiting for its turn"
+    TURNING_OFF = "power off"
+    TURNING_ON = "power on"
+    NETBOOTING = "network boot"
+    INSTALLING = "end of the install"
+    STARTING = "SSH"
+    INSTALLED = "nothing: it is installed"
+    FAILED = "nothing: it has failed"
+
+
+STATE_OF_STEP: Mapping[Step, NodeState] = {
+    Step.WAITING: NodeState.PENDING,
+    Step.TURNING_OFF: NodeState.POWERING_ON,
+    Step.TURNING_ON: NodeState.POWERING_ON,
+    Step.NETBOOTING: NodeState.NETBOOTING,
+    Step.INSTALLING: NodeState.INSTALLING,
+    Step.STARTING: NodeState.STARTING,
+    Step.INSTALLED: NodeState.INSTALLED,
+    Step.FAILED: NodeState.FAILED,
+}
+RESTING = (Step.INSTALLED, Step.FAILED)
+START = (BootEventKind.KERNEL, BootEventKind.STARTED)
+"""The install has started with whichever is seen first."""
+
+
+class ProbeKind(StrEnum):
+    """What an SSH probe found."""
+
+    ANSWERS = "answers with the planted host key"
+    UNREACHABLE = "unreachable"
+    WRONG_HOST_KEY = "wrong host key"
+    REFUSED = "refused our key"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Result of one SSH probe."""
+
+    kind: ProbeKind
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class NodeInstall:
+    """Where the install of one machine stands."""
+
+    host: str
+    label_prefix: str
+    """Labels of attempts of this phase attempt are this and the number of the attempt."""
+    step: Step = Step.WAITING
+    attempt: int = 0
+    """Number of the attempt; 0: none yet, what an earlier phase attempt installed is being looked at."""
+    since: float = 0.0
+    """When the step began."""
+    commanded: float = 0.0
+    """When power was last commanded."""
+    keep: bool = False
+    """Never reinstall: it was ready before, and may only be down for a while."""
+    reason: str | None = None
+    """Why the last attempt failed."""
+    message: str = ""
+    complaint: str = ""
+    """The last thing that power control, the boot server or SSH said about it."""
+
+    @property
+    def label(self) -> str:
+        """The label by which the journal names this attempt."""
+        return f"{self.label_prefix}{self.attempt}"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was seen of all machines since the last decision."""
+
+    power: Mapping[str, PowerState] = field(default_factory=dict)
+    complaints: Mapping[str, str] = field(default_factory=dict)
+    """What power control complained of, by machine."""
+    events: Sequence[BootEvent] = ()
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How long and how often."""
+
+    deadlines: Deadlines
+    node_attempts: int
+    max_concurrent: int
+
+
+@dataclass
+class InstallPlan:
+    """What to do now, in this order: withdraw, off, stage, on."""
+
+    nodes: tuple[NodeInstall, ...] = ()
+    """Where each machine stands after what was decided."""
+    withdraw: list[str] = field(default_factory=list)
+    off: list[str] = field(default_factory=list)
+    stage: list[str] = field(default_factory=list)
+    on: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    """One line for each decision: machine, what, why."""
+
+
+def decide_install(nodes: Sequence[NodeInstall], facts: Facts, now: float, policy: Policy) -> InstallPlan:
+    """Decide what to do next.
+
+    Args:
+        nodes: where each machine stood after the last decision.
+        facts: what was seen since; a fact that is missing changes nothing.
+        now: seconds on a clock that never goes back.
+        policy: deadlines, attempts and bounds.
+    """
+    plan = InstallPlan()
+    events: dict[str, list[BootEvent]] = {}
+    for event in facts.events:
+        if event.host:
+            events.setdefault(event.host, []).append(event)
+    moved = [_Mover(node, facts, events.get(node.host, []), now, policy, plan).move() for node in nodes]
+    busy = sum(node.step not in (Step.WAITING, *RESTING) for node in moved)
+    started = []
+    for node in moved:
+        if node.step is Step.WAITING and busy < policy.max_concurrent:
+            busy += 1
+            started.append(_start_attempt(node, now, plan))
+        else:
+            started.append(node)
+    plan.nodes = tuple(started)
+    return plan
+
+
+def _start_attempt(node: NodeInstall, now: float, plan: InstallPlan) -> NodeInstall:
+    why = f"attempt {node.attempt + 1}" + (f", after {node.reason}" if node.reason else "")
+    plan.off.append(node.host)
+    plan.reasons.append(f"{node.host}: power off: {why}")
+    return replace(
+        node, step=Step.TURNING_OFF, attempt=node.attempt + 1, since=now, commanded=now, complaint="", keep=False
+    )
+
+
+@dataclass
+class _Mover:
+    """Moves one machine on as far as the facts allow."""
+
+    node: NodeInstall
+    facts: Facts
+    events: list[BootEvent]
+    now: float
+    policy: Policy
+    plan: InstallPlan
+
+    def move(self) -> NodeInstall:
+        self._note_complaints()
+        match self.node.step:
+            case Step.TURNING_OFF:
+                return self._turn_off()
+            case Step.TURNING_ON:
+                return self._turn_on()
+            case Step.NETBOOTING | Step.INSTALLING:
+                return self._follow_install()
+            case Step.STARTING:
+                return self._start()
+        return self.node
+
+    def _note_complaints(self) -> None:
+        refused = [f"refused {event.detail}" for event in self.events if event.kind is BootEventKind.REFUSED]
+        complaint = self.facts.complaints.get(self.node.host) or (refused[-1] if refused else "")
+        if complaint:
+            self.node = replace(self.node, complaint=complaint)
+
+    def _turn_off(self) -> NodeInstall:
+        if self.facts.power.get(self.node.host) is PowerState.OFF:
+            self.plan.stage.append(self.node.host)
+            self.plan.on.append(self.node.host)
+            self._say("stage, power on: it is off")
+            return self._step(Step.TURNING_ON, commanded=self.now)
+        return self._wait_for_power(self.plan.off, "off")
+
+    def _turn_on(self) -> NodeInstall:
+        booted = any(event.attempt == self.node.label and event.kind in START for event in self.events)
+        if booted or self.facts.power.get(self.node.host) is PowerState.ON:
+            self._say("wait for its network boot: it is on")
+            self.node = self._step(Step.NETBOOTING)
+            return self._follow_install()
+        return self._wait_for_power(self.plan.on, "on")
+
+    def _wait_for_power(self, commands: list[str], wanted: str) -> NodeInstall:
+        limit = self.policy.deadlines.power_on_seconds
+        if self.now - self.node.since >= limit:
+            read = self.facts.power.get(self.node.host, PowerState.UNKNOWN)
+            return self._fail("NeverPoweredOn", f"power control reads {read}, not {wanted}, after {limit} s")
+        if self.now - self.node.commanded >= REPEAT_POWER_SECONDS:
+            commands.append(self.node.host)
+            self._say(f"power {wanted} again: no effect in {REPEAT_POWER_SECONDS:g} s")
+            return replace(self.node, commanded=self.now)
+        return self.node
+
+    def _follow_install(self) -> NodeInstall:
+        deadlines = self.policy.deadlines
+        for event in (event for event in self.events if event.attempt == self.node.label):
+            if event.kind is BootEventKind.FAILED:
+                return self._fail("InstallFailed", "the installer reports: " + _tail(event.detail))
+            if event.kind is BootEventKind.FINISHED:
+                self._say("wait for SSH: the installer has finished")
+                self.node = self._step(Step.STARTING)
+                return self._start()
+            if self.node.step is Step.NETBOOTING and event.kind in START:
+                seen = "its kernel was fetched" if event.kind is BootEventKind.KERNEL else "the installer called back"
+                self._say(f"wait for the install to end: {seen}")
+                self.node = self._step(Step.INSTALLING)
+        waited = self.now - self.node.since
+        if self.node.step is Step.NETBOOTING and waited >= deadlines.netboot_seconds:
+            return self._fail("NeverNetbooted", f"didn't fetch its kernel within {deadlines.netboot_seconds} s")
+        if self.node.step is Step.INSTALLING and waited >= deadlines.install_seconds:
+            return self._fail("InstallStalled", f"the installer didn't finish within {deadlines.install_seconds} s")
+        return self.node
+
+    def _start(self) -> NodeInstall:
+        probe = self.facts.probes.get(self.node.host)
+        limit = self.policy.deadlines.reachable_seconds
+        if probe is not None and probe.kind is ProbeKind.ANSWERS:
+            self._say("installed: SSH " + probe.kind)
+            return replace(self._step(Step.INSTALLED), reason=None, message="", attempt=max(1, self.node.attempt))
+        if probe is not None:
+            self.node = replace(self.node, complaint=probe.detail or probe.kind)
+        if self.node.attempt == 0 and self.facts.power.get(self.node.host) is PowerState.OFF:
+            return self._fail("NeverReachable", "installed by an earlier attempt, but switched off")
+        if self.now - self.node.since < limit:
+            return self.node
+        if probe is not None and probe.kind is ProbeKind.WRONG_HOST_KEY:
+            return self._fail("HostKeyMismatch", f"another host key for {limit} s")
+        return self._fail("NeverReachable", f"SSH didn't answer within {limit} s")
+
+    def _fail(self, reason: str, message: str) -> NodeInstall:
+        """End this attempt; another one follows as soon as it is the machine's turn, if any is left."""
+        node = self.node
+        if node.complaint and node.complaint not in message:
+            message = f"{message} ({node.complaint})"
+        if node.attempt < self.policy.node_attempts and not node.keep:
+            self._say(f"try again: {reason}: {message}")
+            return replace(self._step(Step.WAITING), reason=reason, message=message)
+        self.plan.withdraw.append(node.host)
+        self._say(f"give up: {reason}: {message}")
+        return replace(self._step(Step.FAILED), reason=reason, message=message)
+
+    def _step(self, step: Step, commanded: float | None = None) -> NodeInstall:
+        return replace(
+            self.node,
+            step=step,
+            since=self.now,
+            commanded=self.node.commanded if commanded is None else commanded,
+            complaint="",
+        )
+
+    def _say(self, what: str) -> None:
+        self.plan.reasons.append(f"{self.node.host}: {what}")
+
+
+def _tail(log: str) -> str:
+    return log.strip()[-LOG_TAIL_CHARACTERS:] or "(nothing)"
