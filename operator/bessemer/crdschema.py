@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-_DROPPED = frozenset({"title", "additionalProperties", "propertyNames"})
+_DROPPED = frozenset({"title", "additionalProperties", "propertyNames", "format"})
 _KEPT = frozenset(
     {
         "type", "description", "default", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems",
@@ -48,11 +48,8 @@ def _translate(schema: dict[str, Any], definitions: dict[str, Any], path: tuple[
             result["additionalProperties"] = _translate(value, definitions, (*path, "*"))
         elif keyword == "const":
             result["enum"] = [value]
-        elif keyword in {"exclusiveMinimum", "exclusiveMaximum"}:
-            result[keyword.removeprefix("exclusive").lower()] = value
-            result[keyword] = True
-        elif keyword == "format":
-            result.update({"format": value} if value in _FORMATS else {})
+        elif keyword == "format" and value in _FORMATS:
+            result["format"] = value
         elif keyword in _KEPT:
             result[keyword] = value
         elif keyword not in _DROPPED:

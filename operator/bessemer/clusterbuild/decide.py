@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from bessemer.clusterbuild.digests import STAGING_PHASES
-from bessemer.clusterbuild.facts import Facts, compute_machines
+from bessemer.clusterbuild.facts import Facts, compute_machines, power_off_wanted
 from bessemer.clusterbuild.ledger import (
     Ledger,
     back_off_seconds,
@@ -178,7 +178,8 @@ def _start(facts: Facts, ledger: Ledger, name: PhaseName, digest: str) -> Move:
         message = f"{name}: {facts.refusal.message}"
         return Move(Outlook.WAITING, facts.refusal.reason, message, phase=name, wake_after=POLL_SECONDS)
     attempt = ledger.phases[name].attempt + 1
-    return Move(Outlook.WORKING, name.value, f"attempt {attempt}", StartAttempt(name, attempt, digest), phase=name)
+    start = StartAttempt(name, attempt, digest, power_off=name == PhaseName.CLEANUP and power_off_wanted(facts))
+    return Move(Outlook.WORKING, name.value, f"attempt {attempt}", start, phase=name)
 
 
 def _wait_for_pod(facts: Facts, running: PhaseStatus) -> Move:

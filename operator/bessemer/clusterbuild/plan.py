@@ -33,6 +33,7 @@ class StartAttempt:
     phase: PhaseName
     attempt: int
     input_digest: str
+    power_off: bool = False
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,8 @@ class Install(ApiModel):
     method: InstallMethod = InstallMethod.DISK_IMAGE
     """DiskImage unpacks a root archive to the disk; Stateless runs from a root image in memory."""
     image: HttpUrl
-    """URL of the root file system: .tar, .tar.gz or .tgz for DiskImage, .squashfs for Stateless; fetched on the boot network."""
+    """URL of the root file system, fetched on the boot network: .tar, .tar.gz or .tgz for DiskImage, .squashfs for
+    Stateless."""
     kernel: HttpUrl
     """URL of the Linux kernel that runs the installer (and a stateless node)."""
     initrds: list[HttpUrl] = Field(default_factory=list, max_length=4, json_schema_extra=ATOMIC_LIST)
@@ -186,7 +187,8 @@ class Compute(ApiModel):
     install: Install
     """What is installed on them; URLs are fetched once by the management node, which serves them on."""
     min_ready: Count = "100%"
-    """How many nodes must be ready for the build to go on, as a count or a percentage; the rest are named in the status."""
+    """How many nodes must be ready for the build to go on, as a count or a percentage; the rest are named in the
+    status."""
     max_concurrent: int = Field(default=32, ge=1, le=MAX_NODES)
     """How many nodes are booted at once, so that a boot storm stays bounded."""
 

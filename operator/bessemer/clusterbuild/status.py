@@ -102,7 +102,7 @@ class ClusterBuildStatus(ApiModel):
     elapsed: str = Field(default="", max_length=32)
     """Time between the two, such as 4m10s; while the build runs it is brought up to date every ten seconds."""
     ssh_public_key: str | None = Field(default=None, max_length=1024)
-    """Public half of the key that Bessemer made, to be authorized on the boot host; absent where the user gave a key."""
+    """Public half of the key that Bessemer made, to be authorized on the boot host; absent where one was given."""
     phases: list[PhaseStatus] = Field(default_factory=list, max_length=16, json_schema_extra=list_map("name"))
     """The phases in their order."""
     nodes: NodesStatus = NodesStatus()

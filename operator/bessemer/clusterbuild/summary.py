@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from bessemer.clusterbuild.facts import Facts, compute_machines
 from bessemer.clusterbuild.ledger import DONE, Ledger, is_done, wanted_digest
@@ -12,6 +10,7 @@ from bessemer.clusterbuild.nodes import count_nodes, describe_failed
 from bessemer.clusterbuild.plan import RESTING, Move, Outlook
 from bessemer.clusterbuild.status import ClusterBuildStatus, PhaseProgress, PhaseState
 from bessemer.conditions import Truth, Verdict, compute_conditions
+from bessemer.kube.events import EventFact
 from bessemer.phases.report import PHASE_ORDER, PhaseName
 
 PHASE_CONDITIONS: dict[PhaseName, str] = {
@@ -132,15 +131,6 @@ def _phase_verdict(facts: Facts, ledger: Ledger, name: PhaseName) -> Verdict:
 
 def _truth(holds: bool) -> Truth:
     return "True" if holds else "False"
-
-
-@dataclass(frozen=True)
-class EventFact:
-    """Something worth telling: becomes a Kubernetes Event on the build."""
-
-    type: Literal["Normal", "Warning"]
-    reason: str
-    message: str
 
 
 def compute_events(before: ClusterBuildStatus, after: ClusterBuildStatus) -> list[EventFact]:

@@ -45,6 +45,9 @@ CONFIG_MAPS = Kind("", "v1", "configmaps")
 SECRETS = Kind("", "v1", "secrets")
 LEASES = Kind("coordination.k8s.io", "v1", "leases")
 EVENTS = Kind("events.k8s.io", "v1", "events")
+"""Events as we write them."""
+CORE_EVENTS = Kind("", "v1", "events")
+"""The same Events by the older door, which can be searched by the object that they are about."""
 
 
 class AlreadyExists(BessemerError):
@@ -208,6 +211,8 @@ def translate_failure(status: int, data: bytes) -> BessemerError:
         return AlreadyExists(reason, message)
     if status == 409:
         return Conflict(reason, message)
+    if "being terminated" in message:
+        return Refused("NamespaceTerminating", message)
     if status in (400, 403, 405, 413, 415, 422):
         return Refused(reason, message)
     return Unavailable(reason, message)

@@ -1,0 +1,8 @@
+"""Entry of the command ``bessemer``, of ``kubectl bessemer`` and of ``python -m bessemer``."""
+
+from __future__ import annotations
+
+from bessemer.cli.app import main
+
+if __name__ == "__main__":
+    main()

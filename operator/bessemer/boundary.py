@@ -1,0 +1,38 @@
+"""The only place that catches every exception: between a pass and the loop that must outlive it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from dataclasses import dataclass
+
+from bessemer.errors import BessemerError, Retry
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a guarded pass ended."""
+
+    wake_after: float | None = None
+    """Seconds until the next one is due; None: only when something is heard."""
+    failed: bool = False
+    """Whether it is to be repeated, after a back-off unless ``wake_after`` says when."""
+    reason: str = ""
+    """Why it failed."""
+
+
+async def guard(what: str, work: Awaitable[float | None]) -> Outcome:
+    """Run one pass; turn whatever it raises into what is to be done about it."""
+    try:
+        return Outcome(wake_after=await work)
+    except Retry as error:
+        _log.info("%s: %s, is repeated", what, error)
+        return Outcome(wake_after=error.after, failed=True, reason=error.reason)
+    except BessemerError as error:
+        _log.warning("%s: %s", what, error)
+        return Outcome(failed=True, reason=error.reason)
+    except Exception as error:  # noqa: BLE001  the boundary: one object's trouble must not stop the others
+        _log.exception("%s: unexpected error", what)
+        return Outcome(failed=True, reason=type(error).__name__)

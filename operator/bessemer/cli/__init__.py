@@ -1,0 +1,1 @@
+"""The command ``bessemer``, also as ``kubectl bessemer``."""

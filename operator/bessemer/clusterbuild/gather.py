@@ -1,0 +1,94 @@
+"""Read all that is known of a build: the object itself, its pods, its machine Leases, its Secret."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from bessemer.clusterbuild.facts import Claims, Facts, SecretFact
+from bessemer.clusterbuild.keys import parse_public_key
+from bessemer.clusterbuild.resource import ClusterBuild, parse_cluster_build
+from bessemer.deps import Deps
+from bessemer.kube.client import CLUSTER_BUILDS, CORE_EVENTS, LEASES, PODS, SECRETS, Object
+from bessemer.kube.pods import WAITING, PodFact, parse_pod
+from bessemer.names import build_label_value, secret_name
+from bessemer.wellknown import BUILD_LABEL, BUILD_UID_LABEL, RESULT_FINALIZER
+
+SILENT_SECONDS = 3
+"""A pod that has waited so long without saying why has its Warning events looked up."""
+
+
+@dataclass
+class Reading:
+    """One pass's raw objects and the facts parsed from them."""
+
+    raw: Object
+    raw_pods: dict[str, Object]
+    facts: Facts
+
+
+async def get_reading(deps: Deps, namespace: str, name: str) -> Reading | None:
+    """Read a build and all that belongs to it; None where it does not exist."""
+    raw = await deps.kubernetes.get_object(CLUSTER_BUILDS, namespace, name)
+    if raw is None:
+        return None
+    build = parse_cluster_build(raw)
+    pods, leases, secret = await asyncio.gather(
+        list_build_pods(deps, namespace, name),
+        deps.kubernetes.list_objects(LEASES, deps.settings.namespace, labels=f"{BUILD_UID_LABEL}={build.uid}"),
+        deps.kubernetes.get_object(SECRETS, namespace, secret_name(name)),
+    )
+    facts = tuple(parse_pod(pod) for pod in pods)
+    own = tuple(pod for pod in facts if pod.owner_uid == build.uid)
+    return Reading(
+        raw=raw,
+        raw_pods={pod["metadata"]["name"]: pod for pod in pods},
+        facts=Facts(
+            build=build,
+            pods=own,
+            orphans=tuple(pod.name for pod in facts if pod.owner_uid != build.uid and pod.holds_result),
+            claims=Claims(held=frozenset(lease["metadata"]["name"] for lease in leases)),
+            secret=parse_secret(build, secret),
+            live=deps.progress.get((namespace, name)),
+            pod_warning=await _get_warning(deps, namespace, own),
+            deletion_seconds=deps.settings.deletion_seconds,
+        ),
+    )
+
+
+async def list_build_pods(deps: Deps, namespace: str, name: str) -> list[Object]:
+    """List the phase pods of all builds that bore this name."""
+    return await deps.kubernetes.list_objects(PODS, namespace, labels=f"{BUILD_LABEL}={build_label_value(name)}")
+
+
+def parse_secret(build: ClusterBuild, raw: Mapping[str, Any] | None) -> SecretFact:
+    """Tell whether the Secret is there and this build's own, and give the public half of its key."""
+    if raw is None or not is_owned(raw, build.uid):
+        return SecretFact()
+    given = build.spec is not None and build.spec.ssh.private_key_secret is not None
+    return SecretFact(exists=True, ssh_public_key=None if given else parse_public_key(raw.get("data") or {}))
+
+
+def is_owned(raw: Mapping[str, Any], uid: str) -> bool:
+    """Whether an object belongs to the build with this UID."""
+    return any(owner["uid"] == uid for owner in raw["metadata"].get("ownerReferences") or ())
+
+
+def other_finalizers(raw: Mapping[str, Any]) -> list[str]:
+    """Give a pod's finalizers but for ours."""
+    return [finalizer for finalizer in raw["metadata"].get("finalizers") or () if finalizer != RESULT_FINALIZER]
+
+
+async def _get_warning(deps: Deps, namespace: str, pods: tuple[PodFact, ...]) -> str:
+    """Give what the latest Warning event says of a pod that waits without giving a reason."""
+    since = deps.now() - timedelta(seconds=SILENT_SECONDS)
+    silent = [pod for pod in pods if pod.state in WAITING and not pod.message and pod.created <= since]
+    if not silent:
+        return ""
+    fields = f"involvedObject.uid={silent[-1].uid},type=Warning"
+    events = await deps.kubernetes.list_objects(CORE_EVENTS, namespace, fields=fields, limit=50)
+    latest = max(events, key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "", default=None)
+    return "" if latest is None else f"{latest.get('reason')}: {latest.get('message')}"

@@ -1,0 +1,221 @@
+"""The objects that a build consists of, rendered: pure functions, one per object.
+
+The pod gets only what it needs: no service account token, no root, no capabilities, a read-only root file system.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bessemer.clusterbuild.keys import BuildKeys
+from bessemer.clusterbuild.plan import StartAttempt
+from bessemer.clusterbuild.resource import ClusterBuild
+from bessemer.clusterbuild.spec import ClusterBuildSpec, PlaybookRepository
+from bessemer.clusterbuild.status import NodesStatus
+from bessemer.kube.client import Object
+from bessemer.kube.pods import PHASE_CONTAINER
+from bessemer.names import attempt_name, build_label_value, secret_name
+from bessemer.phases.report import (
+    INPUT_DIRECTORY,
+    PLAYBOOK_DIRECTORY,
+    SCRATCH_DIRECTORY,
+    SECRET_DIRECTORY,
+    SSH_KEY_DIRECTORY,
+    PhaseInput,
+    PhaseName,
+)
+from bessemer.settings import Settings
+from bessemer.wellknown import (
+    ATTEMPT_LABEL,
+    BUILD_LABEL,
+    BUILD_UID_LABEL,
+    INPUT_DIGEST_ANNOTATION,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    PHASE_LABEL,
+    RESULT_FINALIZER,
+)
+
+USER_ID = 65532
+"""The image's unprivileged user; also the group that may read the mounted Secrets."""
+GRACE_SECONDS = 30
+"""A phase stops cleanly within 20 s of SIGTERM; the rest is for the kubelet."""
+SCRATCH_LIMIT = "256Mi"
+SECRET_MODE = 0o440
+CLONE = (
+    'git clone --quiet --no-checkout -- "$REPOSITORY" "$DIRECTORY" && '
+    'git -C "$DIRECTORY" checkout --quiet --detach "$COMMIT"'
+)
+"""Values come by the environment, so that nothing in a URL can become shell code."""
+
+
+def build_input(build: ClusterBuild, nodes: NodesStatus, start: StartAttempt, progress_url: str) -> PhaseInput:
+    """Give what the attempt is told."""
+    if build.spec is None:
+        raise ValueError("no attempt is started without a spec")
+    url = f"{progress_url.rstrip('/')}/v1/progress/{build.namespace}/{build.name}" if progress_url else None
+    return PhaseInput(
+        namespace=build.namespace,
+        build=build.name,
+        uid=build.uid,
+        phase=start.phase,
+        attempt=start.attempt,
+        spec=build.spec,
+        nodes=nodes.groups,
+        remove_hosts=nodes.removed or None,
+        power_off=start.power_off,
+        progress_url=url,
+    )
+
+
+def build_input_config_map(build: ClusterBuild, phase_input: PhaseInput) -> Object:
+    """Give the ConfigMap with the input of one attempt."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(build, attempt_name(build.name, phase_input.phase, phase_input.attempt)),
+        "immutable": True,
+        "data": {"input.json": json.dumps(phase_input.to_api(), indent=1)},
+    }
+
+
+def build_phase_pod(build: ClusterBuild, start: StartAttempt, settings: Settings) -> Object:
+    """Give the pod of one attempt of one phase."""
+    spec = build.spec
+    if spec is None:
+        raise ValueError("no attempt is started without a spec")
+    name = attempt_name(build.name, start.phase, start.attempt)
+    metadata = _metadata(build, name)
+    metadata["labels"] |= {PHASE_LABEL: start.phase.value, ATTEMPT_LABEL: str(start.attempt)}
+    metadata["annotations"] = {INPUT_DIGEST_ANNOTATION: start.input_digest}
+    metadata["finalizers"] = [RESULT_FINALIZER]
+    playbooks = spec.configuration.playbooks
+    pod_spec: Object = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "activeDeadlineSeconds": spec.deadlines.phase_seconds,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumes": _volumes(build, spec, name),
+        "containers": [_phase_container(start.phase, spec, settings)],
+    }
+    if playbooks is not None:
+        pod_spec["initContainers"] = [_playbook_container(playbooks, settings)]
+    if spec.priority_class_name:
+        pod_spec["priorityClassName"] = spec.priority_class_name
+    if settings.image_pull_secrets:
+        pod_spec["imagePullSecrets"] = [{"name": secret} for secret in settings.image_pull_secrets.split(",")]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod_spec}
+
+
+def build_secret(build: ClusterBuild, keys: BuildKeys) -> Object:
+    """Give the Secret of the build."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _metadata(build, secret_name(build.name)),
+        "type": "Opaque",
+        "data": keys.to_secret_data(),
+    }
+
+
+def build_lease(build: ClusterBuild, lease: str, namespace: str) -> Object:
+    """Give the Lease that says that this build owns a machine; it lies beside the operator, seen by all namespaces."""
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {
+            "name": lease,
+            "namespace": namespace,
+            "labels": {MANAGED_BY_LABEL: MANAGED_BY, BUILD_UID_LABEL: build.uid},
+        },
+        "spec": {"holderIdentity": f"{build.namespace}/{build.name}"},
+    }
+
+
+def _metadata(build: ClusterBuild, name: str) -> Object:
+    return {
+        "name": name,
+        "namespace": build.namespace,
+        "labels": {MANAGED_BY_LABEL: MANAGED_BY, BUILD_LABEL: build_label_value(build.name)},
+        "ownerReferences": [build.owner_reference()],
+    }
+
+
+def _volumes(build: ClusterBuild, spec: ClusterBuildSpec, input_name: str) -> list[Object]:
+    volumes: list[Object] = [
+        {"name": "input", "configMap": {"name": input_name}},
+        {"name": "secret", "secret": {"secretName": secret_name(build.name), "defaultMode": SECRET_MODE}},
+        {"name": "scratch", "emptyDir": {"medium": "Memory", "sizeLimit": SCRATCH_LIMIT}},
+    ]
+    key = spec.ssh.private_key_secret
+    if key is not None:
+        # Optional, so that Preflight starts and tells that it is missing, along with all else that is wrong.
+        secret = {"secretName": key.name, "defaultMode": SECRET_MODE, "optional": True}
+        volumes.append({"name": "ssh", "secret": {**secret, "items": [{"key": key.key, "path": key.key}]}})
+    if spec.configuration.playbooks is not None:
+        volumes.append({"name": "playbooks", "emptyDir": {"sizeLimit": SCRATCH_LIMIT}})
+    return volumes
+
+
+def _phase_container(phase: PhaseName, spec: ClusterBuildSpec, settings: Settings) -> Object:
+    mounts: list[Object] = [
+        {"name": "input", "mountPath": INPUT_DIRECTORY, "readOnly": True},
+        {"name": "secret", "mountPath": SECRET_DIRECTORY, "readOnly": True},
+        {"name": "scratch", "mountPath": SCRATCH_DIRECTORY},
+    ]
+    if spec.ssh.private_key_secret is not None:
+        mounts.append({"name": "ssh", "mountPath": SSH_KEY_DIRECTORY, "readOnly": True})
+    if spec.configuration.playbooks is not None:
+        mounts.append({"name": "playbooks", "mountPath": PLAYBOOK_DIRECTORY, "readOnly": True})
+    return {
+        **_container(PHASE_CONTAINER, settings, mounts),
+        "command": ["python", "-m", "bessemer.phases", phase.value],
+        "env": [{"name": "HOME", "value": SCRATCH_DIRECTORY}, {"name": "TMPDIR", "value": SCRATCH_DIRECTORY}],
+        "terminationMessagePolicy": "File",
+    }
+
+
+def _playbook_container(playbooks: PlaybookRepository, settings: Settings) -> Object:
+    mounts: list[Object] = [
+        {"name": "playbooks", "mountPath": PLAYBOOK_DIRECTORY},
+        {"name": "scratch", "mountPath": SCRATCH_DIRECTORY},
+    ]
+    return {
+        **_container("playbooks", settings, mounts),
+        "command": ["/bin/sh", "-ec", CLONE],
+        "env": [
+            {"name": "HOME", "value": SCRATCH_DIRECTORY},
+            {"name": "REPOSITORY", "value": playbooks.repository},
+            {"name": "COMMIT", "value": playbooks.commit},
+            {"name": "DIRECTORY", "value": PLAYBOOK_DIRECTORY},
+            {"name": "GIT_TERMINAL_PROMPT", "value": "0"},
+        ],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
+def _container(name: str, settings: Settings, mounts: list[Object]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "image": settings.image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "volumeMounts": mounts,
+        "resources": {
+            "requests": {"cpu": settings.cpu_request, "memory": settings.memory_request},
+            "limits": {"memory": settings.memory_limit},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }

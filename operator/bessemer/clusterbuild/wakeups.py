@@ -1,0 +1,86 @@
+"""One loop per build: woken by whatever happens to it, never two passes at once, many builds side by side.
+
+A wake-up only says that something may have changed. Those that come during a pass are answered by one more pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import monotonic
+
+from bessemer.boundary import Outcome, guard
+
+Key = tuple[str, str]
+"""Namespace and name of a build."""
+Pass = Callable[[Key, float], Awaitable[float | None]]
+"""Does one pass; takes the monotonic time of the wake-up, gives the seconds until the next is due."""
+FIRST_BACK_OFF_SECONDS = 0.2
+LONGEST_BACK_OFF_SECONDS = 5.0
+"""What was refused or unreachable is shown and cured within five seconds."""
+
+
+class WakeUps:
+    """The loops of all builds that are known."""
+
+    def __init__(self, work: Pass, resync_seconds: float, on_outcome: Callable[[Outcome], None]) -> None:
+        self._work = work
+        self._resync_seconds = resync_seconds
+        self._on_outcome = on_outcome
+        self._signals: dict[Key, asyncio.Event] = {}
+        self._woken: dict[Key, float] = {}
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._gone: set[Key] = set()
+
+    def wake(self, key: Key) -> None:
+        """Have a build looked at as soon as possible."""
+        self._woken.setdefault(key, monotonic())
+        self._gone.discard(key)
+        if key not in self._tasks:
+            self._signals[key] = asyncio.Event()
+            self._tasks[key] = asyncio.create_task(self._loop(key), name=f"reconcile {key[0]}/{key[1]}")
+        self._signals[key].set()
+
+    def forget(self, key: Key) -> None:
+        """End the loop of a build that is gone, after one last pass."""
+        self.wake(key)
+        self._gone.add(key)
+
+    def wake_all(self) -> None:
+        """Have all known builds looked at, such as those that wait for a machine that was released."""
+        for key in self._tasks:
+            self.wake(key)
+
+    async def close(self) -> None:
+        """Stop all loops; a pass may be cut off anywhere, which is safe."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    async def _loop(self, key: Key) -> None:
+        signal, failures = self._signals[key], 0
+        while True:
+            signal.clear()
+            woken = self._woken.pop(key, monotonic())
+            outcome = await guard(f"{key[0]}/{key[1]}", self._work(key, woken))
+            self._on_outcome(outcome)
+            failures = failures + 1 if outcome.failed else 0
+            if key in self._gone and not outcome.failed and not signal.is_set():
+                del self._tasks[key], self._signals[key]
+                self._gone.discard(key)
+                return
+            if outcome.failed and outcome.wake_after is None:
+                # Back off even where more is heard: a failing pass may be what makes the noise.
+                await asyncio.sleep(min(FIRST_BACK_OFF_SECONDS * 2 ** (failures - 1), LONGEST_BACK_OFF_SECONDS))
+                continue
+            try:
+                await asyncio.wait_for(signal.wait(), self._patience(outcome))
+            except TimeoutError:
+                continue
+
+    def _patience(self, outcome: Outcome) -> float:
+        if outcome.wake_after is None:
+            return self._resync_seconds
+        return max(0.0, min(outcome.wake_after, self._resync_seconds))

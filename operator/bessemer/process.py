@@ -1,0 +1,149 @@
+"""The operator as a process: web server, leader election, and kopf while we lead.
+
+Only the leader watches and reconciles. Its own Lease is among what it watches: that Lease changes every few seconds, so
+a watch that has gone deaf is noticed, and liveness fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator
+from functools import partial
+
+import kopf
+from aiohttp import web
+from kubernetes.aio.client import ApiClient
+from kubernetes.aio.leaderelection.electionconfig import Config
+from kubernetes.aio.leaderelection.leaderelection import LeaderElection
+from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
+from prometheus_client import CollectorRegistry
+
+from bessemer.boundary import Outcome
+from bessemer.clock import get_now
+from bessemer.clusterbuild.handlers import Hearing, build_registry
+from bessemer.clusterbuild.reconcile import reconcile
+from bessemer.clusterbuild.wakeups import Key, WakeUps
+from bessemer.deps import Deps
+from bessemer.kube.client import LEASES, KubernetesClient
+from bessemer.kube.connect import connect
+from bessemer.kube.events import EventRecorder
+from bessemer.metrics import Metrics
+from bessemer.settings import Settings
+from bessemer.web.app import Health, build_app
+from bessemer.web.progress import ProgressBoard
+from bessemer.wellknown import BUILD_LABEL
+
+LEASE_NAME = "bessemer-operator"
+LEASE_SECONDS = 15
+RENEW_SECONDS = 10
+RETRY_SECONDS = 2
+DEAF_SECONDS = 120
+"""Longest silence of the watch streams; kopf itself reconnects after 70 s without an event or bookmark."""
+_log = logging.getLogger(__name__)
+
+
+async def run_operator(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT, or until leadership is lost; give the exit code."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with connect() as api:
+        kubernetes = KubernetesClient(api)
+        metrics = Metrics(CollectorRegistry())
+        deps = Deps(
+            kubernetes=kubernetes,
+            settings=settings,
+            recorder=EventRecorder(kubernetes, settings.identity, get_now),
+            progress=ProgressBoard(),
+            metrics=metrics,
+            now=get_now,
+        )
+
+        def count(outcome: Outcome) -> None:
+            if outcome.failed:
+                metrics.reconcile_errors.labels(outcome.reason).inc()
+
+        wakeups = WakeUps(partial(_pass, deps), settings.resync_seconds, count)
+        health = Health(Hearing(), DEAF_SECONDS)
+        async with _serve(build_app(deps, wakeups.wake, health), settings.listen_port):
+            return await _lead(deps, wakeups, health, stop, api)
+
+
+async def _pass(deps: Deps, key: Key, woken: float) -> float | None:
+    with deps.metrics.reconcile_seconds.time():
+        return await reconcile(deps, *key, woken)
+
+
+async def _lead(deps: Deps, wakeups: WakeUps, health: Health, stop: asyncio.Event, api: ApiClient) -> int:
+    """Wait for the leadership and use it; leave orderly when asked to, with an error when it is lost."""
+    settings = deps.settings
+    leading, ended = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        leading.set()
+        deps.metrics.leading.set(1)
+        health.leading = True
+        health.hearing.note()
+        try:
+            await _watch(wakeups, health)
+            stop.set()  # kopf takes over the signals, and ends without an error when one comes
+        finally:
+            ended.set()
+
+    async def lost() -> None:
+        health.leading = False
+        _log.error("leadership lost")
+
+    election = LeaderElection(
+        Config(
+            LeaseLock(LEASE_NAME, settings.namespace, settings.identity, api),
+            lease_duration=LEASE_SECONDS,
+            renew_deadline=RENEW_SECONDS,
+            retry_period=RETRY_SECONDS,
+            onstarted_leading=work,
+            onstopped_leading=lost,
+        )
+    )
+    candidate = asyncio.create_task(election.run(), name="leader election")
+    waits = {candidate, *(asyncio.create_task(event.wait()) for event in (stop, ended))}
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for task in waits:
+        task.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+    await wakeups.close()
+    if stop.is_set() and leading.is_set():
+        # Given back, so that the next one need not wait until it runs out.
+        await deps.kubernetes.delete_object(LEASES, settings.namespace, LEASE_NAME)
+    return 0 if stop.is_set() else 1
+
+
+async def _watch(wakeups: WakeUps, health: Health) -> None:
+    options = kopf.OperatorSettings()
+    options.posting.enabled = False
+    options.scanning.disabled = True
+    options.networking.error_backoffs = (0.2, 0.5, 1, 1, 2, 3, 5, 8, 13, 21, 30, 30, 30)
+    options.watching.label_selectors["v1", "pods"] = BUILD_LABEL
+    options.watching.field_selectors["coordination.k8s.io", "v1", "leases"] = f"metadata.name={LEASE_NAME}"
+    registry = build_registry(wakeups, health.hearing)
+
+    @kopf.on.login(registry=registry)
+    def login(**_: object) -> object:
+        service_account = kopf.login_with_service_account(settings=options)
+        return service_account or kopf.login_with_kubeconfig(settings=options)
+
+    await kopf.operator(registry=registry, settings=options, standalone=True, clusterwide=True)
+
+
+@contextlib.asynccontextmanager
+async def _serve(app: web.Application, port: int) -> AsyncIterator[None]:
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, None, port).start()
+        yield
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,104 @@
+"""The operator's web server: metrics, probes, and the door for the progress of running phases."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Callable
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import ValidationError
+
+from bessemer.clusterbuild.handlers import Hearing
+from bessemer.clusterbuild.keys import parse_progress_token
+from bessemer.deps import Deps
+from bessemer.errors import BessemerError
+from bessemer.kube.client import SECRETS
+from bessemer.names import secret_name
+from bessemer.phases.report import Progress
+from bessemer.web.progress import Key
+
+BODY_LIMIT = 64 * 1024
+"""Bytes of one post; a thousand nodes in groups are far less."""
+FOLD_SECONDS = 1.0
+"""Progress is folded into the status of a build at most that often."""
+
+
+class Health:
+    """What the probes ask."""
+
+    def __init__(self, hearing: Hearing, deaf_seconds: float) -> None:
+        self.hearing = hearing
+        self.leading = False
+        self._deaf_seconds = deaf_seconds
+
+    def is_alive(self) -> bool:
+        """Whether events flow, where they should."""
+        return not self.leading or self.hearing.silence() < self._deaf_seconds
+
+
+class ProgressDoor:
+    """Takes progress posts: checks the build's token, keeps the latest, wakes the build now and then."""
+
+    def __init__(self, deps: Deps, wake: Callable[[Key], None]) -> None:
+        self._deps = deps
+        self._wake = wake
+        self._tokens: dict[Key, str] = {}
+        self._due: set[Key] = set()
+
+    async def post(self, request: web.Request) -> web.Response:
+        """Take one post; 401 for a wrong token, 400 for what is no progress."""
+        key = (request.match_info["namespace"], request.match_info["build"])
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not await self._is_right(key, token.strip()):
+            return web.Response(status=401)
+        try:
+            progress = Progress.model_validate_json(await request.read())
+        except ValidationError:
+            return web.Response(status=400)
+        self._deps.progress.put(key, progress)
+        if key not in self._due:
+            self._due.add(key)
+            asyncio.get_running_loop().call_later(FOLD_SECONDS, self._fold, key)
+        return web.Response(status=204)
+
+    def _fold(self, key: Key) -> None:
+        self._due.discard(key)
+        self._wake(key)
+
+    async def _is_right(self, key: Key, token: str) -> bool:
+        known = self._tokens.get(key)
+        if known is not None and hmac.compare_digest(known.encode(), token.encode()):
+            return True
+        # Not known, or that of an earlier build of the same name: look it up.
+        try:
+            secret = await self._deps.kubernetes.get_object(SECRETS, key[0], secret_name(key[1]))
+        except BessemerError:
+            return False
+        current = parse_progress_token((secret or {}).get("data") or {})
+        if current is None or not hmac.compare_digest(current.encode(), token.encode()):
+            return False
+        self._tokens[key] = current
+        return True
+
+
+def build_app(deps: Deps, wake: Callable[[Key], None], health: Health) -> web.Application:
+    """Give the web application."""
+    app = web.Application(client_max_size=BODY_LIMIT)
+    door = ProgressDoor(deps, wake)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(deps.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def alive(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n") if health.is_alive() else web.Response(status=503, text="no events\n")
+
+    async def ready(_: web.Request) -> web.Response:
+        return web.Response(text="leading\n" if health.leading else "standing by\n")
+
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/healthz", alive)
+    app.router.add_get("/readyz", ready)
+    app.router.add_post("/v1/progress/{namespace}/{build}", door.post)
+    return app
