@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Protocol
 
@@ -40,10 +41,16 @@ class SystemClock:
     def __init__(self) -> None:
         self._stopping = threading.Event()
 
-    def stop_on_signals(self) -> None:
-        """Make SIGTERM and SIGINT end every wait, now and later."""
+    def stop_on_signals(self, also: Callable[[], None]) -> None:
+        """Make SIGTERM and SIGINT end every wait, now and later; ``also`` is called once, at the first of them."""
+
+        def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  as signal.signal wants it
+            if not self._stopping.is_set():
+                self._stopping.set()
+                also()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
+            signal.signal(number, stop)
 
     def now(self) -> float:
         """Give the time; see Clock."""
@@ -53,6 +60,3 @@ class SystemClock:
         """Wait; see Clock."""
         if self._stopping.wait(seconds):
             raise Terminated
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  as signal.signal wants it
-        self._stopping.set()

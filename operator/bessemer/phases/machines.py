@@ -6,6 +6,7 @@ Hostlists keep the order in which the user wrote them, because MAC addresses are
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -101,6 +102,19 @@ def parse_compute_machines(spec: ClusterBuildSpec) -> tuple[Machine, ...]:
     return tuple(
         Machine(host, address, mac.lower()) for host, address, mac in zip(hosts, addresses, compute.macs, strict=True)
     )
+
+
+def compute_min_ready(spec: ClusterBuildSpec) -> int:
+    """Say how many compute nodes must be ready; a percentage is rounded up.
+
+    Raises:
+        Invalid: more than there are.
+    """
+    desired, wanted = len(spec.compute.macs), spec.compute.min_ready
+    count = math.ceil(desired * int(wanted[:-1]) / 100) if wanted.endswith("%") else int(wanted)
+    if count > desired:
+        raise Invalid("InvalidMinReady", f"spec.compute.minReady: {wanted} is more than the {desired} nodes there are")
+    return count
 
 
 def build_management_machine(spec: ClusterBuildSpec) -> Machine:

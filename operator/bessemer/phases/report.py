@@ -117,6 +117,8 @@ class PhaseInput(ApiModel):
     """Hostlist of nodes that left the spec and are to be drained and taken out of Slurm first."""
     power_off: bool = False
     """Whether Cleanup switches all machines off: the build is being deleted with onDelete PowerOff."""
+    keep_persistent: bool = False
+    """Whether Cleanup leaves the boot entries of stateless nodes, which need one at every boot: the build succeeded."""
     progress_url: str | None = None
     """Where progress may be posted (JSON of Progress, with the token as bearer); nothing depends on it."""
 

@@ -1,0 +1,32 @@
+"""The two boot servers of a build: the given boot host, and the management node's own."""
+
+from __future__ import annotations
+
+from bessemer.clusterbuild.spec import ClusterBuildSpec
+from bessemer.errors import Invalid
+from bessemer.phases.machines import SshTarget, build_boot_host_target
+from bessemer.phases.netboot.entries import MANAGEMENT_BOOT_PORT
+from bessemer.phases.netboot.ssh_server import SERVICE_DAEMON, BootEndpoint
+
+
+def build_boot_host_endpoint(spec: ClusterBuildSpec) -> BootEndpoint:
+    """Give the boot server that boots the management node.
+
+    Raises:
+        Invalid: the spec has no boot host.
+    """
+    if spec.boot_host is None:
+        raise Invalid("InvalidSpec", "spec.bootHost is required where management.provision is true")
+    return BootEndpoint(
+        target=build_boot_host_target(spec), address=spec.boot_host.address, port=spec.boot_host.callback_port
+    )
+
+
+def build_management_endpoint(spec: ClusterBuildSpec, management: SshTarget) -> BootEndpoint:
+    """Give the boot server that boots the compute nodes: a service of the management node."""
+    return BootEndpoint(
+        target=management,
+        address=spec.management.cluster_interface.address.partition("/")[0],
+        port=MANAGEMENT_BOOT_PORT,
+        service_daemon=SERVICE_DAEMON,
+    )

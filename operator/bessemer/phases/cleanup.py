@@ -1,0 +1,99 @@
+"""Cleanup: take back what the build staged, on the boot host and on the management node; on request switch all off.
+
+Runs after success, failure and abort, and before a build is deleted. A machine may be in the middle of an install; its
+call-backs are then refused, which is right. A management node that can't be reached is reported, but is no failure:
+often it was never installed, and nothing can be staged on a machine that is down.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from bessemer.errors import Invalid
+from bessemer.phases.boot_endpoints import build_boot_host_endpoint, build_management_endpoint
+from bessemer.phases.clock import Clock
+from bessemer.phases.context import PhaseContext
+from bessemer.phases.install_plan import REPEAT_POWER_SECONDS
+from bessemer.phases.machines import build_hostlist, build_management_target, parse_hostlist
+from bessemer.phases.netboot.server import BootServer, BootServerFailed
+from bessemer.phases.power.protocol import (
+    Power,
+    PowerControlRefused,
+    PowerControlUnreachable,
+    PowerState,
+    UnknownToPowerControl,
+)
+from bessemer.phases.report import PhaseInput, PhaseResult
+from bessemer.phases.ssh import SshFailure
+
+POLL_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
+    """Take everything back that can be; says what could not."""
+    spec = phase_input.spec
+    problems: list[str] = []
+    notes: list[str] = []
+    if spec.boot_host is not None:
+        problems += take_back(context.boot_server(build_boot_host_endpoint(spec)), phase_input)
+    planted = context.secrets.host_key(spec.management.host).public
+    management = build_management_endpoint(spec, build_management_target(spec, planted))
+    notes += take_back(context.boot_server(management), phase_input)
+    if phase_input.power_off:
+        hosts = [spec.management.host, *_compute_hosts(phase_input)]
+        problems += switch_off(context.power, context.clock, hosts, spec.deadlines.power_on_seconds)
+    return build_result(problems, notes)
+
+
+def take_back(server: BootServer, phase_input: PhaseInput) -> list[str]:
+    """Withdraw what the build staged on a boot server and release it; gives what went wrong."""
+    try:
+        withdrawn = server.withdraw(phase_input.uid, keep_persistent=phase_input.keep_persistent)
+        server.release()
+    except (SshFailure, BootServerFailed) as error:
+        return [error.message]
+    if withdrawn.hosts:
+        _log.info("withdrawn: %s", build_hostlist(withdrawn.hosts))
+    return []
+
+
+def switch_off(power: Power, clock: Clock, hosts: list[str], deadline_seconds: float) -> list[str]:
+    """Switch machines off and read back that they are; gives what went wrong."""
+    deadline = clock.now() + deadline_seconds
+    command_at = clock.now()
+    left, trouble = list(hosts), ""
+    while True:
+        try:
+            if clock.now() >= command_at:
+                power.off(left)
+                command_at = clock.now() + REPEAT_POWER_SECONDS
+            states = power.state(left)
+            left, trouble = [host for host in left if states[host] is not PowerState.OFF], "it doesn't read off"
+        except UnknownToPowerControl as error:
+            return [error.message]
+        except (PowerControlUnreachable, PowerControlRefused) as error:
+            trouble = error.message
+        if not left:
+            _log.info("switched off: %s", build_hostlist(hosts))
+            return []
+        if clock.now() >= deadline:
+            return [f"{build_hostlist(left)}: not off after {deadline_seconds:g} s: {trouble}"]
+        clock.sleep(POLL_SECONDS)
+
+
+def build_result(problems: list[str], notes: list[str]) -> PhaseResult:
+    """Say how the phase ended."""
+    message = "; ".join([*problems, *notes])[:2048]
+    if problems:
+        return PhaseResult(succeeded=False, reason="CleanupIncomplete", message=message, retryable=True)
+    return PhaseResult(succeeded=True, reason="Succeeded", message=message)
+
+
+def _compute_hosts(phase_input: PhaseInput) -> tuple[str, ...]:
+    """List the compute nodes, also of a spec whose addresses don't fit its hosts."""
+    try:
+        return parse_hostlist(phase_input.spec.compute.hosts)
+    except ValueError as error:
+        raise Invalid("InvalidHostlist", f"spec.compute.hosts: {error}") from error

@@ -1,0 +1,84 @@
+"""What a phase works with: its doors to the outside, each made when it is first used.
+
+Tests make a context of fakes by setting the attributes.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from bessemer.phases.clock import Clock, SystemClock
+from bessemer.phases.netboot.server import BootServer
+from bessemer.phases.netboot.ssh_server import BootEndpoint, SshBootServer
+from bessemer.phases.power.powerman import Powerman
+from bessemer.phases.power.protocol import Power
+from bessemer.phases.progress import HttpProgress, NoProgress, ProgressSink
+from bessemer.phases.report import (
+    INPUT_DIRECTORY,
+    PLAYBOOK_DIRECTORY,
+    SCRATCH_DIRECTORY,
+    SECRET_DIRECTORY,
+    SSH_KEY_DIRECTORY,
+    PhaseInput,
+)
+from bessemer.phases.secrets import BuildSecrets, read_secrets
+from bessemer.phases.ssh import ParamikoSsh, Ssh
+
+INSTALLER_FILE = "/usr/share/bessemer/installer.cpio.gz"
+"""Where the image has the installer; the variable BESSEMER_INSTALLER overrides it."""
+
+
+@dataclass(frozen=True)
+class Directories:
+    """Where the pod's volumes are mounted."""
+
+    input: Path = Path(INPUT_DIRECTORY)
+    secret: Path = Path(SECRET_DIRECTORY)
+    ssh_key: Path = Path(SSH_KEY_DIRECTORY)
+    playbooks: Path = Path(PLAYBOOK_DIRECTORY)
+    scratch: Path = Path(SCRATCH_DIRECTORY)
+
+
+class PhaseContext:
+    """The doors of one phase attempt."""
+
+    def __init__(self, phase_input: PhaseInput, directories: Directories, clock: Clock | None = None) -> None:
+        self.phase_input = phase_input
+        self.directories = directories
+        self.clock: Clock = clock or SystemClock()
+
+    @cached_property
+    def secrets(self) -> BuildSecrets:
+        """The build's secrets; raises Invalid where they can't be read."""
+        return read_secrets(self.phase_input, self.directories.secret, self.directories.ssh_key)
+
+    @cached_property
+    def power(self) -> Power:
+        """Power control of all machines."""
+        powerman = self.phase_input.spec.power.powerman
+        return Powerman(powerman.address, powerman.port)
+
+    @cached_property
+    def ssh(self) -> Ssh:
+        """SSH to all machines, with the build's login key."""
+        return ParamikoSsh(self.secrets.login_key.private)
+
+    @cached_property
+    def progress(self) -> ProgressSink:
+        """Where progress is told."""
+        url = self.phase_input.progress_url
+        return HttpProgress(url, self.secrets.progress_token) if url else NoProgress()
+
+    def boot_server(self, endpoint: BootEndpoint) -> BootServer:
+        """Give the boot server at an endpoint."""
+        installer = Path(os.environ.get("BESSEMER_INSTALLER", INSTALLER_FILE))
+        return SshBootServer(self.ssh, endpoint, installer)
+
+    def close(self) -> None:
+        """Close the doors that were opened."""
+        for name in ("progress", "ssh"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
