@@ -9,6 +9,7 @@ from tests.support.cluster.binaries.tools import tool as get_tool
 from tests.support.cluster.choice import get_cluster, get_kube_minor, open_cluster
 from tests.support.cluster.errors import ClusterError, announce
 from tests.support.cluster.local.remains import sweep as sweep_local
+from tests.support.kubectl import KubectlError
 
 Name = Annotated[str, typer.Argument(help="Which cluster, when there are several.")]
 
@@ -66,7 +67,7 @@ def main() -> None:
     """Run a command; an error of ours is a message, not a traceback."""
     try:
         application()
-    except ClusterError as error:
+    except (ClusterError, KubectlError) as error:
         announce(f"error: {error}")
         raise SystemExit(1) from None
 

@@ -41,12 +41,14 @@ ip link set eth0 up
 ip route add default via "$HOST_ADDRESS"
 echo 1 >/proc/sys/net/ipv4/ip_forward
 
-declare -A component_of
-start() { # NAME COMMAND...
+start() { # NAME COMMAND...: in the background; that it ended is written down for whoever waits
     local name=$1
     shift
-    "$@" >"$D/log/$name.log" 2>&1 </dev/null &
-    component_of[$!]=$name
+    (
+        code=0
+        "$@" >"$D/log/$name.log" 2>&1 </dev/null || code=$?
+        echo "$name $code" >>"$D/ended"
+    ) &
 }
 
 start etcd etcd --data-dir "$D/etcd" --unsafe-no-fsync \
@@ -90,14 +92,7 @@ start kubelet kubelet --config "$D/kubelet.yaml" --kubeconfig "$D/kubelet.conf" 
     --cert-dir "$D/kubelet/pki" --hostname-override "$NODE_NAME" --node-ip "$NODE_ADDRESS"
 start kube-proxy kube-proxy --config "$D/kube-proxy.yaml"
 
-# Reap, for ever: our own components, which are reported when they end, and the orphans of containers.
+# Process 1 never ends by itself, and reaps the orphans of containers.
 while :; do
-    ended=
-    code=0
-    wait -n -p ended || code=$?
-    if [ -z "$ended" ]; then
-        sleep 0.5
-    elif [ -n "${component_of[$ended]:-}" ]; then
-        echo "${component_of[$ended]} $code" >>"$D/ended"
-    fi
+    wait -n || sleep 0.5
 done

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.support.cluster.errors import ClusterError
+from tests.support.cluster.local.pki import NODE_NAME
 from tests.support.cluster.local.registry import ClusterRecord
 from tests.support.cluster.waiting import wait_until
 from tests.support.kubectl import Kubectl
@@ -46,11 +47,12 @@ def wait_until_ready(record: ClusterRecord, kubectl: Kubectl) -> None:
     """Wait until pods can be made: every component answers, the node is ready, the default service account is there."""
 
     def exists(*words: str) -> bool:
-        return kubectl.run("get", *words, "--ignore-not-found", "--output", "name").strip() != ""
+        return kubectl.find(*words) is not None
 
     def node_is_ready() -> bool:
-        path = '{.items[0].status.conditions[?(@.type=="Ready")].status}'
-        return kubectl.run("get", "nodes", "--output", f"jsonpath={path}") == "True"
+        node = kubectl.find("node", NODE_NAME)
+        conditions = node["status"].get("conditions", []) if node else []
+        return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
     conditions: list[tuple[str, Callable[[], bool], float]] = [
         (name, probe, 60) for name, probe in build_probes(record).items()
