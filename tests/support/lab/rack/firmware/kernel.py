@@ -89,11 +89,12 @@ def mount_cgroups(target: str) -> None:
 
 def protect_host() -> None:
     """Make read-only what is the host's, except the settings of this machine's own network."""
-    mount("/proc/sys/net", "/proc/sys/net", flags=Mount.BIND)
     for path in PROTECTED:
         if Path(path).exists():
             mount(path, path, flags=Mount.BIND)
             mount("", path, flags=Mount.BIND | Mount.REMOUNT | Mount.RDONLY)
+    mount("/proc/sys/net", "/proc/sys/net", flags=Mount.BIND)
+    mount("", "/proc/sys/net", flags=Mount.BIND | Mount.REMOUNT)
 
 
 def set_command_line(text: str) -> None:
