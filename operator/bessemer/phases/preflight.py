@@ -1,0 +1,107 @@
+"""Preflight: everything that can be known to be wrong before a machine is touched, listed at once.
+
+Touches nothing: it reads states, logs in and looks.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from importlib.resources import files
+
+from bessemer.clusterbuild.spec import ClusterBuildSpec, OnDelete
+from bessemer.errors import BessemerError, Invalid
+from bessemer.phases.context import PhaseContext
+from bessemer.phases.machines import (
+    SshTarget,
+    build_boot_host_target,
+    build_management_target,
+    compute_min_ready,
+    parse_hostlist,
+)
+from bessemer.phases.netboot.ssh_server import BASE_DIRECTORY
+from bessemer.phases.power.protocol import PowerState
+from bessemer.phases.preflight_checks import Problem, build_result, decide_spec_problems, decide_unknown_states
+from bessemer.phases.report import PhaseInput, PhaseResult, Progress
+from bessemer.phases.ssh import Ssh
+
+CHECKS = 4
+
+
+def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
+    """Check the spec, the secrets, power control, and the machines that are given."""
+    spec = phase_input.spec
+    problems = decide_spec_problems(spec)
+    _tell(context, 1, "check power control")
+    problems += list_power_problems(spec, context)
+    try:
+        planted = context.secrets.host_key(spec.management.host).public
+        ssh = context.ssh
+    except BessemerError as error:
+        return build_result([*problems, _problem(error)])
+    _tell(context, 2, "check the boot host")
+    problems += list_boot_host_problems(spec, ssh)
+    _tell(context, 3, "check the management node")
+    if not spec.management.provision:
+        problems += list_given_management_problems(build_management_target(spec, planted), spec, ssh)
+    _tell(context, CHECKS, "done")
+    return build_result(problems)
+
+
+def list_power_problems(spec: ClusterBuildSpec, context: PhaseContext) -> list[Problem]:
+    """Ask power control for every machine that may be switched."""
+    try:
+        hosts = list(parse_hostlist(spec.compute.hosts))
+        may_fail = len(hosts) - compute_min_ready(spec)
+    except (ValueError, Invalid):
+        return []  # told by the checks of the spec
+    if spec.management.provision or spec.on_delete is OnDelete.POWER_OFF:
+        hosts.insert(0, spec.management.host)
+    try:
+        states = context.power.state(hosts)
+    except BessemerError as error:
+        return [_problem(error, "spec.power.powerman: ")]
+    unknown = [host for host in hosts if states[host] is PowerState.UNKNOWN]
+    return decide_unknown_states(unknown, spec.management.host, may_fail)
+
+
+def list_boot_host_problems(spec: ClusterBuildSpec, ssh: Ssh) -> list[Problem]:
+    """Log in to the boot host; look for Python, directories that can be written, and all files that will be fetched."""
+    if spec.boot_host is None:
+        return []
+    urls = _urls(spec)
+    return _check_host(ssh, build_boot_host_target(spec), "spec.bootHost", urls, [spec.boot_host.boot_directory])
+
+
+def list_given_management_problems(target: SshTarget, spec: ClusterBuildSpec, ssh: Ssh) -> list[Problem]:
+    """Log in to a management node that is installed already, and look from there."""
+    urls = [] if spec.boot_host else _urls(spec)
+    return _check_host(ssh, target, "spec.management", urls, [])
+
+
+def _check_host(ssh: Ssh, target: SshTarget, field: str, urls: list[str], directories: list[str]) -> list[Problem]:
+    script = files("bessemer.phases.netboot").joinpath("host_check.py").read_bytes()
+    request = {"urls": urls, "directories": directories, "made_directories": [BASE_DIRECTORY]}
+    try:
+        result = ssh.run(target, f"python3 - {shlex.quote(json.dumps(request))}", script)
+    except BessemerError as error:
+        return [_problem(error, f"{field}.ssh: ")]
+    if result.exit_code != 0:
+        last = (result.stderr.strip().splitlines() or ["no message"])[-1]
+        return [Problem("BootHostUnusable", f"{field}: python3 3.9 or newer is needed: {last}")]
+    return [Problem("BootHostUnusable", f"{field}: {text}", retryable=True) for text in json.loads(result.stdout)]
+
+
+def _urls(spec: ClusterBuildSpec) -> list[str]:
+    installs = [spec.compute.install]
+    if spec.management.provision and spec.management.install:
+        installs.insert(0, spec.management.install)
+    return list(dict.fromkeys(url for use in installs for url in (use.kernel, *use.initrds, use.image)))
+
+
+def _problem(error: BessemerError, prefix: str = "") -> Problem:
+    return Problem(error.reason, prefix + error.message, retryable=not isinstance(error, Invalid))
+
+
+def _tell(context: PhaseContext, done: int, message: str) -> None:
+    context.progress.post(Progress(message=message, done=done, total=CHECKS))

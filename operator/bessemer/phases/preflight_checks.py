@@ -1,0 +1,128 @@
+"""What Preflight can tell from the spec alone: pure checks of what no schema can say."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from bessemer.clusterbuild.spec import ClusterBuildSpec
+from bessemer.errors import Invalid
+from bessemer.phases.machines import build_hostlist, compute_min_ready, parse_hostlist
+from bessemer.phases.report import PhaseResult
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong."""
+
+    reason: str
+    """One CamelCase word."""
+    message: str
+    """The field or system, and what would be right."""
+    retryable: bool = False
+    """Whether it may go away without a change of the spec."""
+
+
+def decide_spec_problems(spec: ClusterBuildSpec) -> list[Problem]:
+    """List all that is wrong with a spec."""
+    problems: list[Problem] = []
+    hosts = _parse(spec.compute.hosts, "spec.compute.hosts", problems)
+    addresses = _parse(spec.compute.addresses, "spec.compute.addresses", problems)
+    macs = [mac.lower() for mac in spec.compute.macs]
+    if hosts is not None and addresses is not None and len(hosts) != len(addresses):
+        problems.append(
+            Problem(
+                "LengthMismatch",
+                f"spec.compute.addresses has {len(addresses)} entries for {len(hosts)} names of hosts",
+            )
+        )
+    if hosts is not None and len(hosts) != len(macs):
+        problems.append(
+            Problem("LengthMismatch", f"spec.compute.macs has {len(macs)} entries for {len(hosts)} names of hosts")
+        )
+    management = spec.management
+    problems += _decide_duplicates("DuplicateHost", "host name", [management.host, *(hosts or ())])
+    problems += _decide_duplicates("DuplicateAddress", "address", [management.address, *(addresses or ())])
+    own_mac = [management.mac.lower()] if management.mac else []
+    problems += _decide_duplicates("DuplicateMac", "MAC address", [*own_mac, *macs])
+    problems += _decide_own_address(spec, addresses or ())
+    problems += [Problem("InvalidAddress", f"{text}: not an IPv4 address") for text in _bad_addresses(spec, addresses)]
+    problems += _collect(lambda: compute_min_ready(spec))
+    problems += [problem for job in spec.verify.jobs for problem in _decide_pattern(job.name, job.expect.output)]
+    return problems
+
+
+def build_result(problems: Iterable[Problem]) -> PhaseResult:
+    """Say how Preflight ended; all problems are listed, and worth another try only if every one is."""
+    found = list(problems)
+    if not found:
+        return PhaseResult(succeeded=True, reason="Succeeded", message="all checks passed")
+    message = "; ".join(dict.fromkeys(problem.message for problem in found))
+    reason = found[0].reason if len({problem.reason for problem in found}) == 1 else "PreflightFailed"
+    return PhaseResult(
+        succeeded=False, reason=reason, message=message[:2048], retryable=all(problem.retryable for problem in found)
+    )
+
+
+def _collect(check: Callable[[], object]) -> list[Problem]:
+    try:
+        check()
+    except Invalid as error:
+        return [Problem(error.reason, error.message)]
+    return []
+
+
+def _parse(hostlist: str, field: str, problems: list[Problem]) -> tuple[str, ...] | None:
+    try:
+        return parse_hostlist(hostlist)
+    except ValueError as error:
+        problems.append(Problem("InvalidHostlist", f"{field}: {error}"))
+        return None
+
+
+def _decide_duplicates(reason: str, what: str, values: list[str]) -> list[Problem]:
+    twice = sorted(value for value, count in Counter(values).items() if count > 1)
+    return [Problem(reason, f"{what} used more than once: {', '.join(twice[:20])}")] if twice else []
+
+
+def _decide_own_address(spec: ClusterBuildSpec, addresses: Iterable[str]) -> list[Problem]:
+    own = spec.management.cluster_interface.address.partition("/")[0]
+    if own in addresses:
+        return [Problem("DuplicateAddress", f"spec.management.clusterInterface.address {own} is in compute.addresses")]
+    return []
+
+
+def _bad_addresses(spec: ClusterBuildSpec, addresses: tuple[str, ...] | None) -> list[str]:
+    named = [
+        ("spec.management.address", spec.management.address),
+        ("spec.management.clusterInterface.address", spec.management.cluster_interface.address),
+        *(("spec.compute.addresses", address) for address in addresses or ()),
+    ]
+    return [f"{field}: {address}" for field, address in named if not _is_address(address)]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.IPv4Interface(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _decide_pattern(job: str, pattern: str | None) -> list[Problem]:
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        return [Problem("InvalidPattern", f"spec.verify.jobs, {job}: expect.output is no regular expression: {error}")]
+    return []
+
+
+def decide_unknown_states(unknown: list[str], management: str, may_fail: int) -> list[Problem]:
+    """Judge machines whose power state can't be read: some compute nodes may fail, the management node may not."""
+    if management in unknown or len(unknown) > may_fail:
+        text = f"power control can't read the state of {build_hostlist(unknown)}"
+        return [Problem("PowerStateUnknown", text, retryable=True)]
+    return []
