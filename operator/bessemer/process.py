@@ -15,10 +15,8 @@ from functools import partial
 
 import kopf
 from aiohttp import web
-from kubernetes.aio.client import ApiClient
 from kubernetes.aio.leaderelection.electionconfig import Config
 from kubernetes.aio.leaderelection.leaderelection import LeaderElection
-from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 from prometheus_client import CollectorRegistry
 
 from bessemer.boundary import Outcome
@@ -30,6 +28,7 @@ from bessemer.deps import Deps
 from bessemer.kube.client import LEASES, KubernetesClient
 from bessemer.kube.connect import connect
 from bessemer.kube.events import EventRecorder
+from bessemer.kube.leader import LeaderLock
 from bessemer.metrics import Metrics
 from bessemer.settings import Settings
 from bessemer.web.app import Health, build_app
@@ -70,7 +69,7 @@ async def run_operator(settings: Settings) -> int:
         wakeups = WakeUps(partial(_pass, deps), settings.resync_seconds, count)
         health = Health(Hearing(), DEAF_SECONDS)
         async with _serve(build_app(deps, wakeups.wake, health), settings.listen_port):
-            return await _lead(deps, wakeups, health, stop, api)
+            return await _lead(deps, wakeups, health, stop)
 
 
 async def _pass(deps: Deps, key: Key, woken: float) -> float | None:
@@ -78,7 +77,7 @@ async def _pass(deps: Deps, key: Key, woken: float) -> float | None:
         return await reconcile(deps, *key, woken)
 
 
-async def _lead(deps: Deps, wakeups: WakeUps, health: Health, stop: asyncio.Event, api: ApiClient) -> int:
+async def _lead(deps: Deps, wakeups: WakeUps, health: Health, stop: asyncio.Event) -> int:
     """Wait for the leadership and use it; leave orderly when asked to, with an error when it is lost."""
     settings = deps.settings
     leading, ended = asyncio.Event(), asyncio.Event()
@@ -100,7 +99,7 @@ async def _lead(deps: Deps, wakeups: WakeUps, health: Health, stop: asyncio.Even
 
     election = LeaderElection(
         Config(
-            LeaseLock(LEASE_NAME, settings.namespace, settings.identity, api),
+            LeaderLock(deps.kubernetes, settings.namespace, LEASE_NAME, settings.identity),
             lease_duration=LEASE_SECONDS,
             renew_deadline=RENEW_SECONDS,
             retry_period=RETRY_SECONDS,
@@ -115,6 +114,8 @@ async def _lead(deps: Deps, wakeups: WakeUps, health: Health, stop: asyncio.Even
         task.cancel()
     await asyncio.gather(*waits, return_exceptions=True)
     await wakeups.close()
+    if not candidate.cancelled():
+        candidate.result()
     if stop.is_set() and leading.is_set():
         # Given back, so that the next one need not wait until it runs out.
         await deps.kubernetes.delete_object(LEASES, settings.namespace, LEASE_NAME)

@@ -24,6 +24,7 @@ def _commands() -> None:
 def run() -> None:
     """Run the operator; settings come from the environment."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stdout)
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # else a line for every event
     raise typer.Exit(asyncio.run(run_operator(get_settings())))
 
 

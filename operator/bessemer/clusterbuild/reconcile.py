@@ -90,7 +90,13 @@ async def _advance(deps: Deps, reading: Reading, woken: float) -> Plan:
         plan = decide(reading.facts, deps.now())
         if plan.step is None:
             return plan
-        _log.info("%s/%s: %s", reading.facts.build.namespace, reading.facts.build.name, plan.move.message)
+        _log.info(
+            "%s/%s: %s: %s",
+            reading.facts.build.namespace,
+            reading.facts.build.name,
+            plan.move.reason,
+            plan.move.message,
+        )
         reading.facts = await _perform(deps, reading, plan, plan.step)
         if isinstance(plan.step, StartAttempt):
             deps.metrics.handoff_seconds.observe(monotonic() - woken)
