@@ -46,7 +46,7 @@ class FakePower:
         return {node: "connect timeout" for node in nodes if node in self.dead}
 
     def _check(self, nodes: Collection[str]) -> None:
-        if self.unreachable:
+        if self.unreachable and nodes:
             raise PowerControlUnreachable("power control is made unreachable")
         unknown = frozenset(nodes) - self.states.keys()
         if unknown:

@@ -31,6 +31,7 @@ SUCCESS = {101, 102, 103}
 NO_SUCH_NODES = 209
 COMMAND_IN_PROGRESS = 208
 COMPLETED_WITH_ERRORS = 210
+QUERIED_WITH_ERRORS = 211
 PLUG_STATES = 302
 ACTION_ERROR = 308
 DIAGNOSTIC = 309
@@ -79,6 +80,8 @@ class Powerman:
         deadline = time.monotonic() + self._deadline_seconds
         try:
             reply = self._exchange(command, deadline)
+        except TimeoutError as error:
+            raise PowerControlUnreachable(f"{where}: no answer within {self._deadline_seconds:g} s") from error
         except (OSError, EOFError) as error:
             raise PowerControlUnreachable(f"{where}: {error or type(error).__name__}") from error
         lines = parse_reply(reply)
@@ -89,7 +92,7 @@ class Powerman:
             raise UnknownToPowerControl(unknown, f"{where} doesn't know {hostlist or 'some of the nodes'}")
         if code == COMMAND_IN_PROGRESS:
             raise PowerControlRefused(f"{where} is busy with another command: {text}")
-        if code not in SUCCESS | {COMPLETED_WITH_ERRORS}:
+        if code not in SUCCESS | {COMPLETED_WITH_ERRORS, QUERIED_WITH_ERRORS}:
             raise PowerControlRefused(f"{where} answered {code or 'without a code'}: {text}")
         return lines
 
@@ -150,7 +153,7 @@ def _read_until_prompt(connection: socket.socket, deadline: float) -> str:
     while not received.endswith(PROMPT):
         remaining = deadline - time.monotonic()
         if remaining <= 0:
-            raise TimeoutError("no answer within the deadline")
+            raise TimeoutError
         connection.settimeout(remaining)
         part = connection.recv(65536)
         if not part:
