@@ -13,6 +13,8 @@ from tests.support.kubectl import KubectlError
 
 Name = Annotated[str, typer.Argument(help="Which cluster, when there are several.")]
 
+Archive = Annotated[Path, typer.Argument(help="An OCI or Docker archive.", exists=True, dir_okay=False)]
+
 application = typer.Typer(help="A Kubernetes cluster for Bessemer's tests.", no_args_is_help=True, add_completion=False)
 
 
@@ -44,14 +46,14 @@ def kubeconfig(name: Name = "dev") -> None:
 
 
 @application.command()
-def load_image(archive: Path, name: Name = "dev") -> None:
+def load_image(archive: Archive, name: Name = "dev") -> None:
     """Put the images of an OCI or Docker archive on the cluster's nodes."""
     get_cluster(name).load_image(archive)
 
 
 @application.command()
 def tool(program: str) -> None:
-    """Print the path of helm, kwok or kubectl, building it when the PATH has no good one."""
+    """Print the path of helm, kind, kwok or kubectl, building it when the PATH has no good one."""
     print(get_tool(program, get_kube_minor()))
 
 

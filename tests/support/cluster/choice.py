@@ -11,7 +11,7 @@ from tests.support.cluster.binaries.components import KUBERNETES_RELEASES
 from tests.support.cluster.binaries.tools import tool
 from tests.support.cluster.errors import ClusterError
 from tests.support.cluster.existing import ExistingCluster, open_existing
-from tests.support.cluster.kind import create_kind, get_kind
+from tests.support.cluster.kind import Kind, create_kind, get_kind
 from tests.support.cluster.local import cluster as local
 from tests.support.cluster.local.registry import get_record
 from tests.support.cluster.protocol import Cluster
@@ -30,17 +30,16 @@ class Provider(Enum):
     LOCAL = "local"
 
 
-def decide_provider(environment: Mapping[str, str], engines: frozenset[Provider], *, kind_installed: bool) -> Provider:
+def decide_provider(environment: Mapping[str, str], engines: frozenset[Provider]) -> Provider:
     """Choose: what the user names, else kind where an engine answers, else a local cluster.
 
     `engines` holds those of KIND_DOCKER and KIND_PODMAN that answer.
     """
     if environment.get(KUBECONFIG):
         return Provider.EXISTING
-    if kind_installed:
-        for engine in (Provider.KIND_DOCKER, Provider.KIND_PODMAN):
-            if engine in engines:
-                return engine
+    for engine in (Provider.KIND_DOCKER, Provider.KIND_PODMAN):
+        if engine in engines:
+            return engine
     return Provider.LOCAL
 
 
@@ -54,10 +53,8 @@ def get_kube_minor() -> str:
 
 def get_provider() -> Provider:
     """Look at this machine and choose."""
-    kind_installed = shutil.which("kind") is not None
-    engines = (Provider.KIND_DOCKER, Provider.KIND_PODMAN) if kind_installed else ()
-    answering = frozenset(engine for engine in engines if engine_answers(engine.value))
-    return decide_provider(os.environ, answering, kind_installed=kind_installed)
+    engines = (Provider.KIND_DOCKER, Provider.KIND_PODMAN)
+    return decide_provider(os.environ, frozenset(engine for engine in engines if engine_answers(engine.value)))
 
 
 def engine_answers(engine: str) -> bool:
@@ -79,7 +76,7 @@ def open_cluster(name: str, *, kept: bool) -> Cluster:
         return get_named_by_user()
     if provider is Provider.LOCAL:
         return local.up(name, kube_minor=minor, kept=kept)
-    return create_kind(name, engine=provider.value, kube_minor=minor, kubectl=tool("kubectl", minor))
+    return create_kind(name, build_kind(provider, minor), kube_minor=minor)
 
 
 def get_cluster(name: str) -> Cluster:
@@ -93,7 +90,12 @@ def get_cluster(name: str) -> Cluster:
         if record is None:
             raise ClusterError(f"there is no cluster {name}; make one with: make cluster-up")
         return local.LocalCluster(record, local.get_programs(record.kube_minor))
-    return get_kind(name, engine=provider.value, kubectl=tool("kubectl", minor))
+    return get_kind(name, build_kind(provider, minor))
+
+
+def build_kind(provider: Provider, kube_minor: str) -> Kind:
+    """Find or build what runs kind on an engine."""
+    return Kind(provider.value, program=tool("kind", kube_minor), kubectl=tool("kubectl", kube_minor))
 
 
 def get_named_by_user() -> ExistingCluster:

@@ -1,19 +1,40 @@
 """A cluster made by kind, in containers of Docker or Podman (https://kind.sigs.k8s.io).
 
-Not run where no container engine is to be had; the commands are those of kind's own user guide.
+Never run yet: written where no container engine is to be had, from kind's user guide.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.cluster.binaries.components import KUBERNETES_RELEASES
 from tests.support.cluster.commands import run
 from tests.support.cluster.errors import ClusterError, announce
 from tests.support.cluster.marker import apply_marker
 from tests.support.cluster.storage import get_cache_directory
 
+NODE_IMAGES = {"1.37": "kindest/node:v1.37.0", "1.34": "kindest/node:v1.34.0"}
+"""The node image that the kind of each Kubernetes release names as its default (pkg/apis/config/defaults/image.go)."""
 CREATE_SECONDS = 600
 """kind first pulls a node image of about 400 MB."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """kind on one container engine."""
+
+    engine: str
+    """`docker` or `podman`."""
+    program: Path
+    kubectl: Path
+
+    def run(self, *words: str) -> str:
+        """Run kind and return its output."""
+        return run(
+            [self.program, *words], timeout=CREATE_SECONDS, environment={"KIND_EXPERIMENTAL_PROVIDER": self.engine}
+        )
+
+    def list_clusters(self) -> list[str]:
+        """List the clusters that kind has."""
+        return self.run("get", "clusters").split()
 
 
 @dataclass(frozen=True)
@@ -21,50 +42,46 @@ class KindCluster:
     """A cluster of one container."""
 
     name: str
-    engine: str
-    """`docker` or `podman`."""
-    kubeconfig: Path
-    kubectl: Path
+    kind: Kind
+
+    @property
+    def kubeconfig(self) -> Path:
+        """A kubeconfig of its own; the user's is left alone."""
+        return get_cache_directory() / "kind" / f"{self.name}.conf"
+
+    @property
+    def kubectl(self) -> Path:
+        """A kubectl that fits."""
+        return self.kind.kubectl
 
     def load_image(self, archive: Path) -> None:
         """Import an image archive into the node's containerd."""
-        run_kind(self.engine, "load", "image-archive", str(archive), "--name", self.name)
+        self.kind.run("load", "image-archive", str(archive), "--name", self.name)
 
     def down(self) -> None:
         """Remove the containers, and the kubeconfig."""
-        run_kind(self.engine, "delete", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig))
+        self.kind.run("delete", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig))
         self.kubeconfig.unlink(missing_ok=True)
 
 
-def create_kind(name: str, *, engine: str, kube_minor: str, kubectl: Path) -> KindCluster:
+def create_kind(name: str, kind: Kind, *, kube_minor: str) -> KindCluster:
     """Give the running cluster of that name, made when there is none."""
-    cluster = KindCluster(name, engine, get_cache_directory() / "kind" / f"{name}.conf", kubectl)
-    if name in list_kind(engine):
-        return get_kind(name, engine=engine, kubectl=kubectl)
-    announce(f"creating cluster {name} with kind on {engine}; its node image is pulled first when it is not there")
+    if name in kind.list_clusters():
+        return get_kind(name, kind)
+    announce(f"creating cluster {name} with kind on {kind.engine}; its node image is pulled first when it is not there")
+    cluster = KindCluster(name, kind)
     cluster.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
-    image = f"kindest/node:v{KUBERNETES_RELEASES[kube_minor]}"
-    options = ["--image", image, "--kubeconfig", str(cluster.kubeconfig), "--wait", "120s"]
-    run_kind(engine, "create", "cluster", "--name", name, *options)
-    apply_marker(kubectl, cluster.kubeconfig, name)
+    options = ["--image", NODE_IMAGES[kube_minor], "--kubeconfig", str(cluster.kubeconfig), "--wait", "120s"]
+    kind.run("create", "cluster", "--name", name, *options)
+    apply_marker(kind.kubectl, cluster.kubeconfig, name)
     return cluster
 
 
-def get_kind(name: str, *, engine: str, kubectl: Path) -> KindCluster:
+def get_kind(name: str, kind: Kind) -> KindCluster:
     """Find a running cluster by name, and write its kubeconfig anew. Raises ClusterError when there is none."""
-    if name not in list_kind(engine):
+    if name not in kind.list_clusters():
         raise ClusterError(f"kind has no cluster {name}; make one with: make cluster-up")
-    kubeconfig = get_cache_directory() / "kind" / f"{name}.conf"
-    kubeconfig.parent.mkdir(parents=True, exist_ok=True)
-    run_kind(engine, "export", "kubeconfig", "--name", name, "--kubeconfig", str(kubeconfig))
-    return KindCluster(name, engine, kubeconfig, kubectl)
-
-
-def list_kind(engine: str) -> list[str]:
-    """List the clusters that kind has."""
-    return run_kind(engine, "get", "clusters").split()
-
-
-def run_kind(engine: str, *words: str) -> str:
-    """Run kind on the chosen engine."""
-    return run(["kind", *words], timeout=CREATE_SECONDS, environment={"KIND_EXPERIMENTAL_PROVIDER": engine})
+    cluster = KindCluster(name, kind)
+    cluster.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
+    kind.run("export", "kubeconfig", "--name", name, "--kubeconfig", str(cluster.kubeconfig))
+    return cluster

@@ -13,20 +13,17 @@ BOTH = frozenset({Provider.KIND_DOCKER, Provider.KIND_PODMAN})
 
 
 @pytest.mark.parametrize(
-    ("environment", "engines", "kind_installed", "provider"),
+    ("environment", "engines", "provider"),
     [
-        ({"BESSEMER_TEST_KUBECONFIG": "/k"}, BOTH, True, Provider.EXISTING),
-        ({}, BOTH, True, Provider.KIND_DOCKER),
-        ({}, frozenset({Provider.KIND_PODMAN}), True, Provider.KIND_PODMAN),
-        ({}, BOTH, False, Provider.LOCAL),
-        ({}, frozenset(), True, Provider.LOCAL),
-        ({"KUBECONFIG": "/production", "BESSEMER_TEST_KUBECONFIG": ""}, frozenset(), False, Provider.LOCAL),
+        ({"BESSEMER_TEST_KUBECONFIG": "/k"}, BOTH, Provider.EXISTING),
+        ({}, BOTH, Provider.KIND_DOCKER),
+        ({}, frozenset({Provider.KIND_PODMAN}), Provider.KIND_PODMAN),
+        ({}, frozenset(), Provider.LOCAL),
+        ({"KUBECONFIG": "/production", "BESSEMER_TEST_KUBECONFIG": ""}, frozenset(), Provider.LOCAL),
     ],
 )
-def test_order_of_choice(
-    environment: dict[str, str], engines: frozenset[Provider], *, kind_installed: bool, provider: Provider
-) -> None:
-    assert decide_provider(environment, engines, kind_installed=kind_installed) is provider
+def test_order_of_choice(environment: dict[str, str], engines: frozenset[Provider], provider: Provider) -> None:
+    assert decide_provider(environment, engines) is provider
 
 
 def test_unknown_release_is_refused_with_those_we_have(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,4 +97,5 @@ HELM = Component(
     build_minutes=3,
     linker_variables={"helm.sh/helm/v4/internal/version.version": "v4.3.1"},
 )
+KIND = Component("kind", "0.33.0", "kind", {"kind": "sigs.k8s.io/kind"}, 0.5)
 KWOK = Component("kwok", "0.8.0", "kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, 2.5)

@@ -5,12 +5,13 @@ import shutil
 from pathlib import Path
 
 from tests.support.cluster.binaries.build import get_binaries
-from tests.support.cluster.binaries.components import HELM, KWOK, build_kubernetes
+from tests.support.cluster.binaries.components import HELM, KIND, KWOK, build_kubernetes
 from tests.support.cluster.commands import run
 from tests.support.cluster.errors import ClusterError
 
 VERSION_ARGUMENTS = {
     "helm": ("version", "--template", "{{.Version}}"),
+    "kind": ("version",),
     "kwok": ("--version",),
     "kubectl": ("version", "--client"),
 }
@@ -26,16 +27,16 @@ def decide_tool_is_good_enough(name: str, version: tuple[int, int], kube_minor: 
     """Say whether a tool found on the PATH may be used in place of the one that we would build.
 
     kubectl is supported within one minor release of the API server (Kubernetes version skew policy). Our charts are
-    tested with Helm 4; kwok's stages changed before 0.7.
+    tested with Helm 4; kind 0.30 is the first with our oldest Kubernetes; kwok's stages changed before 0.7.
     """
     if name == "kubectl":
         major, minor = (int(number) for number in kube_minor.split("."))
         return version[0] == major and abs(version[1] - minor) <= 1
-    return version >= {"helm": (4, 0), "kwok": (0, 7)}[name]
+    return version >= {"helm": (4, 0), "kind": (0, 30), "kwok": (0, 7)}[name]
 
 
 def tool(name: str, kube_minor: str = "1.37") -> Path:
-    """Return the path of `helm`, `kwok` or `kubectl`, building it when the PATH has no good one (minutes, once)."""
+    """Return the path of `helm`, `kind`, `kwok` or `kubectl`, built when the PATH has no good one (minutes, once)."""
     if name not in VERSION_ARGUMENTS:
         raise ClusterError(f"{name}: not a tool we know; one of {', '.join(VERSION_ARGUMENTS)}")
     on_path = shutil.which(name)
@@ -43,5 +44,5 @@ def tool(name: str, kube_minor: str = "1.37") -> Path:
         version = parse_tool_version(run([on_path, *VERSION_ARGUMENTS[name]]))
         if version is not None and decide_tool_is_good_enough(name, version, kube_minor):
             return Path(on_path)
-    component = {"helm": HELM, "kwok": KWOK, "kubectl": build_kubernetes(kube_minor)}[name]
+    component = {"helm": HELM, "kind": KIND, "kwok": KWOK, "kubectl": build_kubernetes(kube_minor)}[name]
     return get_binaries(component) / name
