@@ -1,23 +1,40 @@
-"""The commands, their options, and how errors are shown: one line, no traceback."""
+"""The commands and their options. What they do is in the modules beside this one."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from bessemer.cli.annotate import Order, patch_annotations
+from bessemer.cli.logs import copy_logs
+from bessemer.cli.plan import print_plan
+from bessemer.cli.session import Session, open_session
+from bessemer.cli.watch import watch_build
+from bessemer.clusterbuild.uninstall import delete_finalizers
 from bessemer.errors import BessemerError
+from bessemer.phases.report import PhaseName
 from bessemer.process import run_operator
 from bessemer.settings import get_settings
 
-app = typer.Typer(help="Bare metal to a verified Slurm cluster.", no_args_is_help=True, add_completion=False)
+USAGE_ERROR = 2
 
+app = typer.Typer(
+    help="Bare metal to a verified Slurm cluster.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 
-@app.callback()
-def _commands() -> None:
-    """Bare metal to a verified Slurm cluster."""
+Name = Annotated[str, typer.Argument(help="Name of the ClusterBuild.", show_default=False)]
+Namespace = Annotated[
+    str | None, typer.Option("--namespace", "-n", help="Namespace; default: that of the context.", show_default=False)
+]
+Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.", show_default=False)]
 
 
 @app.command()
@@ -28,10 +45,101 @@ def run() -> None:
     raise typer.Exit(asyncio.run(run_operator(get_settings())))
 
 
+@app.command()
+def plan(file: Annotated[Path, typer.Argument(help="Manifest of a ClusterBuild; - for stdin.")]) -> None:
+    """Show what would be done to which machine; touches nothing."""
+    print_plan(sys.stdin.read() if str(file) == "-" else _read(file))
+
+
+@app.command()
+def watch(
+    name: Name,
+    namespace: Namespace = None,
+    context: Context = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to watch at most; 0: for ever.", min=0)] = 0,
+) -> None:
+    """Follow a build to its end: exit code 0 Ready, 1 failed or aborted, 2 anything else."""
+
+    async def work() -> int:
+        async with open_session(context, namespace) as session:
+            return await watch_build(session, name, timeout or None)
+
+    raise typer.Exit(asyncio.run(work()))
+
+
+@app.command()
+def logs(
+    name: Name,
+    phase: Annotated[PhaseName | None, typer.Argument(help="Default: the latest phase.", show_default=False)] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the phase goes on.")] = False,
+    namespace: Namespace = None,
+    context: Context = None,
+) -> None:
+    """Show the log of a phase."""
+
+    async def work() -> None:
+        async with open_session(context, namespace) as session:
+            await copy_logs(session, name, phase, sys.stdout, follow=follow)
+
+    asyncio.run(work())
+
+
+@app.command()
+def retry(name: Name, namespace: Namespace = None, context: Context = None) -> None:
+    """Try again what failed, with a new budget of attempts; ends an abort and a pause."""
+    _order(Order.RETRY, name, namespace, context)
+
+
+@app.command()
+def pause(name: Name, namespace: Namespace = None, context: Context = None) -> None:
+    """Start no new phase; the running one goes on."""
+    _order(Order.PAUSE, name, namespace, context)
+
+
+@app.command()
+def resume(name: Name, namespace: Namespace = None, context: Context = None) -> None:
+    """End a pause."""
+    _order(Order.RESUME, name, namespace, context)
+
+
+@app.command()
+def abort(name: Name, namespace: Namespace = None, context: Context = None) -> None:
+    """Stop the running phase, take back what was staged, and rest."""
+    _order(Order.ABORT, name, namespace, context)
+
+
+@app.command(hidden=True)
+def remove_finalizers(context: Context = None) -> None:
+    """Take our finalizers off all builds and pods of the cluster; run by the chart's uninstall hook."""
+
+    async def work() -> int:
+        async with open_session(context, None) as session:
+            return await delete_finalizers(session.kubernetes)
+
+    typer.echo(f"{asyncio.run(work())} objects freed")
+
+
 def main() -> None:
     """Run the command; an error of ours becomes one line on stderr and exit code 2."""
     try:
         app(prog_name="bessemer")
     except BessemerError as error:
         sys.stderr.write(f"error: {error.message}\n")
-        sys.exit(2)
+        sys.exit(USAGE_ERROR)
+
+
+def _order(order: Order, name: str, namespace: str | None, context: str | None) -> None:
+    async def work() -> Session:
+        async with open_session(context, namespace) as session:
+            await patch_annotations(session, name, order)
+            return session
+
+    session = asyncio.run(work())
+    typer.echo(f"{session.namespace}/{name}: {order.value}")
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}") from error

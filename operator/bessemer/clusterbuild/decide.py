@@ -16,6 +16,7 @@ from bessemer.clusterbuild.ledger import (
     compute_ledger,
     is_done,
     is_exhausted,
+    persistent_entries_wanted,
     wanted_digest,
 )
 from bessemer.clusterbuild.plan import (
@@ -178,7 +179,10 @@ def _start(facts: Facts, ledger: Ledger, name: PhaseName, digest: str) -> Move:
         message = f"{name}: {facts.refusal.message}"
         return Move(Outlook.WAITING, facts.refusal.reason, message, phase=name, wake_after=POLL_SECONDS)
     attempt = ledger.phases[name].attempt + 1
-    start = StartAttempt(name, attempt, digest, power_off=name == PhaseName.CLEANUP and power_off_wanted(facts))
+    start = StartAttempt(name, attempt, digest)
+    if name == PhaseName.CLEANUP:
+        keep = persistent_entries_wanted(ledger, facts, spec)
+        start = StartAttempt(name, attempt, digest, power_off=power_off_wanted(facts), keep_persistent=keep)
     return Move(Outlook.WORKING, name.value, f"attempt {attempt}", start, phase=name)
 
 

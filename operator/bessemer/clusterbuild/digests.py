@@ -33,9 +33,9 @@ def compute_input_digest(phase: PhaseName, spec: ClusterBuildSpec, attempts: Map
     return _digest([_relevant_parts(phase, spec.to_api()), upstream])
 
 
-def compute_cleanup_digest(attempts: Mapping[PhaseName, int], power_off: bool) -> str:
-    """Digest what there is to clean up, machines to switch off included."""
-    return _digest([[attempts.get(phase, 0) for phase in STAGING_PHASES], power_off])
+def compute_cleanup_digest(attempts: Mapping[PhaseName, int], *, power_off: bool, keep_persistent: bool) -> str:
+    """Digest what there is to clean up and what is to become of machines and lasting boot entries."""
+    return _digest([[attempts.get(phase, 0) for phase in STAGING_PHASES], power_off, keep_persistent])
 
 
 def _relevant_parts(phase: PhaseName, spec: dict[str, Any]) -> Any:

@@ -14,7 +14,7 @@ from bessemer.clusterbuild.digests import compute_cleanup_digest, compute_input_
 from bessemer.clusterbuild.facts import Facts, power_off_wanted
 from bessemer.clusterbuild.nodes import INSTALLED_STATES, carry_over, describe_failed, merge_groups, promote
 from bessemer.clusterbuild.outcome import parse_outcome
-from bessemer.clusterbuild.spec import ClusterBuildSpec, Retries
+from bessemer.clusterbuild.spec import ClusterBuildSpec, InstallMethod, Retries
 from bessemer.clusterbuild.status import NodesStatus, PhaseState, PhaseStatus
 from bessemer.kube.pods import SETTLED, PodFact
 from bessemer.phases.report import PHASE_ORDER, JobResult, NodeState, PhaseName, PhaseResult
@@ -67,8 +67,19 @@ def compute_ledger(facts: Facts, now: datetime) -> Ledger:
 def wanted_digest(name: PhaseName, ledger: Ledger, facts: Facts, spec: ClusterBuildSpec) -> str:
     """Digest the input that an attempt of the phase would be started with now."""
     if name == PhaseName.CLEANUP:
-        return compute_cleanup_digest(ledger.attempts(), power_off_wanted(facts))
+        keep = persistent_entries_wanted(ledger, facts, spec)
+        return compute_cleanup_digest(ledger.attempts(), power_off=power_off_wanted(facts), keep_persistent=keep)
     return compute_input_digest(name, spec, ledger.attempts())
+
+
+def persistent_entries_wanted(ledger: Ledger, facts: Facts, spec: ClusterBuildSpec) -> bool:
+    """Whether stateless machines of a verified build need their boot entries at their next boot."""
+    installs = (spec.compute.install, spec.management.install)
+    stateless = any(install is not None and install.method == InstallMethod.STATELESS for install in installs)
+    if not stateless or facts.build.deleted is not None:
+        return False
+    earlier = (phase for name, phase in ledger.phases.items() if name != PhaseName.CLEANUP)
+    return all(is_done(phase, compute_input_digest(phase.name, spec, ledger.attempts())) for phase in earlier)
 
 
 def is_done(phase: PhaseStatus, digest: str) -> bool:

@@ -65,6 +65,7 @@ def build_input(build: ClusterBuild, nodes: NodesStatus, start: StartAttempt, pr
         nodes=nodes.groups,
         remove_hosts=nodes.removed or None,
         power_off=start.power_off,
+        keep_persistent=start.keep_persistent,
         progress_url=url,
     )
 

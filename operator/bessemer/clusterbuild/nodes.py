@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 
-from ClusterShell.NodeSet import NodeSet, NodeSetException
-
 from bessemer.clusterbuild.spec import ClusterBuildSpec
 from bessemer.clusterbuild.status import NodesStatus
+from bessemer.phases.grouping import parse_node_groups
+from bessemer.phases.machines import build_hostlist, parse_hostlist
 from bessemer.phases.report import NodeGroup, NodeState
 
 _FINGERPRINT_DIGITS = 8
@@ -19,31 +19,12 @@ INSTALLED_STATES = frozenset({NodeState.INSTALLED, NodeState.CONFIGURED, NodeSta
 """States of a node that has its operating system."""
 
 
-def parse_hosts(hosts: str) -> list[str]:
+def parse_hosts(hosts: str) -> tuple[str, ...]:
     """Expand a hostlist in the order written; an unreadable one is empty (Preflight tells the user what is wrong)."""
-    names: list[str] = []
-    part, depth = "", 0
     try:
-        for character in hosts + ",":
-            depth += {"[": 1, "]": -1}.get(character, 0)
-            if character == "," and depth == 0:
-                names += list(NodeSet(part)) if part else []
-                part = ""
-            else:
-                part += character
-    except NodeSetException:
-        return []
-    return names
-
-
-def fold_hosts(names: Iterable[str]) -> str:
-    """Fold names into a hostlist such as oxygen[2-65]."""
-    return str(NodeSet.fromlist(list(names)))
-
-
-def parse_groups(groups: Iterable[NodeGroup]) -> dict[str, NodeGroup]:
-    """Give the group of each host."""
-    return {host: group for group in groups for host in parse_hosts(group.hosts)}
+        return parse_hostlist(hosts) if hosts else ()
+    except ValueError:
+        return ()
 
 
 def build_groups(group_of: Mapping[str, NodeGroup]) -> list[NodeGroup]:
@@ -52,7 +33,7 @@ def build_groups(group_of: Mapping[str, NodeGroup]) -> list[NodeGroup]:
     for host, group in group_of.items():
         alike.setdefault(group.model_copy(update={"hosts": ""}), []).append(host)
     order = list(NodeState)
-    groups = [key.model_copy(update={"hosts": fold_hosts(hosts)}) for key, hosts in alike.items()]
+    groups = [key.model_copy(update={"hosts": build_hostlist(hosts)}) for key, hosts in alike.items()]
     return sorted(groups, key=lambda group: (order.index(group.state), group.hosts))
 
 
@@ -75,7 +56,7 @@ def carry_over(spec: ClusterBuildSpec, before: NodesStatus) -> NodesStatus:
     wanted = compute_fingerprints(spec)
     if not wanted:  # an unreadable hostlist must not look like one without nodes
         return before.model_copy(update={"desired": len(spec.compute.macs)})
-    group_of = parse_groups(before.groups)
+    group_of = parse_node_groups(before.groups, ())
     fingerprints_before = dict(zip(parse_hosts(before.hosts), _split(before.fingerprints), strict=False))
     pending = NodeGroup(hosts="", state=NodeState.PENDING)
     current = {
@@ -90,21 +71,23 @@ def carry_over(spec: ClusterBuildSpec, before: NodesStatus) -> NodesStatus:
             "groups": build_groups(current),
             "hosts": spec.compute.hosts,
             "fingerprints": "".join(wanted.values()),
-            "removed": fold_hosts(removed) if removed else "",
+            "removed": build_hostlist(removed) if removed else "",
         }
     )
 
 
 def merge_groups(nodes: NodesStatus, reported: Iterable[NodeGroup]) -> NodesStatus:
     """Take over what a phase found of the nodes; nodes that are not of the spec are passed over."""
-    group_of = parse_groups(nodes.groups)
-    group_of.update({host: group for host, group in parse_groups(reported).items() if host in group_of})
+    group_of = parse_node_groups(nodes.groups, ())
+    group_of.update(
+        {host: group for host, group in parse_node_groups(list(reported), list(group_of)).items() if host in group_of}
+    )
     return nodes.model_copy(update={"groups": build_groups(group_of)})
 
 
 def promote(nodes: NodesStatus, goal: NodeState, starting: frozenset[NodeState]) -> NodesStatus:
     """Take every node that is in one of the starting states to the goal."""
-    group_of = parse_groups(nodes.groups)
+    group_of = parse_node_groups(nodes.groups, ())
     done = NodeGroup(hosts="", state=goal)
     promoted = {host: done if group.state in starting else group for host, group in group_of.items()}
     return nodes.model_copy(update={"groups": build_groups(promoted)})
@@ -112,8 +95,10 @@ def promote(nodes: NodesStatus, goal: NodeState, starting: frozenset[NodeState])
 
 def count_nodes(nodes: NodesStatus, live: Iterable[NodeGroup]) -> NodesStatus:
     """Count nodes by state; what the running phase sees now goes before what finished phases found."""
-    group_of = parse_groups(nodes.groups)
-    group_of.update({host: group for host, group in parse_groups(live).items() if host in group_of})
+    group_of = parse_node_groups(nodes.groups, ())
+    group_of.update(
+        {host: group for host, group in parse_node_groups(list(live), list(group_of)).items() if host in group_of}
+    )
 
     def count(holds: Callable[[NodeState], bool]) -> int:
         return sum(1 for group in group_of.values() if holds(group.state))

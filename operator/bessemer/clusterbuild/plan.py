@@ -34,6 +34,8 @@ class StartAttempt:
     attempt: int
     input_digest: str
     power_off: bool = False
+    keep_persistent: bool = False
+    """Whether Cleanup leaves the boot entries that stateless nodes need at every boot."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,50 @@
+"""Show the log of a phase: that of the pod of its latest attempt."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TextIO
+
+from bessemer.cli.session import Session
+from bessemer.clusterbuild.resource import ClusterBuild
+from bessemer.clusterbuild.status import PhaseState, PhaseStatus
+from bessemer.errors import Invalid
+from bessemer.kube.client import Refused
+from bessemer.kube.pods import PHASE_CONTAINER
+from bessemer.phases.report import PhaseName
+
+POLL_SECONDS = 1.0
+
+
+async def copy_logs(session: Session, name: str, phase: PhaseName | None, out: TextIO, *, follow: bool) -> None:
+    """Copy the log to a stream; with ``follow`` until the attempt ends. Raises Invalid where there is no log."""
+    shown = 0
+    while True:
+        build = await session.require_build(name)
+        chosen = choose_phase(build, phase)
+        text = await _get_log(session, chosen)
+        out.write(text[shown:])
+        out.flush()
+        shown = len(text)
+        if not follow or chosen.state != PhaseState.RUNNING:
+            return
+        phase = chosen.name
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def choose_phase(build: ClusterBuild, phase: PhaseName | None) -> PhaseStatus:
+    """Give the phase asked for, or the one that began last; raises Invalid where it has no pod."""
+    begun = [entry for entry in build.status.phases if entry.pod and entry.start_time]
+    if phase is not None:
+        begun = [entry for entry in begun if entry.name == phase]
+    if not begun:
+        what = f"{phase} of {build.name} has" if phase else f"no phase of {build.name} has"
+        raise Invalid("NoLog", f"{what} run yet" if phase is None else f"{what} not run yet")
+    return max(begun, key=lambda entry: (entry.start_time, entry.name))
+
+
+async def _get_log(session: Session, phase: PhaseStatus) -> str:
+    try:
+        return await session.kubernetes.get_log(session.namespace, phase.pod or "", PHASE_CONTAINER)
+    except Refused:
+        return ""  # the container has not started yet

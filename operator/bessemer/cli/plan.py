@@ -1,0 +1,88 @@
+"""Show what a manifest would have done to which machine; touches nothing and asks nobody."""
+
+from __future__ import annotations
+
+import yaml
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from bessemer.clusterbuild.resource import API_VERSION, KIND, explain_validation_error
+from bessemer.clusterbuild.spec import ClusterBuildSpec
+from bessemer.errors import Invalid
+from bessemer.phases.machines import parse_compute_machines
+from bessemer.phases.preflight_checks import decide_spec_problems
+from bessemer.phases.report import PhaseName
+
+
+def parse_manifest(text: str) -> tuple[str, ClusterBuildSpec]:
+    """Give name and spec of the only ClusterBuild in a manifest; raises Invalid naming what is wrong."""
+    try:
+        documents = [document for document in yaml.safe_load_all(text) if isinstance(document, dict)]
+    except yaml.YAMLError as error:
+        raise Invalid("InvalidManifest", f"this is no YAML: {error}") from error
+    builds = [document for document in documents if document.get("kind") == KIND]
+    if len(builds) != 1 or builds[0].get("apiVersion") != API_VERSION:
+        raise Invalid("InvalidManifest", f"the manifest must hold one object of kind {KIND}, apiVersion {API_VERSION}")
+    try:
+        spec = ClusterBuildSpec.model_validate(builds[0].get("spec") or {})
+    except ValidationError as error:
+        lines = "\n".join(f"  spec.{line}" for line in explain_validation_error(error).splitlines())
+        raise Invalid("InvalidManifest", f"the manifest is not valid:\n{lines}") from error
+    return str((builds[0].get("metadata") or {}).get("name", "")), spec
+
+
+def compute_actions(spec: ClusterBuildSpec) -> list[tuple[str, str, str]]:
+    """List phase, machines and what is done to them, in order."""
+    management, compute = spec.management, spec.compute
+    boot = "left as it is (provision: false)"
+    if management.provision and management.install:
+        boot = f"POWERED OFF AND ON, network-booted from {spec.boot_host.address if spec.boot_host else '?'}, installed"
+        boot += f" ({management.install.method}) with {management.install.image}"
+        boot += (
+            f" on {management.install.disk}, WHICH IS OVERWRITTEN" if management.install.method == "DiskImage" else ""
+        )
+    install = compute.install
+    nodes = (
+        f"POWERED OFF AND ON in waves of {compute.max_concurrent}, installed ({install.method}) with {install.image}"
+    )
+    nodes += f" on {install.disk}, WHICH IS OVERWRITTEN" if install.method == "DiskImage" else ""
+    everything = f"{management.host}, {compute.hosts}"
+    services = ", ".join(["munge", "slurmd", *spec.services])
+    jobs = ", ".join(f"{job.name} ({job.nodes})" for job in spec.verify.jobs)
+    return [
+        (PhaseName.PREFLIGHT, everything, "checked; nothing is changed"),
+        (PhaseName.BOOT_MANAGEMENT, management.host, boot),
+        (
+            PhaseName.CONFIGURE_MANAGEMENT,
+            management.host,
+            "configured: time, boot services, munge, slurmctld, powerman",
+        ),
+        (PhaseName.BOOT_COMPUTE, compute.hosts, f"{nodes}; {compute.min_ready} must be ready"),
+        (PhaseName.CONFIGURE_SERVICES, compute.hosts, f"configured: {services}"),
+        (PhaseName.VERIFY, compute.hosts, f"Slurm jobs: {jobs}"),
+        (PhaseName.CLEANUP, everything, f"what was staged is taken back; when deleted: {spec.on_delete}"),
+    ]
+
+
+def print_plan(text: str) -> None:
+    """Print the plan of a manifest; raises Invalid with all that is wrong."""
+    name, spec = parse_manifest(text)
+    problems = decide_spec_problems(spec)
+    if problems:
+        lines = "\n".join(f"  {problem.message}" for problem in problems)
+        raise Invalid("InvalidManifest", f"the manifest is not valid:\n{lines}")
+    console = Console()
+    actions = Table(title=f"ClusterBuild {name}", title_justify="left")
+    for column in ("phase", "machines", "what is done"):
+        actions.add_column(column)
+    for row in compute_actions(spec):
+        actions.add_row(*row)
+    console.print(actions)
+    machines = Table(title="Machines", title_justify="left")
+    for column in ("host", "MAC", "address"):
+        machines.add_column(column)
+    machines.add_row(spec.management.host, spec.management.mac or "-", spec.management.address)
+    for machine in parse_compute_machines(spec):
+        machines.add_row(machine.host, machine.mac or "-", machine.address)
+    console.print(machines)
