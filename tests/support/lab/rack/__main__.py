@@ -19,6 +19,8 @@ from .proxy import start_proxy
 from .settings import BOOT_HOST_ADDRESS, MANAGEMENT_ADDRESS, Settings, parse_settings
 
 SSH_PORT = 22
+BOOT_HOST_SECONDS = 60
+"""For the boot host to start its services: 1 s on an idle machine."""
 PORTS = {2200: BOOT_HOST_ADDRESS, 2201: MANAGEMENT_ADDRESS}
 """Ports of the pod, and whose SSH they lead to."""
 POWERMAN_CONFIGURATION = Path("/etc/powerman/powerman.conf")
@@ -40,6 +42,7 @@ async def run_rack(settings: Settings) -> None:
     if settings.management_installed:
         await install_management(machines[0], settings)
         machines[0].power_on()
+    await network.wait_for_port(BOOT_HOST_ADDRESS, SSH_PORT, BOOT_HOST_SECONDS)
     servers.append(await Control(machines, boot_host, faults, journal).start())
     journal.note("rack", "ready", f"{len(machines)} machines")
     await stop.wait()

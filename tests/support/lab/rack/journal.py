@@ -18,6 +18,9 @@ class Event:
     """Seconds since the epoch."""
     machine: str
     event: str
+    """What: power-on, power-on-refused, power-off, netboot, boot, hung, mishap, ended."""
+    source: str
+    """Of a boot: network or disk."""
     detail: str
 
 
@@ -28,11 +31,11 @@ class Journal:
         self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
         self._sequence = 0
 
-    def note(self, machine: str, event: str, detail: str = "") -> None:
+    def note(self, machine: str, event: str, detail: str = "", *, source: str = "") -> None:
         """Add an event."""
         self._sequence += 1
-        self._events.append(Event(self._sequence, time.time(), machine, event, detail))
-        print(f"{machine}: {event} {detail}".rstrip(), flush=True)
+        self._events.append(Event(self._sequence, time.time(), machine, event, source, detail))
+        print(" ".join(filter(None, (f"{machine}:", event, source, detail))), flush=True)
 
     def list_since(self, sequence: int) -> list[dict[str, object]]:
         """List the events after a sequence number."""

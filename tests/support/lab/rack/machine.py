@@ -189,7 +189,8 @@ class Machine:
         """Hear from the firmware."""
         self.stage = Stage(facts["stage"])
         self.boot_source = facts.get("source", self.boot_source)
-        self._journal.note(self.name, str(self.stage), facts.get("reason", facts.get("source", "")))
+        detail = facts.get("reason") or facts.get("url", "")
+        self._journal.note(self.name, "boot" if "source" in facts else str(self.stage), detail, source=facts.get("source", ""))
         panic = re.search(r"(?:^|\s)panic=(-?\d+)", facts.get("command_line", ""))
         self._panic_seconds = int(panic[1]) if panic else 0
         mishap = self._choose_mishap()

@@ -31,7 +31,12 @@ async def run_ip(*lines: str) -> None:
 
 
 async def create_bridges() -> None:
-    """Make the site's and the cluster's network; the rack itself has an address on the site's only."""
+    """Make the site's and the cluster's network; the rack itself has an address on the site's only.
+
+    A pod's network namespace outlives its containers, so what an earlier daemon left is taken away first.
+    """
+    old = [path.name for path in Path("/sys/class/net").iterdir() if path.name.startswith("port") or path.name in (SITE_BRIDGE, CLUSTER_BRIDGE)]
+    await run_ip(*(f"link delete {name}" for name in old))
     await run_ip(
         "link set lo up",
         f"link add {SITE_BRIDGE} type bridge forward_delay 0",
@@ -67,6 +72,24 @@ async def delete_cards(machine: MachineSettings) -> None:
         lines.append(f"netns delete {machine.name}")
     if lines:
         await run_ip(*lines)
+
+
+async def wait_for_port(address: str, port: int, seconds: float) -> None:
+    """Wait until something answers on a TCP port.
+
+    Raises:
+        TimeoutError: nothing did in so many seconds.
+
+    """
+    async with asyncio.timeout(seconds):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(address, port)
+            except OSError:
+                await asyncio.sleep(0.1)
+            else:
+                writer.close()
+                return
 
 
 async def create_boot_host_card() -> None:

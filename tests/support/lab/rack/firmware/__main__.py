@@ -111,7 +111,7 @@ def start_initramfs(plan: BootPlan, network: Network, console: Console) -> NoRet
         raise BootError("Kernel panic - not syncing: VFS: Unable to mount root fs (no /init in the initramfs)")
     network.reset()
     console.say(f"Linux: command line: {plan.arguments}")
-    console.tell("initrd", command_line=plan.arguments, source=plan.kernel)
+    console.tell("initrd", command_line=plan.arguments, source="network", url=plan.kernel)
     start(NEW_ROOT, "/init", plan.arguments)
 
 
