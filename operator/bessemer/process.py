@@ -25,6 +25,7 @@ from bessemer.clusterbuild.handlers import Hearing, build_registry
 from bessemer.clusterbuild.reconcile import reconcile
 from bessemer.clusterbuild.wakeups import Key, WakeUps
 from bessemer.deps import Deps
+from bessemer.errors import Invalid
 from bessemer.kube.client import LEASES, KubernetesClient
 from bessemer.kube.connect import connect
 from bessemer.kube.events import EventRecorder
@@ -144,7 +145,12 @@ async def _serve(app: web.Application, port: int) -> AsyncIterator[None]:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, None, port).start()
+        try:
+            await web.TCPSite(runner, None, port).start()
+        except OSError as error:
+            raise Invalid(
+                "PortTaken", f"BESSEMER_LISTEN_PORT: can't listen on port {port}: {error.strerror}"
+            ) from error
         yield
     finally:
         await runner.cleanup()

@@ -109,7 +109,8 @@ def describe_changes(before: ClusterBuildStatus, after: ClusterBuildStatus) -> l
         lines.append(f"{progress.phase}:{steps} {progress.message}")
     old, new = before.condition("Progressing"), after.condition("Progressing")
     told = {line.split(":")[0] for line in lines}
-    if new is not None and (old is None or old.reason != new.reason) and new.reason not in told and new.message:
+    going_on = new is not None and new.status == "True" and new.reason not in told
+    if new is not None and going_on and new.message and (old is None or old.reason != new.reason):
         lines.append(f"{new.reason}: {new.message}")
     nodes_before, nodes = before.nodes, after.nodes
     if (nodes_before.installed, nodes_before.ready, nodes_before.failed) != (

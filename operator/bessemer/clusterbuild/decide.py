@@ -52,7 +52,8 @@ def decide(facts: Facts, now: datetime) -> Plan:
     ledger = compute_ledger(facts, now)
     move = _decide_move(facts, ledger, now)
     status = compute_status(facts, ledger, move, now)
-    return Plan(status, move, _decide_afterwork(facts, ledger, move), _compute_wake(facts, ledger, move))
+    afterwork = _decide_afterwork(facts, ledger, move)
+    return Plan(status, move, afterwork, _compute_wake(facts, ledger, move), tuple(ledger.settled))
 
 
 def _decide_move(facts: Facts, ledger: Ledger, now: datetime) -> Move:

@@ -30,7 +30,9 @@ STAGING_PHASES = tuple(phase for phase in PHASE_ORDER if phase not in (PhaseName
 def compute_input_digest(phase: PhaseName, spec: ClusterBuildSpec, attempts: Mapping[PhaseName, int]) -> str:
     """Digest the input of a phase; ``attempts`` are the numbers of the phases' latest attempts."""
     upstream = [attempts.get(earlier, 0) for earlier in _UPSTREAM[phase]]
-    return _digest([_relevant_parts(phase, spec.to_api()), upstream])
+    # Without defaults: a field that a newer operator knows must not have machines installed anew.
+    said = spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    return _digest([_relevant_parts(phase, said), upstream])
 
 
 def compute_cleanup_digest(attempts: Mapping[PhaseName, int], *, power_off: bool, keep_persistent: bool) -> str:
@@ -46,15 +48,18 @@ def _relevant_parts(phase: PhaseName, spec: dict[str, Any]) -> Any:
             keys = ("bootHost", "management", "power", "ssh", "configuration", "services")
             return [machines, *(spec.get(key) for key in keys)]
         case PhaseName.BOOT_MANAGEMENT:
-            return [spec["ssh"], *(management.get(key) for key in ("host", "address", "provision", "mac", "install"))]
+            return [
+                spec.get("ssh"),
+                *(management.get(key) for key in ("host", "address", "provision", "mac", "install")),
+            ]
         case PhaseName.CONFIGURE_MANAGEMENT:
-            return [machines, management, spec["configuration"], spec["power"], spec["ssh"]]
+            return [machines, management, spec.get("configuration"), spec["power"], spec.get("ssh")]
         case PhaseName.BOOT_COMPUTE:
-            return [machines, compute["minReady"], spec["ssh"]]
+            return [machines, compute.get("minReady"), spec.get("ssh")]
         case PhaseName.CONFIGURE_SERVICES:
-            return [machines, spec["configuration"], spec["services"], spec["ssh"]]
+            return [machines, spec.get("configuration"), spec.get("services"), spec.get("ssh")]
         case PhaseName.VERIFY:
-            return spec["verify"]
+            return spec.get("verify")
     raise ValueError(f"{phase} has no input of its own")
 
 

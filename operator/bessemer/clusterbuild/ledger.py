@@ -7,7 +7,7 @@ the status, so no attempt runs twice and none is lost, whenever the operator die
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from bessemer.clusterbuild.digests import compute_cleanup_digest, compute_input_digest
@@ -29,6 +29,8 @@ class Ledger:
     phases: dict[PhaseName, PhaseStatus]
     nodes: NodesStatus
     jobs: list[JobResult]
+    settled: list[PhaseStatus] = field(default_factory=list)
+    """Attempts whose end was learned in this pass."""
 
     def attempts(self) -> dict[PhaseName, int]:
         """Give the number of each phase's latest attempt."""
@@ -145,6 +147,7 @@ def _settle(ledger: Ledger, name: PhaseName, result: PhaseResult, facts: Facts, 
         reason=reason,
         message=message or None,
     )
+    ledger.settled.append(ledger.phases[name])
     ledger.nodes = merge_groups(ledger.nodes, result.nodes)
     if result.succeeded and name == PhaseName.CONFIGURE_MANAGEMENT:
         ledger.nodes = ledger.nodes.model_copy(update={"removed": ""})

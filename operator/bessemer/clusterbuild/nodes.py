@@ -41,7 +41,7 @@ def compute_fingerprints(spec: ClusterBuildSpec) -> dict[str, str]:
     """Give, for each node of the spec, a short digest of all that it is installed with."""
     compute = spec.compute
     hosts, addresses = parse_hosts(compute.hosts), parse_hosts(compute.addresses)
-    common = compute.install.model_dump_json() + spec.ssh.model_dump_json()
+    common = compute.install.model_dump_json(exclude_defaults=True) + spec.ssh.model_dump_json(exclude_defaults=True)
     fingerprints = {}
     for index, host in enumerate(hosts):
         address = addresses[index] if index < len(addresses) else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bessemer.clusterbuild.status import ClusterBuildStatus
+from bessemer.clusterbuild.status import ClusterBuildStatus, PhaseStatus
 from bessemer.phases.report import PhaseName
 
 
@@ -121,6 +121,8 @@ class Plan:
     """What may be done once the status is written, and not before."""
     wake_after: float | None = None
     """Seconds until the next pass is due if nothing is heard meanwhile."""
+    settled: tuple[PhaseStatus, ...] = ()
+    """Attempts whose end was learned in this pass."""
 
     @property
     def step(self) -> Step | None:

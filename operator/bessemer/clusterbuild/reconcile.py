@@ -34,7 +34,7 @@ from bessemer.clusterbuild.plan import (
     StopPod,
 )
 from bessemer.clusterbuild.resource import API_VERSION, KIND, ClusterBuild, parse_cluster_build
-from bessemer.clusterbuild.status import ClusterBuildStatus, NodesStatus, PhaseState
+from bessemer.clusterbuild.status import ClusterBuildStatus, NodesStatus
 from bessemer.clusterbuild.summary import compute_events
 from bessemer.deps import Deps
 from bessemer.errors import Retry
@@ -77,9 +77,8 @@ async def reconcile(deps: Deps, namespace: str, name: str, woken: float) -> floa
         return 0
     for work in plan.afterwork:
         await _finish(deps, reading, work)
-    before = reading.facts.build.status
-    _measure(deps, before, plan.status)
-    for event in compute_events(before, plan.status):
+    _measure(deps, plan)
+    for event in compute_events(reading.facts.build.status, plan.status, plan.settled):
         await deps.recorder.record(_reference(reading.facts.build), event)
     return plan.wake_after
 
@@ -236,16 +235,12 @@ async def _forget_pod(deps: Deps, namespace: str, raw: Mapping[str, Any]) -> Non
         await deps.kubernetes.patch_object(PODS, namespace, raw["metadata"]["name"], {"metadata": {"finalizers": left}})
 
 
-def _measure(deps: Deps, before: ClusterBuildStatus, after: ClusterBuildStatus) -> None:
-    ended = (PhaseState.SUCCEEDED, PhaseState.FAILED)
-    for phase in after.phases:
-        last = before.phase_status(phase.name)
-        if phase.state not in ended or (last.state, last.attempt) == (phase.state, phase.attempt):
-            continue
-        deps.metrics.phase_attempts.labels(phase.name.value, phase.reason or "").inc()
-        if phase.start_time and phase.end_time:
-            seconds = (phase.end_time - phase.start_time).total_seconds()
-            deps.metrics.phase_seconds.labels(phase.name.value, phase.state.value).observe(seconds)
+def _measure(deps: Deps, plan: Plan) -> None:
+    for attempt in plan.settled:
+        deps.metrics.phase_attempts.labels(attempt.name.value, attempt.reason or "").inc()
+        if attempt.start_time and attempt.end_time:
+            seconds = (attempt.end_time - attempt.start_time).total_seconds()
+            deps.metrics.phase_seconds.labels(attempt.name.value, attempt.state.value).observe(seconds)
 
 
 def _reference(build: ClusterBuild) -> dict[str, str]:

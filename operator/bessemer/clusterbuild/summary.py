@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from bessemer.clusterbuild.facts import Facts, compute_machines
-from bessemer.clusterbuild.ledger import DONE, Ledger, is_done, wanted_digest
+from bessemer.clusterbuild.ledger import Ledger, is_done, wanted_digest
 from bessemer.clusterbuild.nodes import count_nodes, describe_failed
 from bessemer.clusterbuild.plan import RESTING, Move, Outlook
-from bessemer.clusterbuild.status import ClusterBuildStatus, PhaseProgress, PhaseState
+from bessemer.clusterbuild.status import ClusterBuildStatus, PhaseProgress, PhaseState, PhaseStatus
 from bessemer.conditions import Truth, Verdict, compute_conditions
 from bessemer.kube.events import EventFact
 from bessemer.phases.report import PHASE_ORDER, PhaseName
@@ -133,20 +134,24 @@ def _truth(holds: bool) -> Truth:
     return "True" if holds else "False"
 
 
-def compute_events(before: ClusterBuildStatus, after: ClusterBuildStatus) -> list[EventFact]:
-    """Tell what has changed between two statuses, as events."""
+def compute_events(
+    before: ClusterBuildStatus, after: ClusterBuildStatus, settled: Iterable[PhaseStatus]
+) -> list[EventFact]:
+    """Tell as events what has changed between two statuses, and which attempts have ended."""
     events = []
+    for attempt in settled:
+        ended, text = attempt.state, attempt.message or attempt.reason
+        if ended == PhaseState.SUCCEEDED:
+            events.append(EventFact("Normal", "PhaseSucceeded", f"{attempt.name}: {text}"))
+        else:
+            message = f"{attempt.name}, attempt {attempt.attempt}: {text}"
+            events.append(EventFact("Warning", attempt.reason or "Failed", message))
     for phase in after.phases:
         last = before.phase_status(phase.name)
-        if (last.state, last.attempt) == (phase.state, phase.attempt):
-            continue
-        if last.attempt != phase.attempt:
+        if phase.attempt > last.attempt:
             events.append(EventFact("Normal", "PhaseStarted", f"{phase.name}: attempt {phase.attempt} in {phase.pod}"))
-        if phase.state in DONE:
-            events.append(EventFact("Normal", f"Phase{phase.state}", f"{phase.name}: {phase.message or phase.reason}"))
-        if phase.state == PhaseState.FAILED:
-            message = f"{phase.name}, attempt {phase.attempt}: {phase.message or phase.reason}"
-            events.append(EventFact("Warning", phase.reason or "Failed", message))
+        if phase.state == PhaseState.SKIPPED and last.state != phase.state:
+            events.append(EventFact("Normal", "PhaseSkipped", f"{phase.name}: {phase.message}"))
     for type_ in ("Ready", "Progressing", "Degraded"):
         events += _condition_events(before, after, type_)
     return events
