@@ -34,7 +34,10 @@ class ImageConfiguration:
         return {
             "architecture": ARCHITECTURES[platform.machine()],
             "os": "linux",
-            "config": {"Entrypoint": list(self.entrypoint), "Env": [f"{key}={value}" for key, value in self.environment.items()]},
+            "config": {
+                "Entrypoint": list(self.entrypoint),
+                "Env": [f"{key}={value}" for key, value in self.environment.items()],
+            },
             "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
         }
 
@@ -52,7 +55,9 @@ def create_archive(target: Path, name: str, layers: Sequence[Path], configuratio
     partial = target.with_suffix(".partial")
     with tarfile.open(partial, "w") as archive:
         described = [add_layer(archive, layer) for layer in layers]
-        config = add_document(archive, configuration.build([layer["digest"] for layer in described]), f"{MEDIA}.config.v1+json")
+        config = add_document(
+            archive, configuration.build([layer["digest"] for layer in described]), f"{MEDIA}.config.v1+json"
+        )
         manifest = {"schemaVersion": 2, "mediaType": f"{MEDIA}.manifest.v1+json", "config": config, "layers": described}
         entry = add_document(archive, manifest, f"{MEDIA}.manifest.v1+json")
         entry["annotations"] = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}

@@ -73,7 +73,19 @@ def shell(machine: Machine, namespace: Namespace = "rack-dev", cluster: Cluster 
     """Open a shell inside a running machine."""
     kubectl = Lab.find(get_cluster(cluster), namespace).kubectl
     flags = ["--kubeconfig", str(kubectl.kubeconfig), "--namespace", namespace]
-    command = [str(kubectl.program), *flags, "exec", "-it", "deployment/rack", "--", "rackctl", "exec", machine, "--", "bash"]
+    command = [
+        str(kubectl.program),
+        *flags,
+        "exec",
+        "-it",
+        "deployment/rack",
+        "--",
+        "rackctl",
+        "exec",
+        machine,
+        "--",
+        "bash",
+    ]
     os.execv(command[0], command)
 
 

@@ -57,7 +57,10 @@ class Lab:
         lab.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
         lab._create_secrets()
         values = {"image": image.name, "computeNodes": compute_nodes}
-        values |= {name.replace("__", "."): json.dumps(value) if isinstance(value, bool) else value for name, value in options.items()}
+        values |= {
+            name.replace("__", "."): json.dumps(value) if isinstance(value, bool) else value
+            for name, value in options.items()
+        }
         flags = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
         lab._run_helm("upgrade", "--install", RELEASE, str(CHART), "--wait", f"--timeout={READY_SECONDS}s", *flags)
         return lab
@@ -73,7 +76,15 @@ class Lab:
         """Remove the rack and its keys; whatever ran in it is gone with its pod."""
         self._run_helm("uninstall", RELEASE, "--wait", "--ignore-not-found")
         self.kubectl.run("delete", "secret", KEYS_SECRET, CLIENT_SECRET, "--ignore-not-found")
-        self.kubectl.run("wait", "pod", "--selector", "app.kubernetes.io/name=rack", "--for=delete", f"--timeout={DELETE_SECONDS}s", timeout=DELETE_SECONDS + 5)
+        self.kubectl.run(
+            "wait",
+            "pod",
+            "--selector",
+            "app.kubernetes.io/name=rack",
+            "--for=delete",
+            f"--timeout={DELETE_SECONDS}s",
+            timeout=DELETE_SECONDS + 5,
+        )
 
     @property
     def kubectl(self) -> Kubectl:

@@ -49,7 +49,9 @@ class Standalone:
 
     def rackctl(self, *arguments: str) -> str:
         """Run rackctl in the rack; give what it prints."""
-        return subprocess.run([str(self.folder / "rackctl"), *arguments], check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            [str(self.folder / "rackctl"), *arguments], check=True, capture_output=True, text=True
+        ).stdout
 
 
 @contextmanager
@@ -70,8 +72,24 @@ def run_standalone(nodes: int, *, management_installed: bool = False, index: int
     for name in ("upper", "work", "root", "data"):
         (folder / name).mkdir()
     environment = {**os.environ, "STATE": str(folder), "LOWER": f"{layers.code}:{layers.served}:{root}"}
-    namespaces = ["--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child=SIGKILL", "--propagation", "private"]
-    launcher = subprocess.Popen(["unshare", *namespaces, "sh", "-c", POD_SCRIPT], env=environment, stdout=log, stderr=log, start_new_session=True)
+    namespaces = [
+        "--mount",
+        "--net",
+        "--pid",
+        "--uts",
+        "--ipc",
+        "--fork",
+        "--kill-child=SIGKILL",
+        "--propagation",
+        "private",
+    ]
+    launcher = subprocess.Popen(
+        ["unshare", *namespaces, "sh", "-c", POD_SCRIPT],
+        env=environment,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
     try:
         rack = Standalone(folder, f"10.79.{index}.2", wait_for_child(launcher, folder / "log"))
         connect(rack.process, index)
@@ -100,7 +118,11 @@ def write_identity(folder: Path, settings: dict[str, object]) -> None:
     keys = folder / "etc" / "keys"
     keys.mkdir(parents=True)
     host, client = create_key_pair(), create_key_pair()
-    files = {folder / "client_key": client.private, folder / "client_key.pub": client.public, keys / "ssh_host_ed25519_key": host.private}
+    files = {
+        folder / "client_key": client.private,
+        folder / "client_key.pub": client.public,
+        keys / "ssh_host_ed25519_key": host.private,
+    }
     files |= {keys / "authorized_keys": client.public + "\n", folder / "host_key.pub": host.public}
     for path, text in files.items():
         path.touch(0o600)
@@ -135,7 +157,9 @@ def connect(process: int, index: int) -> None:
     """Give the rack an address that this machine reaches, like a pod's; it has no route out."""
     link = f"rack{index}"
     subprocess.run(["ip", "link", "delete", link], check=False, capture_output=True)
-    subprocess.run(["ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(process)], check=True)
+    subprocess.run(
+        ["ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(process)], check=True
+    )
     subprocess.run(["ip", "address", "add", f"10.79.{index}.1/30", "dev", link], check=True)
     subprocess.run(["ip", "link", "set", link, "up"], check=True)
     inside = ["nsenter", "-t", str(process), "-n"]

@@ -13,11 +13,24 @@ from tests.support.oci import ImageConfiguration, create_archive
 REPOSITORY = "localhost/bessemer-lab"
 CONFIGURATION = ImageConfiguration(
     entrypoint=("/usr/bin/tini", "--", "python3", "-m", "rack", "/etc/rack/rack.json"),
-    environment={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": f"/{CODE_FOLDER}", "PYTHONUNBUFFERED": "1"},
+    environment={
+        "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PYTHONPATH": f"/{CODE_FOLDER}",
+        "PYTHONUNBUFFERED": "1",
+    },
 )
 KEPT = 2
 """Of each kind of thing in the cache so many are kept: this one, and one that a checkout beside this one may use."""
-KINDS = ("code-*", "served-*", "mirror-*", "rack-*.tar", "rack-*.unpacked", "management-*.tar", "compute-*.tar", "bessemer-lab-*.tar")
+KINDS = (
+    "code-*",
+    "served-*",
+    "mirror-*",
+    "rack-*.tar",
+    "rack-*.unpacked",
+    "management-*.tar",
+    "compute-*.tar",
+    "bessemer-lab-*.tar",
+)
 
 
 def build_image() -> Image:
@@ -34,7 +47,9 @@ def build_image() -> Image:
     with locked(cache / "lock"):
         if not image.archive.exists():
             create_archive(image.archive, image.name, [layers.root, layers.served, layers.code], CONFIGURATION)
-            say(f"built {image.name} in {time.monotonic() - started:.0f} s, {image.archive.stat().st_size / 1e6:.0f} MB")
+            say(
+                f"built {image.name} in {time.monotonic() - started:.0f} s, {image.archive.stat().st_size / 1e6:.0f} MB"
+            )
             delete_old(cache)
     return image
 

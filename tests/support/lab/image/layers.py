@@ -74,7 +74,9 @@ def build_served(cache: Path) -> Path:
     os.link(images / "management.tar.gz", images / "compute-bare.tar.gz")
     with compute.open("rb") as archive:
         target = str(images / "compute.squashfs")
-        subprocess.run(["nice", "mksquashfs", "-", target, "-tar", *SQUASHFS], stdin=archive, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["nice", "mksquashfs", "-", target, "-tar", *SQUASHFS], stdin=archive, check=True, stdout=subprocess.DEVNULL
+        )
     for name, place in (("debian", http), ("kernel", http), ("tftp", partial / "srv")):
         shutil.copytree(mirror / name, place / name)
     partial.rename(folder)

@@ -23,7 +23,13 @@ CLEAN = (
     'rm -f "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/* "$1"/etc/apt/apt.conf.d/99mmdebstrap',
     'rm -rf "$1"/usr/lib/udev/hwdb.d "$1"/var/log/*.log "$1"/var/cache/debconf/*-old',
 )
-OPTIONS = ("--quiet", "--mode=root", "--variant=apt", "--skip=output/dev", *(f"--dpkgopt=path-exclude={path}" for path in UNWANTED))
+OPTIONS = (
+    "--quiet",
+    "--mode=root",
+    "--variant=apt",
+    "--skip=output/dev",
+    *(f"--dpkgopt=path-exclude={path}" for path in UNWANTED),
+)
 UNCONFIGURED = ("slurmd", "munge", "chrony")
 """Services that start only once a machine has been configured."""
 
@@ -48,7 +54,9 @@ def run_mmdebstrap(packages: tuple[str, ...], target: Path, hooks: list[str]) ->
     """Bootstrap packages into a tar archive or folder, then run shell hooks with the root as `$1`."""
     command = ["mmdebstrap", *OPTIONS, f"--include={','.join(packages)}"]
     command += [f"--customize-hook={hook}" for hook in hooks]
-    with subprocess.Popen(["nice", *command, recipe.SUITE, str(target), debian_mirror()], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    with subprocess.Popen(
+        ["nice", *command, recipe.SUITE, str(target), debian_mirror()], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
         output, _ = process.communicate(timeout=BUILD_SECONDS)
     if process.returncode:
         sys.stderr.write(output.decode(errors="replace"))
@@ -70,7 +78,10 @@ def build_mirror(cache: Path) -> Path:
     debian = partial / "debian"
     debian.mkdir(parents=True)
     download = "APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get install --yes --quiet --download-only --no-install-recommends"
-    hooks = [f"{download} {' '.join(recipe.SERVED)} {recipe.KERNEL}", f'cp "$1"/var/cache/apt/archives/*.deb "{debian}"/']
+    hooks = [
+        f"{download} {' '.join(recipe.SERVED)} {recipe.KERNEL}",
+        f'cp "$1"/var/cache/apt/archives/*.deb "{debian}"/',
+    ]
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         run_mmdebstrap(recipe.SYSTEM, Path(scratch) / "root.tar", hooks)
     apply_kernel(partial)

@@ -29,7 +29,7 @@ class Ending(StrEnum):
     POWER_LOSS = "power loss"
 
 
-ENDINGS = {-signal.SIGHUP: Ending.RESTART, -signal.SIGINT: Ending.HALT, -signal.SIGKILL: Ending.POWER_LOSS}
+ENDINGS = {-signal.SIGHUP: Ending.RESTART, -signal.SIGINT: Ending.HALT}
 
 
 class Run:
@@ -48,17 +48,31 @@ class Run:
         self._on_stage = on_stage
         self._launcher: asyncio.subprocess.Process | None = None
         self._process: int | None = None
+        self._power_is_cut = False
 
     async def execute(self, terminal: int, disk: Disk, *, with_loop: bool, post_seconds: float) -> Ending:
         """Run the machine until it ends."""
         config = self._folder / "firmware.json"
         names = [nic.name for nic in self._machine.nics]
-        facts = {"name": self._machine.name, "nics": names, "disk_minor": disk.minor, "with_loop": with_loop, "post_seconds": post_seconds}
+        facts = {
+            "name": self._machine.name,
+            "nics": names,
+            "disk_minor": disk.minor,
+            "with_loop": with_loop,
+            "post_seconds": post_seconds,
+        }
         config.write_text(json.dumps(facts))
         reading, writing = os.pipe()
         # The control group of the pod becomes the root of the machine's.
         namespaces = ["--mount", "--uts", "--ipc", "--pid", "--cgroup", "--fork", "--kill-child=SIGKILL"]
-        command = ["nsenter", f"--net={network.NAMESPACES / self._machine.name}", "unshare", *namespaces, "--propagation", "private"]
+        command = [
+            "nsenter",
+            f"--net={network.NAMESPACES / self._machine.name}",
+            "unshare",
+            *namespaces,
+            "--propagation",
+            "private",
+        ]
         command += ["python3", "-m", FIRMWARE, str(config), str(writing)]
         try:
             self._launcher = await asyncio.create_subprocess_exec(
@@ -72,7 +86,7 @@ class Run:
         stages.cancel()
         with suppress(asyncio.CancelledError):
             await stages
-        return ENDINGS.get(code, Ending.PANIC)
+        return Ending.POWER_LOSS if self._power_is_cut else ENDINGS.get(code, Ending.PANIC)
 
     async def _follow_stages(self, reading: int) -> None:
         reader = asyncio.StreamReader()
@@ -98,6 +112,7 @@ class Run:
 
     def cut_power(self) -> None:
         """End the machine at once; what it leaves behind is cleared away."""
+        self._power_is_cut = True
         process = self.process
         file_systems = list_file_systems(process) if process else set()
         if process:

@@ -35,7 +35,17 @@ class BootHost:
         reservations.write_text(build_reservations(self._settings))
         await network.create_boot_host_card()
         terminal = self.console.open_terminal()
-        namespaces = ["--mount", "--uts", "--ipc", "--pid", "--cgroup", "--fork", "--kill-child=SIGKILL", "--propagation", "private"]
+        namespaces = [
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--pid",
+            "--cgroup",
+            "--fork",
+            "--kill-child=SIGKILL",
+            "--propagation",
+            "private",
+        ]
         self._launcher = await asyncio.create_subprocess_exec(
             "nsenter", f"--net={network.NAMESPACES / BOOT_HOST}", "unshare", *namespaces,
             "python3", "-m", f"{__package__}.firmware.direct", str(self._folder),
@@ -66,7 +76,10 @@ def plant(root: Path, name: str, keys: Path) -> None:
     (etc / "hostname").write_text(name + "\n")
     (root / "root").mkdir(mode=0o700, exist_ok=True)
     home.mkdir(mode=0o700, exist_ok=True)
-    for source, target in ((keys / "ssh_host_ed25519_key", etc / "ssh/ssh_host_ed25519_key"), (keys / "authorized_keys", home / "authorized_keys")):
+    for source, target in (
+        (keys / "ssh_host_ed25519_key", etc / "ssh/ssh_host_ed25519_key"),
+        (keys / "authorized_keys", home / "authorized_keys"),
+    ):
         shutil.copyfile(source, target)
         target.chmod(0o600)
 

@@ -12,6 +12,7 @@ from .journal import Journal
 from .machine import Machine
 from .settings import BOOT_HOST, CONTROL_SOCKET
 
+
 class Control:
     """Answers requests about the machines."""
 

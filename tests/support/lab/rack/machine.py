@@ -190,7 +190,9 @@ class Machine:
         self.stage = Stage(facts["stage"])
         self.boot_source = facts.get("source", self.boot_source)
         detail = facts.get("reason") or facts.get("url", "")
-        self._journal.note(self.name, "boot" if "source" in facts else str(self.stage), detail, source=facts.get("source", ""))
+        self._journal.note(
+            self.name, "boot" if "source" in facts else str(self.stage), detail, source=facts.get("source", "")
+        )
         panic = re.search(r"(?:^|\s)panic=(-?\d+)", facts.get("command_line", ""))
         self._panic_seconds = int(panic[1]) if panic else 0
         mishap = self._choose_mishap()
@@ -206,7 +208,11 @@ class Machine:
                 return self._lose_cable()
             if self._faults.take(self.name, Fault.DIES_ONCE):
                 return self._trip_power_supply()
-        if self.stage in (Stage.INITRD, Stage.DISK) and self._faults.is_on(self.name, Fault.WRONG_HOST_KEY) and self.process:
+        if (
+            self.stage in (Stage.INITRD, Stage.DISK)
+            and self._faults.is_on(self.name, Fault.WRONG_HOST_KEY)
+            and self.process
+        ):
             return self._swap_host_key(self.process)
         return None
 

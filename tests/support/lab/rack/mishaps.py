@@ -43,7 +43,9 @@ async def swap_host_key(process: int) -> None:
                 target.write_bytes(source.read_bytes())
     pid_file = Path(f"/proc/{process}/root/run/sshd.pid")
     if pid_file.exists():
-        await network.run("nsenter", "-t", str(process), "-p", "-m", "kill", f"-{signal.SIGHUP.value}", pid_file.read_text().strip())
+        await network.run(
+            "nsenter", "-t", str(process), "-p", "-m", "kill", f"-{signal.SIGHUP.value}", pid_file.read_text().strip()
+        )
 
 
 def is_script(process: int) -> bool:

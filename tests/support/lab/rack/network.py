@@ -35,7 +35,11 @@ async def create_bridges() -> None:
 
     A pod's network namespace outlives its containers, so what an earlier daemon left is taken away first.
     """
-    old = [path.name for path in Path("/sys/class/net").iterdir() if path.name.startswith("port") or path.name in (SITE_BRIDGE, CLUSTER_BRIDGE)]
+    old = [
+        path.name
+        for path in Path("/sys/class/net").iterdir()
+        if path.name.startswith("port") or path.name in (SITE_BRIDGE, CLUSTER_BRIDGE)
+    ]
     await run_ip(*(f"link delete {name}" for name in old))
     await run_ip(
         "link set lo up",
@@ -115,7 +119,9 @@ async def shape(machine: MachineSettings, rate: str) -> None:
     """Let only so much (tc(8) notation) through to a machine per second."""
     for nic in machine.nics:
         port = port_name(machine.number, nic)
-        await run("tc", "qdisc", "replace", "dev", port, "root", "tbf", "rate", rate, "burst", "32kb", "latency", "200ms")
+        await run(
+            "tc", "qdisc", "replace", "dev", port, "root", "tbf", "rate", rate, "burst", "32kb", "latency", "200ms"
+        )
 
 
 def count_traffic(machine: MachineSettings) -> int:

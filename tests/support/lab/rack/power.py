@@ -40,7 +40,9 @@ class PowerStrip:
             case ["login"]:
                 body = ""
             case ["stat", plug]:
-                body = "".join(f"plug {number}: {'ON' if self._is_on(number) else 'OFF'}\n" for number in parse_plugs(plug))
+                body = "".join(
+                    f"plug {number}: {'ON' if self._is_on(number) else 'OFF'}\n" for number in parse_plugs(plug)
+                )
             case ["on" | "off" | "reset" as verb, plug]:
                 body = ""
                 for machine in (self._machines[number] for number in parse_plugs(plug) if number < len(self._machines)):

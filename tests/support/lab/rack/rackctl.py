@@ -75,10 +75,14 @@ def execute(machine: str, argv: list[str]) -> NoReturn:
     """Become a program inside a machine."""
     process = request({"command": "process", "machine": machine})
     words = argv[1:] if argv[:1] == ["--"] else argv
-    environment = ["HOME=/root", "TERM=linux", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
+    environment = {
+        "HOME": "/root",
+        "TERM": "linux",
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    }
     # All namespaces but the user's, with its root and working folder.
-    command = ["nsenter", "-t", str(process), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "env", "-i", *environment]
-    os.execvp(command[0], [*command, *(words or ["sh"])])
+    command = ["nsenter", "-t", str(process), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"]
+    os.execvpe(command[0], [*command, *(words or ["sh"])], environment)
 
 
 if __name__ == "__main__":

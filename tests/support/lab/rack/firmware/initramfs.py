@@ -16,7 +16,21 @@ from .pxe import BootError
 
 MAGICS = (b"070701", b"070702")
 HEADER = 110
-FIELDS = ("ino", "mode", "uid", "gid", "nlink", "mtime", "filesize", "major", "minor", "rmajor", "rminor", "namesize", "check")
+FIELDS = (
+    "ino",
+    "mode",
+    "uid",
+    "gid",
+    "nlink",
+    "mtime",
+    "filesize",
+    "major",
+    "minor",
+    "rmajor",
+    "rminor",
+    "namesize",
+    "check",
+)
 
 
 def check_kernel(path: Path) -> None:

@@ -111,7 +111,11 @@ class Interpreter:
 
     def _run_command(self, command: str, url: str) -> str | None:
         name, _, rest = command.partition(" ")
-        words = drop_flags(shlex.split(rest, posix=False)) if name in ("kernel", "initrd", "chain", "imgargs") else rest.split()
+        words = (
+            drop_flags(shlex.split(rest, posix=False))
+            if name in ("kernel", "initrd", "chain", "imgargs")
+            else rest.split()
+        )
         match name:
             case "" | "dhcp" | "ifopen" | "prompt" | "sleep" | "colour" | "console" | "cpuid" | "sync" | "ntp":
                 pass  # the card is up already; the rest only shows or delays

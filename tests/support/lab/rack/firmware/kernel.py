@@ -11,7 +11,15 @@ from typing import NoReturn
 from .linux import Mount, become_root, drop_capability, mount, set_host_name
 
 LOOP_MAJOR = 7
-DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0), "fuse": (10, 229)}
+DEVICES = {
+    "null": (1, 3),
+    "zero": (1, 5),
+    "full": (1, 7),
+    "random": (1, 8),
+    "urandom": (1, 9),
+    "tty": (5, 0),
+    "fuse": (10, 229),
+}
 LOOP_CONTROL = (10, 237)
 LOOP_NODES = 256
 """As many disks in files as machines on one host can have mounted; the numbers are shared by all."""
@@ -37,9 +45,16 @@ def mount_devices(disk_minor: int | None, with_loop: bool) -> None:
         create_device(f"{staging}/sda", stat.S_IFBLK | 0o600, LOOP_MAJOR, disk_minor)
     for folder in ("pts", "shm"):
         Path(staging, folder).mkdir()
-    mount("devpts", f"{staging}/pts", "devpts", Mount.NOSUID | Mount.NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5")
+    mount(
+        "devpts", f"{staging}/pts", "devpts", Mount.NOSUID | Mount.NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5"
+    )
     Path(staging, "ptmx").symlink_to("pts/ptmx")
-    for name, target in {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}.items():
+    for name, target in {
+        "fd": "/proc/self/fd",
+        "stdin": "/proc/self/fd/0",
+        "stdout": "/proc/self/fd/1",
+        "stderr": "/proc/self/fd/2",
+    }.items():
         Path(staging, name).symlink_to(target)
     Path(staging, "console").touch(0o600)
     mount(os.readlink("/proc/self/fd/0"), f"{staging}/console", flags=Mount.BIND)

@@ -34,7 +34,10 @@ def mount(source: str, target: str, kind: str = "", flags: Mount = Mount.NONE, o
         OSError: the kernel refused; `filename` is the target.
 
     """
-    check(_libc.mount(source.encode(), target.encode(), kind.encode() or None, int(flags), options.encode() or None), target)
+    check(
+        _libc.mount(source.encode(), target.encode(), kind.encode() or None, int(flags), options.encode() or None),
+        target,
+    )
 
 
 def detach(target: str) -> None:

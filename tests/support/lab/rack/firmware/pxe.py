@@ -76,7 +76,21 @@ class Network:
         run("ip", "link", "set", self.nic, "up")
         report = self._scratch / "lease"
         report.unlink(missing_ok=True)
-        command = ["busybox", "udhcpc", "-i", self.nic, "-f", "-q", "-n", "-t", str(DISCOVER_TRIES), "-T", "1", "-A", "0"]
+        command = [
+            "busybox",
+            "udhcpc",
+            "-i",
+            self.nic,
+            "-f",
+            "-q",
+            "-n",
+            "-t",
+            str(DISCOVER_TRIES),
+            "-T",
+            "1",
+            "-A",
+            "0",
+        ]
         command += ["-s", str(UDHCPC_SCRIPT), "-O", "tftp", "-O", "bootfile", "-O", "hostname", *client]
         subprocess.run(command, env={"LEASE_FILE": str(report), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, check=False)
         if not report.exists():
@@ -85,7 +99,9 @@ class Network:
         run("ip", "address", "add", f"{lease.address}/{lease.mask}", "dev", self.nic)
         if lease.router:
             run("ip", "route", "add", "default", "via", lease.router)
-        self._console.say(f"{self.nic}: {lease.address}/{lease.mask} next-server {lease.next_server} file {lease.boot_file or '(none)'}")
+        self._console.say(
+            f"{self.nic}: {lease.address}/{lease.mask} next-server {lease.next_server} file {lease.boot_file or '(none)'}"
+        )
         return lease
 
     def fetch_by_tftp(self, server: str, name: str) -> Path:
@@ -97,7 +113,9 @@ class Network:
         """
         target = self._scratch / "nbp"
         self._console.say(f"tftp://{server}/{name}")
-        done = subprocess.run(["busybox", "tftp", "-g", "-b", "1468", "-r", name, "-l", str(target), server], check=False)
+        done = subprocess.run(
+            ["busybox", "tftp", "-g", "-b", "1468", "-r", name, "-l", str(target), server], check=False
+        )
         if done.returncode:
             raise BootError(f"PXE-E32: tftp://{server}/{name} could not be fetched")
         return target
