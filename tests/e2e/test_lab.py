@@ -1,4 +1,4 @@
-"""The rack itself, with a boot server and an installer of the plainest kind: machines do what machines do, and fail as told."""
+"""The rack itself, with a boot server and installer of the plainest kind: machines work, and fail as told."""
 
 from __future__ import annotations
 

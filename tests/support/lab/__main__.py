@@ -86,7 +86,7 @@ def shell(machine: Machine, namespace: Namespace = "rack-dev", cluster: Cluster 
         "--",
         "bash",
     ]
-    os.execv(command[0], command)
+    os.execv(command[0], command)  # noqa: S606 - no shell is wanted
 
 
 @app.command()

@@ -20,9 +20,9 @@ from tests.support.lab.rack.settings import BOOT_HOST, MOST_COMPUTE_NODES, clust
 
 CHART = Path(__file__).parent / "chart"
 RELEASE = "rack"
-KEYS_SECRET = "rack-keys"  # noqa: S105  a name, not a secret
+KEYS_SECRET = "rack-keys"
 """The boot host's side of the keys; the pod mounts it."""
-CLIENT_SECRET = "rack-client"  # noqa: S105  a name, not a secret
+CLIENT_SECRET = "rack-client"
 """The client's side of the keys; the pod doesn't get it."""
 READY_SECONDS = 180
 """For the pod to be ready: 5 s when the image is on the node and the machine is idle."""

@@ -1,4 +1,4 @@
-"""The rack without Kubernetes, for developing what runs against it: the pod's root and namespaces, made by hand on this machine."""
+"""The rack without Kubernetes, to develop what runs against it: the pod's root and namespaces, made by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layers of the lab's image as folders: the pod's root, what the boot host serves, and the rack's code with its files."""
+"""The layers of the lab's image: the pod's root, what the boot host serves, and the rack's code with its files."""
 
 from __future__ import annotations
 

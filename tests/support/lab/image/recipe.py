@@ -16,12 +16,13 @@ INIT = ("sysvinit-core", "sysv-rc", "initscripts", "startpar")
 SYSTEM = (*INIT, "openssh-server", "python3", "iproute2", "ifupdown", "udhcpc", "mount", "kmod", "procps", "netbase")
 COMPUTE = (*SYSTEM, "slurmd", "slurm-client", "munge", "chrony", "python3-apt", "sshfs")
 RACK = (
-    *INIT, "openssh-server", "python3", "iproute2", "ifupdown", "mount", "procps", "netbase", "e2fsprogs", "busybox-static", "tini",
-    "dnsmasq", "nginx-light", "powerman",
+    *INIT, "openssh-server", "python3", "iproute2", "ifupdown", "mount", "procps", "netbase", "e2fsprogs",
+    "busybox-static", "tini", "dnsmasq", "nginx-light", "powerman",
 )  # fmt: skip
 """The pod's own root, which is also the boot host's."""
 SERVED = (
-    "dnsmasq", "chrony", "munge", "slurmctld", "slurmd", "slurm-client", "powerman", "nginx-light", "ipxe", "sshfs", "fuse3",
+    "dnsmasq", "chrony", "munge", "slurmctld", "slurmd", "slurm-client", "powerman", "nginx-light", "ipxe",
+    "sshfs", "fuse3",
     "nfs-kernel-server", "nfs-common", "python3-apt", "python3-yaml", "rsync", "sudo", "acl", "git", "ca-certificates",
     "logrotate", "rsyslog", "cron", "locales", "gpg", "bsdextrautils", "curl",
 )  # fmt: skip

@@ -43,8 +43,12 @@ def build_root(root: Root, cache: Path) -> Path:
         return archive
     say(f"bootstrapping the lab's {root.name} root ({len(root.packages)} packages, about 40 s)")
     partial = archive.with_suffix(".partial.tar")
-    disable = f'for service in {" ".join(UNCONFIGURED)}; do ! [ -e "$1"/etc/init.d/$service ] || chroot "$1" update-rc.d $service disable; done'
-    hooks = [disable, *CLEAN, *(f'cp -r --preserve=mode "{folder}"/. "$1"/' for folder in root.overlays)]
+    disable = '[ ! -e "$1"/etc/init.d/{0} ] || chroot "$1" update-rc.d {0} disable'
+    hooks = [
+        *(disable.format(service) for service in UNCONFIGURED),
+        *CLEAN,
+        *(f'cp -r --preserve=mode "{folder}"/. "$1"/' for folder in root.overlays),
+    ]
     run_mmdebstrap(root.packages, partial, hooks)
     partial.rename(archive)
     return archive
@@ -66,7 +70,8 @@ def run_mmdebstrap(packages: tuple[str, ...], target: Path, hooks: list[str]) ->
 def build_mirror(cache: Path) -> Path:
     """Make the folder with the package mirror, the kernel and the network boot program unless it is cached.
 
-    Every package that a management node lacks for any of `recipe.SERVED` is in it, with an index that apt reads as `deb URL ./`.
+    Every package that a management node lacks for any of `recipe.SERVED` is in it, with an index that apt reads as
+    `deb URL ./`.
     """
     digest = recipe.compute_digest(recipe.SYSTEM, recipe.SERVED, recipe.KERNEL)
     folder = cache / f"mirror-{digest}"

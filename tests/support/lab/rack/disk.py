@@ -1,4 +1,4 @@
-"""Disks of machines: sparse files behind loop devices that detach by themselves when the last user is gone, see loop(4)."""
+"""Disks of machines: sparse files behind loop devices that detach when the last user is gone, see loop(4)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def attach(file: Path) -> Disk:
 
 
 def get_node(minor: int) -> Path:
-    """Give the device node of a loop device, made if missing: a container's /dev has only those that were there when it started."""
+    """Give the node of a loop device, made if missing: a container's /dev has those that were there at its start."""
     path = Path(f"/dev/loop{minor}")
     if not path.exists():
         os.mknod(path, stat.S_IFBLK | 0o600, os.makedev(LOOP_MAJOR, minor))
@@ -117,7 +117,7 @@ def list_file_systems(process: int) -> set[int]:
 
 
 def detach_backed_by(file_systems: set[int]) -> None:
-    """Detach loop devices whose backing file lies on one of the file systems: a dead machine's, set up without autoclear."""
+    """Detach loop devices whose backing file lies on one of the file systems: a dead machine's, without autoclear."""
     for folder in Path("/sys/block").glob("loop*/loop"):
         number = int(folder.parent.name.removeprefix("loop"))
         handle = os.open(get_node(number), os.O_RDONLY | os.O_CLOEXEC)

@@ -21,7 +21,7 @@ class Fault(StrEnum):
     SLOW = "slow"
     """A slow self-test and a slow cable."""
     DIES_ONCE = "dies-once"
-    """The power supply trips in the middle of the install: the outlet is on, the machine is dead until it is power-cycled."""
+    """The power supply trips in the middle of the install: the outlet is on, the machine dead until power-cycled."""
 
 
 DEFAULT_TIMES: dict[Fault, int | None] = {Fault.DIES_ONCE: 1}

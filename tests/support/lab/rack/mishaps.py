@@ -27,7 +27,7 @@ async def wait_for_traffic(machine: MachineSettings, amount: int) -> None:
 async def swap_host_key(process: int) -> None:
     """Wait until a machine runs an installed system, and replace its SSH host keys by others.
 
-    An installed system is told by its init being process 1; sshd, if it was quicker than we, reads its keys anew on SIGHUP.
+    An installed system is told by its init being process 1; an sshd that was quicker reads its keys anew on SIGHUP.
     """
     keys = Path(f"/proc/{process}/root/etc/ssh")
     async with asyncio.timeout(MISHAP_SECONDS):

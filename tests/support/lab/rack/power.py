@@ -1,4 +1,4 @@
-"""Switched outlets in the dialect of powerman's `vpcd`, which its stock `vpc.dev` speaks: sixteen plugs behind a TCP port."""
+"""Switched outlets in the dialect that powerman's stock `vpc.dev` speaks: sixteen plugs behind a TCP port."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def execute(machine: str, argv: list[str]) -> NoReturn:
     }
     # All namespaces but the user's, with its root and working folder.
     command = ["nsenter", "-t", str(process), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"]
-    os.execvpe(command[0], [*command, *(words or ["sh"])], environment)
+    os.execvpe(command[0], [*command, *(words or ["sh"])], environment)  # noqa: S606 - no shell is wanted
 
 
 if __name__ == "__main__":

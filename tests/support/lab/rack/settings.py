@@ -43,11 +43,11 @@ class Settings:
 
     machines: tuple[MachineSettings, ...]
     management_installed: bool
-    """Whether the management machine starts already installed, with the host key and authorized key of the keys folder."""
+    """Whether the management machine starts installed, with the host key and authorized keys of the keys folder."""
     state: Path
     """Where disks and overlays live; emptied with the pod."""
     keys: Path
-    """`ssh_host_ed25519_key` and `authorized_keys` of the boot host, and of the management machine if it starts installed."""
+    """`ssh_host_ed25519_key` and `authorized_keys` of the boot host and of an installed management machine."""
     http_root: Path
     """What the boot host serves."""
 

@@ -90,8 +90,8 @@ def build_settings(network: Network, lease: Lease) -> dict[str, str]:
     """Give iPXE's settings for the card that booted."""
     facts = {"mac": network.mac, "ip": lease.address, "netmask": lease.mask, "gateway": lease.router}
     named = {f"net0/{key}": value for key, value in facts.items()}
-    return {**facts, **named, "next-server": lease.next_server, "hostname": lease.host_name, "filename": lease.boot_file,
-            "platform": "pcbios", "buildarch": "x86_64", "netX/mac": network.mac}  # fmt: skip
+    booted = {"next-server": lease.next_server, "hostname": lease.host_name, "filename": lease.boot_file}
+    return {**facts, **named, **booted, "platform": "pcbios", "buildarch": "x86_64"}
 
 
 def start_initramfs(plan: BootPlan, network: Network, console: Console) -> NoReturn:

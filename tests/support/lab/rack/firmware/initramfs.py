@@ -34,7 +34,7 @@ FIELDS = (
 
 
 def check_kernel(path: Path) -> None:
-    """Refuse what a BIOS could not start as Linux: the boot protocol's magic is missing (Documentation/arch/x86/boot.rst).
+    """Refuse what is no bzImage: it lacks the magic of the boot protocol (Documentation/arch/x86/boot.rst).
 
     Raises:
         BootError: the file is no bzImage.

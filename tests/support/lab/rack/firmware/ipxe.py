@@ -1,13 +1,12 @@
 """Reads the subset of iPXE's script language that boot servers use, see https://ipxe.org/scripting and https://ipxe.org/cmd.
 
-A command that fails ends its script, unless `||` follows. A script that ends by `exit` or by failing boots nothing: the firmware goes
-on with its next device.
+A command that fails ends its script, unless `||` follows. A script that ends by `exit` or by failing boots nothing:
+the firmware goes on with its next device.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urljoin
@@ -16,6 +15,9 @@ from .pxe import BootError
 
 MOST_COMMANDS = 1000
 """Bounds scripts that loop for ever."""
+IMAGE_COMMANDS = ("kernel", "initrd", "imgargs", "chain")
+WITHOUT_EFFECT = ("", "dhcp", "ifopen", "prompt", "sleep", "colour", "console", "sync", "ntp", "imgstat")
+"""The card is up already; the rest only shows something or waits."""
 FLAGS_WITH_VALUE = ("--name", "-n", "--timeout", "-t")
 
 
@@ -110,44 +112,47 @@ class Interpreter:
         return target
 
     def _run_command(self, command: str, url: str) -> str | None:
+        """Run one command; give the label to go to, if any."""
         name, _, rest = command.partition(" ")
-        words = (
-            drop_flags(shlex.split(rest, posix=False))
-            if name in ("kernel", "initrd", "chain", "imgargs")
-            else rest.split()
-        )
+        words = rest.split()
+        if name in IMAGE_COMMANDS:
+            words = drop_flags(words)
+            check(bool(words), f"{url}: {name}: needs an image")
+            self._run_image_command(name, words, url)
+            return None
         match name:
-            case "" | "dhcp" | "ifopen" | "prompt" | "sleep" | "colour" | "console" | "cpuid" | "sync" | "ntp":
-                pass  # the card is up already; the rest only shows or delays
             case "echo":
                 self._say(rest)
             case "set":
                 key, _, value = rest.partition(" ")
                 self._settings[key] = value
             case "isset":
-                check(bool(rest), "not set")
+                check(bool(words), "not set")
             case "iseq":
                 check(len(words) == 2 and words[0] == words[1], "not equal")
             case "goto":
-                return words[0]
-            case "kernel" | "imgselect":
+                return rest.strip()
+            case "imgfree":
+                self.plan = BootPlan()
+            case "boot":
+                raise BootNow
+            case "exit" | "sanboot":
+                raise ScriptExitError
+            case _:
+                check(name in WITHOUT_EFFECT, f"{url}: {name}: command not found")
+        return None
+
+    def _run_image_command(self, name: str, words: list[str], url: str) -> None:
+        match name:
+            case "kernel":
                 self.plan.kernel = urljoin(url, words[0])
                 self.plan.arguments = " ".join(words[1:])
             case "imgargs":
                 self.plan.arguments = " ".join(words[1:])
             case "initrd":
                 self.plan.initrds.append(urljoin(url, words[0]))
-            case "imgfree":
-                self.plan = BootPlan()
             case "chain":
                 self._run_script(urljoin(url, words[0]))
-            case "boot":
-                raise BootNow
-            case "exit" | "sanboot":
-                raise ScriptExitError
-            case _:
-                raise BootError(f"{url}: {name}: command not found")
-        return None
 
 
 def split_operators(line: str) -> list[tuple[str, str]]:

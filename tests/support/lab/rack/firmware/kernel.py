@@ -84,11 +84,11 @@ def start(root: str, program: str, command_line: str) -> NoReturn:
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):  # Python ignores or handles these
         signal.signal(number, signal.SIG_DFL)
     os.umask(0o022)
-    os.execve(program, [program], {"HOME": "/", "TERM": "linux", "PATH": "/sbin:/usr/sbin:/bin:/usr/bin"})
+    os.execve(program, [program], {"HOME": "/", "TERM": "linux", "PATH": "/sbin:/usr/sbin:/bin:/usr/bin"})  # noqa: S606 - becomes process 1
 
 
 def mount_cgroups(target: str) -> None:
-    """Mount control groups the way the host has them; this is a control group namespace, so the machine sees only its own."""
+    """Mount control groups the way the host has them; in its own namespace the machine sees only its own."""
     if Path("/proc/self/cgroup").read_text().startswith("0::"):  # no hierarchy of version 1 before it
         mount("cgroup2", target, "cgroup2")
         return

@@ -100,7 +100,7 @@ class Network:
         if lease.router:
             run("ip", "route", "add", "default", "via", lease.router)
         self._console.say(
-            f"{self.nic}: {lease.address}/{lease.mask} next-server {lease.next_server} file {lease.boot_file or '(none)'}"
+            f"{self.nic}: {lease.address}/{lease.mask} server {lease.next_server} file {lease.boot_file or '(none)'}"
         )
         return lease
 
