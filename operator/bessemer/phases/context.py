@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from bessemer.phases.ansible import Ansible, AnsibleRunner
 from bessemer.phases.clock import Clock, SystemClock
+from bessemer.phases.machines import SshTarget, parse_compute_machines
 from bessemer.phases.netboot.server import BootServer
 from bessemer.phases.netboot.ssh_server import BootEndpoint, SshBootServer
 from bessemer.phases.power.powerman import Powerman
@@ -25,7 +27,9 @@ from bessemer.phases.report import (
     PhaseInput,
 )
 from bessemer.phases.secrets import BuildSecrets, read_secrets
+from bessemer.phases.slurm import Slurm, SshSlurm
 from bessemer.phases.ssh import ParamikoSsh, Ssh
+from bessemer.phases.ssh_files import build_ssh_targets, write_ssh_files
 
 INSTALLER_FILE = "/usr/share/bessemer/installer.cpio.gz"
 """Where the image has the installer; the variable BESSEMER_INSTALLER overrides it."""
@@ -71,6 +75,25 @@ class PhaseContext:
         """Where progress is told."""
         url = self.phase_input.progress_url
         return HttpProgress(url, self.secrets.progress_token) if url else NoProgress()
+
+    @cached_property
+    def targets(self) -> dict[str, SshTarget]:
+        """How SSH reaches each machine, by name."""
+        spec = self.phase_input.spec
+        targets = build_ssh_targets(spec, self.secrets, parse_compute_machines(spec))
+        return {target.name: target for target in targets}
+
+    @cached_property
+    def ansible(self) -> Ansible:
+        """Ansible for the management node and, through it, the compute nodes."""
+        scratch = self.directories.scratch
+        files = write_ssh_files(scratch / "ssh", self.targets.values(), self.secrets)
+        return AnsibleRunner(scratch, files, self.phase_input.spec.management.host, self.clock)
+
+    @cached_property
+    def slurm(self) -> Slurm:
+        """Slurm on the management node."""
+        return SshSlurm(self.ssh, self.targets[self.phase_input.spec.management.host], self.targets)
 
     def boot_server(self, endpoint: BootEndpoint) -> BootServer:
         """Give the boot server at an endpoint."""

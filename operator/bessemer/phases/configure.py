@@ -1,0 +1,83 @@
+"""What ConfigureManagement and ConfigureServices share: our playbook, then the site's own, within one deadline.
+
+A host that failed in one playbook is left out of the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bessemer.errors import Invalid, Retry
+from bessemer.phases.ansible import HostOutcome, PlaybookOutcome, PlaybookRun, playbook_directory
+from bessemer.phases.context import PhaseContext
+from bessemer.phases.hosts import build_inventory
+from bessemer.phases.report import PhaseInput, Progress
+
+MARGIN_SECONDS = 60.0
+"""So long before Kubernetes would stop the pod the playbook is stopped, so that the phase can say why."""
+
+
+def compute_time_left(phase_input: PhaseInput, started: float, now: float) -> float:
+    """Give the seconds that playbooks may still take.
+
+    Raises:
+        Retry: there are none left.
+    """
+    limit = float(phase_input.spec.deadlines.phase_seconds)
+    left = started + limit - min(MARGIN_SECONDS, limit / 10) - now
+    if left <= 0:
+        raise Retry("PlaybookTimeout", f"the phase's {limit:.0f} s (deadlines.phaseSeconds) are used up")
+    return left
+
+
+def find_site_playbook(directory: Path, name: str | None, field: str) -> list[Path]:
+    """Find the site's own playbook; empty where none is wanted.
+
+    Raises:
+        Invalid: it is not in the checked out repository.
+    """
+    if name is None:
+        return []
+    playbook = (directory / name).resolve()
+    if not (playbook.is_relative_to(directory.resolve()) and playbook.is_file()):
+        raise Invalid("PlaybookMissing", f"spec.configuration.playbooks.{field}: the repository has no file {name}")
+    return [playbook]
+
+
+def run_playbooks(
+    phase_input: PhaseInput, context: PhaseContext, playbooks: Sequence[Path], computes: Sequence[str], started: float
+) -> PlaybookOutcome:
+    """Run playbooks one after the other on the management node and the given compute nodes.
+
+    Ends after a playbook that failed for the management node, because all else depends on it.
+    """
+    management = phase_input.spec.management.host
+    outcomes: dict[str, HostOutcome] = {}
+    for playbook in playbooks:
+        left = [host for host in computes if host not in PlaybookOutcome(outcomes).failed()]
+        run = PlaybookRun(
+            playbook=playbook,
+            inventory=build_inventory(phase_input, left),
+            hosts=1 + len(left),
+            timeout_seconds=compute_time_left(phase_input, started, context.clock.now()),
+            secret_files={"munge_key_file": context.secrets.munge_key},
+            roles=[context.directories.playbooks / "roles"],
+        )
+        done = 0
+
+        def report(task: str, name: str = playbook.stem) -> None:
+            nonlocal done
+            done += 1
+            context.progress.post(Progress(message=f"{name}: {task}"[:256], done=done))
+
+        outcome = context.ansible.run(run, report)
+        outcomes.update(outcome.hosts)
+        if management in outcome.failed():
+            break
+    return PlaybookOutcome(outcomes)
+
+
+def our_playbook(name: str) -> Path:
+    """Name one of our own playbooks."""
+    return playbook_directory() / name

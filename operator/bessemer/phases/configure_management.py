@@ -1,0 +1,72 @@
+"""ConfigureManagement: make the management node what the compute nodes boot from and what schedules jobs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+
+from bessemer.errors import Retry
+from bessemer.phases.ansible import HostState, PlaybookOutcome, build_failure_message
+from bessemer.phases.clock import Clock
+from bessemer.phases.configure import compute_time_left, find_site_playbook, our_playbook, run_playbooks
+from bessemer.phases.context import PhaseContext
+from bessemer.phases.hosts import CONFIGURATION_FAILED, UNREACHABLE, select_installed
+from bessemer.phases.machines import build_hostlist, parse_hostlist
+from bessemer.phases.report import PhaseInput, PhaseResult
+from bessemer.phases.slurm import Slurm
+
+DRAIN_SECONDS = 3600.0
+"""Longest wait for the jobs of nodes that leave; no job is killed for that."""
+SHORTEST_POLL_SECONDS = 0.5
+LONGEST_POLL_SECONDS = 5.0
+REMOVED_REASON = "bessemer: removed"
+
+_log = logging.getLogger(__name__)
+
+
+def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
+    """Configure the management node; nodes that left the spec are drained first and then forgotten by Slurm."""
+    started = context.clock.now()
+    own = phase_input.spec.configuration.playbooks
+    site = find_site_playbook(context.directories.playbooks, own.management if own else None, "management")
+    if phase_input.remove_hosts:
+        patience = min(DRAIN_SECONDS, compute_time_left(phase_input, started, started) / 2)
+        drain(context.slurm, context.clock, parse_hostlist(phase_input.remove_hosts), patience)
+    computes = [machine.host for machine in select_installed(phase_input)]
+    playbooks = [our_playbook("configure_management.yml"), *site]
+    outcome = run_playbooks(phase_input, context, playbooks, computes, started)
+    return build_result(phase_input.spec.management.host, outcome)
+
+
+def drain(slurm: Slurm, clock: Clock, hosts: Collection[str], patience_seconds: float) -> None:
+    """Let no further job start on hosts, and wait until those that run there have ended.
+
+    Hosts that Slurm doesn't know, or that are down, have no jobs to wait for.
+
+    Raises:
+        Retry: jobs run on them after ``patience_seconds``.
+    """
+    deadline, pause = clock.now() + patience_seconds, SHORTEST_POLL_SECONDS
+    serving = [node.host for node in slurm.list_nodes() if node.host in hosts and not node.withdrawn]
+    if serving:
+        _log.info("drain %s", build_hostlist(serving))
+        slurm.drain(serving, REMOVED_REASON)
+    while busy := [node.host for node in slurm.list_nodes() if node.host in hosts and node.busy]:
+        if clock.now() >= deadline:
+            waited = f"{patience_seconds:.0f} s"
+            raise Retry(
+                "DrainTimeout", f"jobs still run on {build_hostlist(busy)}, which left the spec, after {waited}"
+            )
+        clock.sleep(pause)
+        pause = min(LONGEST_POLL_SECONDS, pause * 1.5)
+
+
+def build_result(management: str, outcome: PlaybookOutcome) -> PhaseResult:
+    """Say how the phase ended: as its playbooks did for the management node."""
+    failed = outcome.failed()
+    if not failed and management in outcome.hosts:
+        return PhaseResult(succeeded=True, reason="Succeeded", message=f"{management} is configured")
+    unreachable = management in failed and failed[management].state is HostState.UNREACHABLE
+    message = build_failure_message(failed) or f"{management}: the playbook did nothing there"
+    reason = UNREACHABLE if unreachable else CONFIGURATION_FAILED
+    return PhaseResult(succeeded=False, reason=reason, message=message[:2048], retryable=True)

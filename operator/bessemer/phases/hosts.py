@@ -1,0 +1,179 @@
+"""The Ansible inventory of a build: its hosts, groups and variables. All pure.
+
+Groups are ``management``, ``compute`` (the nodes that have their system) and ``cluster`` (both). The common role sets
+for Slurm clusters each have group names of their own; they are given as further names of the same groups, so that a
+site's own playbooks run unchanged.
+
+``spec.configuration.variables`` are laid over ours; only how Ansible connects stays Bessemer's, because host keys are
+always checked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Interface
+from pathlib import Path
+from typing import Any
+
+from bessemer.clusterbuild.spec import ClusterBuildSpec, SharedHome
+from bessemer.errors import Invalid
+from bessemer.phases.grouping import parse_node_groups
+from bessemer.phases.machines import Machine, build_hostlist, parse_compute_machines
+from bessemer.phases.netboot import bootd
+from bessemer.phases.report import NodeState, PhaseInput
+
+Variables = dict[str, Any]
+
+MANAGEMENT = "management"
+COMPUTE = "compute"
+CLUSTER = "cluster"
+GROUP_ALIASES: Mapping[str, tuple[str, ...]] = {
+    MANAGEMENT: (
+        *("control", "slurmservers", "slurm_master", "slurm-master"),
+        *("login", "slurm_submit", "slurm-login", "nfs", "nfs_server", "slurm-nfs"),
+    ),
+    COMPUTE: ("slurmexechosts", "slurm_worker", "slurm-node", "nfs_clients", "slurm-nfs-client"),
+    CLUSTER: ("chrony", "openhpc", "slurm-cluster"),
+}
+"""Other names of our groups, from https://github.com/stackhpc/ansible-slurm-appliance (environments/common/inventory),
+https://github.com/galaxyproject/ansible-slurm, https://github.com/NVIDIA/deepops (config.example/inventory),
+https://github.com/elasticluster/elasticluster and https://github.com/stackhpc/ansible-role-cluster-nfs."""
+
+HAS_SYSTEM = (NodeState.INSTALLED, NodeState.CONFIGURED, NodeState.READY)
+CONFIGURATION_FAILED = "ConfigurationFailed"
+UNREACHABLE = "Unreachable"
+NOT_IN_SLURM = "NotInSlurm"
+CONFIGURABLE_AGAIN = (CONFIGURATION_FAILED, UNREACHABLE, NOT_IN_SLURM)
+"""Reasons of nodes that failed after their install: they have a system, and another attempt looks at them again."""
+
+_CONNECTION = re.compile(
+    r"ansible_(ssh_.*|sftp_.*|scp_.*|connection|host|port|user|password|host_key_checking|private_key_file)"
+)
+
+
+def select_installed(phase_input: PhaseInput) -> tuple[Machine, ...]:
+    """List the compute nodes that have a system to configure, in the order of the spec."""
+    machines = parse_compute_machines(phase_input.spec)
+    groups = parse_node_groups(phase_input.nodes, [machine.host for machine in machines])
+    return tuple(
+        machine
+        for machine in machines
+        if (group := groups.get(machine.host))
+        and (group.state in HAS_SYSTEM or (group.state is NodeState.FAILED and group.reason in CONFIGURABLE_AGAIN))
+    )
+
+
+def build_inventory(phase_input: PhaseInput, computes: Sequence[str]) -> Variables:
+    """Build the inventory, as Ansible's YAML plugin reads it; ``computes`` are the compute nodes to deal with.
+
+    Source: https://docs.ansible.com/ansible/latest/collections/ansible/builtin/yaml_inventory.html
+
+    Raises:
+        Invalid: the hosts don't fit together, or a variable of the spec is not the user's to set.
+    """
+    spec = phase_input.spec
+    own = _check_variables(spec.configuration.variables)
+    groups: Variables = {
+        MANAGEMENT: {"hosts": {spec.management.host: {}}, "vars": _without(_management_variables(phase_input), own)},
+        COMPUTE: {"hosts": {host: {} for host in computes}, "vars": _without(_compute_variables(spec), own)},
+        CLUSTER: {"children": {MANAGEMENT: {}, COMPUTE: {}}},
+    }
+    aliases: Variables = {alias: {"children": {group: {}}} for group, names in GROUP_ALIASES.items() for alias in names}
+    openhpc: Variables = {f"{build_cluster_name(phase_input.build)}_compute": {"children": {COMPUTE: {}}}}
+    return {"all": {"vars": _common_variables(phase_input, computes) | own, "children": groups | aliases | openhpc}}
+
+
+def build_cluster_name(build: str) -> str:
+    """Give the name that Slurm knows the cluster by; it is also part of a group's name."""
+    return re.sub(r"[^a-z0-9]", "_", build)
+
+
+def build_address(spec: ClusterBuildSpec) -> str:
+    """Give the management node's address in the network of the compute nodes."""
+    return str(_interface(spec).ip)
+
+
+def _common_variables(phase_input: PhaseInput, computes: Sequence[str]) -> Variables:
+    spec = phase_input.spec
+    if spec.configuration.shared_home is SharedHome.SSHFS:
+        raise Invalid("Unsupported", "spec.configuration.sharedHome: SSHFS has no role yet; None and NFS have")
+    machines = parse_compute_machines(spec)
+    management = {"name": spec.management.host, "address": build_address(spec)}
+    return {
+        "base_hosts": [management, *({"name": node.host, "address": node.address} for node in machines)],
+        "shared_home": spec.configuration.shared_home.value,
+        "services": list(spec.services),
+        "slurm_cluster_name": build_cluster_name(phase_input.build),
+        "slurm_control_host": spec.management.host,
+        "slurm_control_address": build_address(spec),
+        "slurm_nodes": build_hostlist([node.host for node in machines]),
+        "slurm_ready_nodes": build_hostlist(computes),
+        "slurm_down_nodes": _down_nodes(phase_input),
+        "nfs_server": spec.management.host,
+        "nfs_network": str(_interface(spec).network),
+    }
+
+
+def _management_variables(phase_input: PhaseInput) -> Variables:
+    spec = phase_input.spec
+    interface, install = _interface(spec), spec.compute.install
+    return {
+        "boot_server_program": str(Path(bootd.__file__).resolve()),
+        "boot_server_build": f"{phase_input.namespace}.{phase_input.build}",
+        "boot_server_interface": spec.management.cluster_interface.name,
+        "boot_server_address": str(interface),
+        "boot_server_network": str(interface.network.network_address),
+        "boot_server_netmask": str(interface.netmask),
+        "boot_server_downloads": [install.kernel, *install.initrds, install.image],
+        "boot_server_machines": [
+            {"name": node.host, "address": node.address, "mac": node.mac} for node in parse_compute_machines(spec)
+        ],
+        "cluster_network_interface": spec.management.cluster_interface.name,
+        "cluster_network_address": str(interface),
+        "time_servers": [],
+        "time_allowed_networks": [str(interface.network)],
+        "powerman_server": spec.power.powerman.address,
+        "powerman_port": spec.power.powerman.port,
+        "powerman_nodes": build_hostlist([spec.management.host, *(node.host for node in parse_compute_machines(spec))]),
+    }
+
+
+def _compute_variables(spec: ClusterBuildSpec) -> Variables:
+    return {"time_servers": [spec.management.host], "time_allowed_networks": []}
+
+
+def _down_nodes(phase_input: PhaseInput) -> list[dict[str, str]]:
+    """List the nodes that are known not to work, with their reasons."""
+    machines = parse_compute_machines(phase_input.spec)
+    groups = parse_node_groups(phase_input.nodes, [machine.host for machine in machines])
+    installed = {machine.host for machine in select_installed(phase_input)}
+    by_reason: dict[str, list[str]] = {}
+    for machine in machines:
+        group = groups.get(machine.host)
+        if group and group.state is NodeState.FAILED and machine.host not in installed:
+            by_reason.setdefault(group.reason or "Failed", []).append(machine.host)
+    return [{"names": build_hostlist(hosts), "reason": reason} for reason, hosts in by_reason.items()]
+
+
+def _interface(spec: ClusterBuildSpec) -> IPv4Interface:
+    address = spec.management.cluster_interface.address
+    try:
+        return IPv4Interface(address)
+    except ValueError as error:
+        raise Invalid("InvalidAddress", f"spec.management.clusterInterface.address: {error}") from error
+
+
+def _check_variables(variables: Mapping[str, Any]) -> Variables:
+    refused = sorted(name for name in variables if _CONNECTION.fullmatch(name) or name == "munge_key_file")
+    if refused:
+        raise Invalid(
+            "InvalidVariable",
+            f"spec.configuration.variables: {', '.join(refused)} may not be set: connections and keys are Bessemer's",
+        )
+    return dict(variables)
+
+
+def _without(variables: Variables, own: Variables) -> Variables:
+    """Leave out what the user has set for all hosts, because a group's variable would win over it."""
+    return {name: value for name, value in variables.items() if name not in own}
