@@ -1,0 +1,175 @@
+"""A small world for tests of the reconcile: a fake Kubernetes, a clock that stands still, and a kubelet of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prometheus_client import CollectorRegistry
+
+from bessemer.clusterbuild.reconcile import reconcile
+from bessemer.clusterbuild.resource import ClusterBuild, parse_cluster_build
+from bessemer.deps import Deps
+from bessemer.errors import Retry
+from bessemer.kube.client import CLUSTER_BUILDS, Object
+from bessemer.kube.events import EventRecorder
+from bessemer.metrics import Metrics
+from bessemer.settings import Settings
+from bessemer.web.progress import ProgressBoard
+from tests.support.fake_kubernetes import Crash, FakeKubernetes, merge
+
+NAMESPACE = "lab"
+SYSTEM = "bessemer"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "oxygen.yaml"
+SUCCESS: dict[str, Any] = {"succeeded": True, "reason": "Succeeded", "message": "done"}
+
+
+def manifest(name: str = "oxygen", **changes: Any) -> Object:
+    """The example's manifest with changes laid over its spec, as JSON merge patches are."""
+    raw: Object = yaml.safe_load(EXAMPLE.read_text())
+    raw["metadata"]["name"] = name
+    merge(changes, raw["spec"])
+    return raw
+
+
+@dataclass
+class World:
+    """Where a test's builds live."""
+
+    time: datetime = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+    kubernetes: FakeKubernetes = field(init=False)
+    deps: Deps = field(init=False)
+    results: dict[str, Object] = field(default_factory=dict)
+    """What pods of a phase report, by the phase's name; others succeed."""
+
+    def __post_init__(self) -> None:
+        self.kubernetes = FakeKubernetes(now=lambda: self.time)
+        self.restart()
+
+    def restart(self) -> None:
+        """A new life of the operator: only what is in Kubernetes is left."""
+        self.deps = Deps(
+            kubernetes=self.kubernetes,
+            settings=Settings(image="localhost/bessemer:test", namespace=SYSTEM, identity="test"),
+            recorder=EventRecorder(self.kubernetes, "test", lambda: self.time),
+            progress=ProgressBoard(),
+            metrics=Metrics(CollectorRegistry()),
+            now=lambda: self.time,
+        )
+
+    def apply(self, raw: Object) -> None:
+        """What kubectl apply does."""
+        name = raw["metadata"]["name"]
+        if ("clusterbuilds", NAMESPACE, name) in self.kubernetes.objects:
+            self.kubernetes.objects["clusterbuilds", NAMESPACE, name]["spec"] = {}
+            self.kubernetes.edit("clusterbuilds", NAMESPACE, name, {"spec": raw["spec"]})
+        else:
+            asyncio.run(self.kubernetes.create_object(CLUSTER_BUILDS, NAMESPACE, raw))
+            self.kubernetes.calls.clear()
+
+    def annotate(self, annotation: str, value: str | None, name: str = "oxygen") -> None:
+        self.kubernetes.edit("clusterbuilds", NAMESPACE, name, {"metadata": {"annotations": {annotation: value}}})
+
+    def delete(self, name: str = "oxygen") -> None:
+        self.kubernetes.mark_deleted(self.kubernetes.objects["clusterbuilds", NAMESPACE, name])
+
+    def vanish(self, name: str = "oxygen") -> None:
+        """Somebody takes our finalizer off and deletes the build; Kubernetes then deletes what it owned."""
+        raw = self.kubernetes.objects["clusterbuilds", NAMESPACE, name]
+        raw["metadata"]["finalizers"] = []
+        self.kubernetes.mark_deleted(raw)
+
+    def build(self, name: str = "oxygen") -> ClusterBuild:
+        return parse_cluster_build(self.kubernetes.objects["clusterbuilds", NAMESPACE, name])
+
+    def exists(self, name: str = "oxygen") -> bool:
+        return ("clusterbuilds", NAMESPACE, name) in self.kubernetes.objects
+
+    def pods(self) -> dict[str, Object]:
+        return {name: raw for (plural, _, name), raw in self.kubernetes.objects.items() if plural == "pods"}
+
+    def started(self) -> list[str]:
+        """Names of all pods ever created, in order."""
+        return [name for plural, name in self.kubernetes.created if plural == "pods"]
+
+    def step(self, name: str = "oxygen") -> float | None:
+        """One pass of the reconcile, as the loop would do it; a conflict only repeats it."""
+        try:
+            return asyncio.run(reconcile(self.deps, NAMESPACE, name, 0.0))
+        except Retry:
+            return 0
+
+    def pass_time(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+    def set_pod(self, name: str, phase: str, result: Object | None = None, **status: Any) -> None:
+        """What the kubelet writes: a phase and, at the end, exit code and termination message."""
+        terminated: Object = {}
+        if phase in ("Succeeded", "Failed") and (result is not None or phase == "Succeeded"):
+            message = json.dumps(result or SUCCESS)
+            code = 0 if phase == "Succeeded" else 1
+            terminated = {"exitCode": code, "finishedAt": self.time.isoformat(), "message": message}
+        states = [{"name": "phase", "state": {"terminated": terminated}}] if terminated else []
+        patch = {"spec": {"nodeName": "node1"}, "status": {"phase": phase, "containerStatuses": states, **status}}
+        self.kubernetes.edit("pods", NAMESPACE, name, patch)
+
+    def run_pods(self) -> int:
+        """Let every unfinished pod end as ``results`` says; give how many there were."""
+        unfinished = [
+            (name, raw)
+            for name, raw in self.pods().items()
+            if raw.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+        ]
+        for name, raw in unfinished:
+            phase = raw["metadata"]["labels"]["bessemer.dev/phase"]
+            result = self.results.get(phase, SUCCESS)
+            if "deletionTimestamp" in raw["metadata"]:
+                result = {"succeeded": False, "reason": "Terminated", "message": "stopped", "retryable": True}
+                self.kubernetes.objects["pods", NAMESPACE, name]["metadata"]["deletionGracePeriodSeconds"] = 0
+            self.set_pod(name, "Succeeded" if result["succeeded"] else "Failed", result)
+        return len(unfinished)
+
+    def settle(self, name: str = "oxygen", rounds: int = 40) -> None:
+        """Pass after pass, with pods that end and time that passes, until nothing changes any more."""
+        for _ in range(rounds):
+            wake = self.step(name)
+            ended = self.run_pods()
+            if not self.exists(name) or (wake is None and not ended):
+                return
+            self.pass_time(5)
+        raise AssertionError(f"not settled: {self.build(name).status}")
+
+    def crash_once(self, call: int, *, after_effect: bool) -> bool:
+        """One pass that dies at its n-th call, then a restart; False where the pass has fewer calls."""
+        self.kubernetes.crash_at, self.kubernetes.crash_after_effect = call, after_effect
+        try:
+            self.step()
+        except Crash:
+            self.restart()
+            return True
+        self.kubernetes.crash_at = None
+        return False
+
+    def condition(self, type_: str, name: str = "oxygen") -> tuple[str, str, str]:
+        found = self.build(name).status.condition(type_)
+        assert found is not None, f"no condition {type_}"
+        return found.status, found.reason, found.message
+
+    def events(self) -> list[tuple[str, str, str]]:
+        return [
+            (raw["type"], raw["reason"], raw["note"])
+            for (plural, _, _), raw in self.kubernetes.objects.items()
+            if plural == "events"
+        ]
+
+    def leases(self) -> dict[str, str]:
+        return {
+            name: raw["spec"]["holderIdentity"]
+            for (plural, _, name), raw in self.kubernetes.objects.items()
+            if plural == "leases"
+        }
