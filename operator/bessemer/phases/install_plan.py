@@ -291,4 +291,10 @@ class _Mover:
 
 
 def _tail(log: str) -> str:
-    return log.strip()[-LOG_TAIL_CHARACTERS:] or "(nothing)"
+    """Give the last whole lines of a log that fit, as one line."""
+    lines: list[str] = []
+    for line in reversed(log.strip().splitlines()):
+        if lines and sum(map(len, lines)) + len(line) > LOG_TAIL_CHARACTERS:
+            break
+        lines.insert(0, line.strip()[-LOG_TAIL_CHARACTERS:])
+    return " / ".join(lines) or "(nothing)"
