@@ -167,6 +167,7 @@ class AnsibleRunner:
             "ANSIBLE_CONFIG": str(ours / "ansible.cfg"),
             "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner's own default is False
             "ANSIBLE_HOME": str(self._scratch / "ansible-home"),
+            "ANSIBLE_NOCOLOR": "True",
             "ANSIBLE_LOCAL_TEMP": str(self._scratch / "ansible-local"),
             "ANSIBLE_PIPELINING": "True",
             "ANSIBLE_ROLES_PATH": ":".join(roles),
