@@ -6,7 +6,6 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from tests.support.cluster.local.remains import sweep
 from tests.support.cluster.local.sandbox_image import BUSYBOX_IMAGE
 from tests.support.cluster.local.traces import (
     MachineState,
+    get_cluster_parts,
     get_machine_state,
     list_descendants,
     list_namespaces,
@@ -31,14 +31,14 @@ from tests.support.kubectl import Kubectl
 
 pytestmark = pytest.mark.e2e
 
-SOON = 20
+SOON = 60
 """Seconds for a small pod, on a busy machine."""
 
 # Attaches a loop device to a file on each kind of file system a container has, and mounts it; leaves all of it behind.
 LOOP_DEVICES = """
 set -eu
 PATH=/bin
-for folder in work memory tmp; do
+for folder in volume memory tmp; do
     busybox dd if=/dev/zero of=/$folder/disk bs=1M count=4 2>/dev/null
     busybox mke2fs -F /$folder/disk >/dev/null
     device=$(busybox losetup -f)
@@ -46,34 +46,13 @@ for folder in work memory tmp; do
     mkdir -p /mnt/$folder
     mount -t ext4 $device /mnt/$folder
 done
-mkdir /work/upper /work/scratch /work/root
-mount -t overlay root -o lowerdir=/,upperdir=/work/upper,workdir=/work/scratch /work/root
-touch /work/root/written
+mkdir /volume/upper /volume/scratch /volume/root
+mount -t overlay root -o lowerdir=/,upperdir=/volume/upper,workdir=/volume/scratch /volume/root
+touch /volume/root/written
 test -c /dev/fuse -a -c /dev/net/tun
 touch /tmp/ready
 sleep 3600
 """
-
-
-@dataclass(frozen=True)
-class Remains:
-    """What a cluster consisted of while it ran."""
-
-    processes: set[ProcessIdentity]
-    namespaces: set[str]
-
-    def list_alive(self) -> list[str]:
-        """List what is still there of it."""
-        processes = [f"process {process.pid}" for process in self.processes if process.is_running()]
-        return processes + sorted(self.namespaces & list_namespaces())
-
-
-def get_remains(name: str, machine_namespaces: set[str]) -> Remains:
-    record = get_record(name)
-    outer = record.get_outer_process() if record else None
-    assert outer is not None
-    processes = list_descendants(outer)
-    return Remains(processes, list_namespaces(processes) - machine_namespaces)
 
 
 @pytest.fixture
@@ -133,13 +112,13 @@ def test_cluster_runs_pods_and_leaves_nothing(before: MachineState, make: Callab
     assert run_pod(kubectl, "refused", "sh", "-c", "nslookup example.com >/dev/null || echo unknown") == "unknown\n"
     kubectl.apply(build_pod("sleeper", "sleep", "3600"))
     wait(kubectl, "sleeper", "condition=Ready")
-    remains = get_remains(cluster.name, machine_namespaces)
-    assert len(remains.processes) > 10
+    parts = get_cluster_parts(cluster.name, machine_namespaces)
+    assert len(parts.processes) > 10
     assert get_machine_state() != before
 
     cluster.down()
 
-    assert remains.list_alive() == []
+    assert parts.list_alive() == []
     assert get_machine_state() == before
 
 
@@ -208,13 +187,13 @@ def test_privileged_pod_mounts_disks_and_leaves_none_attached(
 ) -> None:
     cluster = make("e2e-disks")
     kubectl = connect(cluster)
-    volumes = [{"name": "work", "emptyDir": {}}, {"name": "memory", "emptyDir": {"medium": "Memory"}}]
+    volumes = [{"name": "volume", "emptyDir": {}}, {"name": "memory", "emptyDir": {"medium": "Memory"}}]
     for name in ("deleted-before", "running-still"):
         pod = build_pod(name, "sh", "-c", LOOP_DEVICES)
         pod["spec"]["volumes"] = volumes
         pod["spec"]["containers"][0] |= {
             "securityContext": {"privileged": True},
-            "volumeMounts": [{"name": "work", "mountPath": "/work"}, {"name": "memory", "mountPath": "/memory"}],
+            "volumeMounts": [{"name": "volume", "mountPath": "/volume"}, {"name": "memory", "mountPath": "/memory"}],
             "readinessProbe": {"exec": {"command": ["test", "-e", "/tmp/ready"]}, "periodSeconds": 1},
         }
         kubectl.apply(pod)
@@ -268,14 +247,14 @@ def test_cluster_of_a_killed_test_run_is_swept(
     owner = start_owner("e2e-orphan")
     assert owner.stdout is not None
     assert owner.stdout.readline() == "up\n"
-    remains = get_remains("e2e-orphan", machine_namespaces)
+    parts = get_cluster_parts("e2e-orphan", machine_namespaces)
     assert sweep() == []  # its owner lives
 
     owner.kill()
     owner.wait()
 
     assert sweep() == ["e2e-orphan"]
-    assert remains.list_alive() == []
+    assert parts.list_alive() == []
     assert get_machine_state() == before
 
 
@@ -285,11 +264,11 @@ def test_half_made_cluster_of_a_killed_test_run_is_swept(
     machine_namespaces = list_namespaces()
     owner = start_owner("e2e-half")
     wait_for_namespaces("e2e-half")
-    remains = get_remains("e2e-half", machine_namespaces)
+    parts = get_cluster_parts("e2e-half", machine_namespaces)
     owner.kill()
     owner.wait()
     assert sweep() == ["e2e-half"]
-    assert remains.list_alive() == []
+    assert parts.list_alive() == []
     assert get_machine_state() == before
 
 

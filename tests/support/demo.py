@@ -64,7 +64,7 @@ def show(cluster: Cluster, nodes: int, started: float) -> int:
         site = Site(cluster, NAMESPACE, Lab.install(cluster, NAMESPACE, compute_nodes=nodes))
         site.apply_login()
     manifest = site.build_manifest(BUILD)
-    console.print(f"[bold]$ kubectl apply -f examples/oxygen.yaml[/]    (with this rack's host key; {since(started)} after the start)")
+    console.print(f"[bold]$ kubectl apply -f examples/oxygen.yaml[/]    ({since(started)} after the start)")
     console.print(yaml.safe_dump(manifest["spec"], sort_keys=False), style="dim")
     site.kubectl.apply(manifest)
     console.print("[bold]$ bessemer watch oxygen[/]")
@@ -85,7 +85,9 @@ def show_result(site: Site) -> None:
         console.print("[bold]$ sinfo[/]    (on oxygen1)")
         console.print(site.lab.exec("oxygen1", ["sinfo"]))
     for job in status.get("jobs", []):
-        console.print(f"[bold]Slurm job {job.get('jobId')} ({job['name']}): {job['state']} on {job.get('nodes', '')}[/]")
+        console.print(
+            f"[bold]Slurm job {job.get('jobId')} ({job['name']}): {job['state']} on {job.get('nodes', '')}[/]"
+        )
         console.print(job.get("outputTail", ""))
     console.print(build_times(build))
 

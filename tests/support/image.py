@@ -1,7 +1,7 @@
 """Builds the operator's image from the Dockerfile without Docker, as an OCI archive that any cluster can import.
 
-The base is bootstrapped from Debian's packages with mmdebstrap, the Dockerfile is run by buildah in a chroot, so neither
-a daemon nor a registry is needed. Everything is cached under the user's cache folder, keyed by what it was made from.
+The base is bootstrapped from Debian's packages with mmdebstrap, the Dockerfile is run by buildah in a chroot, so
+neither a daemon nor a registry is needed. Everything is cached under the user's cache folder, keyed by what it was made from.
 """
 
 from __future__ import annotations
@@ -81,16 +81,17 @@ def build_image() -> Image:
             started = time.monotonic()
             storage = ["--root", str(cache / "storage"), "--runroot", str(cache / "run")]
             base = apply_base(cache, storage)
-            run_buildah(
-                [*storage, "build", "--layers", "--isolation", "chroot", "--build-arg", f"BASE={base}"]
-                # The builder's certificates, so that package indexes are reached where the site has its own authority.
-                + ["--volume", "/etc/ssl/certs:/etc/ssl/certs:ro", "--tag", image.name, str(ROOT)]
-            )
+            # The builder's certificates, so that package indexes are reached where the site has its own authority.
+            certificates = ["--volume", "/etc/ssl/certs:/etc/ssl/certs:ro"]
+            options = ["--layers", "--isolation", "chroot", "--build-arg", f"BASE={base}", *certificates]
+            run_buildah([*storage, "build", *options, "--tag", image.name, str(ROOT)])
             partial = image.archive.with_suffix(".partial")
             partial.unlink(missing_ok=True)
             run_buildah([*storage, "push", "--quiet", image.name, f"oci-archive:{partial}:{image.name}"])
             partial.rename(image.archive)
-            say(f"built {image.name} in {time.monotonic() - started:.0f} s, {image.archive.stat().st_size / 1e6:.0f} MB")
+            say(
+                f"built {image.name} in {time.monotonic() - started:.0f} s, {image.archive.stat().st_size / 1e6:.0f} MB"
+            )
             delete_old_archives(cache)
     return image
 
@@ -98,12 +99,23 @@ def build_image() -> Image:
 def apply_base(cache: Path, storage: list[str]) -> str:
     """Make the Debian base image once; give its name."""
     name = f"localhost/bessemer-base:{SUITE}"
-    found = subprocess.run(["buildah", *storage, "images", "--quiet", name], capture_output=True, env=environment())
+    found = subprocess.run(
+        ["buildah", *storage, "images", "--quiet", name], capture_output=True, check=False, env=environment()
+    )
     if found.returncode == 0:
         return name
     archive = cache / "base.tar"
     subprocess.run(
-        ["mmdebstrap", "--quiet", "--mode=root", "--variant=apt", "--include=ca-certificates", SUITE, str(archive), debian_mirror()],
+        [
+            "mmdebstrap",
+            "--quiet",
+            "--mode=root",
+            "--variant=apt",
+            "--include=ca-certificates",
+            SUITE,
+            str(archive),
+            debian_mirror(),
+        ],
         check=True,
         timeout=BUILD_SECONDS,
     )
@@ -131,7 +143,11 @@ def install_tools() -> None:
     if missing:
         say(f"installing {' '.join(missing)} with apt")
         subprocess.run(["apt-get", "update", "-qq"], check=True)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
 
 
 def environment() -> dict[str, str]:
@@ -141,7 +157,9 @@ def environment() -> dict[str, str]:
 
 def run_buildah(arguments: list[str]) -> str:
     """Run buildah; give what it prints, and show its complaints."""
-    done = subprocess.run(["buildah", *arguments], capture_output=True, text=True, timeout=BUILD_SECONDS, env=environment())
+    done = subprocess.run(
+        ["buildah", *arguments], capture_output=True, text=True, timeout=BUILD_SECONDS, env=environment(), check=False
+    )
     if done.returncode:
         print(done.stdout, done.stderr, file=sys.stderr)
         done.check_returncode()

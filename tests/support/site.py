@@ -25,7 +25,7 @@ SYSTEM_NAMESPACE = "bessemer"
 EXAMPLE = ROOT / "examples" / "oxygen.yaml"
 INSTALL_SECONDS = 120
 """For Helm to see the operator ready: the image is on the node already."""
-LOGIN_SECRET = "oxygen-ssh"  # noqa: S105  a name, not a secret
+LOGIN_SECRET = "oxygen-ssh"
 """The user's own key, as examples/oxygen.yaml names it."""
 
 
@@ -74,7 +74,7 @@ class Site:
         """kubectl in the operator's namespace."""
         return Kubectl(Path(self.cluster.kubectl), Path(self.cluster.kubeconfig), SYSTEM_NAMESPACE)
 
-    def build_manifest(self, name: str = "oxygen", **changes: Any) -> Resource:  # noqa: ANN401  any part of a spec
+    def build_manifest(self, name: str = "oxygen", **changes: Any) -> Resource:
         """Make examples/oxygen.yaml fit this rack: its size, its boot host's key; then lay changes over the spec.
 
         A change is merged into what is there as JSON merge patches are (RFC 7396); None removes.
@@ -126,11 +126,10 @@ class Site:
 
 def is_settled(build: Resource) -> bool:
     """Say whether a build is at rest for its present spec: Ready, or no longer progressing."""
-    generation = build["metadata"]["generation"]
-    conditions = {c["type"]: c for c in build.get("status", {}).get("conditions", [])}
-    if build.get("status", {}).get("observedGeneration") != generation or not {"Ready", "Progressing"} <= set(conditions):
-        return False
-    return conditions["Progressing"]["status"] == "False" and conditions["Ready"]["status"] != "Unknown"
+    status = build.get("status", {})
+    conditions = {found["type"]: found["status"] for found in status.get("conditions", [])}
+    current = status.get("observedGeneration") == build["metadata"]["generation"]
+    return current and conditions.get("Progressing") == "False" and conditions.get("Ready") in {"True", "False"}
 
 
 def condition(build: Resource, kind: str) -> Resource:

@@ -1,0 +1,58 @@
+"""e2e tests run on a real cluster with Bessemer installed by its charts, each with a rack of its own. Nothing is faked.
+
+A cluster is made for the run and removed after it; tests refuse any other (see tests/support/cluster).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Protocol
+
+import pytest
+
+from tests.support.cluster.protocol import Cluster
+from tests.support.kubectl import Kubectl
+from tests.support.lab.lab import Lab
+from tests.support.site import Site, install_bessemer
+
+pytest_plugins = ["tests.support.cluster.fixtures"]
+
+NAMESPACE_SECONDS = 180
+"""For a namespace to go, with a rack that powers off in it."""
+
+
+class MakeSite(Protocol):
+    """Puts up a rack in a namespace of its own, which goes when the test ends."""
+
+    def __call__(self, namespace: str, *, compute_nodes: int = 4, **options: object) -> Site:
+        """Put it up."""
+
+
+@pytest.fixture(scope="session")
+def bessemer(cluster: Cluster) -> Cluster:
+    """Give the cluster with the operator installed."""
+    install_bessemer(cluster)
+    return cluster
+
+
+@pytest.fixture(scope="module")
+def make_site(bessemer: Cluster) -> Iterator[MakeSite]:
+    """Give a maker of sites; what it made goes when the module ends."""
+    with ExitStack() as stack:
+
+        def make(namespace: str, *, compute_nodes: int = 4, **options: object) -> Site:
+            kubectl = Kubectl(bessemer.kubectl, bessemer.kubeconfig, namespace)
+            kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+            stack.callback(delete_namespace, kubectl)
+            site = Site(bessemer, namespace, Lab.install(bessemer, namespace, compute_nodes=compute_nodes, **options))
+            site.apply_login()
+            return site
+
+        yield make
+
+
+def delete_namespace(kubectl: Kubectl) -> None:
+    """Delete the builds first, as their finalizers need the rack, then all else."""
+    kubectl.run("delete", "clusterbuild", "--all", timeout=NAMESPACE_SECONDS)
+    kubectl.run("delete", "namespace", kubectl.namespace, timeout=NAMESPACE_SECONDS)

@@ -1,0 +1,110 @@
+"""What can't be is refused at once or shown on the object within seconds, and goes on when the cause is gone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import MakeSite
+from tests.support.kubectl import KubectlError
+from tests.support.site import Site, condition
+
+pytestmark = pytest.mark.e2e
+
+SHOWN_SECONDS = 5
+"""Within which the user must see why nothing happens."""
+
+
+@pytest.fixture(scope="module")
+def site(make_site: MakeSite) -> Site:
+    return make_site("admission", compute_nodes=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"compute": {"minReady": "101%"}}, "spec.compute.minReady"),
+        ({"management": {"mac": "52:54:00:77:00"}}, "spec.management.mac"),
+        ({"management": {"mac": None}}, "mac and install are required"),
+        ({"bootHost": None}, "bootHost is required"),
+        ({"bootHost": {"ssh": {"hostKey": None}}}, "bootHost.ssh.hostKey is required"),
+        ({"compute": {"install": {"method": "Stateless"}}}, "squashfs"),
+        ({"retries": {"backOffSeconds": 60, "maxBackOffSeconds": 5}}, "retries.backOffSeconds"),
+        ({"onDelete": "Explode"}, "spec.onDelete"),
+    ],
+)
+def test_bad_field_is_refused_by_name(site: Site, changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(KubectlError, match=field.replace(".", r"\.")):
+        site.kubectl.apply(site.build_manifest("refused", **changes))
+    assert site.kubectl.find("clusterbuild", "refused") is None
+
+
+def test_preflight_lists_all_that_is_wrong_at_once(site: Site) -> None:
+    manifest = site.build_manifest("wrong", retries={"phaseAttempts": 1})
+    manifest["spec"]["compute"] |= {
+        "hosts": "oxygen[2-4]",
+        "addresses": "10.141.0.[2-3]",
+        "macs": ["52:54:00:77:00:01"] * 2,
+    }
+    manifest["spec"]["power"]["powerman"]["port"] = 1
+    site.kubectl.apply(manifest)
+    build = site.wait_until_settled("wrong", seconds=120)
+    ready = condition(build, "Ready")
+    assert ready["status"] == "False"
+    message = next(phase for phase in build["status"]["phases"] if phase["name"] == "Preflight")["message"]
+    assert all(word in message for word in ("hosts", "addresses", "52:54:00:77:00:01", "powerman")), message
+    site.kubectl.run("delete", "clusterbuild", "wrong", timeout=120)
+
+
+def test_unknown_secret_is_shown_and_its_coming_lets_the_build_go_on(site: Site) -> None:
+    manifest = site.build_manifest("keyless")
+    manifest["spec"]["ssh"] = {"privateKeySecret": {"name": "not-there"}}
+    site.kubectl.apply(manifest)
+    site.kubectl.wait_for(
+        "the Secret to be missed", lambda: "not-there" in str(site.get_build("keyless").get("status")), SHOWN_SECONDS
+    )
+    site.kubectl.run("delete", "clusterbuild", "keyless", timeout=120)
+
+
+def test_quota_is_shown_and_its_going_lets_the_build_go_on(site: Site) -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": {"pods": "1"}}}
+    site.kubectl.apply(quota)
+    site.kubectl.apply(site.build_manifest("crowded"))
+    site.kubectl.wait_for(
+        "the quota to be named", lambda: "quota" in str(site.get_build("crowded").get("status")), SHOWN_SECONDS
+    )
+    site.kubectl.run("delete", "resourcequota", "full")
+    site.kubectl.wait_for(
+        "Preflight to pass",
+        lambda: condition(site.get_build("crowded"), "PreflightPassed")["status"] == "True",
+        60,
+        lambda: site.explain("crowded"),
+    )
+    site.kubectl.run("delete", "clusterbuild", "crowded", timeout=180)
+
+
+def test_second_build_waits_for_the_machines_of_the_first(site: Site) -> None:
+    site.kubectl.apply(site.build_manifest("first"))
+    site.kubectl.wait_for(
+        "first to own the machines",
+        lambda: (
+            site.get_build("first").get("status")
+            and condition(site.get_build("first"), "MachinesClaimed")["status"] == "True"
+        ),
+        30,
+    )
+    site.kubectl.apply(site.build_manifest("second"))
+    waiting = site.kubectl.wait_for(
+        "second to wait",
+        lambda: (
+            (s := site.get_build("second")).get("status") and condition(s, "MachinesClaimed")["status"] == "False" and s
+        ),
+        SHOWN_SECONDS,
+    )
+    assert "first" in condition(waiting, "MachinesClaimed")["message"]
+    site.kubectl.run("delete", "clusterbuild", "first", timeout=180)
+    site.kubectl.wait_for(
+        "second to go on", lambda: condition(site.get_build("second"), "MachinesClaimed")["status"] == "True", 30
+    )
+    site.kubectl.run("delete", "clusterbuild", "second", timeout=180)

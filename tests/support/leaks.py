@@ -1,0 +1,83 @@
+"""Looks for a build's secrets where they must never be.
+
+A finding names the place and the kind of the secret, never the secret itself.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+from bessemer.phases.report import PHASE_ORDER
+from bessemer.phases.secrets import BuildSecrets, parse_login_key
+from tests.support.kubectl import Resource
+from tests.support.site import Site
+
+WEB_ROOT = "/srv/http"
+ATTEMPTS = 3
+"""Attempts of phases and nodes whose install tokens are looked for."""
+
+
+def list_leaks(site: Site, name: str = "oxygen") -> list[str]:
+    """List where secrets in use by a build were seen; empty is good."""
+    needles = dict(build_needles(site, site.get_build(name)))
+    places = [*list_processes(), *list_logs(site, name), *list_objects(site), *list_web_root(site)]
+    return [f"{kind} in {place}" for place, content in places for needle, kind in needles.items() if needle in content]
+
+
+def build_needles(site: Site, build: Resource) -> Iterator[tuple[bytes, str]]:
+    """Give each secret in each form in which it is ever written, and what it is."""
+    data = site.kubectl.get("secret", f"{build['metadata']['name']}-bessemer")["data"]
+    secrets = BuildSecrets(
+        uid=build["metadata"]["uid"],
+        seed=base64.b64decode(base64.b64decode(data["seed"])),
+        login_key=parse_login_key(site.lab.client_private_key.encode(), "the rack's login key"),
+    )
+    yield base64.b64decode(data["seed"]).strip(), "the seed"
+    yield base64.b64decode(data["progress-token"]).strip(), "the progress token"
+    yield base64.b64encode(secrets.munge_key)[:60], "the munge key"
+    yield secrets.munge_key[:60], "the munge key"
+    yield key_line(secrets.login_key.private), "the login key"
+    for host in site.lab.state():
+        yield key_line(secrets.host_key(host).private), f"the host key of {host}"
+        for phase in PHASE_ORDER:
+            for number in range(ATTEMPTS * ATTEMPTS):
+                token = secrets.install_token(host, phase, 1 + number // ATTEMPTS, 1 + number % ATTEMPTS)
+                yield token.encode(), f"an install token of {host}"
+
+
+def key_line(private: str) -> bytes:
+    """Give a line of a private key that holds secret bytes: the first line is alike in all keys."""
+    return private.splitlines()[3].encode()
+
+
+def list_processes() -> Iterator[tuple[str, bytes]]:
+    """Give argv and environment of every process of the machine, but for tests' own."""
+    for process in Path("/proc").glob("[0-9]*"):
+        for kind in ("cmdline", "environ"):
+            try:
+                yield f"{kind} of process {process.name}", (process / kind).read_bytes()
+            except OSError:
+                break  # it ended meanwhile
+
+
+def list_logs(site: Site, name: str) -> Iterator[tuple[str, bytes]]:
+    """Give the logs of the operator and of every phase."""
+    everything = ("logs", "--tail=-1", "--all-containers", "--prefix")
+    yield "the phases' logs", site.kubectl.run(*everything, "--selector", f"bessemer.dev/build={name}").encode()
+    for pod in site.system.items("pods"):
+        yield "the operator's log", site.system.run(*everything, pod["metadata"]["name"]).encode()
+
+
+def list_objects(site: Site) -> Iterator[tuple[str, bytes]]:
+    """Give every object that people may read and that holds no secrets by its kind."""
+    for kind in ("clusterbuilds", "pods", "events", "configmaps", "leases"):
+        for kubectl in (site.kubectl, site.system):
+            yield f"{kind} in {kubectl.namespace}", kubectl.run("get", kind, "-o", "yaml").encode()
+
+
+def list_web_root(site: Site) -> Iterator[tuple[str, bytes]]:
+    """Give the small files of the boot host's web root; images are the site's own."""
+    text = site.lab.boot_host_exec(["find", WEB_ROOT, "-type", "f", "-size", "-1024k", "-exec", "cat", "{}", "+"])
+    yield "the boot host's web root", text.encode()
