@@ -1,0 +1,145 @@
+"""A small build, and doors for it that keep what they were asked to do: Ansible, Slurm and time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from bessemer.clusterbuild.spec import ClusterBuildSpec, SlurmJob
+from bessemer.phases.ansible import HostOutcome, HostState, PlaybookOutcome, PlaybookRun
+from bessemer.phases.clock import Terminated
+from bessemer.phases.context import PhaseContext
+from bessemer.phases.progress import NoProgress
+from bessemer.phases.report import NodeGroup, NodeState, PhaseInput, PhaseName
+from bessemer.phases.slurm import JobState, SlurmNode
+
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+
+def build_spec(count: int = 4, **changes: Any) -> ClusterBuildSpec:
+    """A build of oxygen1 and ``count`` compute nodes; ``changes`` replace parts of the spec, as in YAML."""
+    spec: dict[str, Any] = {
+        "management": {
+            "host": "oxygen1",
+            "address": "10.77.0.10",
+            "provision": False,
+            "ssh": {"address": "rack", "port": 2201, "hostKey": HOST_KEY},
+            "clusterInterface": {"name": "eth1", "address": "10.141.0.1/16"},
+        },
+        "compute": {
+            "hosts": f"oxygen[2-{count + 1}]",
+            "addresses": f"10.141.0.[2-{count + 1}]",
+            "macs": [f"52:54:00:8d:00:{number:02x}" for number in range(2, count + 2)],
+            "install": {"image": "http://boot/images/compute.tar.gz", "kernel": "http://boot/kernel/vmlinuz"},
+        },
+        "power": {"powerman": {"address": "rack"}},
+    }
+    for key, value in changes.items():
+        spec[key] = {**spec[key], **value} if key in spec else value
+    return ClusterBuildSpec.model_validate(spec)
+
+
+def build_input(phase: PhaseName, nodes: Sequence[tuple[str, NodeState, str | None]], **changes: Any) -> PhaseInput:
+    """The input of a phase, with nodes given as (hostlist, state, reason)."""
+    spec = changes.pop("spec", None) or build_spec()
+    groups = [NodeGroup(hosts=hosts, state=state, reason=reason) for hosts, state, reason in nodes]
+    return PhaseInput(
+        namespace="lab", build="oxygen", uid="u1", phase=phase, attempt=1, spec=spec, nodes=groups, **changes
+    )
+
+
+class VirtualClock:
+    """Time that passes only by waiting; ``stop_at`` is when the pod is told to stop."""
+
+    def __init__(self, stop_at: float = float("inf")) -> None:
+        self.time = 0.0
+        self.stop_at = stop_at
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+        if self.time >= self.stop_at:
+            raise Terminated
+
+
+class FakeAnsible:
+    """Succeeds on every host of the inventory but for those that a test names, by playbook."""
+
+    def __init__(self, failures: Mapping[str, Mapping[str, HostOutcome]] | None = None) -> None:
+        self.failures = failures or {}
+        self.runs: list[PlaybookRun] = []
+
+    def run(self, run: PlaybookRun, report: Callable[[str], None]) -> PlaybookOutcome:
+        self.runs.append(run)
+        report("Install munge")
+        children = run.inventory["all"]["children"]
+        hosts = [*children["management"]["hosts"], *children["compute"]["hosts"]]
+        outcomes = dict.fromkeys(hosts, HostOutcome(HostState.OK))
+        return PlaybookOutcome(outcomes | self.failures.get(run.playbook.name, {}))
+
+    def hosts_of(self, number: int) -> list[str]:
+        """The compute nodes that a run dealt with."""
+        return list(self.runs[number].inventory["all"]["children"]["compute"]["hosts"])
+
+
+class FakeSlurm:
+    """Nodes and jobs as scripted: each look takes the next state, and the last one stays."""
+
+    def __init__(self, nodes: Sequence[Sequence[SlurmNode]] = (), jobs: Mapping[str, Sequence[JobState]] | None = None):
+        self.nodes = list(nodes)
+        self.jobs = {name: list(states) for name, states in (jobs or {}).items()}
+        self.output = "oxygen2\noxygen3\n"
+        self.submitted: list[tuple[str, tuple[str, ...]]] = []
+        self.cancelled: list[int] = []
+        self.drained: list[tuple[tuple[str, ...], str]] = []
+
+    def list_nodes(self) -> list[SlurmNode]:
+        if not self.nodes:
+            return []
+        return list(self.nodes.pop(0) if len(self.nodes) > 1 else self.nodes[0])
+
+    def submit(self, job: SlurmJob, hosts: Collection[str]) -> int:
+        self.submitted.append((job.name, tuple(hosts)))
+        return len(self.submitted)
+
+    def get_job(self, job_id: int) -> JobState:
+        states = self.jobs[self.submitted[job_id - 1][0]]
+        if job_id in self.cancelled:
+            return JobState("CANCELLED", 0, states[-1].nodes, states[-1].batch_host)
+        return states.pop(0) if len(states) > 1 else states[0]
+
+    def cancel(self, job_id: int) -> None:
+        self.cancelled.append(job_id)
+
+    def take_output(self, job_id: int, host: str) -> str:
+        return self.output
+
+    def drain(self, hosts: Collection[str], reason: str) -> None:
+        self.drained.append((tuple(hosts), reason))
+
+
+class FakeSecrets:
+    munge_key = b"k" * 1024
+
+
+class FakeDirectories:
+    def __init__(self, playbooks: Path) -> None:
+        self.playbooks = playbooks
+
+
+class FakeContext:
+    """The doors of a phase."""
+
+    def __init__(self, ansible: FakeAnsible | None = None, slurm: FakeSlurm | None = None) -> None:
+        self.ansible = ansible or FakeAnsible()
+        self.slurm = slurm or FakeSlurm()
+        self.clock = VirtualClock()
+        self.progress = NoProgress()
+        self.secrets = FakeSecrets()
+        self.directories = FakeDirectories(Path("/nonexistent"))
+
+    def as_context(self) -> PhaseContext:
+        return cast(PhaseContext, self)
