@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from .console import Console
 from .initramfs import check_kernel, unpack
-from .ipxe import BootPlan, Interpreter
+from .ipxe import BootPlan, Interpreter, expand
 from .kernel import mount_devices, start
 from .linux import Mount, mount
 from .pxe import BootError, Lease, Network, request_boot_script
@@ -74,8 +74,9 @@ def boot_from_network(config: Config, console: Console) -> NoReturn:
     console.tell("netboot")
     try:
         script, lease = request_boot_script(network, console)
-        interpreter = Interpreter(build_settings(network, lease), lambda url: fetch_text(network, url), console.say)
-        plan = interpreter.run(script)
+        settings = build_settings(network, lease)
+        interpreter = Interpreter(settings, lambda url: fetch_text(network, url), console.say)
+        plan = interpreter.run(expand(script, settings))  # iPXE fills in settings in the DHCP answer's filename too
         start_initramfs(plan, network, console)
     finally:
         network.reset()
