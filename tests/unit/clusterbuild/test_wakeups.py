@@ -1,0 +1,127 @@
+"""The loops that wake builds: one pass at a time, nothing missed, failures backed off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from bessemer.boundary import Outcome
+from bessemer.clusterbuild import wakeups as module
+from bessemer.clusterbuild.wakeups import Key, WakeUps
+from bessemer.errors import Invalid, Retry
+
+KEY = ("lab", "oxygen")
+
+
+@pytest.fixture(autouse=True)
+def _short_back_off(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(module, "FIRST_BACK_OFF_SECONDS", 0.001)
+    monkeypatch.setattr(module, "LONGEST_BACK_OFF_SECONDS", 0.002)
+    yield
+
+
+class Work:
+    """Counts passes; fails or waits as told."""
+
+    def __init__(self) -> None:
+        self.passes: list[Key] = []
+        self.side_by_side = 0
+        self.most = 0
+        self.errors: list[Exception] = []
+        self.wake_after: float | None = None
+        self.enough = asyncio.Event()
+        self.wanted = 1
+
+    async def __call__(self, key: Key, woken: float) -> float | None:
+        self.side_by_side += 1
+        self.most = max(self.most, self.side_by_side)
+        await asyncio.sleep(0)
+        self.side_by_side -= 1
+        self.passes.append(key)
+        if len(self.passes) >= self.wanted:
+            self.enough.set()
+        if self.errors:
+            raise self.errors.pop(0)
+        return self.wake_after
+
+    async def reached(self, passes: int) -> None:
+        self.wanted = passes
+        if len(self.passes) < passes:
+            self.enough.clear()
+            await asyncio.wait_for(self.enough.wait(), 5)
+
+
+async def test_many_wake_ups_during_a_pass_are_answered_by_one_more() -> None:
+    work = Work()
+    wakeups = WakeUps(work, 300, lambda _: None)
+    wakeups.wake(KEY)
+    await work.reached(1)
+    for _ in range(10):
+        wakeups.wake(KEY)
+    await work.reached(2)
+    await asyncio.sleep(0.01)
+    assert len(work.passes) == 2
+    assert work.most == 1
+    await wakeups.close()
+
+
+async def test_time_alone_wakes_a_build_that_asked_for_it() -> None:
+    work = Work()
+    work.wake_after = 0.001
+    wakeups = WakeUps(work, 300, lambda _: None)
+    wakeups.wake(KEY)
+    await work.reached(3)
+    await wakeups.close()
+
+
+async def test_every_build_is_resynced() -> None:
+    work = Work()
+    wakeups = WakeUps(work, 0.001, lambda _: None)
+    wakeups.wake(KEY)
+    await work.reached(3)
+    await wakeups.close()
+
+
+async def test_a_failing_pass_is_repeated_whatever_it_raised() -> None:
+    work, outcomes = Work(), list[Outcome]()
+    work.errors = [
+        RuntimeError("bug"),
+        Retry("ApiUnavailable", "gone"),
+        Retry("Conflict", "x", after=0),
+        Invalid("Bad", "y"),
+    ]
+    wakeups = WakeUps(work, 300, outcomes.append)
+    wakeups.wake(KEY)
+    await work.reached(5)
+    await asyncio.sleep(0.01)
+    assert [outcome.reason for outcome in outcomes] == ["RuntimeError", "ApiUnavailable", "Conflict", "Bad", ""]
+    await wakeups.close()
+
+
+async def test_a_build_that_is_gone_gets_one_last_pass_and_can_come_back() -> None:
+    work = Work()
+    wakeups = WakeUps(work, 300, lambda _: None)
+    wakeups.wake(KEY)
+    await work.reached(1)
+    wakeups.forget(KEY)
+    await work.reached(2)
+    await asyncio.sleep(0.01)
+    wakeups.wake_all()
+    await asyncio.sleep(0.01)
+    assert len(work.passes) == 2
+    wakeups.wake(KEY)
+    await work.reached(3)
+    await wakeups.close()
+
+
+async def test_one_builds_trouble_does_not_hold_up_another() -> None:
+    work = Work()
+    wakeups = WakeUps(work, 300, lambda _: None)
+    work.errors = [RuntimeError("bug")]
+    wakeups.wake(KEY)
+    wakeups.wake(("lab", "neon"))
+    await work.reached(3)
+    assert ("lab", "neon") in work.passes
+    await wakeups.close()

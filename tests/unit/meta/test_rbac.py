@@ -1,0 +1,95 @@
+"""The chart's roles allow just the verbs that the code uses: no wildcard, none missing, none to spare."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import yaml
+
+from bessemer.kube import client
+
+ROOT = Path(__file__).parents[3]
+PACKAGE = ROOT / "operator" / "bessemer"
+Permission = tuple[str, str, str]
+"""Group, resource, verb."""
+VERBS = {"get_object": "get", "list_objects": "list", "create_object": "create", "patch_object": "patch",
+         "delete_object": "delete"}  # fmt: skip
+UNINSTALL = PACKAGE / "clusterbuild" / "uninstall.py"
+WATCHED = {
+    ("bessemer.dev", "clusterbuilds", "list"), ("bessemer.dev", "clusterbuilds", "watch"),
+    ("", "pods", "list"), ("", "pods", "watch"),
+}  # fmt: skip
+"""What kopf does for the handlers in clusterbuild/handlers.py."""
+OWNER_REFERENCES = {("bessemer.dev", "clusterbuilds/finalizers", "update")}
+"""Needed by whoever sets blockOwnerDeletion, where that admission plug-in is on."""
+OWN_LEASE = {("coordination.k8s.io", "leases", "list"), ("coordination.k8s.io", "leases", "watch")}
+
+
+def used_permissions() -> set[Permission]:
+    """Find every call of a verb of the Kubernetes door in the operator's code (not in the user's command)."""
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        if path.parts[len(PACKAGE.parts)] in ("phases", "cli") or path == UNINSTALL:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in VERBS):
+                continue
+            kind = node.args[0]
+            assert isinstance(kind, ast.Name), (
+                f"{path}:{node.lineno}: name the kind in the call, so that it is seen here"
+            )
+            constant = getattr(client, kind.id)
+            subresource = next(
+                (
+                    f"/{k.value.value}"
+                    for k in node.keywords
+                    if k.arg == "subresource" and isinstance(k.value, ast.Constant)
+                ),
+                "",
+            )
+            found.add((constant.group, constant.plural + subresource, VERBS[node.func.attr]))
+    return found
+
+
+def roles() -> dict[str, list[dict[str, list[str]]]]:
+    """Read the rules of the chart's roles; templates stand only in names and labels."""
+    text = (ROOT / "helm" / "bessemer" / "templates" / "rbac.yaml").read_text()
+    text = re.sub(r"^\s*\{\{-.*\}\}\s*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"(labels|annotations): \{\{.*\}\}", r"\1: {}", text)
+    text = re.sub(r"\{\{.*?\}\}", "x", text)
+    return {
+        document["kind"]: document["rules"] for document in yaml.safe_load_all(text) if document and "rules" in document
+    }
+
+
+def permissions(rules: list[dict[str, list[str]]], *, named: bool) -> set[Permission]:
+    return {
+        (group, resource, verb)
+        for rule in rules
+        if ("resourceNames" in rule) == named
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def test_the_roles_allow_what_the_code_uses_and_no_more() -> None:
+    used = used_permissions()
+    in_own_namespace = {permission for permission in used if permission[1] == "leases"}
+    assert permissions(roles()["Role"], named=False) == in_own_namespace
+    everywhere = (used - in_own_namespace) | WATCHED | OWNER_REFERENCES
+    assert permissions(roles()["ClusterRole"], named=False) == everywhere
+    assert permissions(roles()["ClusterRole"], named=True) == OWN_LEASE
+
+
+def test_no_role_of_the_chart_has_a_wildcard() -> None:
+    for path in (ROOT / "helm" / "bessemer" / "templates").glob("*.yaml"):
+        for line in path.read_text().splitlines():
+            if re.match(r"\s*(- )?(apiGroups|resources|verbs|resourceNames):", line):
+                assert "*" not in line, f"{path.name}: {line}"
+
+
+def test_secrets_are_never_listed() -> None:
+    assert ("", "secrets", "list") not in permissions(roles()["ClusterRole"], named=False)

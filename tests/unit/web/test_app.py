@@ -1,0 +1,99 @@
+"""The operator's web server: who may post progress, what the probes say, what is measured."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from bessemer.clusterbuild.handlers import Hearing
+from bessemer.kube.client import SECRETS
+from bessemer.web import app as module
+from bessemer.web.app import Health, build_app
+from tests.support.world import NAMESPACE, World
+
+URL = f"/v1/progress/{NAMESPACE}/oxygen"
+PROGRESS = {"message": "installing", "done": 1, "total": 4}
+
+
+@dataclass
+class Site:
+    client: TestClient  # type: ignore[type-arg]
+    world: World
+    health: Health
+    woken: list[tuple[str, str]] = field(default_factory=list)
+
+    async def post(self, token: str, body: object = PROGRESS) -> int:
+        answer = await self.client.post(URL, json=body, headers={"Authorization": f"Bearer {token}"})
+        return answer.status
+
+    async def set_token(self, token: str) -> None:
+        self.world.kubernetes.objects.pop(("secrets", NAMESPACE, "oxygen-bessemer"), None)
+        data = {"progress-token": base64.b64encode(token.encode()).decode()}
+        await self.world.kubernetes.create_object(
+            SECRETS, NAMESPACE, {"metadata": {"name": "oxygen-bessemer"}, "data": data}
+        )
+
+
+@pytest.fixture
+async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    monkeypatch.setattr(module, "FOLD_SECONDS", 0.0)
+    world, woken, health = World(), list[tuple[str, str]](), Health(Hearing(), 120)
+    async with TestClient(TestServer(build_app(world.deps, woken.append, health))) as client:
+        site = Site(client, world, health, woken)
+        await site.set_token("right")
+        yield site
+
+
+async def test_progress_with_the_builds_token_is_kept_and_wakes_the_build(site: Site) -> None:
+    assert await site.post("right") == 204
+    kept = site.world.deps.progress.get((NAMESPACE, "oxygen"))
+    assert kept is not None
+    assert (kept.message, kept.done, kept.total) == ("installing", 1, 4)
+    await site.client.get("/healthz")
+    assert site.woken == [(NAMESPACE, "oxygen")]
+
+
+@pytest.mark.parametrize("token", ["wrong", "", "righ", "right2"])
+async def test_another_token_is_refused(site: Site, token: str) -> None:
+    assert await site.post(token) == 401
+    assert site.world.deps.progress.get((NAMESPACE, "oxygen")) is None
+
+
+async def test_a_post_without_a_token_or_for_an_unknown_build_is_refused(site: Site) -> None:
+    assert (await site.client.post(URL, json=PROGRESS)).status == 401
+    answer = await site.client.post("/v1/progress/lab/neon", json=PROGRESS, headers={"Authorization": "Bearer right"})
+    assert answer.status == 401
+
+
+async def test_the_token_of_a_build_that_was_made_anew_is_learned(site: Site) -> None:
+    assert await site.post("right") == 204
+    await site.set_token("new")
+    assert await site.post("new") == 204
+    assert await site.post("right") == 401
+
+
+async def test_what_is_no_progress_is_refused(site: Site) -> None:
+    assert await site.post("right", {"done": "many"}) == 400
+
+
+async def test_a_post_that_is_too_long_is_refused(site: Site) -> None:
+    assert await site.post("right", {"message": "x" * module.BODY_LIMIT}) == 413
+
+
+async def test_a_leader_that_hears_nothing_is_not_alive(site: Site) -> None:
+    assert (await site.client.get("/healthz")).status == 200
+    deaf = Health(Hearing(), 0)
+    assert deaf.is_alive(), "who stands by need not hear anything"
+    deaf.leading = True
+    assert not deaf.is_alive()
+    assert (await site.client.get("/readyz")).status == 200
+
+
+async def test_metrics_are_given_in_the_prometheus_format(site: Site) -> None:
+    site.world.deps.metrics.phase_attempts.labels("Verify", "Succeeded").inc()
+    text = await (await site.client.get("/metrics")).text()
+    assert 'bessemer_phase_attempts_total{phase="Verify",reason="Succeeded"} 1.0' in text
