@@ -11,8 +11,11 @@ HERE = Path(__file__).parent
 LAB = HERE.parent
 SUITE = "bookworm"
 
-INIT = ("sysvinit-core", "sysv-rc", "initscripts", "startpar")
-"""A real init that works in a process namespace, with the scripts that every service of Debian brings along."""
+INIT = ("sysvinit-core", "sysv-rc", "initscripts", "startpar", "usr-is-merged")
+"""A real init that works in a process namespace, with the scripts that every service of Debian brings along.
+
+`usr-is-merged` says what mmdebstrap has done; without it apt takes `usrmerge`, which brings all of Perl.
+"""
 SYSTEM = (*INIT, "openssh-server", "python3", "iproute2", "ifupdown", "udhcpc", "mount", "kmod", "procps", "netbase")
 COMPUTE = (*SYSTEM, "slurmd", "slurm-client", "munge", "chrony", "python3-apt", "sshfs")
 RACK = (
@@ -23,7 +26,7 @@ RACK = (
 SERVED = (
     "dnsmasq", "chrony", "munge", "slurmctld", "slurmd", "slurm-client", "powerman", "nginx-light", "ipxe",
     "sshfs", "fuse3",
-    "nfs-kernel-server", "nfs-common", "python3-apt", "python3-yaml", "rsync", "sudo", "acl", "git", "ca-certificates",
+    "nfs-kernel-server", "nfs-common", "python3-apt", "python3-yaml", "rsync", "sudo", "acl", "ca-certificates",
     "logrotate", "rsyslog", "cron", "locales", "gpg", "bsdextrautils", "curl",
 )  # fmt: skip
 """What machines can install from the boot host's package mirror; their dependencies come along."""

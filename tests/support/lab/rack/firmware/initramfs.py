@@ -95,14 +95,15 @@ def unpack_cpio(data: bytes, root: Path) -> bytes:
             raise BootError(f"initramfs: cut short in {name}")
         path = root / name.lstrip("/")
         key = (head["major"], head["minor"], head["ino"])
+        content = data[start : start + head["filesize"]]
         if stat.S_ISREG(head["mode"]) and head["nlink"] > 1 and key in links:
             path.unlink(missing_ok=True)
             os.link(links[key], path)
-            path = links[key]
-            if not head["filesize"]:
-                continue
+            if content:  # it comes with the last of the names
+                path.write_bytes(content)
+            continue
         links[key] = path
-        create_entry(path, head, data[start : start + head["filesize"]])
+        create_entry(path, head, content)
 
 
 def create_entry(path: Path, head: dict[str, int], content: bytes) -> None:
