@@ -31,6 +31,8 @@ from tests.support.kubectl import Kubectl
 
 pytestmark = pytest.mark.e2e
 
+NAMES = "e2e-"
+"""How the names of this module's clusters begin."""
 SOON = 60
 """Seconds for a small pod, on a busy machine."""
 
@@ -41,8 +43,11 @@ PATH=/bin
 for folder in volume memory tmp; do
     busybox dd if=/dev/zero of=/$folder/disk bs=1M count=4 2>/dev/null
     busybox mke2fs -F /$folder/disk >/dev/null
-    device=$(busybox losetup -f)
-    busybox losetup $device /$folder/disk
+    for try in 1 2 3 4 5 6 7 8 9; do  # somebody else may take the free one first
+        device=$(busybox losetup -f)
+        [ -b $device ] || mknod $device b 7 ${device#/dev/loop}
+        busybox losetup $device /$folder/disk && break
+    done
     mkdir -p /mnt/$folder
     mount -t ext4 $device /mnt/$folder
 done
@@ -60,9 +65,11 @@ def before() -> Iterator[MachineState]:
     """The machine as it was; whatever the test does, it is as it was after it."""
     get_programs(get_kube_minor())  # a build changes nothing that is looked at, but takes minutes
     sweep()
-    state = get_machine_state()
+    state = get_machine_state(NAMES)
     yield state
-    wait_until("the machine is as it was", lambda: get_machine_state() == state, 10, lambda: str(get_machine_state()))
+    wait_until(
+        "the machine is as it was", lambda: get_machine_state(NAMES) == state, 10, lambda: str(get_machine_state(NAMES))
+    )
 
 
 @pytest.fixture
@@ -114,12 +121,12 @@ def test_cluster_runs_pods_and_leaves_nothing(before: MachineState, make: Callab
     wait(kubectl, "sleeper", "condition=Ready")
     parts = get_cluster_parts(cluster.name, machine_namespaces)
     assert len(parts.processes) > 10
-    assert get_machine_state() != before
+    assert get_machine_state(NAMES) != before
 
     cluster.down()
 
     assert parts.list_alive() == []
-    assert get_machine_state() == before
+    assert get_machine_state(NAMES) == before
 
 
 def test_machine_reaches_pods_through_services(make: Callable[[str], LocalCluster]) -> None:
@@ -198,10 +205,10 @@ def test_privileged_pod_mounts_disks_and_leaves_none_attached(
         }
         kubectl.apply(pod)
         wait(kubectl, name, "condition=Ready")
-    assert len(get_machine_state().loop_devices - before.loop_devices) == 6
+    assert len(get_machine_state(NAMES).loop_devices - before.loop_devices) == 6
     kubectl.run("delete", "pod", "deleted-before")
     cluster.down()
-    assert get_machine_state().loop_devices == before.loop_devices
+    assert get_machine_state(NAMES).loop_devices == before.loop_devices
 
 
 OWNER = """
@@ -255,7 +262,7 @@ def test_cluster_of_a_killed_test_run_is_swept(
 
     assert sweep() == ["e2e-orphan"]
     assert parts.list_alive() == []
-    assert get_machine_state() == before
+    assert get_machine_state(NAMES) == before
 
 
 def test_half_made_cluster_of_a_killed_test_run_is_swept(
@@ -269,7 +276,7 @@ def test_half_made_cluster_of_a_killed_test_run_is_swept(
     owner.wait()
     assert sweep() == ["e2e-half"]
     assert parts.list_alive() == []
-    assert get_machine_state() == before
+    assert get_machine_state(NAMES) == before
 
 
 def test_interrupt_while_a_cluster_is_made_leaves_nothing(
@@ -280,7 +287,7 @@ def test_interrupt_while_a_cluster_is_made_leaves_nothing(
     owner.send_signal(signal.SIGINT)
     wait_until("the interrupted process ends", partial(has_ended, owner), SOON)
     assert get_record("e2e-interrupted") is None
-    assert get_machine_state() == before
+    assert get_machine_state(NAMES) == before
 
 
 def has_ended(process: subprocess.Popen[str]) -> bool:
@@ -297,4 +304,4 @@ def test_dead_cluster_is_swept(before: MachineState, make: Callable[[str], Local
 
     wait_until("the cluster is dead", outer_has_ended, SOON)
     assert sweep() == ["e2e-dead"]
-    assert get_machine_state() == before
+    assert get_machine_state(NAMES) == before

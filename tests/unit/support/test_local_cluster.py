@@ -112,7 +112,14 @@ def test_sandbox_archive_names_an_image_whose_blobs_are_there() -> None:
 
 
 def build_loop_device(**changes: object) -> LoopDevice:
-    facts = {"name": "/dev/loop0", "maj:min": "7:0", "back-maj:min": "8:1", "back-ino": 7, **changes}
+    facts = {
+        "name": "/dev/loop0",
+        "maj:min": "7:0",
+        "back-maj:min": "8:1",
+        "back-ino": 7,
+        "autoclear": False,
+        **changes,
+    }
     return LoopDevice.model_validate(facts)
 
 
@@ -123,6 +130,7 @@ def build_loop_device(**changes: object) -> LoopDevice:
         pytest.param({"file_is_deleted": True}, True, id="its file was deleted"),
         pytest.param({"back-maj:min": "0:77"}, True, id="its file system is gone"),
         pytest.param({}, False, id="somebody else's file"),
+        pytest.param({"back-ino": 99, "autoclear": True}, False, id="detaches by itself"),
         pytest.param({"name": "/dev/loop5", "file_is_deleted": True}, False, id="was there before"),
         pytest.param({"maj:min": "7:3", "file_is_deleted": True}, False, id="somebody has mounted it"),
     ],

@@ -29,6 +29,8 @@ class LoopDevice(BaseModel):
     file_system: str = Field(alias="back-maj:min")
     """Device number of the file system that holds its file."""
     inode: int = Field(alias="back-ino")
+    autoclear: bool
+    """It detaches by itself when nobody has it open or mounted; losetup sets this when told to detach a busy one."""
     file_is_deleted: bool = False
 
 
@@ -39,9 +41,11 @@ def decide_is_left_over(
 
     It is when its file is one of the cluster's `files`. It also is when it came after the first cluster (is not among
     the `earlier` ones), is `mounted` nowhere, and nobody can reach its file: deleted with the pod's volume, or on a
-    file system that is mounted nowhere, as a dead container's root is. (Detaching one that somebody has open only
-    takes effect when they close it: losetup(8).)
+    file system that is mounted nowhere, as a dead container's root is. One that detaches by itself is nobody's
+    left-over.
     """
+    if device.autoclear:
+        return False
     if (device.file_system, device.inode) in files:
         return True
     unreachable = device.file_is_deleted or device.file_system not in mounted
@@ -57,7 +61,7 @@ def list_loop_devices() -> list[LoopDevice]:
     """List attached loop devices with their files."""
     if not list_loop_device_names():
         return []
-    listing = run(["losetup", "--list", "--json", "--output", "NAME,MAJ:MIN,BACK-MAJ:MIN,BACK-INO"])
+    listing = run(["losetup", "--list", "--json", "--output", "NAME,MAJ:MIN,BACK-MAJ:MIN,BACK-INO,AUTOCLEAR"])
     devices = [LoopDevice.model_validate(entry) for entry in json.loads(listing)["loopdevices"]]
     return [device.model_copy(update={"file_is_deleted": is_file_deleted(device)}) for device in devices]
 

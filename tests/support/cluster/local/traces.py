@@ -1,16 +1,33 @@
 """What a machine shows of local clusters: taken before and after, so that tests can compare."""
 
 import contextlib
-import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.cluster.commands import run
-from tests.support.cluster.local.loop_devices import list_loop_device_names
+from tests.support.cluster.errors import ClusterError
+from tests.support.cluster.local.loop_devices import list_loop_devices
 from tests.support.cluster.local.processes import ProcessIdentity
-from tests.support.cluster.local.registry import MOUNT_POINTS, REGISTRY, SYSCTL_ROOT, SYSCTLS, get_clusters_directory
+from tests.support.cluster.local.registry import (
+    MOUNT_POINTS,
+    REGISTRY,
+    SYSCTL_ROOT,
+    SYSCTLS,
+    ClusterRecord,
+    get_clusters_directory,
+    get_record,
+    list_records,
+)
+from tests.support.cluster.local.routes import list_links
 
 NAMESPACE_KINDS = ("net", "mnt", "pid", "ipc", "uts")
+
+
+PLACES = (*MOUNT_POINTS, REGISTRY, *map(Path, ("/opt/containerd", "/run/containerd", "/run/nri", "/run/netns")))
+"""Folders outside its own that components of a cluster use or would use."""
+LINKS = ("kc", "veth", "cni")
+"""How the names of links begin that a cluster, its CNI plugins or kube-proxy make."""
 
 
 @dataclass(frozen=True)
@@ -22,35 +39,60 @@ class MachineState:
     nft_rules: str
     mounts: frozenset[str]
     cgroups: frozenset[str]
-    """Those directly under the hierarchies' roots, where a cluster's lies."""
-    loop_devices: frozenset[str]
+    loop_devices: frozenset[Path]
+    """Those that do not detach by themselves."""
     sysctls: tuple[str, ...]
     folders: frozenset[Path]
 
 
-def get_machine_state() -> MachineState:
-    """Look at the machine."""
-    places = (
-        *MOUNT_POINTS,
-        REGISTRY,
-        Path("/opt/containerd"),
-        Path("/run/containerd"),
-        Path("/run/nri"),
-        Path("/run/netns"),
-    )
-    folders = (*places, *get_clusters_directory().glob("*"), *REGISTRY.glob("*"))
+def get_machine_state(names: str) -> MachineState:
+    """Look at the machine, past all clusters but those whose name begins with `names`: others may come and go."""
+    others = [record for record in list_records() if not record.name.startswith(names)]
+    links = {name for name in list_links() if name.startswith(LINKS)} - {other.network.host_link for other in others}
+    cgroups = set(Path("/sys/fs/cgroup").glob("**/kc[0-9]"))
+    folders = {*PLACES, *get_clusters_directory().glob("*"), *REGISTRY.glob("cluster-*")}
+    mounts = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    parents = (*PLACES, get_clusters_directory())
     return MachineState(
-        links=frozenset(link["ifname"] for link in json.loads(run(["ip", "-json", "link"]))),
-        routes=frozenset(run(["ip", "-4", "route"]).splitlines()),
+        links=frozenset(links),
+        routes=frozenset(route for route in run(["ip", "-4", "route"]).splitlines() if set(route.split()) & links),
         nft_rules=run(["nft", "--stateless", "list", "ruleset"]),
-        mounts=frozenset(line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
-        cgroups=frozenset(
-            str(path) for path in (*Path("/sys/fs/cgroup").glob("*/"), *Path("/sys/fs/cgroup").glob("*/*/"))
-        ),
-        loop_devices=frozenset(list_loop_device_names()),
+        mounts=frozenset(mount for mount in mounts if any(Path(mount).is_relative_to(parent) for parent in parents)),
+        cgroups=frozenset(str(path) for path in cgroups if path.name not in {other.network.cgroup for other in others}),
+        loop_devices=frozenset(device.path for device in list_loop_devices() if not device.autoclear),
         sysctls=tuple((SYSCTL_ROOT / name).read_text() for name in SYSCTLS),
-        folders=frozenset(path for path in folders if path.exists()),
+        folders=frozenset(path for path in folders - set(list_own_folders(others)) if path.exists()),
     )
+
+
+def list_own_folders(records: Iterable[ClusterRecord]) -> Iterator[Path]:
+    """List the folders and files that lie on the machine for some clusters."""
+    for record in records:
+        yield record.directory
+        yield REGISTRY / f"cluster-{record.name}.json"
+
+
+@dataclass(frozen=True)
+class ClusterParts:
+    """What a cluster consisted of while it ran, and should not when it is gone."""
+
+    processes: set[ProcessIdentity]
+    namespaces: set[str]
+
+    def list_alive(self) -> list[str]:
+        """List what is still there of it."""
+        processes = [f"process {process.pid}" for process in self.processes if process.is_running()]
+        return processes + sorted(self.namespaces & list_namespaces())
+
+
+def get_cluster_parts(name: str, machine_namespaces: set[str]) -> ClusterParts:
+    """Look at a running cluster; namespaces that the machine had before are not the cluster's."""
+    record = get_record(name)
+    outer = record.get_outer_process() if record else None
+    if outer is None:
+        raise ClusterError(f"cluster {name} does not run")
+    processes = list_descendants(outer)
+    return ClusterParts(processes, list_namespaces(processes) - machine_namespaces)
 
 
 def list_descendants(process: ProcessIdentity) -> set[ProcessIdentity]:
