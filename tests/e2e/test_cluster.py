@@ -6,7 +6,6 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +66,7 @@ def before() -> Iterator[MachineState]:
     sweep()
     state = get_machine_state(NAMES)
     yield state
-    wait_until(
-        "the machine is as it was", lambda: get_machine_state(NAMES) == state, 10, lambda: str(get_machine_state(NAMES))
-    )
+    wait_until("the machine is as it was", lambda: get_machine_state(NAMES) == state, 10)
 
 
 @pytest.fixture
@@ -285,23 +282,14 @@ def test_interrupt_while_a_cluster_is_made_leaves_nothing(
     owner = start_owner("e2e-interrupted")
     wait_for_namespaces("e2e-interrupted")
     owner.send_signal(signal.SIGINT)
-    wait_until("the interrupted process ends", partial(has_ended, owner), SOON)
+    wait_until("the interrupted process ends", lambda: owner.poll() is not None, SOON)
     assert get_record("e2e-interrupted") is None
     assert get_machine_state(NAMES) == before
-
-
-def has_ended(process: subprocess.Popen[str]) -> bool:
-    return process.poll() is not None
 
 
 def test_dead_cluster_is_swept(before: MachineState, make: Callable[[str], LocalCluster]) -> None:
     cluster = make("e2e-dead")
     os.kill(cluster.get_node().pid, signal.SIGKILL)
-    outer = cluster.record.get_outer_process()
-
-    def outer_has_ended() -> bool:
-        return outer is None or not outer.is_running()
-
-    wait_until("the cluster is dead", outer_has_ended, SOON)
+    wait_until("the cluster is dead", lambda: cluster.record.get_outer_process() is None, SOON)
     assert sweep() == ["e2e-dead"]
     assert get_machine_state(NAMES) == before
