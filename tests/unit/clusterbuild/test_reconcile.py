@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from bessemer.kube.client import Kind, Object, Refused
+from bessemer.phases.report import PhaseName
 from tests.support.world import NAMESPACE, World, manifest
 
 ALL_PODS = [
@@ -145,7 +146,7 @@ def test_a_failure_that_no_retry_can_cure_ends_the_build_at_once(world: World) -
     world.settle()
     assert world.started() == ["oxygen-preflight-1"]
     assert world.condition("Ready") == ("False", "Wrong", "Preflight: the spec is wrong")
-    assert world.build().status.phase_status("Cleanup").state == "Skipped"
+    assert world.build().status.phase_status(PhaseName.CLEANUP).state == "Skipped"
 
 
 def test_the_retry_annotation_renews_the_budget_once(world: World) -> None:
@@ -236,7 +237,7 @@ def test_a_pod_lost_under_way_is_counted_and_repeated(world: World) -> None:
     world.step()
     assert world.started() == ["oxygen-preflight-1", "oxygen-preflight-2"]
     assert ("Warning", "PodLost") in {event[:2] for event in world.events()}
-    assert world.build().status.phase_status("Preflight").failures == 1
+    assert world.build().status.phase_status(PhaseName.PREFLIGHT).failures == 1
 
 
 def test_a_pod_removed_by_force_is_counted_and_repeated(world: World) -> None:
@@ -297,7 +298,7 @@ def test_pause_lets_the_running_phase_end_and_starts_no_other(world: World) -> N
     world.annotate("bessemer.dev/pause", "true")
     world.settle()
     assert world.started() == ["oxygen-preflight-1"]
-    assert world.build().status.phase_status("Preflight").state == "Succeeded"
+    assert world.build().status.phase_status(PhaseName.PREFLIGHT).state == "Succeeded"
     assert world.condition("Paused")[0] == "True"
     assert world.condition("Progressing")[:2] == ("False", "Paused")
     world.annotate("bessemer.dev/pause", None)
@@ -318,7 +319,7 @@ def test_abort_stops_the_phase_cleans_up_and_rests_until_it_is_taken_back(world:
     world.settle()
     assert world.started()[3:] == ["oxygen-cleanup-1"]
     assert world.condition("Ready")[:2] == ("False", "Aborted")
-    assert world.build().status.phase_status("ConfigureManagement").reason == "Aborted"
+    assert world.build().status.phase_status(PhaseName.CONFIGURE_MANAGEMENT).reason == "Aborted"
     assert world.leases() == {}
     world.annotate("bessemer.dev/abort", None)
     world.settle()
@@ -515,7 +516,7 @@ def test_the_pods_of_an_earlier_build_of_the_name_are_let_go_and_not_taken_for_o
     world.apply(manifest())
     world.step()
     assert world.condition("Progressing")[0] == "True"
-    assert world.build().status.phase_status("Preflight").attempt == 0
+    assert world.build().status.phase_status(PhaseName.PREFLIGHT).attempt == 0
     world.settle()
     assert world.condition("Ready")[0] == "True"
 

@@ -1,0 +1,111 @@
+"""The pods, ConfigMaps and Secrets of a build: what they are given, and what they are not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bessemer.clusterbuild.keys import create_keys, parse_progress_token, parse_public_key
+from bessemer.clusterbuild.manifest import build_input, build_input_config_map, build_phase_pod
+from bessemer.clusterbuild.nodes import carry_over
+from bessemer.clusterbuild.plan import StartAttempt
+from bessemer.clusterbuild.resource import ClusterBuild, parse_cluster_build
+from bessemer.clusterbuild.status import NodesStatus
+from bessemer.kube.client import Object
+from bessemer.phases.report import PhaseInput, PhaseName
+from bessemer.phases.secrets import parse_login_key
+from bessemer.settings import Settings
+from tests.support.world import manifest
+
+SETTINGS = Settings(image="localhost/bessemer:1", namespace="sys", identity="me", image_pull_secrets="registry,other")
+START = StartAttempt(PhaseName.BOOT_COMPUTE, 3, "digest")
+PLAYBOOKS = {"repository": "https://example.org/site.git", "commit": "0" * 40, "services": "site.yml"}
+
+
+def build(**changes: object) -> ClusterBuild:
+    raw = manifest(**changes)
+    raw["metadata"] |= {"namespace": "lab", "uid": "uid-1", "generation": 1, "resourceVersion": "1"}
+    return parse_cluster_build(raw)
+
+
+def pod(**changes: object) -> Object:
+    return build_phase_pod(build(**changes), START, SETTINGS)
+
+
+def test_a_phase_pod_gets_no_more_than_it_needs() -> None:
+    raw = pod(configuration={"playbooks": PLAYBOOKS})
+    spec = raw["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert spec["restartPolicy"] == "Never"
+    for container in (*spec["containers"], *spec["initContainers"]):
+        security = container["securityContext"]
+        assert security["readOnlyRootFilesystem"] is True
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert container["resources"]["limits"]["memory"]
+        writable = {mount["name"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
+        assert writable <= {"scratch", *(["playbooks"] if container["name"] == "playbooks" else [])}
+
+
+def test_a_phase_pod_can_be_found_and_is_held_until_its_result_is_taken() -> None:
+    metadata = pod()["metadata"]
+    assert metadata["name"] == "oxygen-boot-compute-3"
+    assert metadata["labels"]["bessemer.dev/build"] == "oxygen"
+    assert metadata["labels"]["bessemer.dev/phase"] == "BootCompute"
+    assert metadata["labels"]["bessemer.dev/attempt"] == "3"
+    assert metadata["finalizers"] == ["bessemer.dev/result"]
+    assert metadata["ownerReferences"][0]["uid"] == "uid-1"
+
+
+def test_the_users_wishes_reach_the_pod() -> None:
+    spec = pod(priorityClassName="urgent", deadlines={"phaseSeconds": 77})["spec"]
+    assert (spec["priorityClassName"], spec["activeDeadlineSeconds"]) == ("urgent", 77)
+    assert spec["imagePullSecrets"] == [{"name": "registry"}, {"name": "other"}]
+    key = next(volume for volume in spec["volumes"] if volume["name"] == "ssh")["secret"]
+    assert (key["secretName"], key["optional"]) == ("oxygen-ssh", True)
+    assert key["items"] == [{"key": "ssh-privatekey", "path": "ssh-privatekey"}]
+
+
+def test_nothing_of_a_repositorys_url_becomes_shell_code() -> None:
+    evil = "https://example.org/;rm${IFS}-rf"
+    container = pod(configuration={"playbooks": {**PLAYBOOKS, "repository": evil}})["spec"]["initContainers"][0]
+    assert all(evil not in word for word in container["command"])
+    assert {"name": "REPOSITORY", "value": evil} in container["env"]
+
+
+def test_what_a_phase_is_told_can_be_read_back_by_it() -> None:
+    cluster_build = build()
+    assert cluster_build.spec is not None
+    nodes = carry_over(cluster_build.spec, NodesStatus())
+    config_map = build_input_config_map(cluster_build, build_input(cluster_build, nodes, START, "http://op:8080/"))
+    told = PhaseInput.model_validate_json(config_map["data"]["input.json"])
+    assert told.spec == cluster_build.spec
+    assert told.progress_url == "http://op:8080/v1/progress/lab/oxygen"
+    assert (told.attempt, told.power_off, told.remove_hosts) == (3, False, None)
+    assert config_map["immutable"] is True
+    assert json.loads(config_map["data"]["input.json"])["spec"]["compute"]["minReady"] == "75%"
+
+
+def test_nothing_is_rendered_without_a_spec() -> None:
+    raw = manifest()
+    raw["metadata"] |= {"namespace": "lab", "uid": "u"}
+    raw["spec"] = {}
+    broken = parse_cluster_build(raw)
+    with pytest.raises(ValueError, match="without a spec"):
+        build_phase_pod(broken, START, SETTINGS)
+    with pytest.raises(ValueError, match="without a spec"):
+        build_input(broken, NodesStatus(), START, "")
+
+
+def test_the_keys_that_are_made_are_those_that_the_phases_read() -> None:
+    keys = create_keys(with_ssh_key=True)
+    assert keys.ssh_private_key is not None
+    assert parse_public_key(keys.to_secret_data()) == parse_login_key(keys.ssh_private_key, "test").public
+    assert parse_progress_token(keys.to_secret_data()) == keys.progress_token
+    assert len(keys.seed) == 32
+    assert keys.progress_token not in repr(keys)
+    assert parse_public_key(create_keys(with_ssh_key=False).to_secret_data()) is None
+    assert parse_public_key({"ssh-privatekey": "bm8ga2V5"}) is None
