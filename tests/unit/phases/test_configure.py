@@ -1,0 +1,191 @@
+"""ConfigureManagement and ConfigureServices: which hosts are dealt with, and what their failures mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bessemer.errors import Invalid, Retry
+from bessemer.phases import configure_management, configure_services
+from bessemer.phases.ansible import HostOutcome, HostState, PlaybookOutcome
+from bessemer.phases.configure import compute_time_left, find_site_playbook
+from bessemer.phases.configure_management import drain
+from bessemer.phases.report import NodeGroup, NodeState, PhaseInput, PhaseName
+from bessemer.phases.slurm import SlurmNode
+from tests.unit.phases.cluster_fakes import (
+    FakeAnsible,
+    FakeContext,
+    FakeDirectories,
+    FakeSlurm,
+    VirtualClock,
+    build_input,
+    build_spec,
+)
+
+BROKEN = HostOutcome(HostState.FAILED, "Install munge: no package munge")
+GONE = HostOutcome(HostState.UNREACHABLE, "Gathering Facts: Connection timed out")
+SERVICES = "configure_services.yml"
+MANAGEMENT = "configure_management.yml"
+OWN = {"repository": "https://git/site", "commit": "a" * 40, "management": "m.yml", "services": "s.yml"}
+
+
+def services_input(min_ready: str = "100%", **changes: object) -> PhaseInput:
+    spec = build_spec(compute={"minReady": min_ready}, **changes)
+    return build_input(PhaseName.CONFIGURE_SERVICES, [("oxygen[2-5]", NodeState.INSTALLED, None)], spec=spec)
+
+
+def management_input(**changes: object) -> PhaseInput:
+    return build_input(PhaseName.CONFIGURE_MANAGEMENT, [], **changes)
+
+
+def site(tmp_path: Path, *names: str) -> FakeDirectories:
+    for name in names:
+        (tmp_path / name).touch()
+    return FakeDirectories(tmp_path)
+
+
+def test_all_nodes_that_have_a_system_are_configured() -> None:
+    context = FakeContext()
+    result = configure_services.run(services_input(), context.as_context())
+    assert result.succeeded
+    assert result.nodes == [NodeGroup(hosts="oxygen[2-5]", state=NodeState.CONFIGURED)]
+    assert context.ansible.hosts_of(0) == ["oxygen2", "oxygen3", "oxygen4", "oxygen5"]
+
+
+def test_a_failing_node_is_named_and_the_others_go_on_while_enough_are_left() -> None:
+    context = FakeContext(FakeAnsible({SERVICES: {"oxygen3": BROKEN, "oxygen4": GONE}}))
+    result = configure_services.run(services_input("50%"), context.as_context())
+    assert result.succeeded
+    assert [(group.hosts, group.state, group.reason) for group in result.nodes] == [
+        ("oxygen[2,5]", NodeState.CONFIGURED, None),
+        ("oxygen3", NodeState.FAILED, "ConfigurationFailed"),
+        ("oxygen4", NodeState.FAILED, "Unreachable"),
+    ]
+    assert "oxygen3: Install munge: no package munge" in result.message
+
+
+def test_too_few_nodes_fail_the_phase() -> None:
+    context = FakeContext(FakeAnsible({SERVICES: {"oxygen3": BROKEN}}))
+    result = configure_services.run(services_input(), context.as_context())
+    assert (result.succeeded, result.reason, result.retryable) == (False, "TooFewNodes", True)
+    assert "at least 4" in result.message
+
+
+def test_a_node_that_no_play_came_to_has_failed() -> None:
+    outcome = PlaybookOutcome({"oxygen2": HostOutcome(HostState.OK)})
+    result = configure_services.build_result(build_spec(2), ["oxygen2", "oxygen3"], outcome)
+    assert [(group.hosts, group.state) for group in result.nodes] == [
+        ("oxygen2", NodeState.CONFIGURED),
+        ("oxygen3", NodeState.FAILED),
+    ]
+
+
+@pytest.mark.parametrize(("outcome", "reason"), [(BROKEN, "ConfigurationFailed"), (GONE, "Unreachable")])
+def test_the_management_nodes_failure_is_everybodys(outcome: HostOutcome, reason: str) -> None:
+    context = FakeContext(FakeAnsible({SERVICES: {"oxygen1": outcome, "oxygen3": BROKEN}}))
+    result = configure_services.run(services_input("25%"), context.as_context())
+    assert (result.succeeded, result.reason, result.retryable) == (False, reason, True)
+    assert [group.hosts for group in result.nodes] == ["oxygen3"]
+
+
+def test_the_sites_playbook_runs_after_ours_on_the_hosts_that_are_left(tmp_path: Path) -> None:
+    context = FakeContext(FakeAnsible({SERVICES: {"oxygen3": BROKEN}, "s.yml": {"oxygen5": BROKEN}}))
+    context.directories = site(tmp_path, "s.yml")
+    result = configure_services.run(services_input("50%", configuration={"playbooks": OWN}), context.as_context())
+    assert [run.playbook.name for run in context.ansible.runs] == [SERVICES, "s.yml"]
+    assert context.ansible.hosts_of(1) == ["oxygen2", "oxygen4", "oxygen5"]
+    assert context.ansible.runs[1].roles == [tmp_path / "roles"]
+    assert [(group.hosts, group.state) for group in result.nodes] == [
+        ("oxygen[2,4]", NodeState.CONFIGURED),
+        ("oxygen[3,5]", NodeState.FAILED),
+    ]
+
+
+def test_the_sites_playbook_does_not_run_on_a_broken_management_node(tmp_path: Path) -> None:
+    context = FakeContext(FakeAnsible({MANAGEMENT: {"oxygen1": BROKEN}}))
+    context.directories = site(tmp_path, "m.yml")
+    spec = build_spec(configuration={"playbooks": OWN})
+    result = configure_management.run(management_input(spec=spec), context.as_context())
+    assert [run.playbook.name for run in context.ansible.runs] == [MANAGEMENT]
+    assert (result.succeeded, result.reason, result.retryable) == (False, "ConfigurationFailed", True)
+
+
+def test_a_missing_site_playbook_is_the_users_to_mend_before_anything_runs(tmp_path: Path) -> None:
+    context = FakeContext()
+    context.directories = site(tmp_path)
+    spec = build_spec(configuration={"playbooks": OWN})
+    with pytest.raises(Invalid, match=r"spec\.configuration\.playbooks\.management.*m\.yml"):
+        configure_management.run(management_input(spec=spec), context.as_context())
+    assert context.ansible.runs == []
+
+
+def test_a_site_playbook_outside_of_its_repository_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "repository").mkdir()
+    (tmp_path / "outside.yml").touch()
+    with pytest.raises(Invalid, match="services"):
+        find_site_playbook(tmp_path / "repository", "../outside.yml", "services")
+
+
+def test_the_munge_key_goes_by_a_secret_file_and_is_not_in_the_inventory() -> None:
+    context = FakeContext()
+    configure_management.run(management_input(), context.as_context())
+    run = context.ansible.runs[0]
+    assert run.secret_files == {"munge_key_file": b"k" * 1024}
+    assert "k" * 32 not in str(run.inventory)
+    assert "k" * 32 not in repr(run)
+
+
+def test_a_configured_management_node_is_a_success() -> None:
+    context = FakeContext()
+    result = configure_management.run(management_input(), context.as_context())
+    assert result.succeeded
+    assert context.slurm.drained == []
+
+
+def test_a_playbook_that_passed_the_management_node_by_is_no_success() -> None:
+    result = configure_management.build_result("oxygen1", PlaybookOutcome({}))
+    assert (result.succeeded, result.reason) == (False, "ConfigurationFailed")
+
+
+def test_an_unreachable_management_node_has_its_own_reason() -> None:
+    assert configure_management.build_result("oxygen1", PlaybookOutcome({"oxygen1": GONE})).reason == "Unreachable"
+
+
+def test_nodes_that_left_are_drained_and_their_jobs_awaited_before_slurm_forgets_them() -> None:
+    slurm = FakeSlurm(
+        nodes=[
+            [SlurmNode("oxygen2", "idle"), SlurmNode("oxygen8", "allocated"), SlurmNode("oxygen9", "down*")],
+            [SlurmNode("oxygen8", "draining")],
+            [SlurmNode("oxygen8", "draining")],
+            [SlurmNode("oxygen8", "drained")],
+        ]
+    )
+    context = FakeContext(slurm=slurm)
+    result = configure_management.run(management_input(remove_hosts="oxygen[8-9]"), context.as_context())
+    assert result.succeeded
+    assert slurm.drained == [(("oxygen8",), "bessemer: removed")]
+    assert context.clock.now() > 0
+
+
+def test_jobs_on_nodes_that_left_are_not_awaited_for_ever() -> None:
+    clock = VirtualClock()
+    slurm = FakeSlurm(nodes=[[SlurmNode("oxygen8", "draining")]])
+    with pytest.raises(Retry, match="oxygen8") as caught:
+        drain(slurm, clock, ["oxygen8"], 600)
+    assert caught.value.reason == "DrainTimeout"
+    assert 600 <= clock.now() <= 610
+
+
+def test_without_slurm_there_is_nothing_to_drain() -> None:
+    slurm = FakeSlurm()
+    drain(slurm, VirtualClock(), ["oxygen8"], 600)
+    assert slurm.drained == []
+
+
+def test_playbooks_end_before_kubernetes_would_stop_the_pod() -> None:
+    phase_input = management_input(spec=build_spec(deadlines={"phaseSeconds": 1000}))
+    assert compute_time_left(phase_input, started=50, now=50) == 940
+    assert compute_time_left(phase_input, started=50, now=150) == 840
+    with pytest.raises(Retry, match=r"deadlines\.phaseSeconds"):
+        compute_time_left(phase_input, started=50, now=1000)
