@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 
-from tests.support.cluster.binaries.components import KUBERNETES_RELEASES
+from tests.support.cluster.binaries.components import DEFAULT_KUBERNETES, KUBERNETES_RELEASES
 from tests.support.cluster.binaries.tools import tool
 from tests.support.cluster.errors import ClusterError
 from tests.support.cluster.existing import ExistingCluster, open_existing
@@ -45,7 +45,7 @@ def decide_provider(environment: Mapping[str, str], engines: frozenset[Provider]
 
 def get_kube_minor() -> str:
     """Give the Kubernetes release that `KUBE` asks for. Raises ClusterError for one that we do not have."""
-    minor = os.environ.get("KUBE") or next(iter(KUBERNETES_RELEASES))
+    minor = os.environ.get("KUBE") or DEFAULT_KUBERNETES
     if minor not in KUBERNETES_RELEASES:
         raise ClusterError(f"KUBE={minor}: not a release we have; one of {', '.join(KUBERNETES_RELEASES)}")
     return minor

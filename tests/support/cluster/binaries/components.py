@@ -11,7 +11,8 @@ from pathlib import Path
 GO_MODULES = Path(__file__).resolve().parent.parent / "go"
 
 KUBERNETES_RELEASES: Mapping[str, str] = {"1.37": "1.37.2", "1.34": "1.34.4"}
-"""Minor release (what `KUBE=` names) to the patch release that its `go.mod` pins; the first is the default."""
+"""Minor release (what `KUBE=` names) to the patch release that its module file pins."""
+DEFAULT_KUBERNETES = next(iter(KUBERNETES_RELEASES))
 
 KUBERNETES_DAEMONS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 
@@ -53,7 +54,6 @@ class Component:
 def build_kubernetes(minor: str) -> Component:
     """Describe the combined binary of one Kubernetes minor release."""
     version = KUBERNETES_RELEASES[minor]
-    default = next(iter(KUBERNETES_RELEASES))
     stamp = "k8s.io/component-base/version."
     major_number, minor_number = minor.split(".")
     return Component(
@@ -62,7 +62,7 @@ def build_kubernetes(minor: str) -> Component:
         folder="kube",
         packages={"kube": "."},
         build_minutes=8,
-        modfile="go.mod" if minor == default else f"kube-{minor}.mod",
+        modfile="go.mod" if minor == DEFAULT_KUBERNETES else f"kube-{minor}.mod",
         aliases=dict.fromkeys((*KUBERNETES_DAEMONS, "kubectl"), "kube"),
         linker_variables={
             f"{stamp}gitVersion": f"v{version}",

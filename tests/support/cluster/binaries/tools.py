@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from tests.support.cluster.binaries.build import get_binaries
-from tests.support.cluster.binaries.components import HELM, KIND, KWOK, build_kubernetes
+from tests.support.cluster.binaries.components import DEFAULT_KUBERNETES, HELM, KIND, KWOK, build_kubernetes
 from tests.support.cluster.commands import run
 from tests.support.cluster.errors import ClusterError
 
@@ -35,7 +35,7 @@ def decide_tool_is_good_enough(name: str, version: tuple[int, int], kube_minor: 
     return version >= {"helm": (4, 0), "kind": (0, 30), "kwok": (0, 7)}[name]
 
 
-def tool(name: str, kube_minor: str = "1.37") -> Path:
+def tool(name: str, kube_minor: str = DEFAULT_KUBERNETES) -> Path:
     """Return the path of `helm`, `kind`, `kwok` or `kubectl`, built when the PATH has no good one (minutes, once)."""
     if name not in VERSION_ARGUMENTS:
         raise ClusterError(f"{name}: not a tool we know; one of {', '.join(VERSION_ARGUMENTS)}")
