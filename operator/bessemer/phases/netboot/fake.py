@@ -1,0 +1,100 @@
+"""A boot server in memory, for tests; towards its callers and its machines it behaves like the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from bessemer.phases.netboot.server import BootEntry, BootEvent, BootEventKind, BootServerFailed, Withdrawn
+
+FINAL = (BootEventKind.FINISHED, BootEventKind.FAILED)
+START = (BootEventKind.KERNEL, BootEventKind.STARTED)
+
+
+class FakeBootServer:
+    """Entries by host; ``boot`` and ``report`` are what a machine does. ``broken`` makes every call fail."""
+
+    installer = "/fake/installer.cpio.gz"
+
+    def __init__(self) -> None:
+        self.entries: dict[str, BootEntry] = {}
+        self.wanted: set[str] = set()
+        self.seen: dict[str, list[BootEventKind]] = {}
+        self.journal: list[tuple[str, BootEvent]] = []
+        self.prepared = False
+        self.broken = False
+
+    def prepare(self) -> None:
+        """Start; see BootServer."""
+        self._check()
+        self.prepared = True
+
+    def stage(self, entries: Sequence[BootEntry]) -> None:
+        """Keep entries; see BootServer."""
+        self._check()
+        for entry in entries:
+            self.entries[entry["host"]] = entry
+            self.wanted.add(entry["host"])
+            self.seen[entry["host"]] = []
+            self._record(entry["host"], BootEventKind.STAGED)
+
+    def withdraw(self, build: str, hosts: Collection[str] | None = None, keep_persistent: bool = False) -> Withdrawn:
+        """Forget entries; see BootServer."""
+        self._check()
+        gone = [
+            host
+            for host, entry in self.entries.items()
+            if entry["build"] == build
+            and (hosts is None or host in hosts)
+            and not (keep_persistent and entry["persistent"])
+        ]
+        for host in gone:
+            self._record(host, BootEventKind.WITHDRAWN)
+            del self.entries[host]
+            self.wanted.discard(host)
+        return Withdrawn(tuple(gone), len(self.entries))
+
+    def list_events(self, build: str, since: int) -> list[BootEvent]:
+        """Give the journal; see BootServer."""
+        self._check()
+        return [event for owner, event in self.journal if owner == build and event.sequence > since]
+
+    def release(self) -> None:
+        """Stop if nothing is staged; see BootServer."""
+        self._check()
+        self.prepared = self.prepared and bool(self.entries)
+
+    def boot(self, host: str) -> bool:
+        """Have a machine ask for its boot script; tells whether it boots from the network, and then fetches a kernel."""
+        if host not in self.wanted:
+            return False
+        if self.entries[host]["persistent"]:
+            self.seen[host] = []
+        self._record(host, BootEventKind.SCRIPT)
+        self._use(host, BootEventKind.KERNEL)
+        return True
+
+    def report(self, host: str, kind: BootEventKind, detail: str = "") -> bool:
+        """Have a machine's installer fetch its configuration or call back; tells whether that was accepted."""
+        seen = self.seen.get(host, [])
+        used_up = any(final in seen for final in FINAL) or kind in seen
+        if host not in self.entries or used_up:
+            if host in self.entries:
+                self._record(host, BootEventKind.REFUSED, f"{kind}: used up")
+            return False
+        self._use(host, kind, detail)
+        return True
+
+    def _use(self, host: str, kind: BootEventKind, detail: str = "") -> None:
+        self.seen[host].append(kind)
+        if not self.entries[host]["persistent"] and kind in (*START, *FINAL):
+            self.wanted.discard(host)
+        self._record(host, kind, detail)
+
+    def _record(self, host: str, kind: BootEventKind, detail: str = "") -> None:
+        entry = self.entries[host]
+        event = BootEvent(len(self.journal) + 1, kind, host, entry["attempt"], detail, entry["address"])
+        self.journal.append((entry["build"], event))
+
+    def _check(self) -> None:
+        if self.broken:
+            raise BootServerFailed("the boot server is made to fail")

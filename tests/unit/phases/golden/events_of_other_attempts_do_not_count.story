@@ -1,0 +1,16 @@
+> nodes n1 attempts=2 netboot=300
+> at 0
+  n1: power off: attempt 1
+  = off n1
+> at 1 power n1=Off event n1=finished,0
+  n1: stage, power on: it is off
+  = stage n1
+  = on n1
+> at 2 power n1=On event n1=kernel,0 event n1=finished,2
+  n1: wait for its network boot: it is on
+> at 302
+  n1: try again: NeverNetbooted: didn't fetch its kernel within 300 s
+  n1: power off: attempt 2, after NeverNetbooted
+  = off n1
+> at 303 event n1=finished,1
+  . n1: attempt 2, power off, NeverNetbooted
