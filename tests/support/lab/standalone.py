@@ -69,9 +69,10 @@ def run_standalone(nodes: int, *, management_installed: bool = False, index: int
     folder = Path(tempfile.mkdtemp(prefix=f"rack{index}-", dir=cache_directory()))
     log = (folder / "log").open("wb")
     write_identity(folder, {"computeNodes": nodes, "managementInstalled": management_installed})
+    shutil.copytree(layers.code, folder / "code", symlinks=True)  # others may build a newer one and clear this away
     for name in ("upper", "work", "root", "data"):
         (folder / name).mkdir()
-    environment = {**os.environ, "STATE": str(folder), "LOWER": f"{layers.code}:{layers.served}:{root}"}
+    environment = {**os.environ, "STATE": str(folder), "LOWER": f"{folder / 'code'}:{layers.served}:{root}"}
     namespaces = [
         "--mount",
         "--net",

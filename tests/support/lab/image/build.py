@@ -19,8 +19,8 @@ CONFIGURATION = ImageConfiguration(
         "PYTHONUNBUFFERED": "1",
     },
 )
-KEPT = 2
-"""Of each kind of thing in the cache so many are kept: this one, and one that a checkout beside this one may use."""
+KEPT = 3
+"""Of each kind of thing in the cache so many are kept: this one, and those that a checkout beside this one may use."""
 KINDS = (
     "code-*",
     "served-*",

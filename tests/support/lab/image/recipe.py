@@ -11,11 +11,8 @@ HERE = Path(__file__).parent
 LAB = HERE.parent
 SUITE = "bookworm"
 
-INIT = ("sysvinit-core", "sysv-rc", "initscripts", "startpar", "usr-is-merged")
-"""A real init that works in a process namespace, with the scripts that every service of Debian brings along.
-
-`usr-is-merged` says what mmdebstrap has done; without it apt takes `usrmerge`, which brings all of Perl.
-"""
+INIT = ("sysvinit-core", "sysv-rc", "initscripts", "startpar")
+"""A real init that works in a process namespace, with the scripts that every service of Debian brings along."""
 SYSTEM = (*INIT, "openssh-server", "python3", "iproute2", "ifupdown", "udhcpc", "mount", "kmod", "procps", "netbase")
 COMPUTE = (*SYSTEM, "slurmd", "slurm-client", "munge", "chrony", "python3-apt", "sshfs")
 RACK = (

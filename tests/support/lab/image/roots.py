@@ -23,11 +23,17 @@ CLEAN = (
     'rm -f "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/* "$1"/etc/apt/apt.conf.d/99mmdebstrap',
     'rm -rf "$1"/usr/lib/udev/hwdb.d "$1"/var/log/*.log "$1"/var/cache/debconf/*-old',
 )
+PREFERENCES = "etc/apt/preferences.d/usr-is-merged"
+SETUP = f"""printf 'Package: usrmerge\\nPin: release *\\nPin-Priority: -1\\n' > "$1"/{PREFERENCES}"""
+"""Of the two packages that vouch for a merged /usr, `usrmerge` brings all of Perl, so the other one is wanted."""
 OPTIONS = (
     "--quiet",
     "--mode=root",
     "--variant=apt",
     "--skip=output/dev",
+    "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+    f"--setup-hook={SETUP}",
+    f'--customize-hook=rm "$1"/{PREFERENCES}',
     *(f"--dpkgopt=path-exclude={path}" for path in UNWANTED),
 )
 UNCONFIGURED = ("slurmd", "munge", "chrony")
@@ -73,7 +79,7 @@ def build_mirror(cache: Path) -> Path:
     Every package that a management node lacks for any of `recipe.SERVED` is in it, with an index that apt reads as
     `deb URL ./`.
     """
-    digest = recipe.compute_digest(recipe.SYSTEM, recipe.SERVED, recipe.KERNEL)
+    digest = recipe.compute_digest(OPTIONS, recipe.SYSTEM, recipe.SERVED, recipe.KERNEL)
     folder = cache / f"mirror-{digest}"
     if folder.exists():
         return folder
