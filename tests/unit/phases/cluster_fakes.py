@@ -78,7 +78,7 @@ class FakeAnsible:
         children = run.inventory["all"]["children"]
         hosts = [*children["management"]["hosts"], *children["compute"]["hosts"]]
         outcomes = dict.fromkeys(hosts, HostOutcome(HostState.OK))
-        return PlaybookOutcome(outcomes | self.failures.get(run.playbook.name, {}))
+        return PlaybookOutcome({**outcomes, **self.failures.get(run.playbook.name, {})})
 
     def hosts_of(self, number: int) -> list[str]:
         """The compute nodes that a run dealt with."""
@@ -115,6 +115,7 @@ class FakeSlurm:
         self.cancelled.append(job_id)
 
     def take_output(self, job_id: int, host: str) -> str:
+        assert host in self.get_job(job_id).nodes or self.get_job(job_id).batch_host == host
         return self.output
 
     def drain(self, hosts: Collection[str], reason: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,12 +31,12 @@ MANAGEMENT = "configure_management.yml"
 OWN = {"repository": "https://git/site", "commit": "a" * 40, "management": "m.yml", "services": "s.yml"}
 
 
-def services_input(min_ready: str = "100%", **changes: object) -> PhaseInput:
+def services_input(min_ready: str = "100%", **changes: Any) -> PhaseInput:
     spec = build_spec(compute={"minReady": min_ready}, **changes)
     return build_input(PhaseName.CONFIGURE_SERVICES, [("oxygen[2-5]", NodeState.INSTALLED, None)], spec=spec)
 
 
-def management_input(**changes: object) -> PhaseInput:
+def management_input(**changes: Any) -> PhaseInput:
     return build_input(PhaseName.CONFIGURE_MANAGEMENT, [], **changes)
 
 

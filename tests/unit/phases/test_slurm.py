@@ -36,6 +36,7 @@ class FakeSsh(Ssh):
         raise NotImplementedError
 
     def run(self, target: SshTarget, command: str, stdin: bytes = b"", timeout_seconds: float = 60) -> CommandResult:
+        assert timeout_seconds > 0
         self.commands.append((target.name, command, stdin))
         return self.answers.get(command.split(maxsplit=1)[0], CommandResult(0, "", ""))
 
