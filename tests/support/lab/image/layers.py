@@ -62,6 +62,7 @@ def build_served(cache: Path) -> Path:
     mirror = roots.build_mirror(cache)
     folder = cache / f"served-{recipe.compute_digest(management.name, compute.name, mirror.name, SQUASHFS)}"
     if folder.exists():
+        os.utime(folder)
         return folder
     say("packing the images that machines install (about 20 s)")
     partial = folder.with_suffix(".partial")
@@ -94,6 +95,7 @@ def build_code(cache: Path) -> Path:
     files = [file for folder in (MACHINE_FILES, BOOT_HOST_FILES, LAB / "rack") for file in recipe.list_files(folder)]
     folder = cache / f"code-{recipe.compute_digest(files=files)}"
     if folder.exists():
+        os.utime(folder)
         return folder
     partial = folder.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -105,6 +107,7 @@ def build_code(cache: Path) -> Path:
     program.parent.mkdir(parents=True, exist_ok=True)
     program.write_text(f'#!/bin/sh\nPYTHONPATH=/{CODE_FOLDER} exec python3 -m rack.rackctl "$@"\n')
     program.chmod(0o755)
+    os.utime(partial)
     partial.rename(folder)
     return folder
 

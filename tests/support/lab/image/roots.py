@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 import subprocess
 import sys
@@ -46,6 +47,7 @@ def build_root(root: Root, cache: Path) -> Path:
     digest = recipe.compute_digest(root.packages, OPTIONS, CLEAN, UNCONFIGURED, files=overlay)
     archive = cache / f"{root.name}-{digest}.tar"
     if archive.exists():
+        os.utime(archive)  # what was used last is kept longest
         return archive
     say(f"bootstrapping the lab's {root.name} root ({len(root.packages)} packages, about 40 s)")
     partial = archive.with_suffix(".partial.tar")
@@ -82,6 +84,7 @@ def build_mirror(cache: Path) -> Path:
     digest = recipe.compute_digest(OPTIONS, recipe.SYSTEM, recipe.SERVED, recipe.KERNEL)
     folder = cache / f"mirror-{digest}"
     if folder.exists():
+        os.utime(folder)
         return folder
     say("collecting the lab's package mirror and kernel (about 60 s)")
     partial = folder.with_suffix(".partial")

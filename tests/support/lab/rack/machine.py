@@ -93,6 +93,7 @@ class Machine:
         self._journal.note(self.name, "power-on")
         before = self._task
         self._task = asyncio.create_task(self._live(before))
+        self._task.add_done_callback(self._report)
 
     def power_off(self) -> None:
         """Cut the power."""
@@ -180,6 +181,13 @@ class Machine:
             await network.delete_cards(self.settings)
             self._run = None
 
+    def _report(self, task: asyncio.Task[None]) -> None:
+        """Tell of an error of the rack's own: the machine then looks dead, and this says that it isn't the machine."""
+        error = None if task.cancelled() else task.exception()
+        if error:
+            self.stage = Stage.DEAD
+            self._journal.note(self.name, "rack-error", str(error))
+
     def _broken_disk(self) -> Path:
         file = self._folder / "broken-disk"
         disks.create_blank(file, BROKEN_DISK_MIB)
@@ -230,7 +238,10 @@ class Machine:
             self._run.cut_power()
 
     async def _swap_host_key(self, process: int) -> None:
-        await swap_host_key(process)
+        try:
+            await swap_host_key(process)
+        except (FileNotFoundError, ProcessLookupError):  # the installer rebooted; its disk is next
+            return
         self._faults.take(self.name, Fault.WRONG_HOST_KEY)
         self._journal.note(self.name, "mishap", "another host key took the place of the planted one")
 
