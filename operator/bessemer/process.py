@@ -13,7 +13,6 @@ import signal
 from collections.abc import AsyncIterator
 from functools import partial
 
-import kopf
 from aiohttp import web
 from kubernetes.aio.leaderelection.electionconfig import Config
 from kubernetes.aio.leaderelection.leaderelection import LeaderElection
@@ -21,11 +20,12 @@ from prometheus_client import CollectorRegistry
 
 from bessemer.boundary import Outcome
 from bessemer.clock import get_now
-from bessemer.clusterbuild.handlers import Hearing, build_registry
+from bessemer.clusterbuild.handlers import watch_cluster
 from bessemer.clusterbuild.reconcile import reconcile
 from bessemer.clusterbuild.wakeups import Key, WakeUps
 from bessemer.deps import Deps
 from bessemer.errors import Invalid
+from bessemer.hearing import Hearing
 from bessemer.kube.client import LEASES, KubernetesClient
 from bessemer.kube.connect import connect
 from bessemer.kube.events import EventRecorder
@@ -34,9 +34,8 @@ from bessemer.metrics import Metrics
 from bessemer.settings import Settings
 from bessemer.web.app import Health, build_app
 from bessemer.web.progress import ProgressBoard
-from bessemer.wellknown import BUILD_LABEL
+from bessemer.wellknown import LEADER_LEASE
 
-LEASE_NAME = "bessemer-operator"
 LEASE_SECONDS = 15
 RENEW_SECONDS = 10
 RETRY_SECONDS = 2
@@ -89,7 +88,7 @@ async def _lead(deps: Deps, wakeups: WakeUps, health: Health, stop: asyncio.Even
         health.leading = True
         health.hearing.note()
         try:
-            await _watch(wakeups, health)
+            await watch_cluster(wakeups, health.hearing)
             stop.set()  # kopf takes over the signals, and ends without an error when one comes
         finally:
             ended.set()
@@ -100,7 +99,7 @@ async def _lead(deps: Deps, wakeups: WakeUps, health: Health, stop: asyncio.Even
 
     election = LeaderElection(
         Config(
-            LeaderLock(deps.kubernetes, settings.namespace, LEASE_NAME, settings.identity),
+            LeaderLock(deps.kubernetes, settings.namespace, LEADER_LEASE, settings.identity),
             lease_duration=LEASE_SECONDS,
             renew_deadline=RENEW_SECONDS,
             retry_period=RETRY_SECONDS,
@@ -119,25 +118,8 @@ async def _lead(deps: Deps, wakeups: WakeUps, health: Health, stop: asyncio.Even
         candidate.result()
     if stop.is_set() and leading.is_set():
         # Given back, so that the next one need not wait until it runs out.
-        await deps.kubernetes.delete_object(LEASES, settings.namespace, LEASE_NAME)
+        await deps.kubernetes.delete_object(LEASES, settings.namespace, LEADER_LEASE)
     return 0 if stop.is_set() else 1
-
-
-async def _watch(wakeups: WakeUps, health: Health) -> None:
-    options = kopf.OperatorSettings()
-    options.posting.enabled = False
-    options.scanning.disabled = True
-    options.networking.error_backoffs = (0.2, 0.5, 1, 1, 2, 3, 5, 8, 13, 21, 30, 30, 30)
-    options.watching.label_selectors["v1", "pods"] = BUILD_LABEL
-    options.watching.field_selectors["coordination.k8s.io", "v1", "leases"] = f"metadata.name={LEASE_NAME}"
-    registry = build_registry(wakeups, health.hearing)
-
-    @kopf.on.login(registry=registry)
-    def login(**_: object) -> object:
-        service_account = kopf.login_with_service_account(settings=options)
-        return service_account or kopf.login_with_kubeconfig(settings=options)
-
-    await kopf.operator(registry=registry, settings=options, standalone=True, clusterwide=True)
 
 
 @contextlib.asynccontextmanager

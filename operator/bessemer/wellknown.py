@@ -17,6 +17,9 @@ ATTEMPT_LABEL = f"{GROUP}/attempt"
 BUILD_UID_LABEL = f"{GROUP}/build-uid"
 """Set by the operator on machine Leases: the UID of the ClusterBuild that holds the machine."""
 
+LEADER_LEASE = "bessemer-operator"
+"""The Lease in the operator's namespace that says who leads; written by the leader every few seconds."""
+
 INPUT_DIGEST_ANNOTATION = f"{GROUP}/input-digest"
 """Set by the operator on phase pods: the digest of what the attempt was started with."""
 PAUSE_ANNOTATION = f"{GROUP}/pause"

@@ -11,10 +11,11 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from bessemer.kube.client import AlreadyExists, Conflict, Kind, Object, Refused
 
+Answer = TypeVar("Answer")
 Key = tuple[str, str, str]
 
 
@@ -102,6 +103,7 @@ class FakeKubernetes:
     async def delete_object(
         self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, grace_seconds: int | None = None
     ) -> None:
+        del grace_seconds  # every pod here has the same
         self._call("delete", kind, name)
         raw = self.objects.get((kind.plural, namespace, name))
         if raw is not None and uid in (None, raw["metadata"]["uid"]):
@@ -136,15 +138,7 @@ class FakeKubernetes:
 
     def _collect(self) -> None:
         """Remove what is deleted and held by nothing, then what it owned."""
-        gone = True
-        while gone:
-            gone = [
-                key
-                for key, raw in self.objects.items()
-                if "deletionTimestamp" in raw["metadata"]
-                and not raw["metadata"].get("finalizers")
-                and not raw["metadata"].get("deletionGracePeriodSeconds")
-            ]
+        while gone := [key for key, raw in self.objects.items() if _is_free(raw["metadata"])]:
             for key in gone:
                 uid = self.objects.pop(key)["metadata"]["uid"]
                 for owned in list(self.objects.values()):
@@ -157,7 +151,7 @@ class FakeKubernetes:
         if self.crash_at is not None and not self.crash_after_effect:
             self._count_down()
 
-    def _done(self, answer: Any) -> Any:
+    def _done(self, answer: Answer) -> Answer:
         if self.crash_at is not None and self.crash_after_effect:
             self._count_down()
         return answer
@@ -181,6 +175,11 @@ def merge(patch: Object, target: Object) -> None:
             merge(value, target[key])
         else:
             target[key] = copy.deepcopy(value)
+
+
+def _is_free(metadata: Object) -> bool:
+    held = metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds")
+    return "deletionTimestamp" in metadata and not held
 
 
 def _is_unfinished(raw: Object) -> bool:

@@ -29,10 +29,10 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "oxygen.yaml"
 SUCCESS: dict[str, Any] = {"succeeded": True, "reason": "Succeeded", "message": "done"}
 
 
-def manifest(name: str = "oxygen", **changes: Any) -> Object:
+def manifest(build: str = "oxygen", /, **changes: Any) -> Object:
     """The example's manifest with changes laid over its spec, as JSON merge patches are."""
     raw: Object = yaml.safe_load(EXAMPLE.read_text())
-    raw["metadata"]["name"] = name
+    raw["metadata"]["name"] = build
     merge(changes, raw["spec"])
     return raw
 

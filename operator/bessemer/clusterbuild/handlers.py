@@ -1,34 +1,17 @@
-"""What kopf calls: every event only wakes the build that it is about."""
+"""What kopf calls: every event only wakes the build that it is about. Nothing else in the project knows kopf."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from time import monotonic
+from collections.abc import Mapping
 from typing import Any
 
 import kopf
 
 from bessemer.clusterbuild.resource import KIND, PLURAL
 from bessemer.clusterbuild.wakeups import WakeUps
+from bessemer.hearing import Hearing
 from bessemer.resource import GROUP, VERSION
-from bessemer.wellknown import BUILD_LABEL
-
-Heard = Callable[[], None]
-
-
-class Hearing:
-    """When the watch streams last brought anything; the leader's own Lease changes every few seconds."""
-
-    def __init__(self) -> None:
-        self._last = monotonic()
-
-    def note(self) -> None:
-        """An event came."""
-        self._last = monotonic()
-
-    def silence(self) -> float:
-        """Give the seconds since the last event."""
-        return monotonic() - self._last
+from bessemer.wellknown import BUILD_LABEL, LEADER_LEASE
 
 
 def build_registry(wakeups: WakeUps, hearing: Hearing) -> kopf.OperatorRegistry:
@@ -57,3 +40,21 @@ def build_registry(wakeups: WakeUps, hearing: Hearing) -> kopf.OperatorRegistry:
         hearing.note()
 
     return registry
+
+
+async def watch_cluster(wakeups: WakeUps, hearing: Hearing) -> None:
+    """Watch until a signal ends it; raises where watching has become impossible."""
+    options = kopf.OperatorSettings()
+    options.posting.enabled = False
+    options.scanning.disabled = True
+    options.networking.error_backoffs = (0.2, 0.5, 1, 1, 2, 3, 5, 8, 13, 21, 30, 30, 30)
+    options.watching.label_selectors["v1", "pods"] = BUILD_LABEL
+    options.watching.field_selectors["coordination.k8s.io", "v1", "leases"] = f"metadata.name={LEADER_LEASE}"
+    registry = build_registry(wakeups, hearing)
+
+    @kopf.on.login(registry=registry)
+    def login(**_: object) -> object:
+        service_account = kopf.login_with_service_account(settings=options)
+        return service_account or kopf.login_with_kubeconfig(settings=options)
+
+    await kopf.operator(registry=registry, settings=options, standalone=True, clusterwide=True)

@@ -10,10 +10,10 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import ValidationError
 
-from bessemer.clusterbuild.handlers import Hearing
 from bessemer.clusterbuild.keys import parse_progress_token
 from bessemer.deps import Deps
 from bessemer.errors import BessemerError
+from bessemer.hearing import Hearing
 from bessemer.kube.client import SECRETS
 from bessemer.names import secret_name
 from bessemer.phases.report import Progress

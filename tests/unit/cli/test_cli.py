@@ -6,6 +6,7 @@ import asyncio
 import io
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -63,7 +64,7 @@ def test_the_plan_names_every_machine_and_what_is_overwritten(capsys: pytest.Cap
         ({"compute": {"hosts": "oxygen[2-"}}, "spec.compute.hosts: "),
     ],
 )
-def test_a_wrong_manifest_is_refused_naming_the_field(change: dict[str, object], said: str) -> None:
+def test_a_wrong_manifest_is_refused_naming_the_field(change: dict[str, Any], said: str) -> None:
     with pytest.raises(Invalid, match=said.replace("[", r"\[")):
         print_plan(yaml.safe_dump(manifest(**change)))
 
@@ -111,7 +112,10 @@ def test_watch_does_not_take_the_verdict_on_an_earlier_spec(world: World) -> Non
 def test_a_terminal_gets_the_whole_picture(world: World) -> None:
     world.results["BootCompute"] = {
         "succeeded": True, "reason": "Succeeded",
-        "nodes": [{"hosts": "oxygen[2-4]", "state": "Installed"}, {"hosts": "oxygen5", "state": "Failed", "reason": "NeverNetbooted"}],
+        "nodes": [
+            {"hosts": "oxygen[2-4]", "state": "Installed"},
+            {"hosts": "oxygen5", "state": "Failed", "reason": "NeverNetbooted"},
+        ],
     }  # fmt: skip
     world.apply(manifest())
     world.settle()

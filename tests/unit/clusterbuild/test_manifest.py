@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -23,13 +24,13 @@ START = StartAttempt(PhaseName.BOOT_COMPUTE, 3, "digest")
 PLAYBOOKS = {"repository": "https://example.org/site.git", "commit": "0" * 40, "services": "site.yml"}
 
 
-def build(**changes: object) -> ClusterBuild:
+def build(**changes: Any) -> ClusterBuild:
     raw = manifest(**changes)
     raw["metadata"] |= {"namespace": "lab", "uid": "uid-1", "generation": 1, "resourceVersion": "1"}
     return parse_cluster_build(raw)
 
 
-def pod(**changes: object) -> Object:
+def pod(**changes: Any) -> Object:
     return build_phase_pod(build(**changes), START, SETTINGS)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -28,14 +30,12 @@ OBJECT_NAMES = st.from_regex(
 LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
 
-def spec(**changes: object) -> ClusterBuildSpec:
+def spec(**changes: Any) -> ClusterBuildSpec:
     return ClusterBuildSpec.model_validate(manifest(**changes)["spec"])
 
 
 @given(OBJECT_NAMES, st.sampled_from(PhaseName), st.integers(1, 10_000))
 def test_names_are_always_valid_labels(name: str, phase: PhaseName, attempt: int) -> None:
-    import re  # noqa: PLC0415
-
     for made in (attempt_name(name, phase, attempt), secret_name(name), build_label_value(name)):
         assert len(made) <= DNS_LABEL_LIMIT
         assert re.fullmatch(LABEL, made)

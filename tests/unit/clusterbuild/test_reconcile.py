@@ -58,8 +58,8 @@ def test_every_condition_is_there_after_the_first_pass(world: World) -> None:
     world.step()
     types = {condition.type for condition in world.build().status.conditions}
     assert types == {
-        "Ready", "Progressing", "Degraded", "Paused", "MachinesClaimed", "Deleting", "PreflightPassed", "ManagementBooted",
-        "ManagementConfigured", "NodesBooted", "ServicesConfigured", "JobsVerified", "CleanedUp",
+        "Ready", "Progressing", "Degraded", "Paused", "MachinesClaimed", "Deleting", "PreflightPassed",
+        "ManagementBooted", "ManagementConfigured", "NodesBooted", "ServicesConfigured", "JobsVerified", "CleanedUp",
     }  # fmt: skip
 
 

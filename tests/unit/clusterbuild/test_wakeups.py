@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,10 +15,9 @@ KEY = ("lab", "oxygen")
 
 
 @pytest.fixture(autouse=True)
-def _short_back_off(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _short_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_BACK_OFF_SECONDS", 0.001)
     monkeypatch.setattr(module, "LONGEST_BACK_OFF_SECONDS", 0.002)
-    yield
 
 
 class Work:
@@ -35,6 +33,7 @@ class Work:
         self.wanted = 1
 
     async def __call__(self, key: Key, woken: float) -> float | None:
+        assert woken > 0
         self.side_by_side += 1
         self.most = max(self.most, self.side_by_side)
         await asyncio.sleep(0)

@@ -90,7 +90,7 @@ async def test_a_restarted_container_of_the_same_pod_leads_at_once(kubernetes: F
 async def test_an_api_outage_is_not_now_and_no_error(kubernetes: FakeKubernetes) -> None:
     class Down(FakeKubernetes):
         async def get_object(self, kind: Kind, namespace: str, name: str) -> Object | None:
-            raise Unavailable("ApiUnavailable", "connection refused")
+            raise Unavailable("ApiUnavailable", f"{kind.plural} {namespace}/{name}: connection refused")
 
     assert not await election(lock(Down(now=lambda: NOW), "a")).try_acquire_or_renew()
     kubernetes.refuse = lambda _kind, _body: Refused("Forbidden", "no")

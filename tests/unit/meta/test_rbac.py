@@ -41,16 +41,16 @@ def used_permissions() -> set[Permission]:
                 f"{path}:{node.lineno}: name the kind in the call, so that it is seen here"
             )
             constant = getattr(client, kind.id)
-            subresource = next(
-                (
-                    f"/{k.value.value}"
-                    for k in node.keywords
-                    if k.arg == "subresource" and isinstance(k.value, ast.Constant)
-                ),
-                "",
-            )
-            found.add((constant.group, constant.plural + subresource, VERBS[node.func.attr]))
+            found.add((constant.group, constant.plural + subresource_of(node), VERBS[node.func.attr]))
     return found
+
+
+def subresource_of(call: ast.Call) -> str:
+    """Find the subresource that a call names."""
+    for keyword in call.keywords:
+        if keyword.arg == "subresource" and isinstance(keyword.value, ast.Constant):
+            return f"/{keyword.value.value!s}"
+    return ""
 
 
 def roles() -> dict[str, list[dict[str, list[str]]]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from bessemer.clusterbuild.handlers import Hearing
+from bessemer.hearing import Hearing
 from bessemer.kube.client import SECRETS
 from bessemer.web import app as module
 from bessemer.web.app import Health, build_app

@@ -1,0 +1,20 @@
+"""Whether events still reach us."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+
+class Hearing:
+    """When the watch streams last brought anything; the leader's own Lease changes every few seconds."""
+
+    def __init__(self) -> None:
+        self._last = monotonic()
+
+    def note(self) -> None:
+        """Take down that an event came."""
+        self._last = monotonic()
+
+    def silence(self) -> float:
+        """Give the seconds since the last event."""
+        return monotonic() - self._last
