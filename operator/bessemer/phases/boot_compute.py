@@ -50,7 +50,7 @@ def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
         installed_before=[host for host, group in known.items() if group.state in HAS_SYSTEM],
     )
     boot_server = context.boot_server(build_management_endpoint(spec, management))
-    doors = InstallDoors(context.power, boot_server, context.ssh, context.clock)
+    doors = InstallDoors(context.power, boot_server, context.ssh, context.clock, context.pool)
     outcomes = run_install(job, doors, lambda seen: context.progress.post(build_progress(seen)))
     return build_result(outcomes, min_ready)
 

@@ -34,7 +34,7 @@ def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
     target = build_management_target(spec, context.secrets.host_key(machine.host).public)
     job = InstallJob(kind, [machine], {machine.host: target}, Policy(spec.deadlines, spec.retries.node_attempts, 1))
     boot_server = context.boot_server(build_boot_host_endpoint(spec))
-    doors = InstallDoors(context.power, boot_server, context.ssh, context.clock)
+    doors = InstallDoors(context.power, boot_server, context.ssh, context.clock, context.pool)
 
     def report(outcomes: Sequence[NodeOutcome]) -> None:
         done = sum(node.state is NodeState.INSTALLED for node in outcomes)

@@ -6,6 +6,7 @@ Tests make a context of fakes by setting the attributes.
 from __future__ import annotations
 
 import os
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,7 @@ from bessemer.phases.slurm import Slurm, SshSlurm
 from bessemer.phases.ssh import ParamikoSsh, Ssh
 from bessemer.phases.ssh_files import build_ssh_targets, write_ssh_files
 
+POOL_THREADS = 16
 INSTALLER_FILE = "/usr/share/bessemer/installer.cpio.gz"
 """Where the image has the installer; the variable BESSEMER_INSTALLER overrides it."""
 
@@ -71,6 +73,11 @@ class PhaseContext:
         return ParamikoSsh(self.secrets.login_key.private)
 
     @cached_property
+    def pool(self) -> Executor:
+        """Threads for looking at many machines at once."""
+        return ThreadPoolExecutor(max_workers=POOL_THREADS, thread_name_prefix="pool")
+
+    @cached_property
     def progress(self) -> ProgressSink:
         """Where progress is told."""
         url = self.phase_input.progress_url
@@ -105,3 +112,5 @@ class PhaseContext:
         for name in ("progress", "ssh"):
             if name in self.__dict__:
                 self.__dict__[name].close()
+        if "pool" in self.__dict__:
+            self.pool.shutdown(wait=False, cancel_futures=True)

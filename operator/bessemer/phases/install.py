@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
 from bessemer.errors import Retry
@@ -39,7 +39,6 @@ from bessemer.phases.ssh import HostKeyMismatch, Ssh, SshFailure, SshRefused
 SHORTEST_ROUND_SECONDS = 0.5
 LONGEST_ROUND_SECONDS = 2.0
 PROBE_TIMEOUT_SECONDS = 5.0
-PROBE_THREADS = 16
 STAGE_BACK_OFF_SECONDS = (1.0, 4.0, 15.0)
 BOOT_SERVER_PATIENCE_SECONDS = 120.0
 """So long the boot server may be out of reach before the phase gives up and is tried again as a whole."""
@@ -55,6 +54,8 @@ class InstallDoors:
     boot_server: BootServer
     ssh: Ssh
     clock: Clock
+    pool: Executor
+    """Bounded threads in which SSH is probed."""
 
 
 @dataclass(frozen=True)
@@ -116,13 +117,13 @@ class _Run:
         self._sequence = 0
         self._boot_server_seen = doors.clock.now()
         self._probes: dict[str, Future[Probe]] = {}
-        self._pool = ThreadPoolExecutor(max_workers=PROBE_THREADS, thread_name_prefix="probe")
         self._complaints: dict[str, str] = {}
         self.round_seconds = SHORTEST_ROUND_SECONDS
         self.nodes: tuple[NodeInstall, ...] = ()
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for future in self._probes.values():
+            future.cancel()
 
     def adopt(self) -> None:
         """Find out what is installed already, by the status and by the journal."""
@@ -234,7 +235,7 @@ class _Run:
         for node in self.nodes:
             if node.step is Step.STARTING and node.host not in self._probes:
                 target = self._job.targets[node.host]
-                self._probes[node.host] = self._pool.submit(probe, self._doors.ssh, target)
+                self._probes[node.host] = self._doors.pool.submit(probe, self._doors.ssh, target)
 
     def _collect_probes(self) -> dict[str, Probe]:
         done = {host: future.result() for host, future in self._probes.items() if future.done()}

@@ -117,7 +117,7 @@ def run_sshd(directory: Path, host_key: SshKeyPair, authorized_key: str) -> Iter
 
 
 class PowerStrip(socketserver.ThreadingTCPServer):
-    """Sixteen plugs in the dialect of powerman's stock vpc.dev; ``dead`` ones don't switch, a ``deaf`` strip is silent."""
+    """Sixteen plugs in the dialect of powerman's vpc.dev; ``dead`` ones don't switch, a ``deaf`` strip is silent."""
 
     allow_reuse_address = True
     daemon_threads = True

@@ -79,7 +79,7 @@ def setup(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Setup]:
             ssh=ssh,
             target=sshd.target(),
             stop=daemon.close,
-            refuse=lambda: (tmp_path / "sshd/authorized_keys").unlink(),
+            refuse=(tmp_path / "sshd/authorized_keys").unlink,
             read=lambda path: (path.stat().st_mode & 0o777, path.read_bytes()),
         )
         ssh.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from bessemer.phases.report import PhaseInput, PhaseName
 from bessemer.phases.secrets import BuildSecrets, SshKeyPair
 from bessemer.phases.ssh_fake import FakeSsh
 
-LOGIN_KEY = SshKeyPair("private half", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
+LOGIN_KEY = SshKeyPair(
+    "private half", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+)
 SECRETS = BuildSecrets(uid="uid-1", seed=b"s" * 32, login_key=LOGIN_KEY)
 HOST_KEY = LOGIN_KEY.public
 
@@ -75,6 +78,15 @@ class VirtualClock:
             hook()
 
 
+class InlineExecutor(Executor):
+    """Runs a task where it is submitted, so that threads don't race with virtual time."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
 class FakeContext(PhaseContext):
     """A context whose doors are fakes."""
 
@@ -90,6 +102,7 @@ class FakeContext(PhaseContext):
             "power": self.fake_power,
             "ssh": self.fake_ssh,
             "progress": NoProgress(),
+            "pool": InlineExecutor(),
         }
 
     def boot_server(self, endpoint: BootEndpoint) -> BootServer:

@@ -64,7 +64,7 @@ class FakeBootServer:
         self.prepared = self.prepared and bool(self.entries)
 
     def boot(self, host: str) -> bool:
-        """Have a machine ask for its boot script; tells whether it boots from the network, and then fetches a kernel."""
+        """Have a machine ask for its boot script; if it gets one, it fetches a kernel too. Tells whether it did."""
         if host not in self.wanted:
             return False
         if self.entries[host]["persistent"]:
