@@ -150,7 +150,8 @@ class AnsibleRunner:
             seconds = f"{run.timeout_seconds:.0f} s"
             raise Retry("PlaybookTimeout", f"{run.playbook.name} didn't end within {seconds}: {events.task}")
         if not events.ended:
-            tail = runner.stdout.read()[-TAIL_CHARACTERS:].strip()
+            with runner.stdout as output:
+                tail = output.read()[-TAIL_CHARACTERS:].strip()
             raise Retry("PlaybookBroken", f"{run.playbook.name} ended with exit code {runner.rc}: {tail}")
         states = dict.fromkeys(events.seen, HostState.OK)
         states |= dict.fromkeys(events.failed, HostState.FAILED)
@@ -217,7 +218,8 @@ class AnsibleRunner:
             _log.warning("%s: no connection for jumps: %s", self._jump, type(error).__name__)
 
     def _control_path(self) -> Path:
-        return self._scratch / "cp" / "%C"
+        """Name the sockets of shared connections by the name of the host key, so that none serves two machines."""
+        return self._scratch / "cp" / "%k"
 
     def _is_stopping(self) -> bool:
         try:

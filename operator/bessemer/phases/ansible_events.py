@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 MESSAGE_CHARACTERS = 400
+_BANNER = re.compile(r"@{3,}")
+"""What ssh draws around a warning; it would leave no room for the warning."""
 
 _log = logging.getLogger(__name__)
 
@@ -66,4 +69,4 @@ def parse_task_message(result: Mapping[str, Any]) -> str:
         return parse_task_message(failed_items[0])
     texts = [str(result.get(key) or "").strip() for key in ("msg", "stderr", "module_stderr", "censored")]
     said = ": ".join(text for text in texts if text) or "failed without a message"
-    return " ".join(said.split())
+    return " ".join(_BANNER.sub(" ", said).split())
