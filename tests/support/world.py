@@ -16,7 +16,7 @@ from bessemer.clusterbuild.reconcile import reconcile
 from bessemer.clusterbuild.resource import ClusterBuild, parse_cluster_build
 from bessemer.deps import Deps
 from bessemer.errors import Retry
-from bessemer.kube.client import CLUSTER_BUILDS, Object
+from bessemer.kube.client import CLUSTER_BUILDS, SECRETS, Object
 from bessemer.kube.events import EventRecorder
 from bessemer.metrics import Metrics
 from bessemer.settings import Settings
@@ -49,7 +49,14 @@ class World:
 
     def __post_init__(self) -> None:
         self.kubernetes = FakeKubernetes(now=lambda: self.time)
+        asyncio.run(self.add_login_key())
+        self.kubernetes.calls.clear()
         self.restart()
+
+    async def add_login_key(self) -> None:
+        """The user's own key, as the example names it."""
+        secret = {"metadata": {"name": "oxygen-ssh"}, "data": {"ssh-privatekey": "a2V5"}}
+        await self.kubernetes.create_object(SECRETS, NAMESPACE, secret)
 
     def restart(self) -> None:
         """A new life of the operator: only what is in Kubernetes is left."""

@@ -169,9 +169,11 @@ def _start(facts: Facts, ledger: Ledger, name: PhaseName, digest: str) -> Move:
     spec = facts.build.spec
     assert spec is not None  # noqa: S101  no phase is started without a spec
     missing = tuple(lease for lease in compute_machines(spec) if lease not in facts.claims.held)
+    if facts.missing_key and name != PhaseName.CLEANUP:
+        return Move(Outlook.WAITING, "SecretMissing", facts.missing_key, phase=name, wake_after=POLL_SECONDS)
     if not facts.secret.exists and facts.refusal is None:
         return Move(Outlook.WORKING, name.value, "making the build's keys", CreateSecret(), phase=name)
-    if missing and name != PhaseName.PREFLIGHT and facts.refusal is None:
+    if missing and facts.refusal is None:
         if facts.claims.conflict:
             message = facts.claims.conflict
             return Move(Outlook.WAITING, "WaitingForMachines", message, phase=name, wake_after=POLL_SECONDS)
@@ -234,8 +236,9 @@ def _decide_afterwork(facts: Facts, ledger: Ledger, move: Move) -> tuple[Afterwo
 
 
 def _surplus_machines(facts: Facts, ledger: Ledger, move: Move) -> tuple[str, ...]:
-    """Give the Leases to release: all at the end, and those of machines that left the spec once it is fulfilled."""
-    if move.let_go or (move.outlook == Outlook.ABORTED and ledger.running() is None):
+    """Give the Leases to release: all where the machines are no longer worked on, else those that left the spec."""
+    untouched = not any(ledger.phases[name].attempt for name in STAGING_PHASES)
+    if move.let_go or move.outlook == Outlook.ABORTED or (move.outlook == Outlook.FAILED and untouched):
         return tuple(sorted(facts.claims.held))
     if move.outlook == Outlook.READY and facts.build.spec is not None:
         return tuple(sorted(facts.claims.held - set(compute_machines(facts.build.spec))))

@@ -50,6 +50,8 @@ class Facts:
     """Names of pods that an earlier build of the same name left, still held by our finalizer."""
     claims: Claims = Claims()
     secret: SecretFact = SecretFact()
+    missing_key: str = ""
+    """Which Secret or key that the spec names is not there, in a sentence."""
     live: Progress | None = None
     """What the running phase posted last."""
     pod_warning: str = ""

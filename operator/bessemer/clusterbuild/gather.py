@@ -36,10 +36,11 @@ async def get_reading(deps: Deps, namespace: str, name: str) -> Reading | None:
     if raw is None:
         return None
     build = parse_cluster_build(raw)
-    pods, leases, secret = await asyncio.gather(
+    pods, leases, secret, missing_key = await asyncio.gather(
         list_build_pods(deps, namespace, name),
         deps.kubernetes.list_objects(LEASES, deps.settings.namespace, labels=f"{BUILD_UID_LABEL}={build.uid}"),
         deps.kubernetes.get_object(SECRETS, namespace, secret_name(name)),
+        _get_missing_key(deps, build),
     )
     facts = tuple(parse_pod(pod) for pod in pods)
     own = tuple(pod for pod in facts if pod.owner_uid == build.uid)
@@ -52,6 +53,7 @@ async def get_reading(deps: Deps, namespace: str, name: str) -> Reading | None:
             orphans=tuple(pod.name for pod in facts if pod.owner_uid != build.uid and pod.holds_result),
             claims=Claims(held=frozenset(lease["metadata"]["name"] for lease in leases)),
             secret=parse_secret(build, secret),
+            missing_key=missing_key,
             live=deps.progress.get((namespace, name)),
             pod_warning=await _get_warning(deps, namespace, own),
             deletion_seconds=deps.settings.deletion_seconds,
@@ -80,6 +82,18 @@ def is_owned(raw: Mapping[str, Any], uid: str) -> bool:
 def other_finalizers(raw: Mapping[str, Any]) -> list[str]:
     """Give a pod's finalizers but for ours."""
     return [finalizer for finalizer in raw["metadata"].get("finalizers") or () if finalizer != RESULT_FINALIZER]
+
+
+async def _get_missing_key(deps: Deps, build: ClusterBuild) -> str:
+    """Say which Secret or key of the user's is missing; only its presence is looked at."""
+    reference = build.spec.ssh.private_key_secret if build.spec else None
+    if reference is None:
+        return ""
+    where = f"Secret {reference.name} (spec.ssh.privateKeySecret)"
+    secret = await deps.kubernetes.get_object(SECRETS, build.namespace, reference.name)
+    if secret is None:
+        return f"{where} does not exist"
+    return "" if reference.key in (secret.get("data") or {}) else f"{where} has no key {reference.key}"
 
 
 async def _get_warning(deps: Deps, namespace: str, pods: tuple[PodFact, ...]) -> str:

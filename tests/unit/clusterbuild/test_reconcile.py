@@ -359,7 +359,7 @@ def test_two_builds_never_own_one_machine(world: World) -> None:
         world.run_pods()
     assert world.condition("MachinesClaimed", "second")[:2] == ("False", "HeldByAnotherBuild")
     assert "lab/first" in world.condition("MachinesClaimed", "second")[2]
-    assert [name for name in world.started() if name.startswith("second")] == ["second-preflight-1"]
+    assert [name for name in world.started() if name.startswith("second")] == []
     world.delete("first")
     world.settle("first")
     world.settle("second")
@@ -498,6 +498,31 @@ def test_the_public_half_of_a_key_that_we_made_stands_in_the_status(world: World
     world.apply(manifest(ssh=None))
     world.settle()
     assert (world.build().status.ssh_public_key or "").startswith("ssh-ed25519 ")
+
+
+@pytest.mark.parametrize("data", [None, {"another": "a2V5"}])
+def test_a_missing_login_key_is_named_and_its_coming_lets_the_build_go_on(
+    world: World, data: dict[str, str] | None
+) -> None:
+    secret = world.kubernetes.objects.pop(("secrets", NAMESPACE, "oxygen-ssh"))
+    if data is not None:
+        world.kubernetes.objects["secrets", NAMESPACE, "oxygen-ssh"] = {**secret, "data": data}
+    world.apply(manifest())
+    wake = world.step()
+    assert wake is not None
+    assert wake <= 5
+    assert world.condition("Progressing")[1] == "SecretMissing"
+    assert "Secret oxygen-ssh (spec.ssh.privateKeySecret)" in world.condition("Progressing")[2]
+    world.kubernetes.objects["secrets", NAMESPACE, "oxygen-ssh"] = secret
+    world.settle()
+    assert world.condition("Ready")[0] == "True"
+
+
+def test_a_build_that_failed_before_it_touched_a_machine_holds_none(world: World) -> None:
+    world.results["Preflight"] = FINAL
+    world.apply(manifest())
+    world.settle()
+    assert world.leases() == {}
 
 
 def test_only_a_few_finished_pods_of_a_phase_are_kept(world: World) -> None:

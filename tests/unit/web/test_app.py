@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -41,7 +42,8 @@ class Site:
 @pytest.fixture
 async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     monkeypatch.setattr(module, "FOLD_SECONDS", 0.0)
-    world, woken, health = World(), list[tuple[str, str]](), Health(Hearing(), 120)
+    world = await asyncio.to_thread(World)  # it runs an event loop of its own
+    woken, health = list[tuple[str, str]](), Health(Hearing(), 120)
     async with TestClient(TestServer(build_app(world.deps, woken.append, health))) as client:
         site = Site(client, world, health, woken)
         await site.set_token("right")
