@@ -223,3 +223,22 @@ def list_processes(pod: str) -> list[int]:
 def list_attached_disks() -> set[str]:
     """List the loop devices in use on this machine."""
     return {folder.parent.name for folder in Path("/sys/block").glob("loop*/loop")}
+
+
+@pytest.mark.soak
+def test_sixteen_machines_install_themselves_at_once(make_rack: MakeRack) -> None:
+    rack = make_rack("rack-sixteen", compute_nodes=16, management__installed=True)
+    wait_for(
+        rack,
+        "the management machine",
+        lambda: rack.state()["oxygen1"]["process"] and "inet 10.77.0.10" in show_address(rack),
+    )
+    prepare_management(rack)
+    machines = [f"oxygen{number}" for number in range(2, 18)]
+    started = time.monotonic()
+    start_install(rack, *machines)
+    for machine in machines:
+        key = planted_host_key(rack, mac_of(rack, machine))
+        wait_for(rack, f"SSH of {machine}", lambda machine=machine, key=key: scan_host_key(rack, machine) == key)
+    print(f"16 machines from power-on to SSH: {time.monotonic() - started:.0f} s")
+    assert all(boots(rack, machine) == ["network", "disk"] for machine in machines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import Coroutine
 from enum import StrEnum
@@ -251,4 +250,3 @@ async def stop_all(machines: list[Machine]) -> None:
     for machine in machines:
         machine.power_off()
     await asyncio.gather(*(machine.settle() for machine in machines))
-    os.sync()
