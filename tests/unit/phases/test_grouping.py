@@ -1,0 +1,84 @@
+"""Groups of nodes, and results that fit into a termination message whatever happened."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bessemer.phases.grouping import NodeOutcome, build_node_groups, build_termination_message, parse_node_groups
+from bessemer.phases.report import TERMINATION_MESSAGE_LIMIT, JobResult, NodeState, PhaseResult
+
+REASONS = [None, "NeverPoweredOn", "NeverNetbooted", "InstallFailed", "NeverReachable"]
+OUTCOMES = st.builds(
+    lambda reason, message, attempt: (reason, message if reason else None, attempt),
+    st.sampled_from(REASONS),
+    st.text(max_size=60),
+    st.integers(1, 3),
+)
+
+
+def build_outcomes(kinds: list[tuple[str | None, str | None, int]], prefix: str) -> list[NodeOutcome]:
+    return [
+        NodeOutcome(
+            f"{prefix}{number}", NodeState.FAILED if reason else NodeState.INSTALLED, reason, message or None, attempt
+        )
+        for number, (reason, message, attempt) in enumerate(kinds)
+    ]
+
+
+@given(st.lists(OUTCOMES, min_size=1, max_size=60))
+def test_groups_lose_nothing(kinds: list[tuple[str | None, str | None, int]]) -> None:
+    outcomes = build_outcomes(kinds, "oxygen")
+    found = parse_node_groups(build_node_groups(outcomes), [])
+    assert {host: (group.state, group.reason, group.message, group.attempt) for host, group in found.items()} == {
+        node.host: (node.state, node.reason, node.message, node.attempt) for node in outcomes
+    }
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.integers(0, 1 << 30),
+    st.floats(0, 1),
+    st.sampled_from(["n", "a-rather-long-name-for-a-node-"]),
+    st.text(max_size=2048),
+)
+def test_results_of_1024_nodes_fit_and_tell_who_is_installed(seed: int, bad: float, prefix: str, message: str) -> None:
+    chance = Random(seed)  # noqa: S311  data, not secrets
+    kinds: list[tuple[str | None, str | None, int]] = [
+        (chance.choice(REASONS[1:]), f"message {chance.random()}", chance.randint(1, 3))
+        if chance.random() < bad
+        else (None, None, 1)
+        for _ in range(1024)
+    ]
+    outcomes = build_outcomes(kinds, prefix)
+    result = PhaseResult(
+        succeeded=False, reason="TooFewNodes", retryable=True, message=message, nodes=build_node_groups(outcomes)
+    )
+    rendered = build_termination_message(result)
+    assert len(rendered) <= TERMINATION_MESSAGE_LIMIT
+    read = PhaseResult.model_validate_json(rendered)
+    assert (read.succeeded, read.reason, read.retryable) == (False, "TooFewNodes", True)
+    found = parse_node_groups(read.nodes, [node.host for node in outcomes])
+    assert {host: group.state for host, group in found.items()} == {node.host: node.state for node in outcomes}
+
+
+def test_a_small_result_is_told_whole() -> None:
+    outcomes = [NodeOutcome("n1", NodeState.INSTALLED, attempt=1), NodeOutcome("n2", NodeState.FAILED, "X", "why", 2)]
+    result = PhaseResult(succeeded=True, reason="Succeeded", nodes=build_node_groups(outcomes))
+    assert PhaseResult.model_validate_json(build_termination_message(result)) == result
+
+
+def test_outputs_of_jobs_are_cut_before_nodes_are() -> None:
+    jobs = [
+        JobResult(name=f"job{number}", passed=True, state="COMPLETED", nodes="n[1-9]", output_tail="o" * 1024)
+        for number in range(16)
+    ]
+    outcomes = [NodeOutcome("n1", NodeState.FAILED, "InstallFailed", "no disk")]
+    result = PhaseResult(succeeded=True, reason="Succeeded", jobs=jobs, nodes=build_node_groups(outcomes))
+    rendered = json.loads(build_termination_message(result))
+    assert len(json.dumps(rendered)) <= TERMINATION_MESSAGE_LIMIT + 500
+    assert rendered["nodes"][0]["hosts"] == "n1"
+    assert [job["passed"] for job in rendered["jobs"]] == [True] * 16
