@@ -1,0 +1,203 @@
+"""Preflight: all that is wrong, at once; and its check of a host as a real process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bessemer.errors import Invalid
+from bessemer.phases import preflight
+from bessemer.phases.netboot import host_check
+from bessemer.phases.report import PhaseName
+from bessemer.phases.ssh import CommandResult
+from bessemer.phases.ssh_fake import FakeSshMachine
+from tests.unit.phases.builders import HOST_KEY, SECRETS, FakeContext, build_input, build_spec
+
+
+def make_context(change: Callable[[dict[str, Any]], object] = dict.copy, problems: str = "[]") -> FakeContext:
+    spec = build_spec().model_dump(by_alias=True)
+    change(spec)
+    context = FakeContext(build_input(PhaseName.PREFLIGHT, build_spec().model_validate(spec)), [])
+    context.fake_power.states = FakeContext(context.phase_input, [f"oxygen{n}" for n in range(1, 6)]).fake_power.states
+    context.fake_ssh.machines["boot-host"] = FakeSshMachine(HOST_KEY, command=answer(problems))
+    return context
+
+
+def answer(problems: str, exit_code: int = 0) -> Callable[[str, bytes], CommandResult]:
+    return lambda *_: CommandResult(exit_code, problems, "sh: python3: not found" if exit_code else "")
+
+
+def run(context: FakeContext) -> tuple[bool, str, str, bool]:
+    result = preflight.run(context.phase_input, context)
+    return result.succeeded, result.reason, result.message, result.retryable
+
+
+def test_a_good_site_passes() -> None:
+    assert run(make_context()) == (True, "Succeeded", "all checks passed", False)
+
+
+def test_all_that_is_wrong_is_listed_at_once() -> None:
+    def change(spec: dict[str, Any]) -> None:
+        compute = spec["compute"]
+        compute["addresses"] = "10.141.0.[2-4]"
+        compute["macs"] = ["52:54:00:77:00:01", "52:54:00:8d:00:03", "52:54:00:8D:00:03"]
+        compute["minReady"] = "9"
+        spec["management"]["host"] = "oxygen3"
+        spec["verify"] = {"jobs": [{"name": "bad", "script": "#!/bin/sh", "expect": {"output": "("}}]}
+
+    context = make_context(change, problems='["http://10.77.0.1/vmlinuz answers 404"]')
+    succeeded, reason, message, retryable = run(context)
+    assert (succeeded, reason, retryable) == (False, "PreflightFailed", False)
+    for part in [
+        "spec.compute.addresses has 3 entries for 4 names",
+        "spec.compute.macs has 3 entries for 4 names",
+        "host name used more than once: oxygen3",
+        "MAC address used more than once: 52:54:00:77:00:01, 52:54:00:8d:00:03",
+        "spec.compute.minReady",
+        "expect.output is no regular expression",
+        "spec.bootHost: http://10.77.0.1/vmlinuz answers 404",
+    ]:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda spec: spec["compute"].update(hosts="oxygen[2-"), "InvalidHostlist"),
+        (lambda spec: spec["compute"].update(addresses="10.141.0.[254-257]"), "InvalidAddress"),
+        (lambda spec: spec["management"].update(address="10.141.0.2"), "DuplicateAddress"),
+        (lambda spec: spec["management"]["clusterInterface"].update(address="10.141.0.2/16"), "DuplicateAddress"),
+        (lambda spec: spec["management"]["clusterInterface"].update(address="10.141.0.1/33"), "InvalidAddress"),
+    ],
+)
+def test_a_spec_that_cannot_work_is_refused_for_good(change: Callable[[dict[str, Any]], None], reason: str) -> None:
+    succeeded, found, _, retryable = run(make_context(change))
+    assert (succeeded, found, retryable) == (False, reason, False)
+
+
+def test_machines_that_power_control_does_not_know_are_named() -> None:
+    context = make_context()
+    del context.fake_power.states["oxygen4"]
+    assert run(context) == (
+        False,
+        "UnknownToPowerControl",
+        "spec.power.powerman: power control doesn't know oxygen4",
+        False,
+    )
+
+
+def test_a_power_control_that_is_away_is_worth_another_try() -> None:
+    context = make_context()
+    context.fake_power.unreachable = True
+    succeeded, reason, _, retryable = run(context)
+    assert (succeeded, reason, retryable) == (False, "PowerControlUnreachable", True)
+
+
+def test_unreadable_power_states_count_against_min_ready() -> None:
+    context = make_context(lambda spec: spec["compute"].update(minReady="75%"))
+    context.fake_power.dead = {"oxygen3"}
+    assert run(context)[0]
+    context.fake_power.dead = {"oxygen3", "oxygen4"}
+    assert run(context)[1:3] == ("PowerStateUnknown", "power control can't read the state of oxygen[3-4]")
+    context.fake_power.dead = {"oxygen1"}
+    assert run(context)[1] == "PowerStateUnknown"
+
+
+def test_a_boot_host_with_another_key_is_told() -> None:
+    context = make_context()
+    context.fake_ssh.machines["boot-host"].host_key = SECRETS.host_key("other").public
+    succeeded, reason, message, retryable = run(context)
+    assert (succeeded, reason, retryable) == (False, "HostKeyMismatch", True)
+    assert message.startswith("spec.bootHost.ssh: ")
+    assert message.count("SHA256:") == 2
+
+
+def test_a_boot_host_without_python_is_told() -> None:
+    context = make_context()
+    context.fake_ssh.machines["boot-host"].command = answer("", exit_code=127)
+    assert "spec.bootHost: python3 3.9 or newer is needed: sh: python3: not found" in run(context)[2]
+
+
+def test_unreadable_secrets_are_told_beside_the_rest() -> None:
+    class Unreadable(FakeContext):
+        @property
+        def secrets(self) -> Any:
+            raise Invalid("SecretMissing", "Secret mine, key id: cannot be read")
+
+    made = make_context(lambda spec: spec["compute"].update(minReady="9"))
+    context = Unreadable(made.phase_input, [])
+    context.fake_power.unreachable = True
+    _, reason, message, retryable = run(context)
+    assert (reason, retryable) == ("PreflightFailed", False)
+    assert "minReady" in message
+    assert "Secret mine" in message
+
+
+def test_a_given_management_node_is_visited() -> None:
+    def change(spec: dict[str, Any]) -> None:
+        spec["management"] |= {"provision": False, "ssh": {"address": "m.example", "hostKey": HOST_KEY}}
+
+    context = make_context(change)
+    succeeded, reason, message, _ = run(context)
+    assert (succeeded, reason) == (False, "Unreachable")
+    assert "spec.management.ssh: oxygen1" in message
+    context.fake_ssh.machines["oxygen1"] = FakeSshMachine(HOST_KEY, command=answer("[]"))
+    assert run(context)[0]
+
+
+class Site(BaseHTTPRequestHandler):
+    """A web server that has one file and forbids HEAD for another."""
+
+    def do_HEAD(self) -> None:
+        self.send_response({"/here": 200, "/no-head": 405}.get(self.path, 404))
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_the_check_of_a_host_finds_what_is_missing(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        urls = [f"{url}/here", f"{url}/no-head", f"{url}/gone", "http://127.0.0.1:1/closed"]
+        request = {
+            "urls": urls,
+            "directories": [str(tmp_path), str(tmp_path / "missing")],
+            "made_directories": [str(tmp_path / "a/b")],
+        }
+        script = Path(host_check.__file__).read_bytes()
+        done = subprocess.run([sys.executable, "-", json.dumps(request)], input=script, capture_output=True, check=True)
+        server.shutdown()
+    found = json.loads(done.stdout)
+    assert found[0] == f"{url}/gone answers 404"
+    assert found[1].startswith("http://127.0.0.1:1/closed does not answer")
+    assert found[2:] == [f"{tmp_path}/missing is no directory"]
+
+
+def test_what_is_looked_for_on_the_boot_host() -> None:
+    asked: list[Any] = []
+
+    def command(line: str, stdin: bytes) -> CommandResult:
+        asked.append(json.loads(line.removeprefix("python3 - '").removesuffix("'")))
+        assert b"def check_url" in stdin
+        return CommandResult(0, "[]", "")
+
+    context = make_context()
+    context.fake_ssh.machines["boot-host"].command = command
+    assert run(context)[0]
+    assert asked == [
+        {
+            "urls": ["http://10.77.0.1/vmlinuz", "http://10.77.0.1/m.tar.gz", "http://10.77.0.1/c.tar.gz"],
+            "directories": ["/srv/http/boot/"],
+            "made_directories": ["/var/lib/bessemer"],
+        }
+    ]
