@@ -217,6 +217,8 @@ class Powerman(ApiModel):
     """Host name or address, as seen from the cluster's pods."""
     port: Port = 10101
     """TCP port."""
+    management_address: HostOrAddress | None = None
+    """Its host name or address as the management node sees it; where absent, no powerman command is set up there."""
 
 
 class Power(ApiModel):

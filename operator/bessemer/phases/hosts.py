@@ -133,7 +133,7 @@ def _management_variables(phase_input: PhaseInput) -> Variables:
         "cluster_network_address": str(interface),
         "time_servers": [],
         "time_allowed_networks": [str(interface.network)],
-        "powerman_server": spec.power.powerman.address,
+        "powerman_server": spec.power.powerman.management_address or "",
         "powerman_port": spec.power.powerman.port,
         "powerman_nodes": build_hostlist([spec.management.host, *(node.host for node in parse_compute_machines(spec))]),
     }
