@@ -39,21 +39,22 @@ OPTIONS = (
 )
 UNCONFIGURED = ("slurmd", "munge", "chrony")
 """Services that start only once a machine has been configured."""
+NOT_AT_BOOT = '[ ! -e "$1"/etc/init.d/{0} ] || chroot "$1" update-rc.d -f {0} remove'
+"""As on a machine that never had them; what is disabled instead, Ansible's module for System V init can't enable."""
 
 
 def build_root(root: Root, cache: Path) -> Path:
     """Make a root as a tar archive unless it is cached; give its path."""
     overlay = [file for folder in root.overlays for file in recipe.list_files(folder)]
-    digest = recipe.compute_digest(root.packages, OPTIONS, CLEAN, UNCONFIGURED, files=overlay)
+    digest = recipe.compute_digest(root.packages, OPTIONS, CLEAN, UNCONFIGURED, NOT_AT_BOOT, files=overlay)
     archive = cache / f"{root.name}-{digest}.tar"
     if archive.exists():
         os.utime(archive)  # what was used last is kept longest
         return archive
     say(f"bootstrapping the lab's {root.name} root ({len(root.packages)} packages, about 40 s)")
     partial = archive.with_suffix(".partial.tar")
-    disable = '[ ! -e "$1"/etc/init.d/{0} ] || chroot "$1" update-rc.d {0} disable'
     hooks = [
-        *(disable.format(service) for service in UNCONFIGURED),
+        *(NOT_AT_BOOT.format(service) for service in UNCONFIGURED),
         *CLEAN,
         *(f'cp -r --preserve=mode "{folder}"/. "$1"/' for folder in root.overlays),
     ]
