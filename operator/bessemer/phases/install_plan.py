@@ -25,6 +25,8 @@ from bessemer.phases.report import NodeState
 
 REPEAT_POWER_SECONDS = 15.0
 """A switching command without effect is given again after that time: power controls lose some."""
+INSTALLER_ERROR = "installer: error: "
+"""How the line begins with which our installer gives up (see netboot/installer/init)."""
 LOG_TAIL_CHARACTERS = 300
 """How much of the end of an installer's log goes into a message."""
 
@@ -167,9 +169,7 @@ def _start_attempt(node: NodeInstall, now: float, plan: InstallPlan) -> NodeInst
     why = f"attempt {node.attempt + 1}" + (f", after {node.reason}" if node.reason else "")
     plan.off.append(node.host)
     plan.reasons.append(f"{node.host}: power off: {why}")
-    return replace(
-        node, step=Step.TURNING_OFF, attempt=node.attempt + 1, since=now, commanded=now, complaint="", keep=False
-    )
+    return replace(node, step=Step.TURNING_OFF, attempt=node.attempt + 1, since=now, commanded=now, complaint="")
 
 
 @dataclass
@@ -233,7 +233,7 @@ class _Mover:
         deadlines = self.policy.deadlines
         for event in (event for event in self.events if event.attempt == self.node.label):
             if event.kind is BootEventKind.FAILED:
-                return self._fail("InstallFailed", "the installer reports: " + _tail(event.detail))
+                return self._fail("InstallFailed", "the installer reports: " + _summarise(event.detail))
             if event.kind is BootEventKind.FINISHED:
                 self._say("wait for SSH: the installer has finished")
                 self.node = self._step(Step.STARTING)
@@ -278,23 +278,19 @@ class _Mover:
         return replace(self._step(Step.FAILED), reason=reason, message=message)
 
     def _step(self, step: Step, commanded: float | None = None) -> NodeInstall:
-        return replace(
-            self.node,
-            step=step,
-            since=self.now,
-            commanded=self.node.commanded if commanded is None else commanded,
-            complaint="",
-        )
+        at = self.node.commanded if commanded is None else commanded
+        return replace(self.node, step=step, since=self.now, commanded=at, complaint="")
 
     def _say(self, what: str) -> None:
         self.plan.reasons.append(f"{self.node.host}: {what}")
 
 
-def _tail(log: str) -> str:
-    """Give the last whole lines of a log that fit, as one line."""
-    lines: list[str] = []
-    for line in reversed(log.strip().splitlines()):
-        if lines and sum(map(len, lines)) + len(line) > LOG_TAIL_CHARACTERS:
-            break
-        lines.insert(0, line.strip()[-LOG_TAIL_CHARACTERS:])
-    return " / ".join(lines) or "(nothing)"
+def _summarise(log: str) -> str:
+    """Give what the end of an installer's log says of its error, as one line: the error, and what programs said last.
+
+    Our installer marks its own lines; those that only tell its progress are left out.
+    """
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [line.removeprefix(INSTALLER_ERROR) for line in lines if line.startswith(INSTALLER_ERROR)]
+    said = [line for line in lines if not line.startswith("installer: ")]
+    return " / ".join([*errors[-1:], *said[-3:]])[:LOG_TAIL_CHARACTERS] or "(nothing)"

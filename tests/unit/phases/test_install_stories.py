@@ -55,7 +55,7 @@ def parse_facts(line: str) -> Facts:
                 power[host] = PowerState(value)
             elif what == "event":
                 kind, attempt, *detail = value.split(",", 2)
-                text = "".join(detail).replace("_", " ")
+                text = "".join(detail).replace("_", " ").replace("|", "\n")
                 events.append(BootEvent(0, BootEventKind(kind), host, f"d-1-{attempt}", text))
             elif what == "probe":
                 probes[host] = Probe(ProbeKind[value], f"{host}: {ProbeKind[value]}")

@@ -26,8 +26,8 @@
 > at 32 power n1=On event n1=kernel,2
   n1: wait for its network boot: it is on
   n1: wait for the install to end: its kernel was fetched
-> at 60 event n1=failed,2,/dev/sdb_is_no_block_device
-  n1: give up: InstallFailed: the installer reports: /dev/sdb is no block device
+> at 60 event n1=failed,2,installer:_network:_eth0|wget:_connection_refused|installer:_error:_cannot_fetch
+  n1: give up: InstallFailed: the installer reports: cannot fetch / wget: connection refused
   = withdraw n1
   . n1: attempt 2, nothing: it has failed, InstallFailed
   . n2: attempt 1, nothing: it is installed, -

@@ -1,0 +1,202 @@
+"""The process of a phase pod: whatever happens becomes a result; progress is told and never in the way."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bessemer.errors import Invalid, Retry
+from bessemer.phases import __main__ as process
+from bessemer.phases.boot_endpoints import build_boot_host_endpoint, build_management_endpoint
+from bessemer.phases.clock import SystemClock, Terminated
+from bessemer.phases.context import Directories, PhaseContext
+from bessemer.phases.machines import build_management_target
+from bessemer.phases.netboot.ssh_server import SshBootServer
+from bessemer.phases.power.powerman import Powerman
+from bessemer.phases.progress import HttpProgress, NoProgress
+from bessemer.phases.report import PhaseName, PhaseResult, Progress
+from bessemer.phases.ssh import ParamikoSsh
+from tests.unit.phases.builders import build_input, build_spec
+from tests.unit.phases.test_machines import make_openssh_key
+
+
+@pytest.fixture
+def directories(tmp_path: Path) -> Directories:
+    made = Directories(
+        tmp_path / "input", tmp_path / "secret", tmp_path / "ssh", tmp_path / "books", tmp_path / "scratch"
+    )
+    made.input.mkdir()
+    made.secret.mkdir()
+    (made.input / "input.json").write_text(build_input(PhaseName.CLEANUP).model_dump_json(by_alias=True))
+    (made.secret / "seed").write_bytes(base64.b64encode(b"s" * 32))
+    (made.secret / "ssh-privatekey").write_bytes(make_openssh_key())
+    return made
+
+
+def run(directories: Directories, monkeypatch: pytest.MonkeyPatch, phase: Any, name: str = "Cleanup") -> PhaseResult:
+    """Run a phase whose module is replaced by a function."""
+    monkeypatch.setattr(importlib, "import_module", lambda _: SimpleNamespace(run=phase))
+    return process.run_phase(name, directories, SystemClock())
+
+
+def raise_error(error: Exception) -> Any:
+    def phase(*_: Any) -> PhaseResult:
+        raise error
+
+    return phase
+
+
+def test_a_result_is_passed_on(directories: Directories, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = PhaseResult(succeeded=True, reason="Succeeded")
+    assert run(directories, monkeypatch, lambda *_: expected) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "retryable"),
+    [
+        (Invalid("Bad", "spec.x is bad"), "Bad", False),
+        (Retry("Away", "it is away"), "Away", True),
+        (Terminated(), "Terminated", True),
+        (ZeroDivisionError("division by zero"), "InternalError", True),
+    ],
+)
+def test_the_class_of_an_error_says_whether_to_try_again(
+    directories: Directories,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    reason: str,
+    retryable: bool,
+) -> None:
+    result = run(directories, monkeypatch, raise_error(error))
+    assert (result.succeeded, result.reason, result.retryable) == (False, reason, retryable)
+    assert ("Traceback" in caplog.text) == (reason == "InternalError")
+    assert "Traceback" not in result.message
+
+
+def test_input_for_another_phase_or_none_is_invalid(directories: Directories, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(directories, monkeypatch, raise_error(AssertionError()), name="Verify")
+    assert (result.reason, result.retryable) == ("InvalidInput", False)
+    (directories.input / "input.json").write_text("{}")
+    assert run(directories, monkeypatch, raise_error(AssertionError())).reason == "InvalidInput"
+
+
+def test_the_command_writes_the_termination_message(tmp_path: Path) -> None:
+    log = tmp_path / "termination-log"
+    environment = {**os.environ, "BESSEMER_TERMINATION_LOG": str(log), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "bessemer.phases"]
+    done = subprocess.run([*command, "Cleanup"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert json.loads(log.read_text())["reason"] == "InvalidInput"
+    wrong = subprocess.run([*command, "Nothing"], env=environment, capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert "PHASE is one of Preflight, BootManagement" in wrong.stderr
+
+
+def test_every_phase_has_its_module() -> None:
+    for module in process.MODULES.values():
+        assert callable(importlib.import_module(f"bessemer.phases.{module}").run)
+    assert set(process.MODULES) == set(PhaseName)
+
+
+def test_a_signal_ends_every_wait() -> None:
+    clock, told = SystemClock(), []
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        clock.stop_on_signals(lambda: told.append("told"))
+        clock.sleep(0)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Terminated):
+            clock.sleep(60)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert told == ["told"]
+    assert clock.now() <= clock.now()
+
+
+def test_the_doors_are_made_from_the_input(directories: Directories) -> None:
+    phase_input = build_input(PhaseName.CLEANUP, progress_url="http://127.0.0.1:1/progress")
+    context = PhaseContext(phase_input, directories)
+    assert isinstance(context.power, Powerman)
+    assert isinstance(context.ssh, ParamikoSsh)
+    assert isinstance(context.progress, HttpProgress)
+    assert context.pool.submit(lambda: 1).result() == 1
+    assert isinstance(context.boot_server(build_boot_host_endpoint(phase_input.spec)), SshBootServer)
+    context.close()
+    quiet = PhaseContext(build_input(PhaseName.CLEANUP), directories)
+    assert isinstance(quiet.progress, NoProgress)
+    quiet.close()
+
+
+def test_endpoints_of_both_boot_servers() -> None:
+    spec = build_spec()
+    given_host = build_boot_host_endpoint(spec)
+    assert (given_host.target.address, given_host.address, given_host.port) == ("boot.example", "10.77.0.1", 8099)
+    own = build_management_endpoint(spec, build_management_target(spec, "ssh-ed25519 AAAA"))
+    assert (own.target.address, own.address, own.service_daemon) == (
+        "10.77.0.10",
+        "10.141.0.1",
+        "/usr/local/lib/bessemer/bootd.py",
+    )
+    with pytest.raises(Invalid, match="bootHost"):
+        build_boot_host_endpoint(spec.model_copy(update={"boot_host": None}))
+
+
+class Operator(BaseHTTPRequestHandler):
+    """Takes progress."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.posts.append((self.headers["Authorization"], body))  # type: ignore[attr-defined]
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def operator() -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Operator) as server:
+        posts: list[tuple[str, dict[str, Any]]] = []
+        server.posts = posts  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/progress", posts
+        server.shutdown()
+
+
+def test_the_latest_progress_is_posted_with_the_token(operator: tuple[str, list[tuple[str, dict[str, Any]]]]) -> None:
+    url, posts = operator
+    progress = HttpProgress(url, "t0ken")
+    for done in range(50):
+        progress.post(Progress(message="step", done=done, total=49))
+    progress.close()
+    assert 1 <= len(posts) <= 3
+    assert posts[-1] == ("Bearer t0ken", {"message": "step", "done": 49, "total": 49, "nodes": []})
+
+
+def test_progress_that_nobody_takes_is_forgotten(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    progress = HttpProgress("http://127.0.0.1:1/progress", None)
+    progress.post(Progress(message="step"))
+    progress.close()
+    assert "progress was not taken" in caplog.text
+    quiet = NoProgress()
+    quiet.post(Progress(message="step"))
+    quiet.close()

@@ -1,0 +1,107 @@
+"""A boot server run through a shell: how bootd gets there, is started, replaced, and leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bessemer.phases.machines import SshTarget
+from bessemer.phases.netboot.server import BootEventKind, BootServerFailed
+from bessemer.phases.netboot.ssh_server import BootEndpoint, SshBootServer, parse_event
+from tests.unit.phases.local_ssh import LocalSsh
+from tests.unit.phases.test_bootd import build_entry
+
+
+def find_free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture
+def ssh() -> LocalSsh:
+    return LocalSsh()
+
+
+@pytest.fixture
+def server(tmp_path: Path, ssh: LocalSsh) -> Iterator[SshBootServer]:
+    installer = tmp_path / "installer.cpio.gz"
+    installer.write_bytes(b"installer")
+    endpoint = BootEndpoint(
+        SshTarget("here", "127.0.0.1", "key"), "127.0.0.1", find_free_port(), base_directory=str(tmp_path / "base dir")
+    )
+    made = SshBootServer(ssh, endpoint, installer)
+    yield made
+    made.withdraw("uid-1")
+    made.release()
+
+
+def test_preparing_twice_uploads_and_starts_once(server: SshBootServer, ssh: LocalSsh, tmp_path: Path) -> None:
+    server.prepare()
+    status = json.loads((tmp_path / "base dir/bootd/serve.lock").read_text())
+    server.prepare()
+    assert len(ssh.uploads) == 2
+    assert json.loads((tmp_path / "base dir/bootd/serve.lock").read_text()) == status
+    assert Path(server.installer).read_bytes() == b"installer"
+
+
+def test_staging_journal_and_withdrawing(server: SshBootServer) -> None:
+    server.prepare()
+    server.stage([])
+    server.stage([build_entry("http://127.0.0.1:1")])
+    (event,) = server.list_events("uid-1", 0)
+    assert (event.kind, event.host, event.attempt) == (BootEventKind.STAGED, "oxygen2", "d-1-1")
+    assert server.list_events("uid-1", event.sequence) == []
+    assert server.list_events("uid-2", 0) == []
+    assert server.withdraw("uid-1", ["oxygen2"]).hosts == ("oxygen2",)
+
+
+def test_nothing_is_left_after_release(server: SshBootServer, tmp_path: Path) -> None:
+    server.prepare()
+    server.stage([build_entry("http://127.0.0.1:1")])
+    server.release()
+    assert (tmp_path / "base dir/bootd/entries").is_dir()
+    server.withdraw("uid-1")
+    server.release()
+    assert not (tmp_path / "base dir").exists()
+
+
+def test_withdrawing_where_nothing_was_prepared_is_no_error(server: SshBootServer) -> None:
+    assert server.withdraw("uid-1").hosts == ()
+    server.release()
+
+
+def test_a_daemon_of_another_version_is_replaced(server: SshBootServer, ssh: LocalSsh, tmp_path: Path) -> None:
+    server.prepare()
+    old = json.loads((tmp_path / "base dir/bootd/serve.lock").read_text())
+    (tmp_path / "newer").write_bytes(b"newer installer")
+    newer = SshBootServer(ssh, server._endpoint, tmp_path / "newer")
+    newer._daemon = server._daemon + b"\n# newer\n"
+    newer.prepare()
+    new = json.loads((tmp_path / "base dir/bootd/serve.lock").read_text())
+    assert new["version"] != old["version"]
+    newer.release()
+
+
+def test_a_daemon_that_cannot_listen_is_told(server: SshBootServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bessemer.phases.netboot.ssh_server.START_DEADLINE_SECONDS", 0.5)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", server._endpoint.port))
+        listener.listen()
+        with pytest.raises(BootServerFailed, match="Address already in use"):
+            server.prepare()
+
+
+def test_a_command_that_fails_gives_its_last_words(server: SshBootServer) -> None:
+    server.prepare()
+    with pytest.raises(BootServerFailed, match="no MAC address"):
+        server.stage([build_entry("http://127.0.0.1:1", mac="nonsense")])
+
+
+def test_unknown_events_are_kept_as_other() -> None:
+    record = {"seq": 1, "event": "initrd/0", "host": "a", "attempt": "1", "detail": "", "client": ""}
+    assert parse_event(record).kind is BootEventKind.OTHER
