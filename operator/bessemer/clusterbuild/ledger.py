@@ -12,9 +12,10 @@ from datetime import datetime
 
 from bessemer.clusterbuild.digests import compute_cleanup_digest, compute_input_digest
 from bessemer.clusterbuild.facts import Facts, power_off_wanted
+from bessemer.clusterbuild.limits import Retries
 from bessemer.clusterbuild.nodes import INSTALLED_STATES, carry_over, describe_failed, merge_groups, promote
 from bessemer.clusterbuild.outcome import parse_outcome
-from bessemer.clusterbuild.spec import ClusterBuildSpec, InstallMethod, Retries
+from bessemer.clusterbuild.spec import ClusterBuildSpec, InstallMethod
 from bessemer.clusterbuild.status import NodesStatus, PhaseState, PhaseStatus
 from bessemer.kube.pods import SETTLED, PodFact
 from bessemer.phases.report import PHASE_ORDER, JobResult, NodeState, PhaseName, PhaseResult

@@ -9,52 +9,15 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from bessemer.resource import ATOMIC_LIST, FREE_FORM, ApiModel, cel, list_map
+from bessemer.clusterbuild.fields import Address, Count, DnsLabel, HostKey, HostOrAddress, HttpUrl, MacAddress, Port
+from bessemer.clusterbuild.limits import Deadlines, Retries
+from bessemer.clusterbuild.verification import Verify
+from bessemer.resource import ATOMIC_LIST, FREE_FORM, ApiModel, cel
 
 MAX_NODES = 1024
 """More would not fit into one Secret and one status object comfortably; nothing else depends on it."""
-
-DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)]
-MacAddress = Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$", max_length=17)]
-Address = Annotated[str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$", max_length=15)]
-HostOrAddress = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$", min_length=1, max_length=253)
-]
-Port = Annotated[int, Field(ge=1, le=65535)]
-HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=2048)]
-HostKey = Annotated[
-    str, Field(pattern=r"^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/=]+( .*)?$", max_length=2048)
-]
-
-
-def int_or_string(pattern: str, message: str) -> dict[str, Any]:
-    """Give the schema extension for a string that may be written as a number; patterns don't bind such fields."""
-    return {"x-kubernetes-int-or-string": True, **cel((f"string(self).matches('{pattern}')", message))}
-
-
-_COUNT = r"^([0-9]{1,4}|[0-9]{1,2}%|100%)$"
-_NODE_COUNT = r"^(All|[1-9][0-9]{0,3})$"
-_FROM_NUMBER = BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)
-Count = Annotated[
-    str,
-    _FROM_NUMBER,
-    Field(
-        pattern=_COUNT,
-        max_length=4,
-        json_schema_extra=int_or_string(_COUNT, "must be a count such as 3 or a percentage such as 75%"),
-    ),
-]
-NodeCount = Annotated[
-    str,
-    _FROM_NUMBER,
-    Field(
-        pattern=_NODE_COUNT,
-        max_length=4,
-        json_schema_extra=int_or_string(_NODE_COUNT, "must be a count from 1 to 9999 or All"),
-    ),
-]
 
 
 class InstallMethod(StrEnum):
@@ -259,74 +222,6 @@ class Configuration(ApiModel):
     """How compute nodes see the homes of the management node."""
     playbooks: PlaybookRepository | None = None
     """Playbooks of the site's own."""
-
-
-class Expectation(ApiModel):
-    """What must hold of a finished Slurm job."""
-
-    exit_code: int = Field(default=0, ge=0, le=255)
-    """The job's exit code."""
-    output: str | None = Field(default=None, min_length=1, max_length=1024)
-    """A regular expression (RE2-like, Python's re) that must be found in the output."""
-    every_node: bool = False
-    """Whether the host name of each of the job's nodes must stand in the output."""
-
-
-class SlurmJob(ApiModel):
-    """One Slurm job that verifies the cluster."""
-
-    name: DnsLabel
-    """Its name, unique in the list."""
-    script: str = Field(min_length=1, max_length=65536)
-    """The batch script, with its first line (#!/bin/sh)."""
-    nodes: NodeCount = "All"
-    """How many nodes it runs on, or All for every ready compute node."""
-    time_limit_seconds: int = Field(default=300, ge=1, le=86400)
-    """After that many seconds of run time Slurm ends it; as long again is allowed for waiting in the queue."""
-    expect: Expectation = Expectation()
-    """What must hold of it."""
-
-
-class Verify(ApiModel):
-    """How the finished cluster is proven to work."""
-
-    jobs: list[SlurmJob] = Field(
-        default_factory=lambda: [
-            SlurmJob(name="hostname", script="#!/bin/sh\nsrun hostname\n", expect=Expectation(every_node=True))
-        ],
-        min_length=1,
-        max_length=16,
-        json_schema_extra=list_map("name"),
-    )
-    """Slurm jobs, run one after the other; all must pass."""
-
-
-class Deadlines(ApiModel):
-    """How long each step of a machine's install may take, in seconds, before the machine is cycled and tried again."""
-
-    power_on_seconds: int = Field(default=60, ge=1, le=3600)
-    """From the power command until power control reads back what was wanted; else NeverPoweredOn."""
-    netboot_seconds: int = Field(default=300, ge=1, le=7200)
-    """From power on until the kernel was fetched or the installer called back; else NeverNetbooted."""
-    install_seconds: int = Field(default=1800, ge=1, le=14400)
-    """From the start of the install until its final call-back; else InstallStalled."""
-    reachable_seconds: int = Field(default=300, ge=1, le=7200)
-    """From the final call-back until SSH answers with the planted host key; else NeverReachable."""
-    phase_seconds: int = Field(default=7200, ge=10, le=86400)
-    """For one attempt of any phase, as the last resort: the pod's activeDeadlineSeconds."""
-
-
-class Retries(ApiModel):
-    """How often what fails is tried again."""
-
-    node_attempts: int = Field(default=2, ge=1, le=10)
-    """Attempts of one machine's install within one phase attempt."""
-    phase_attempts: int = Field(default=3, ge=1, le=10)
-    """Attempts of one phase; the budget is new after a change of the spec or the annotation bessemer.dev/retry."""
-    back_off_seconds: int = Field(default=5, ge=0, le=600)
-    """Wait before the second attempt of a phase; doubled for each further one, up to maxBackOffSeconds."""
-    max_back_off_seconds: int = Field(default=60, ge=0, le=3600)
-    """Longest wait between two attempts of a phase."""
 
 
 class ClusterBuildSpec(ApiModel):

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from bessemer.clusterbuild.spec import Deadlines
+from bessemer.clusterbuild.limits import Deadlines
 from bessemer.phases.netboot.server import BootEvent, BootEventKind
 from bessemer.phases.power.protocol import PowerState
 from bessemer.phases.report import NodeState

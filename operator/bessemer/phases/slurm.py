@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from bessemer.clusterbuild.spec import SlurmJob
+from bessemer.clusterbuild.verification import SlurmJob
 from bessemer.errors import Retry
 from bessemer.phases.machines import SshTarget, build_hostlist
 from bessemer.phases.ssh import CommandResult, Ssh

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 
-from bessemer.clusterbuild.spec import SlurmJob
+from bessemer.clusterbuild.verification import SlurmJob
 from bessemer.errors import Invalid
 from bessemer.phases.clock import Clock, Terminated
 from bessemer.phases.machines import parse_hostlist

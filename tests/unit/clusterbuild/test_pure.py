@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from bessemer.clusterbuild.digests import compute_input_digest
 from bessemer.clusterbuild.ledger import back_off_seconds
+from bessemer.clusterbuild.limits import Retries
 from bessemer.clusterbuild.nodes import build_groups, carry_over, count_nodes, merge_groups, parse_hosts
 from bessemer.clusterbuild.resource import parse_status
-from bessemer.clusterbuild.spec import ClusterBuildSpec, Retries
+from bessemer.clusterbuild.spec import ClusterBuildSpec
 from bessemer.clusterbuild.status import NodesStatus
 from bessemer.clusterbuild.summary import format_elapsed
 from bessemer.errors import Invalid

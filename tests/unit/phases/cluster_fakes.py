@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from bessemer.clusterbuild.spec import ClusterBuildSpec, SlurmJob
+from bessemer.clusterbuild.spec import ClusterBuildSpec
+from bessemer.clusterbuild.verification import SlurmJob
 from bessemer.phases.ansible import HostOutcome, HostState, PlaybookOutcome, PlaybookRun
 from bessemer.phases.clock import Terminated
 from bessemer.phases.context import PhaseContext

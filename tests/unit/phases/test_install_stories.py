@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from bessemer.clusterbuild.spec import Deadlines
+from bessemer.clusterbuild.limits import Deadlines
 from bessemer.phases.install_plan import Facts, NodeInstall, Policy, Probe, ProbeKind, Step, decide_install
 from bessemer.phases.machines import parse_hostlist
 from bessemer.phases.netboot.server import BootEvent, BootEventKind

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from bessemer.clusterbuild.spec import SlurmJob
+from bessemer.clusterbuild.verification import SlurmJob
 from bessemer.phases.machines import SshTarget
 from bessemer.phases.slurm import SlurmFailed, SlurmNode, SshSlurm, build_submission, parse_job, parse_nodes
 from bessemer.phases.ssh import CommandResult, Ssh

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bessemer.clusterbuild.spec import Expectation, SlurmJob
+from bessemer.clusterbuild.verification import Expectation, SlurmJob
 from bessemer.errors import Invalid
 from bessemer.phases import verify
 from bessemer.phases.clock import Terminated

@@ -1,0 +1,49 @@
+"""The kinds of values that fields of a spec have, with their patterns and bounds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from bessemer.resource import cel
+
+DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)]
+MacAddress = Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$", max_length=17)]
+Address = Annotated[str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$", max_length=15)]
+HostOrAddress = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$", min_length=1, max_length=253)
+]
+Port = Annotated[int, Field(ge=1, le=65535)]
+HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=2048)]
+HostKey = Annotated[
+    str, Field(pattern=r"^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/=]+( .*)?$", max_length=2048)
+]
+
+
+def int_or_string(pattern: str, message: str) -> dict[str, Any]:
+    """Give the schema extension for a string that may be written as a number; patterns don't bind such fields."""
+    return {"x-kubernetes-int-or-string": True, **cel((f"string(self).matches('{pattern}')", message))}
+
+
+_COUNT = r"^([0-9]{1,4}|[0-9]{1,2}%|100%)$"
+_NODE_COUNT = r"^(All|[1-9][0-9]{0,3})$"
+_FROM_NUMBER = BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)
+Count = Annotated[
+    str,
+    _FROM_NUMBER,
+    Field(
+        pattern=_COUNT,
+        max_length=4,
+        json_schema_extra=int_or_string(_COUNT, "must be a count such as 3 or a percentage such as 75%"),
+    ),
+]
+NodeCount = Annotated[
+    str,
+    _FROM_NUMBER,
+    Field(
+        pattern=_NODE_COUNT,
+        max_length=4,
+        json_schema_extra=int_or_string(_NODE_COUNT, "must be a count from 1 to 9999 or All"),
+    ),
+]
