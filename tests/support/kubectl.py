@@ -43,7 +43,9 @@ class Kubectl:
 
     def apply(self, *manifests: Mapping[str, Any]) -> str:
         """Apply manifests."""
-        return self.run("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifests)}))
+        return self.run(
+            "apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifests)})
+        )
 
     def get(self, *arguments: str) -> Resource:
         """Get one object, or a list of them."""
@@ -65,7 +67,7 @@ class Kubectl:
         look: Callable[[], Any],
         seconds: float,
         explain: Callable[[], str] = str,
-    ) -> Any:  # noqa: ANN401  whatever the caller looks for
+    ) -> Any:
         """Look again and again until something true is seen, and give it.
 
         Raises:
