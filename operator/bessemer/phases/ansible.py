@@ -27,8 +27,8 @@ from bessemer.phases.clock import Clock, Terminated
 from bessemer.phases.machines import build_hostlist
 from bessemer.phases.ssh_files import SshFiles
 
-MAX_FORKS = 50
-"""Hosts dealt with at once; more only fight for the phase pod's CPU and for sshd's MaxStartups."""
+MAX_FORKS = 32
+"""Hosts dealt with at once; each costs some 15 MiB (measured), and all must fit into the phase pod's memory limit."""
 CONTROL_PERSIST_SECONDS = 60
 JUMP_SECONDS = 30
 POLL_SECONDS = 1
