@@ -1,7 +1,8 @@
 """Builds the operator's image from the Dockerfile without Docker, as an OCI archive that any cluster can import.
 
 The base is bootstrapped from Debian's packages with mmdebstrap, the Dockerfile is run by buildah in a chroot, so
-neither a daemon nor a registry is needed. Everything is cached under the user's cache folder, keyed by what it was made from.
+neither a daemon nor a registry is needed. Everything is cached under the user's cache folder, keyed by what it was made
+from.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from bessemer.phases.machines import SshTarget
 from bessemer.phases.netboot.server import BootEventKind, BootServerFailed
 from bessemer.phases.netboot.ssh_server import BootEndpoint, SshBootServer, parse_event
 from tests.unit.phases.local_ssh import LocalSsh
-from tests.unit.phases.test_bootd import build_entry
+from tests.component.phases.test_bootd import build_entry
 
 
 def find_free_port() -> int:
