@@ -5,6 +5,7 @@ Run with ``--keep`` it leaves everything up, and says how to look around and how
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -14,7 +15,6 @@ from datetime import datetime
 from typing import Annotated
 
 import typer
-import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -63,13 +63,12 @@ def show(cluster: Cluster, nodes: int, started: float) -> int:
     with step(f"Putting up a rack: a boot host, a management node and {nodes} compute nodes, all powered off"):
         site = Site(cluster, NAMESPACE, Lab.install(cluster, NAMESPACE, compute_nodes=nodes))
         site.apply_login()
-    manifest = site.build_manifest(BUILD)
     console.print(f"[bold]$ kubectl apply -f examples/oxygen.yaml[/]    ({since(started)} after the start)")
-    console.print(yaml.safe_dump(manifest["spec"], sort_keys=False), style="dim")
-    site.kubectl.apply(manifest)
+    site.kubectl.apply(site.build_manifest(BUILD))
     console.print("[bold]$ bessemer watch oxygen[/]")
-    watch = ["--namespace", NAMESPACE, "--kubeconfig", str(cluster.kubeconfig), "--timeout", str(BUILD_SECONDS)]
-    code = subprocess.run([sys.executable, "-m", "bessemer", "watch", BUILD, *watch], check=False).returncode
+    watch = ["watch", BUILD, "--namespace", NAMESPACE, "--timeout", str(BUILD_SECONDS)]
+    environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
+    code = subprocess.run([sys.executable, "-m", "bessemer", *watch], env=environment, check=False).returncode
     show_result(site)
     console.print(f"{since(started)} in all.")
     return code
