@@ -17,8 +17,11 @@ pytestmark = pytest.mark.e2e
 
 PHASES = ("Preflight", "BootManagement", "ConfigureManagement", "BootCompute", "ConfigureServices", "Verify", "Cleanup")
 PHASE_SECONDS = 400
-RECOVERY_SECONDS = 90
-"""For the operator's pod to be started again and to take the lead."""
+"""For a phase to begin: those before it, and an operator that was killed and has to take the lead again."""
+REPEATED_SECONDS = 90
+"""For another attempt: the grace of the deleted pod and the back-off."""
+ABORT_SECONDS = 120
+JOB_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -26,23 +29,47 @@ def site(make_site: MakeSite) -> Site:
     return make_site("interruptions", compute_nodes=1)
 
 
-def phase_pods(site: Site) -> list[Resource]:
-    return site.kubectl.items("pods", "--selector", "bessemer.dev/phase")
+def phase_pods(site: Site, *phases: str) -> list[Resource]:
+    """Give the pods of phases; of all where none is named."""
+    selector = f"bessemer.dev/phase in ({','.join(phases)})" if phases else "bessemer.dev/phase"
+    return site.kubectl.items("pods", "--selector", selector)
 
 
-def running(site: Site, phase: str) -> Resource | None:
-    pods = site.kubectl.items("pods", "--selector", f"bessemer.dev/phase={phase}")
-    return next((pod for pod in pods if pod["status"].get("phase") == "Running"), None)
+def find_under_way(site: Site, phase: str, passed_over: str = "") -> Resource | None:
+    """Find the pod of a phase that has not finished; ``passed_over`` names one that is not meant."""
+    return next(
+        (
+            pod
+            for pod in phase_pods(site, phase)
+            if pod["status"].get("phase") in {"Pending", "Running"} and pod["metadata"]["name"] != passed_over
+        ),
+        None,
+    )
+
+
+def find_running(site: Site, phase: str, passed_over: str = "") -> Resource | None:
+    """Find the pod of a phase that runs."""
+    pod = find_under_way(site, phase, passed_over)
+    return pod if pod and pod["status"]["phase"] == "Running" else None
 
 
 def kill_operator(site: Site) -> None:
-    """Send SIGKILL to the operator's process, which the node's host sees."""
-    (pod,) = [pod for pod in site.system.items("pods") if pod["status"].get("phase") == "Running"]
-    uid = pod["metadata"]["uid"]
-    pids = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cgroup") if is_operator(path, uid)]
-    assert pids
+    """Send SIGKILL to the operator's process, then replace its pod, as the kubelet's back-off grows with each kill."""
+    name, pids = site.system.wait_for("the operator to run", partial(find_operator, site), PHASE_SECONDS, site.explain)
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
+    site.system.run("delete", "pod", name, "--wait=false")
+
+
+def find_operator(site: Site) -> tuple[str, list[int]] | None:
+    """Give the name of the operator's pod and its process as the node's host sees it."""
+    for pod in site.system.items("pods"):
+        metadata = pod["metadata"]
+        if "deletionTimestamp" not in metadata:
+            groups = Path("/proc").glob("[0-9]*/cgroup")
+            pids = [int(path.parent.name) for path in groups if is_operator(path, metadata["uid"])]
+            return (metadata["name"], pids) if pids else None
+    return None
 
 
 def is_operator(cgroup: Path, uid: str) -> bool:
@@ -56,12 +83,14 @@ def is_operator(cgroup: Path, uid: str) -> bool:
 def test_operator_killed_in_every_phase_loses_and_repeats_nothing(site: Site) -> None:
     site.kubectl.apply(site.build_manifest(retries={"phaseAttempts": 1}))
     for phase in PHASES:
-        site.kubectl.wait_for(f"{phase} to run", partial(running, site, phase), PHASE_SECONDS, site.explain)
+        site.kubectl.wait_for(
+            f"{phase} to be under way", partial(find_under_way, site, phase), PHASE_SECONDS, site.explain
+        )
         kill_operator(site)
     build = site.wait_until_settled()
-    assert condition(build, "Ready")["status"] == "True", build["status"]
-    assert [(phase["name"], phase["attempt"]) for phase in build["status"]["phases"]] == [
-        (phase, 1) for phase in PHASES
+    assert condition(build, "Ready")["status"] == "True", site.explain()
+    assert [(phase["name"], phase["state"], phase["attempt"]) for phase in build["status"]["phases"]] == [
+        (phase, "Succeeded", 1) for phase in PHASES
     ]
     assert sorted(pod["metadata"]["labels"]["bessemer.dev/phase"] for pod in phase_pods(site)) == sorted(PHASES)
     network_boots = [
@@ -73,24 +102,33 @@ def test_operator_killed_in_every_phase_loses_and_repeats_nothing(site: Site) ->
 def test_deleted_phase_pod_is_counted_and_repeated(site: Site) -> None:
     job = {"name": "slow", "script": "#!/bin/sh\nsleep 15\nhostname\n", "expect": {"output": "oxygen2"}}
     site.kubectl.apply(site.build_manifest(verify={"jobs": [job]}))
-    pod = site.kubectl.wait_for("Verify to run", lambda: running(site, "Verify"), 60, site.explain)
-    site.kubectl.run("delete", "pod", pod["metadata"]["name"], "--wait=false")
+    pod = site.kubectl.wait_for("Verify to run", partial(find_running, site, "Verify"), PHASE_SECONDS, site.explain)
+    name, attempt = pod["metadata"]["name"], int(pod["metadata"]["labels"]["bessemer.dev/attempt"])
+    site.kubectl.run("delete", "pod", name, "--wait=false")
     site.kubectl.wait_for(
-        "another attempt",
-        lambda: (again := running(site, "Verify")) and again["metadata"]["name"] != pod["metadata"]["name"],
-        90,
-        site.explain,
+        "another attempt", partial(find_running, site, "Verify", name), REPEATED_SECONDS, site.explain
     )
     build = site.wait_until_settled()
+    assert condition(build, "Ready")["status"] == "True", site.explain()
     verify = next(phase for phase in build["status"]["phases"] if phase["name"] == "Verify")
-    assert (verify["state"], verify["attempt"]) == ("Succeeded", 3)
+    assert (verify["state"], verify["attempt"], verify["failures"]) == ("Succeeded", attempt + 1, 1)
+    lost = site.kubectl.items("events", "--field-selector", "reason=PodLost,type=Warning")
+    assert [name in str(event) or f"attempt {attempt}" in str(event) for event in lost] == [True]
 
 
 def test_aborted_build_cleans_up_and_says_so(site: Site) -> None:
     job = {"name": "endless", "script": "#!/bin/sh\nsleep 600\n"}
     site.kubectl.apply(site.build_manifest(verify={"jobs": [job]}))
-    site.kubectl.wait_for("Verify to run", lambda: running(site, "Verify"), 60, site.explain)
+    site.kubectl.wait_for("Verify to run", partial(find_running, site, "Verify"), PHASE_SECONDS, site.explain)
+    site.kubectl.wait_for("the job to run", partial(list_jobs, site), JOB_SECONDS, site.explain)
     site.kubectl.run("annotate", "clusterbuild", "oxygen", "bessemer.dev/abort=now")
-    build = site.wait_until_settled(seconds=120)
-    assert condition(build, "Ready")["reason"] == "Aborted"
-    assert "endless" not in site.lab.exec("oxygen1", ["squeue", "--noheader", "--format=%j"])
+    build = site.wait_until_settled(seconds=ABORT_SECONDS)
+    ready = condition(build, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "Aborted")
+    assert condition(build, "CleanedUp")["status"] == "True"
+    assert not list_jobs(site)
+
+
+def list_jobs(site: Site) -> list[str]:
+    """List the jobs that Slurm knows of as waiting or running."""
+    return site.lab.exec("oxygen1", ["squeue", "--noheader", "--states=PENDING,RUNNING", "--format=%j"]).split()
