@@ -16,8 +16,6 @@ from tests.support.kubectl import Kubectl
 from tests.support.lab.lab import Lab
 from tests.support.site import Site, install_bessemer
 
-pytest_plugins = ["tests.support.cluster.fixtures"]
-
 NAMESPACE_SECONDS = 180
 """For a namespace to go, with a rack that powers off in it."""
 

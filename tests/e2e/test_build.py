@@ -5,13 +5,15 @@ The tests stand in the order of a build's life: they share one rack, because a b
 
 from __future__ import annotations
 
+import base64
 import re
+import time
 
 import pytest
 
 from tests.e2e.conftest import MakeSite
 from tests.support.kubectl import Resource
-from tests.support.leaks import list_leaks
+from tests.support.leaks import LeakWatch, list_leaks
 from tests.support.site import Site, condition
 
 pytestmark = pytest.mark.e2e
@@ -28,9 +30,14 @@ def site(make_site: MakeSite) -> Site:
 
 
 @pytest.fixture(scope="module")
-def built(site: Site) -> Resource:
+def leak_watch(site: Site) -> LeakWatch:
+    return LeakWatch(site)
+
+
+@pytest.fixture(scope="module")
+def built(site: Site, leak_watch: LeakWatch) -> Resource:
     site.kubectl.apply(site.build_manifest())
-    return site.wait_until_settled()
+    return site.wait_until_settled(meanwhile=lambda: leak_watch.look(time.monotonic()))
 
 
 def attempts(build: Resource) -> dict[str, int]:
@@ -68,8 +75,18 @@ def test_nothing_staged_is_left_on_the_boot_host(site: Site, built: Resource) ->
     assert "bootd" not in site.lab.boot_host_exec(["ps", "-e", "-o", "args"])
 
 
-def test_no_secret_is_seen_anywhere(site: Site, built: Resource) -> None:
+def test_no_secret_is_seen_anywhere_while_building_or_after(site: Site, built: Resource, leak_watch: LeakWatch) -> None:
+    assert leak_watch.looks >= len(PHASES)
+    assert sorted(leak_watch.leaks) == []
     assert list_leaks(site) == []
+
+
+def test_a_planted_secret_is_found(site: Site, built: Resource) -> None:
+    """The scanner itself works: a token in a ConfigMap is seen."""
+    token = site.kubectl.get("secret", "oxygen-bessemer")["data"]["progress-token"]
+    site.kubectl.run("create", "configmap", "planted", f"--from-literal=note={base64.b64decode(token).decode()}")
+    assert list_leaks(site) == [f"the progress token in configmaps in {site.namespace}"]
+    site.kubectl.run("delete", "configmap", "planted")
 
 
 def test_each_machine_was_installed_once(site: Site, built: Resource) -> None:

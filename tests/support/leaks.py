@@ -15,6 +15,10 @@ from tests.support.kubectl import Resource
 from tests.support.site import Site
 
 WEB_ROOT = "/srv/http"
+SECRET = "{}-bessemer"
+"""The operator's own Secret of a build."""
+LOOK_SECONDS = 8
+"""Between two looks: each takes more than a second of a core."""
 ATTEMPTS = 3
 """Attempts of phases and nodes whose install tokens are looked for."""
 
@@ -26,9 +30,26 @@ def list_leaks(site: Site, name: str = "oxygen") -> list[str]:
     return [f"{kind} in {place}" for place, content in places for needle, kind in needles.items() if needle in content]
 
 
+class LeakWatch:
+    """Looks for leaks now and then while a build is under way, as much of what may leak is gone at its end."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.leaks: set[str] = set()
+        self.looks = 0
+        self._next = 0.0
+
+    def look(self, now: float) -> None:
+        """Look if it is time to (``now`` in seconds of a monotonic clock) and if there are secrets yet."""
+        if now >= self._next and self.site.kubectl.find("secret", SECRET.format("oxygen")):
+            self.leaks |= set(list_leaks(self.site))
+            self.looks += 1
+            self._next = now + LOOK_SECONDS
+
+
 def build_needles(site: Site, build: Resource) -> Iterator[tuple[bytes, str]]:
     """Give each secret in each form in which it is ever written, and what it is."""
-    data = site.kubectl.get("secret", f"{build['metadata']['name']}-bessemer")["data"]
+    data = site.kubectl.get("secret", SECRET.format(build["metadata"]["name"]))["data"]
     secrets = BuildSecrets(
         uid=build["metadata"]["uid"],
         seed=base64.b64decode(base64.b64decode(data["seed"])),
@@ -64,7 +85,13 @@ def list_processes() -> Iterator[tuple[str, bytes]]:
 
 def list_logs(site: Site, name: str) -> Iterator[tuple[str, bytes]]:
     """Give the logs of the operator and of every phase."""
-    everything = ("logs", "--tail=-1", "--all-containers", "--prefix")
+    everything = (
+        "logs",
+        "--tail=-1",
+        "--all-containers",
+        "--prefix",
+        "--ignore-errors",
+    )  # a pod that starts has no log
     yield "the phases' logs", site.kubectl.run(*everything, "--selector", f"bessemer.dev/build={name}").encode()
     for pod in site.system.items("pods"):
         yield "the operator's log", site.system.run(*everything, pod["metadata"]["name"]).encode()
@@ -78,6 +105,7 @@ def list_objects(site: Site) -> Iterator[tuple[str, bytes]]:
 
 
 def list_web_root(site: Site) -> Iterator[tuple[str, bytes]]:
-    """Give the small files of the boot host's web root; images are the site's own."""
-    text = site.lab.boot_host_exec(["find", WEB_ROOT, "-type", "f", "-size", "-1024k", "-exec", "cat", "{}", "+"])
+    """Give the files of the boot host's web root but for the site's own images, packages and kernel."""
+    ours = ["find", WEB_ROOT, "(", "-name", "debian", "-o", "-name", "images", "-o", "-name", "kernel", ")", "-prune"]
+    text = site.lab.boot_host_exec([*ours, "-o", "-type", "f", "-size", "-1024k", "-exec", "cat", "{}", "+"])
     yield "the boot host's web root", text.encode()

@@ -6,7 +6,7 @@ The demo, the e2e tests and the benchmarks all stand on this, so that what they 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,14 +103,17 @@ class Site:
         """Get a ClusterBuild."""
         return self.kubectl.get("clusterbuild", name)
 
-    def wait_until_settled(self, name: str = "oxygen", seconds: float = 900) -> Resource:
-        """Wait until a build is Ready or has given up, for the spec as it is now; give it.
+    def wait_until_settled(
+        self, name: str = "oxygen", seconds: float = 900, meanwhile: Callable[[], None] = lambda: None
+    ) -> Resource:
+        """Wait until a build is Ready or has given up, for the spec as it is now; call ``meanwhile`` often.
 
         Raises:
             TimeoutError: it did neither; says where it stands.
         """
 
         def settled() -> Resource | None:
+            meanwhile()
             build = self.get_build(name)
             return build if is_settled(build) else None
 

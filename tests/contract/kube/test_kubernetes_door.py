@@ -27,8 +27,6 @@ from tests.support.cluster.protocol import Cluster
 from tests.support.fake_kubernetes import FakeKubernetes
 from tests.support.kubectl import Kubectl
 
-pytest_plugins = ["tests.support.cluster.fixtures"]
-pytestmark = pytest.mark.e2e
 FINALIZER = "bessemer.dev/result"
 
 
