@@ -9,7 +9,7 @@ KEEP ?=
 KUBE ?= 1.37
 export KUBE
 
-.PHONY: help demo check lint unit component contract test e2e soak bench crds image cluster-up cluster-down clean
+.PHONY: help demo check lint unit component contract test e2e soak bench crds image cluster-up cluster-down cluster-sweep clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -58,10 +58,13 @@ image: .venv/ready ## build the operator's image as an OCI archive
 	$(SUDO) $(PY) -m tests.support.image
 
 cluster-up: .venv/ready ## a Kubernetes for a developer
-	$(SUDO) $(PY) -m tests.support.cluster up --name dev
+	$(SUDO) $(PY) -m tests.support.cluster up
 
 cluster-down: .venv/ready ## and away with it
-	$(SUDO) $(PY) -m tests.support.cluster down --name dev
+	$(SUDO) $(PY) -m tests.support.cluster down
+
+cluster-sweep: .venv/ready ## remove the clusters that killed test runs left
+	$(SUDO) $(PY) -m tests.support.cluster sweep
 
 clean: ## remove what the build left in this checkout
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage dist build

@@ -135,7 +135,7 @@ It is all still there. To look around:
 
 To take it down:
 
-  .venv/bin/python -m tests.support.cluster down --name {cluster.name}
+  .venv/bin/python -m tests.support.cluster down {cluster.name}
 """,
         markup=False,
         soft_wrap=True,
