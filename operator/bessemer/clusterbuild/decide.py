@@ -17,6 +17,7 @@ from bessemer.clusterbuild.ledger import (
     is_done,
     is_exhausted,
     persistent_entries_wanted,
+    repeat_lost_boots,
     wanted_digest,
 )
 from bessemer.clusterbuild.plan import (
@@ -78,7 +79,8 @@ def _decide_build(facts: Facts, ledger: Ledger, spec: ClusterBuildSpec, now: dat
     if is_exhausted(phase, wanted_digest(current, ledger, facts, spec), spec.retries):
         failed = Move(Outlook.FAILED, phase.reason or "Failed", f"{current}: {phase.message or phase.reason}")
         return _decide_end(facts, ledger, now, failed)
-    return _decide_phase(facts, ledger, current, now)
+    repeat_lost_boots(ledger, spec)
+    return _decide_phase(facts, ledger, _current_phase(facts, ledger, spec) or current, now)
 
 
 def _current_phase(facts: Facts, ledger: Ledger, spec: ClusterBuildSpec) -> PhaseName | None:

@@ -85,6 +85,22 @@ def persistent_entries_wanted(ledger: Ledger, facts: Facts, spec: ClusterBuildSp
     return all(is_done(phase, compute_input_digest(phase.name, spec, ledger.attempts())) for phase in earlier)
 
 
+def repeat_lost_boots(ledger: Ledger, spec: ClusterBuildSpec) -> None:
+    """Have the boot phases of stateless machines run again where Cleanup took back what each of their boots needs.
+
+    It does so after a failure, an abort and before a deletion. Machines that run are then only looked at and staged.
+    """
+    attempts = ledger.attempts()
+    full = [compute_cleanup_digest(attempts, power_off=off, keep_persistent=False) for off in (False, True)]
+    if not any(is_done(ledger.phases[PhaseName.CLEANUP], digest) for digest in full):
+        return
+    boots = ((PhaseName.BOOT_MANAGEMENT, spec.management.install), (PhaseName.BOOT_COMPUTE, spec.compute.install))
+    for name, install in boots:
+        stateless = install is not None and install.method == InstallMethod.STATELESS
+        if stateless and ledger.phases[name].state == PhaseState.SUCCEEDED:
+            ledger.update(name, state=PhaseState.PENDING, reason="BootEntriesTakenBack", message=None)
+
+
 def is_done(phase: PhaseStatus, digest: str) -> bool:
     """Whether the phase has reached its goal with just that input."""
     return phase.state in DONE and phase.input_digest == digest

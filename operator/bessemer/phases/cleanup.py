@@ -42,15 +42,18 @@ def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
     management = build_management_endpoint(spec, build_management_target(spec, planted))
     notes += take_back(context.boot_server(management), phase_input)
     if phase_input.power_off:
-        hosts = [spec.management.host, *_compute_hosts(phase_input)]
-        problems += switch_off(context.power, context.clock, hosts, spec.deadlines.power_on_seconds)
+        problems += switch_off(context.power, context.clock, _list_hosts(phase_input), spec.deadlines.power_on_seconds)
     return build_result(problems, notes)
 
 
 def take_back(server: BootServer, phase_input: PhaseInput) -> list[str]:
-    """Withdraw what the build staged on a boot server and release it; gives what went wrong."""
+    """Withdraw what the build staged on a boot server and release it; gives what went wrong.
+
+    Stateless machines of a build that succeeded keep their entries, unless they have left the spec.
+    """
+    keep = _list_hosts(phase_input) if phase_input.keep_persistent else []
     try:
-        withdrawn = server.withdraw(phase_input.uid, keep_persistent=phase_input.keep_persistent)
+        withdrawn = server.withdraw(phase_input.uid, keep_persistent=keep)
         server.release()
     except (SshFailure, BootServerFailed) as error:
         return [error.message]
@@ -91,9 +94,10 @@ def build_result(problems: list[str], notes: list[str]) -> PhaseResult:
     return PhaseResult(succeeded=True, reason="Succeeded", message=message)
 
 
-def _compute_hosts(phase_input: PhaseInput) -> tuple[str, ...]:
-    """List the compute nodes, also of a spec whose addresses don't fit its hosts."""
+def _list_hosts(phase_input: PhaseInput) -> list[str]:
+    """List all machines, also of a spec whose addresses don't fit its hosts."""
+    spec = phase_input.spec
     try:
-        return parse_hostlist(phase_input.spec.compute.hosts)
+        return [spec.management.host, *parse_hostlist(spec.compute.hosts)]
     except ValueError as error:
         raise Invalid("InvalidHostlist", f"spec.compute.hosts: {error}") from error

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
+from bessemer.clusterbuild.spec import InstallMethod
 from bessemer.errors import Retry
 from bessemer.phases.clock import Clock
 from bessemer.phases.grouping import NodeOutcome
@@ -139,6 +140,14 @@ class _Run:
                 _log.info("%s: look whether it is still installed", machine.host)
             nodes.append(NodeInstall(machine.host, prefix, step=step, since=now, keep=keep))
         self.nodes = tuple(nodes)
+        self._restore_entries([node.host for node in nodes if node.step is Step.STARTING])
+
+    def _restore_entries(self, hosts: Sequence[str]) -> None:
+        """Stage stateless machines that run already: Cleanup of a build that failed took what their next boot needs."""
+        kind = self._job.kind
+        if hosts and kind.install.method == InstallMethod.STATELESS:
+            installer = self._doors.boot_server.installer
+            self._stage([kind.build_entry(self._machines[host], 0, installer) for host in hosts])
 
     def do_round(self) -> bool:
         """Read facts, decide and act; tells whether something changed."""

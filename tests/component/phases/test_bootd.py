@@ -222,12 +222,12 @@ def test_withdrawing_removes_entry_token_and_script_of_this_build_only(daemon: D
     daemon.stage(script=str(tmp_path / "site.ipxe"))
     daemon.stage(build="uid-2", host="argon1", mac="52:54:00:00:00:99", token="token-of-another-build")
     daemon.stage(host="oxygen3", mac="52:54:00:8d:00:03", token="token-of-a-stateless-one", persistent=True)
-    assert bootd.withdraw(daemon.store, "uid-1", ["oxygen7"], False) == {"withdrawn": [], "left": 3}
-    assert bootd.withdraw(daemon.store, "uid-1", None, True) == {"withdrawn": ["oxygen2"], "left": 2}
+    assert bootd.withdraw(daemon.store, "uid-1", ["oxygen7"], []) == {"withdrawn": [], "left": 3}
+    assert bootd.withdraw(daemon.store, "uid-1", None, ["oxygen2", "oxygen3"]) == {"withdrawn": ["oxygen2"], "left": 2}
     assert not (tmp_path / "site.ipxe").exists()
     assert daemon.get(SCRIPT)[0] == 404
     assert daemon.post(f"/node/{TOKEN}/started")[0] == 403
-    assert bootd.withdraw(daemon.store, "uid-1", None, False) == {"withdrawn": ["oxygen3"], "left": 1}
+    assert bootd.withdraw(daemon.store, "uid-1", None, []) == {"withdrawn": ["oxygen3"], "left": 1}
     assert [entry["host"] for entry in daemon.store.entries()] == ["argon1"]
 
 

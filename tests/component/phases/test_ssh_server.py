@@ -70,6 +70,24 @@ def test_nothing_is_left_after_release(server: SshBootServer, tmp_path: Path) ->
     assert not (tmp_path / "base dir").exists()
 
 
+def test_what_another_version_staged_is_taken_back(server: SshBootServer, tmp_path: Path) -> None:
+    server.prepare()
+    server.stage([build_entry("http://127.0.0.1:1")])
+    (daemon,) = (tmp_path / "base dir/upload").glob("bootd-*.py")
+    daemon.rename(daemon.with_name("bootd-of-an-older-release.py"))
+    assert server.withdraw("uid-1").hosts == ("oxygen2",)
+    server.release()
+    assert not (tmp_path / "base dir").exists()
+
+
+def test_an_upload_that_was_cut_off_is_taken_back(server: SshBootServer, tmp_path: Path) -> None:
+    (tmp_path / "base dir/upload").mkdir(parents=True)
+    (tmp_path / "base dir/upload/installer-0.cpio.gz").write_bytes(b"half of")
+    assert server.withdraw("uid-1").hosts == ()
+    server.release()
+    assert not (tmp_path / "base dir").exists()
+
+
 def test_withdrawing_where_nothing_was_prepared_is_no_error(server: SshBootServer) -> None:
     assert server.withdraw("uid-1").hosts == ()
     server.release()

@@ -166,7 +166,7 @@ def test_withdrawing_takes_just_what_is_named(setup: Setup) -> None:
     setup.stage("oxygen4", 4)
     setup.stage("oxygen5", 5, build="uid-2")
     assert setup.server.withdraw("uid-1", ["oxygen4"]).hosts == ("oxygen4",)
-    assert setup.server.withdraw("uid-1", keep_persistent=True).hosts == ("oxygen2",)
+    assert setup.server.withdraw("uid-1", keep_persistent=["oxygen2", "oxygen3"]).hosts == ("oxygen2",)
     assert not setup.boot("oxygen2")
     assert setup.boot("oxygen3")
     withdrawn = setup.server.withdraw("uid-1")

@@ -31,6 +31,8 @@ INSTALLED = {
     ],
 }
 
+STATELESS = {"install": {"method": "Stateless", "image": "http://10.77.0.1/images/compute.squashfs"}}
+
 
 @pytest.fixture
 def world() -> World:
@@ -477,13 +479,53 @@ def test_a_failing_cleanup_does_not_hide_why_the_build_failed(world: World) -> N
 
 
 def test_stateless_nodes_keep_their_boot_entries_after_success_and_lose_them_on_deletion(world: World) -> None:
-    install = {"method": "Stateless", "image": "http://10.77.0.1/images/compute.squashfs"}
-    world.apply(manifest(compute={"install": install}))
+    world.apply(manifest(compute=STATELESS))
     world.settle()
     assert input_of(world, "oxygen-cleanup-1")["keepPersistent"] is True
     world.delete()
     world.step()
     assert input_of(world, "oxygen-cleanup-2")["keepPersistent"] is False
+
+
+def test_a_failed_cleanup_of_stateless_nodes_takes_their_entries_and_a_retry_stages_them_again(world: World) -> None:
+    world.results["Verify"] = FINAL
+    world.apply(manifest(compute=STATELESS))
+    world.settle()
+    assert input_of(world, "oxygen-cleanup-1")["keepPersistent"] is False
+    del world.results["Verify"]
+    world.annotate("bessemer.dev/retry", "now")
+    world.settle()
+    assert world.started().count("oxygen-boot-compute-2") == 1
+    assert "oxygen-boot-management-2" not in world.started()
+    assert world.condition("Ready")[0] == "True"
+    assert input_of(world, "oxygen-cleanup-2")["keepPersistent"] is True
+
+
+def test_nodes_with_disks_are_not_booted_again_by_a_retry_after_a_failure(world: World) -> None:
+    world.results["Verify"] = FINAL
+    world.apply(manifest())
+    world.settle()
+    del world.results["Verify"]
+    world.annotate("bessemer.dev/retry", "now")
+    world.settle()
+    assert world.condition("Ready")[0] == "True"
+    assert "oxygen-boot-compute-2" not in world.started()
+
+
+def test_an_abort_that_is_taken_back_stages_stateless_nodes_again(world: World) -> None:
+    world.results["Verify"] = FAILURE
+    world.apply(manifest(compute=STATELESS))
+    while "oxygen-verify-1" not in world.started():
+        world.step()
+        world.run_pods()
+    world.annotate("bessemer.dev/abort", "now")
+    world.settle()
+    assert input_of(world, "oxygen-cleanup-1")["keepPersistent"] is False
+    world.results.clear()
+    world.annotate("bessemer.dev/abort", None)
+    world.settle()
+    assert "oxygen-boot-compute-2" in world.started()
+    assert world.condition("Ready")[0] == "True"
 
 
 def test_the_secret_is_made_once_and_without_a_key_where_the_user_gave_one(world: World) -> None:

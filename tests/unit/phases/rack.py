@@ -66,7 +66,8 @@ class FakeRack:
             kind = BootEventKind.FAILED if failed else BootEventKind.FINISHED
             server.report(machine.host, kind, "error: no disk" if failed else "")
             machine.installed = machine.installed or not failed
-            machine.step = "hangs" if failed else "firmware"
+            stateless = server.entries[machine.host]["persistent"]
+            machine.step = "hangs" if failed else "starting" if stateless else "firmware"
         elif machine.step == "starting" and fault != "NeverReachable":
             right = SECRETS.host_key(machine.host).public
             wrong = SECRETS.host_key("somebody else").public

@@ -152,6 +152,28 @@ def test_nodes_that_were_ready_before_are_looked_at_but_never_reinstalled() -> N
     assert set(offs_of(context)) == {"oxygen4"}
 
 
+STATELESS = {"method": "Stateless", "image": "http://10.77.0.1/c.squashfs", "kernel": "http://10.77.0.1/vmlinuz"}
+
+
+def test_stateless_nodes_keep_an_entry_for_their_next_boot() -> None:
+    compute = build_spec(2).model_dump(by_alias=True)["compute"]
+    context, _ = make_compute_rack(2, compute={**compute, "install": STATELESS})
+    assert run_compute(context).succeeded
+    assert context.boot_servers["oxygen1"].wanted == {"oxygen2", "oxygen3"}
+
+
+def test_stateless_nodes_that_run_are_staged_again_without_a_power_cycle() -> None:
+    compute = build_spec(2).model_dump(by_alias=True)["compute"]
+    context, _ = make_compute_rack(2, compute={**compute, "install": STATELESS})
+    assert run_compute(context).succeeded
+    context.boot_servers["oxygen1"].withdraw("uid-1")
+    context.fake_power.commands.clear()
+    result = run_compute(context, attempt=2, nodes=[NodeGroup(hosts="oxygen[2-3]", state=NodeState.CONFIGURED)])
+    assert result.succeeded
+    assert offs_of(context) == []
+    assert context.boot_servers["oxygen1"].wanted == {"oxygen2", "oxygen3"}
+
+
 def test_a_power_control_that_is_away_for_a_while_only_delays() -> None:
     context, _ = make_compute_rack(2)
     context.fake_power.unreachable = True

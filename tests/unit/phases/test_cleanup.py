@@ -47,6 +47,21 @@ def test_entries_of_stateless_nodes_stay_after_success() -> None:
     assert list(context.boot_servers["oxygen1"].entries) == ["oxygen3"]
 
 
+def test_a_stateless_node_that_left_the_spec_loses_its_entry() -> None:
+    context = make_context(keep_persistent=True)
+    context.boot_servers["oxygen1"].stage([entry("oxygen9", persistent=True)])
+    assert run(context).succeeded
+    assert list(context.boot_servers["oxygen1"].entries) == ["oxygen3"]
+
+
+def test_after_success_the_sites_boot_host_has_nothing_left_and_no_daemon_runs_there() -> None:
+    context = make_context(keep_persistent=True)
+    assert run(context).succeeded
+    assert context.boot_servers["boot-host"].entries == {}
+    assert not context.boot_servers["boot-host"].prepared
+    assert context.boot_servers["oxygen1"].prepared
+
+
 def test_entries_of_other_builds_stay_and_keep_the_daemon_up() -> None:
     context = make_context()
     context.boot_servers["boot-host"].stage([entry("argon1", "uid-2")])

@@ -166,13 +166,16 @@ def stage(store: Store, entries: list[Json]) -> Json:
     return {"staged": len(entries)}
 
 
-def withdraw(store: Store, build: str, hosts: list[str] | None, keep_persistent: bool) -> Json:
-    """Forget the entries of a build (of these hosts, if given); says whose they were and how many are left of all."""
+def withdraw(store: Store, build: str, hosts: list[str] | None, keep_persistent: list[str]) -> Json:
+    """Forget the entries of a build (of these hosts, if given); says whose they were and how many are left of all.
+
+    A persistent entry stays where its host is in ``keep_persistent``.
+    """
     withdrawn = []
     with store.locked():
         for entry in store.entries():
             wanted = entry["build"] == build and (hosts is None or entry["host"] in hosts)
-            if wanted and not (keep_persistent and entry["persistent"]):
+            if wanted and not (entry["persistent"] and entry["host"] in keep_persistent):
                 store.remove(entry)
                 store.record(entry, "withdrawn", "local")
                 withdrawn.append(entry["host"])
@@ -422,7 +425,7 @@ def main() -> None:
     if options.command == "stage":
         answer: Any = stage(store, request["entries"])
     elif options.command == "withdraw":
-        answer = withdraw(store, request["build"], request.get("hosts"), request.get("keep_persistent", False))
+        answer = withdraw(store, request["build"], request.get("hosts"), request.get("keep_persistent", []))
     elif options.command == "list":
         secret = ("token", "files")
         answer = [{key: value for key, value in entry.items() if key not in secret} for entry in store.entries()]

@@ -37,7 +37,9 @@ class FakeBootServer:
             self.seen[entry["host"]] = []
             self._record(entry["host"], BootEventKind.STAGED)
 
-    def withdraw(self, build: str, hosts: Collection[str] | None = None, keep_persistent: bool = False) -> Withdrawn:
+    def withdraw(
+        self, build: str, hosts: Collection[str] | None = None, keep_persistent: Collection[str] = ()
+    ) -> Withdrawn:
         """Forget entries; see BootServer."""
         self._check()
         gone = [
@@ -45,7 +47,7 @@ class FakeBootServer:
             for host, entry in self.entries.items()
             if entry["build"] == build
             and (hosts is None or host in hosts)
-            and not (keep_persistent and entry["persistent"])
+            and not (entry["persistent"] and host in keep_persistent)
         ]
         for host in gone:
             self._record(host, BootEventKind.WITHDRAWN)

@@ -85,13 +85,15 @@ class BootServer(Protocol):
         """Want an install of these machines at their next network boot; replaces what was staged for them."""
         ...
 
-    def withdraw(self, build: str, hosts: Collection[str] | None = None, keep_persistent: bool = False) -> Withdrawn:
+    def withdraw(
+        self, build: str, hosts: Collection[str] | None = None, keep_persistent: Collection[str] = ()
+    ) -> Withdrawn:
         """Take back what is staged for a build, or for some of its hosts.
 
         Args:
             build: UID of the build.
             hosts: which machines; None means all of the build's.
-            keep_persistent: leave entries that their machines need at every boot.
+            keep_persistent: hosts that keep an entry which they need at every boot.
         """
         ...
 

@@ -69,12 +69,15 @@ class SshBootServer:
         if entries:
             self._command("stage", {"entries": list(entries)})
 
-    def withdraw(self, build: str, hosts: Collection[str] | None = None, keep_persistent: bool = False) -> Withdrawn:
+    def withdraw(
+        self, build: str, hosts: Collection[str] | None = None, keep_persistent: Collection[str] = ()
+    ) -> Withdrawn:
         """Take entries back; see BootServer."""
         if not self._has_daemon():
             return Withdrawn((), 0)
         named = None if hosts is None else sorted(hosts)
-        answer = self._command("withdraw", {"build": build, "hosts": named, "keep_persistent": keep_persistent})
+        request = {"build": build, "hosts": named, "keep_persistent": sorted(keep_persistent)}
+        answer = self._command("withdraw", request)
         return Withdrawn(tuple(answer["withdrawn"]), answer["left"])
 
     def list_events(self, build: str, since: int) -> list[BootEvent]:
@@ -106,8 +109,16 @@ class SshBootServer:
         return f"--state {shlex.quote(self._endpoint.base_directory + '/bootd')}"
 
     def _has_daemon(self) -> bool:
-        result = self._ssh.run(self._endpoint.target, f"test -e {shlex.quote(self._daemon_path)}")
-        return result.exit_code == 0
+        """Whether there is anything to take back; what another version of us has left, this one takes back."""
+        if self._endpoint.service_daemon is not None:
+            return self._exists(self._endpoint.service_daemon)
+        if not self._exists(f"{self._endpoint.base_directory}/upload"):
+            return False
+        self._upload_once(self._daemon_path, self._daemon)
+        return True
+
+    def _exists(self, path: str) -> bool:
+        return self._ssh.run(self._endpoint.target, f"test -e {shlex.quote(path)}").exit_code == 0
 
     def _start_daemon(self) -> None:
         """Start the daemon, unless this version already serves where we want it."""
