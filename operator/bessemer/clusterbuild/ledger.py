@@ -165,7 +165,8 @@ def _settle(ledger: Ledger, name: PhaseName, result: PhaseResult, facts: Facts, 
         message=message or None,
     )
     ledger.settled.append(ledger.phases[name])
-    ledger.nodes = merge_groups(ledger.nodes, result.nodes)
+    outdated = facts.build.spec is None or recorded.input_digest != wanted_digest(name, ledger, facts, facts.build.spec)
+    ledger.nodes = merge_groups(ledger.nodes, result.nodes, outdated=outdated)
     if result.succeeded and name == PhaseName.CONFIGURE_MANAGEMENT:
         ledger.nodes = ledger.nodes.model_copy(update={"removed": ""})
     if result.succeeded and name == PhaseName.CONFIGURE_SERVICES and not result.nodes:

@@ -6,7 +6,7 @@ Nodes are kept as groups of alike ones, so that 480 installed nodes are one entr
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bessemer.clusterbuild.spec import ClusterBuildSpec
 from bessemer.clusterbuild.status import NodesStatus
@@ -76,12 +76,15 @@ def carry_over(spec: ClusterBuildSpec, before: NodesStatus) -> NodesStatus:
     )
 
 
-def merge_groups(nodes: NodesStatus, reported: Iterable[NodeGroup]) -> NodesStatus:
-    """Take over what a phase found of the nodes; nodes that are not of the spec are passed over."""
+def merge_groups(nodes: NodesStatus, reported: Sequence[NodeGroup], *, outdated: bool = False) -> NodesStatus:
+    """Take over what a phase found of the nodes; nodes that are not of the spec are passed over.
+
+    So are Pending ones where the attempt had another input: it may speak of a node of the same name as it was before.
+    """
     group_of = parse_node_groups(nodes.groups, ())
-    group_of.update(
-        {host: group for host, group in parse_node_groups(list(reported), list(group_of)).items() if host in group_of}
-    )
+    concerned = {host for host, group in group_of.items() if not (outdated and group.state == NodeState.PENDING)}
+    found = parse_node_groups(reported, list(group_of))
+    group_of.update({host: group for host, group in found.items() if host in concerned})
     return nodes.model_copy(update={"groups": build_groups(group_of)})
 
 

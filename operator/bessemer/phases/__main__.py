@@ -18,8 +18,8 @@ from pydantic import ValidationError
 from bessemer.errors import BessemerError, Invalid, Retry
 from bessemer.phases.clock import SystemClock, Terminated
 from bessemer.phases.context import Directories, PhaseContext
-from bessemer.phases.grouping import build_termination_message
-from bessemer.phases.report import PhaseInput, PhaseName, PhaseResult
+from bessemer.phases.grouping import build_termination_message, shrink_result
+from bessemer.phases.report import NodeGroup, PhaseInput, PhaseName, PhaseResult
 
 MODULES = {
     PhaseName.PREFLIGHT: "preflight",
@@ -53,9 +53,11 @@ def read_input(directory: Path, phase: str) -> PhaseInput:
 
 
 def run_phase(phase: str, directories: Directories, clock: SystemClock) -> PhaseResult:
-    """Run a phase; whatever happens becomes a result."""
+    """Run a phase; whatever happens becomes a result, small enough for a termination message."""
+    known: list[NodeGroup] = []
     try:
         phase_input = read_input(directories.input, phase)
+        known = phase_input.nodes
         context = PhaseContext(phase_input, directories, clock)
         try:
             module = importlib.import_module(f"bessemer.phases.{MODULES[phase_input.phase]}")
@@ -69,7 +71,7 @@ def run_phase(phase: str, directories: Directories, clock: SystemClock) -> Phase
         result = PhaseResult(
             succeeded=False, reason="InternalError", message=type(error).__name__ + ": see the log", retryable=True
         )
-    return result
+    return shrink_result(result, known)
 
 
 def build_failure(error: BessemerError) -> PhaseResult:

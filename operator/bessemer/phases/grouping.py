@@ -9,7 +9,7 @@ from bessemer.phases.machines import build_hostlist, parse_hostlist
 from bessemer.phases.report import TERMINATION_MESSAGE_LIMIT, NodeGroup, NodeState, PhaseResult
 
 OTHER_NODES = "*"
-"""Hostlist of a group that stands for all nodes of the phase that no other group names; used where names don't fit."""
+"""Hostlist of a group that stands for all nodes of the build that no other group names; used where names don't fit."""
 SEVERAL = "Several"
 """Reason of a group whose nodes failed for several reasons, where these don't fit."""
 SHORT_MESSAGE = 200
@@ -51,20 +51,28 @@ def parse_node_groups(groups: Iterable[NodeGroup], all_hosts: Sequence[str]) -> 
     return found
 
 
-def build_termination_message(result: PhaseResult, limit: int = TERMINATION_MESSAGE_LIMIT) -> bytes:
-    """Render a result as JSON of at most ``limit`` bytes; what is for people is cut first, who failed last."""
-    for shrunk in _shrink(result):
-        message = _render(shrunk)
-        if len(message) <= limit:
-            return message
-    return _render(PhaseResult(succeeded=result.succeeded, reason=result.reason, retryable=result.retryable))
-
-
-def _render(result: PhaseResult) -> bytes:
+def build_termination_message(result: PhaseResult) -> bytes:
+    """Render a result as JSON."""
     return result.model_dump_json(by_alias=True, exclude_none=True).encode()
 
 
-def _shrink(result: PhaseResult) -> Iterator[PhaseResult]:
+def shrink_result(
+    result: PhaseResult, known: Sequence[NodeGroup] = (), limit: int = TERMINATION_MESSAGE_LIMIT
+) -> PhaseResult:
+    """Cut a result until its JSON has at most ``limit`` bytes: first what is for people, last who failed.
+
+    Args:
+        result: what the phase came to.
+        known: all nodes of the build as they were before; those that the phase didn't deal with keep their states.
+        limit: bytes.
+    """
+    for shrunk in _shrink(result, known):
+        if len(build_termination_message(shrunk)) <= limit:
+            return shrunk
+    return PhaseResult(succeeded=result.succeeded, reason=result.reason, retryable=result.retryable)
+
+
+def _shrink(result: PhaseResult, known: Sequence[NodeGroup]) -> Iterator[PhaseResult]:
     """Give ever smaller versions of a result."""
     yield result
     for length in (400, 100):
@@ -76,10 +84,20 @@ def _shrink(result: PhaseResult) -> Iterator[PhaseResult]:
     cut = [job.model_copy(update={"output_tail": "", "message": job.message[:100]}) for job in result.jobs]
     result = result.model_copy(update={"message": result.message[:400], "jobs": cut, "nodes": _merge(result.nodes, 0)})
     yield result
-    yield result.model_copy(update={"nodes": _name_fewest(result.nodes)})
-    merged = _merge_by(result.nodes, lambda group: (group.state,))
+    everybody = [*result.nodes, *_select_untouched(known, result.nodes)] if result.nodes else []
+    yield result.model_copy(update={"nodes": _name_fewest(_merge(everybody, 0))})
+    merged = _merge_by(everybody, lambda group: (group.state,))
     jobs = [job.model_copy(update={"nodes": "", "message": ""}) for job in result.jobs]
     yield result.model_copy(update={"jobs": jobs, "nodes": _name_fewest(merged)})
+
+
+def _select_untouched(known: Sequence[NodeGroup], reported: Sequence[NodeGroup]) -> list[NodeGroup]:
+    """Give what is known of the nodes that the phase doesn't report, so that ``*`` can't be taken for them."""
+    named = {host for group in reported for host in parse_hostlist(group.hosts)}
+    left = [(group, [host for host in parse_hostlist(group.hosts) if host not in named]) for group in known]
+    return [
+        group.model_copy(update={"hosts": build_hostlist(hosts), "message": None}) for group, hosts in left if hosts
+    ]
 
 
 def _merge(groups: Sequence[NodeGroup], message_length: int) -> list[NodeGroup]:

@@ -135,7 +135,8 @@ class PhaseResult(ApiModel):
     retryable: bool = False
     """Whether another attempt may succeed with the same spec."""
     nodes: list[NodeGroup] = Field(default_factory=list)
-    """Compute nodes this phase dealt with, alike ones grouped."""
+    """Compute nodes this phase dealt with, alike ones grouped; where their names don't fit into a termination message,
+    one group has ``*`` for all nodes that no other group names."""
     jobs: list[JobResult] = Field(default_factory=list)
     """Results of verification jobs."""
 

@@ -82,6 +82,16 @@ def test_a_report_about_all_other_nodes_is_understood() -> None:
     assert (counted.installed, counted.failed) == (3, 1)
 
 
+def test_a_report_of_an_attempt_with_another_input_is_not_about_nodes_that_are_new() -> None:
+    nodes = carry_over(spec(), NodesStatus())
+    known = merge_groups(nodes, [NodeGroup(hosts="oxygen[2-3]", state=NodeState.INSTALLED)])
+    merged = merge_groups(known, [NodeGroup(hosts="*", state=NodeState.CONFIGURED)], outdated=True)
+    assert [(group.hosts, group.state) for group in merged.groups] == [
+        ("oxygen[4-5]", NodeState.PENDING),
+        ("oxygen[2-3]", NodeState.CONFIGURED),
+    ]
+
+
 def test_a_report_about_foreign_nodes_is_passed_over() -> None:
     nodes = carry_over(spec(), NodesStatus())
     assert merge_groups(nodes, [NodeGroup(hosts="neon1", state=NodeState.INSTALLED)]).groups == nodes.groups

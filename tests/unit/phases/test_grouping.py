@@ -8,7 +8,13 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bessemer.phases.grouping import NodeOutcome, build_node_groups, build_termination_message, parse_node_groups
+from bessemer.phases.grouping import (
+    NodeOutcome,
+    build_node_groups,
+    build_termination_message,
+    parse_node_groups,
+    shrink_result,
+)
 from bessemer.phases.report import TERMINATION_MESSAGE_LIMIT, JobResult, NodeState, PhaseResult
 
 REASONS = [None, "NeverPoweredOn", "NeverNetbooted", "InstallFailed", "NeverReachable"]
@@ -57,7 +63,7 @@ def test_results_of_1024_nodes_fit_and_tell_who_is_installed(seed: int, bad: flo
     result = PhaseResult(
         succeeded=False, reason="TooFewNodes", retryable=True, message=message, nodes=build_node_groups(outcomes)
     )
-    rendered = build_termination_message(result)
+    rendered = build_termination_message(shrink_result(result))
     assert len(rendered) <= TERMINATION_MESSAGE_LIMIT
     read = PhaseResult.model_validate_json(rendered)
     assert (read.succeeded, read.reason, read.retryable) == (False, "TooFewNodes", True)
@@ -68,7 +74,32 @@ def test_results_of_1024_nodes_fit_and_tell_who_is_installed(seed: int, bad: flo
 def test_a_small_result_is_told_whole() -> None:
     outcomes = [NodeOutcome("n1", NodeState.INSTALLED, attempt=1), NodeOutcome("n2", NodeState.FAILED, "X", "why", 2)]
     result = PhaseResult(succeeded=True, reason="Succeeded", nodes=build_node_groups(outcomes))
+    assert shrink_result(result) == result
     assert PhaseResult.model_validate_json(build_termination_message(result)) == result
+
+
+def test_all_other_nodes_are_never_those_that_the_phase_did_not_deal_with() -> None:
+    hosts = [f"a-rather-long-name-for-a-node-{number}" for number in range(0, 2048, 2)]
+    known = build_node_groups(
+        NodeOutcome(host, *((NodeState.FAILED, "NeverNetbooted") if number % 7 == 0 else (NodeState.INSTALLED, None)))
+        for number, host in enumerate(hosts)
+    )
+    before = parse_node_groups(known, hosts)
+    dealt_with = [host for host in hosts if before[host].state is NodeState.INSTALLED]
+    result = PhaseResult(
+        succeeded=False,
+        reason="TooFewNodes",
+        nodes=build_node_groups(
+            NodeOutcome(host, NodeState.FAILED, "NotInSlurm", f"{host}: DOWN") for host in dealt_with
+        ),
+    )
+    shrunk = shrink_result(result, known)
+    assert len(build_termination_message(shrunk)) <= TERMINATION_MESSAGE_LIMIT
+    assert any(group.hosts == "*" for group in shrunk.nodes)
+    after = parse_node_groups(shrunk.nodes, hosts)
+    assert {host: after[host].reason for host in hosts} == {
+        host: "NotInSlurm" if host in dealt_with else "NeverNetbooted" for host in hosts
+    }
 
 
 def test_outputs_of_jobs_are_cut_before_nodes_are() -> None:
@@ -78,7 +109,7 @@ def test_outputs_of_jobs_are_cut_before_nodes_are() -> None:
     ]
     outcomes = [NodeOutcome("n1", NodeState.FAILED, "InstallFailed", "no disk")]
     result = PhaseResult(succeeded=True, reason="Succeeded", jobs=jobs, nodes=build_node_groups(outcomes))
-    rendered = json.loads(build_termination_message(result))
+    rendered = json.loads(build_termination_message(shrink_result(result)))
     assert len(json.dumps(rendered)) <= TERMINATION_MESSAGE_LIMIT + 500
     assert rendered["nodes"][0]["hosts"] == "n1"
     assert [job["passed"] for job in rendered["jobs"]] == [True] * 16
