@@ -79,27 +79,26 @@ def test_a_small_result_is_told_whole() -> None:
 
 
 def test_all_other_nodes_are_never_those_that_the_phase_did_not_deal_with() -> None:
-    hosts = [f"a-rather-long-name-for-a-node-{number}" for number in range(0, 2048, 2)]
+    hosts = [f"node{number}" for number in range(1000, 3048, 2)]
+    untouched = hosts[::8]
     known = build_node_groups(
-        NodeOutcome(host, *((NodeState.FAILED, "NeverNetbooted") if number % 7 == 0 else (NodeState.INSTALLED, None)))
+        NodeOutcome(host, NodeState.FAILED, "NeverNetbooted")
+        if host in untouched
+        else NodeOutcome(host, NodeState.CONFIGURED, attempt=1 + number % 2)
         for number, host in enumerate(hosts)
     )
-    before = parse_node_groups(known, hosts)
-    dealt_with = [host for host in hosts if before[host].state is NodeState.INSTALLED]
-    result = PhaseResult(
-        succeeded=False,
-        reason="TooFewNodes",
-        nodes=build_node_groups(
-            NodeOutcome(host, NodeState.FAILED, "NotInSlurm", f"{host}: DOWN") for host in dealt_with
-        ),
-    )
+    reasons = {host: "NotInSlurm" if number % 2 else None for number, host in enumerate(hosts)}
+    outcomes = [
+        NodeOutcome(host, NodeState.FAILED if reason else NodeState.READY, reason, f"{host}: DOWN" if reason else None)
+        for host, reason in reasons.items()
+        if host not in untouched
+    ]
+    result = PhaseResult(succeeded=False, reason="TooFewNodes", nodes=build_node_groups(outcomes))
     shrunk = shrink_result(result, known)
     assert len(build_termination_message(shrunk)) <= TERMINATION_MESSAGE_LIMIT
     assert any(group.hosts == "*" for group in shrunk.nodes)
     after = parse_node_groups(shrunk.nodes, hosts)
-    assert {host: after[host].reason for host in hosts} == {
-        host: "NotInSlurm" if host in dealt_with else "NeverNetbooted" for host in hosts
-    }
+    assert {host: after[host].reason for host in hosts} == reasons | dict.fromkeys(untouched, "NeverNetbooted")
 
 
 def test_outputs_of_jobs_are_cut_before_nodes_are() -> None:
