@@ -19,7 +19,8 @@ from tests.support.site import Site, condition
 pytestmark = pytest.mark.e2e
 
 PHASES = ["Preflight", "BootManagement", "ConfigureManagement", "BootCompute", "ConfigureServices", "Verify", "Cleanup"]
-RECAP = re.compile(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=0\s+failed=0", re.MULTILINE)
+RECAP = re.compile(r"^(\S+)\s+: ok=\d+\s+changed=0\s+unreachable=0\s+failed=0", re.MULTILINE)
+CHANGED = re.compile(r"^TASK \[([^\]\n]+)\].*\n(?:(?!TASK).*\n)*?changed: \[(\S+)\]", re.MULTILINE)
 QUIET_SECONDS = 5
 """Long enough for an operator that reacts within a second to have done something wrong."""
 
@@ -97,13 +98,16 @@ def test_each_machine_was_installed_once(site: Site, built: Resource) -> None:
 
 
 def test_applying_the_same_again_does_nothing(site: Site, built: Resource) -> None:
+    """kubectl may say "configured", as it does not know the API server's defaults within lists; nothing is."""
     pods = {pod["metadata"]["name"] for pod in site.kubectl.items("pods")}
-    assert "unchanged" in site.kubectl.apply(site.build_manifest())
+    before = site.get_build()["metadata"]
+    site.kubectl.apply(site.build_manifest())
     with pytest.raises(TimeoutError):
         site.kubectl.wait_for(
             "a change", lambda: {pod["metadata"]["name"] for pod in site.kubectl.items("pods")} != pods, QUIET_SECONDS
         )
-    assert site.get_build()["status"] == built["status"]
+    after = site.get_build()
+    assert (after["metadata"]["generation"], after["status"]) == (before["generation"], built["status"])
 
 
 def test_changed_verification_runs_only_verification_again(site: Site, built: Resource) -> None:
@@ -128,9 +132,8 @@ def test_a_second_configuration_changes_nothing(site: Site, built: Resource) -> 
     assert condition(build, "Ready")["status"] == "True", build["status"]
     for phase in ("ConfigureManagement", "ConfigureServices"):
         log = site.kubectl.run("logs", next(p["pod"] for p in build["status"]["phases"] if p["name"] == phase))
-        recaps = RECAP.findall(log)
-        assert {host for host, _ in recaps} >= {"oxygen1"}
-        assert [host for host, changed in recaps if changed != "0"] == []
+        assert CHANGED.findall(log) == []
+        assert "oxygen1" in RECAP.findall(log)
 
 
 def test_removing_a_node_drains_it_and_leaves_the_rest_alone(site: Site, built: Resource) -> None:
@@ -146,6 +149,8 @@ def test_removing_a_node_drains_it_and_leaves_the_rest_alone(site: Site, built: 
 
 
 def test_adding_a_node_installs_just_that_one(site: Site, built: Resource) -> None:
+    site.lab.power("off", "oxygen5")
+    site.lab.wipe("oxygen5")  # another machine in the same place; the same one is found to be installed, and kept
     before = len(site.lab.events())
     site.kubectl.apply(site.build_manifest())
     build = site.wait_until_settled()
