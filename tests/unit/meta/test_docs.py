@@ -1,0 +1,82 @@
+"""The documents are true to the code: reasons are explained, the README shows the example, links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+PACKAGE = ROOT / "operator" / "bessemer"
+DOCUMENTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("playbooks/**/*.md")]
+KUBERNETES = {"Unschedulable", "ErrImagePull", "ImagePullBackOff", "CreateContainerConfigError"}
+"""Reasons that Kubernetes gives and we pass on."""
+NO_REASONS = set(
+    re.findall(
+        r"\w+",
+        # Of Kubernetes' API; types of conditions and columns; of HTTP, Slurm and the spec.
+        """
+        Background BearerToken ClusterBuild ConfigMap ContainerCreating DeadlineExceeded DeleteOptions Disrupted
+        DisruptionTarget Error Event Evicted FallbackToLogsOnError False File IfNotPresent Image InitContainerFailed
+        Lease Memory Never NodeLost NodeShutdown Normal Opaque Pending Pod PodDeleted PodInitializing PodScheduled
+        Preempting Reconcile RuntimeDefault Secret Shutdown True Unknown Warning
+
+        Age CleanedUp Elapsed JobsVerified MachinesClaimed ManagementBooted ManagementConfigured Nodes NodesBooted Phase
+        PreflightPassed Progressing Reason ServicesConfigured
+
+        Accept All Authorization BatchHost ExitCode JobState Location NodeList None
+        """,
+    )
+)
+
+
+def reasons_in_code() -> dict[str, str]:
+    """Find every word in CamelCase that the operator and the phases may say, with a place where it stands.
+
+    What is no reason has to be in NO_REASONS, so that a new reason can't be forgotten.
+    """
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        if "cli" in path.parts or path.name.startswith("crd"):
+            continue
+        for node in walk_but_enums(ast.parse(path.read_text())):
+            word = node.value if isinstance(node, ast.Constant) else None
+            if isinstance(word, str) and re.fullmatch(r"([A-Z][a-z]+)+", word) and word not in NO_REASONS:
+                found[word] = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
+    return found
+
+
+def walk_but_enums(node: ast.AST) -> Iterator[ast.AST]:
+    """Walk a syntax tree; the words of enums are values of fields, which the field reference has."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.ClassDef) and any(getattr(b, "id", "") == "StrEnum" for b in child.bases)):
+            yield from walk_but_enums(child)
+
+
+def documented_reasons() -> set[str]:
+    """Read the first column of the tables."""
+    text = (ROOT / "docs" / "user" / "reasons.md").read_text()
+    return set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+
+
+def test_every_reason_is_explained_and_none_that_is_gone() -> None:
+    in_code, documented = reasons_in_code(), documented_reasons()
+    assert {reason: place for reason, place in in_code.items() if reason not in documented} == {}
+    assert documented - set(in_code) - KUBERNETES == set()
+
+
+def test_the_readme_explains_the_whole_example() -> None:
+    blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert yaml.safe_load("".join(blocks)) == yaml.safe_load((ROOT / "examples" / "oxygen.yaml").read_text())
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    without_code = re.sub(r"`[^`\n]+`", "", document.read_text())
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", without_code)
+    assert [link for link in links if "://" not in link and not (document.parent / link).exists()] == []
