@@ -219,7 +219,8 @@ class Configuration(ApiModel):
     """Ansible variables for all hosts, such as those of our roles. No secrets: whoever may read this object may read
     them."""
     shared_home: SharedHome = SharedHome.NONE
-    """How compute nodes see the homes of the management node."""
+    """How compute nodes see the homes of the management node: NFS mounts all of them; SSHFS mounts each by SSH, as the
+    account that it belongs to, and needs no more than sshd and FUSE; None leaves each machine its own."""
     playbooks: PlaybookRepository | None = None
     """Playbooks of the site's own."""
 

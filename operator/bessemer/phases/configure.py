@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from bessemer.clusterbuild.spec import SharedHome
 from bessemer.errors import Invalid, Retry
 from bessemer.phases.ansible import HostOutcome, PlaybookOutcome, PlaybookRun, playbook_directory
 from bessemer.phases.context import PhaseContext
 from bessemer.phases.hosts import build_inventory
 from bessemer.phases.report import PhaseInput, Progress
+from bessemer.phases.secrets import BuildSecrets
 
 MARGIN_SECONDS = 60.0
 """So long before Kubernetes would stop the pod the playbook is stopped, so that the phase can say why."""
@@ -58,10 +60,10 @@ def run_playbooks(
         left = [host for host in computes if host not in PlaybookOutcome(outcomes).failed()]
         run = PlaybookRun(
             playbook=playbook,
-            inventory=build_inventory(phase_input, left),
+            inventory=build_inventory(phase_input, left, build_public_keys(phase_input, context)),
             hosts=1 + len(left),
             timeout_seconds=compute_time_left(phase_input, started, context.clock.now()),
-            secret_files={"munge_key_file": context.secrets.munge_key},
+            secret_files=build_secret_files(phase_input, context.secrets),
             roles=[context.directories.playbooks / "roles"],
         )
         done = 0
@@ -76,6 +78,25 @@ def run_playbooks(
         if management in outcome.failed():
             break
     return PlaybookOutcome(outcomes)
+
+
+def build_secret_files(phase_input: PhaseInput, secrets: BuildSecrets) -> dict[str, bytes]:
+    """Give the secret keys that the roles need, by the variable that is to name the file."""
+    files = {"munge_key_file": secrets.munge_key}
+    if phase_input.spec.configuration.shared_home is SharedHome.SSHFS:
+        files["sshfs_key_file"] = secrets.homes_key.private.encode()
+    return files
+
+
+def build_public_keys(phase_input: PhaseInput, context: PhaseContext) -> dict[str, str]:
+    """Give the public keys that the roles need, by variable."""
+    spec = phase_input.spec
+    if spec.configuration.shared_home is not SharedHome.SSHFS:
+        return {}
+    return {
+        "sshfs_public_key": context.secrets.homes_key.public,
+        "sshfs_host_key": context.targets[spec.management.host].host_key,
+    }
 
 
 def our_playbook(name: str) -> Path:

@@ -16,7 +16,7 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any
 
-from bessemer.clusterbuild.spec import ClusterBuildSpec, SharedHome
+from bessemer.clusterbuild.spec import ClusterBuildSpec
 from bessemer.errors import Invalid
 from bessemer.phases.grouping import parse_node_groups
 from bessemer.phases.machines import Machine, build_hostlist, parse_compute_machines
@@ -50,6 +50,7 @@ CONFIGURABLE_AGAIN = (CONFIGURATION_FAILED, UNREACHABLE, NOT_IN_SLURM)
 _CONNECTION = re.compile(
     r"ansible_(ssh_.*|sftp_.*|scp_.*|connection|host|port|user|password|host_key_checking|private_key_file)"
 )
+_KEYS = ("munge_key_file", "sshfs_key_file", "sshfs_public_key", "sshfs_host_key")
 
 
 def select_installed(phase_input: PhaseInput) -> tuple[Machine, ...]:
@@ -64,10 +65,17 @@ def select_installed(phase_input: PhaseInput) -> tuple[Machine, ...]:
     )
 
 
-def build_inventory(phase_input: PhaseInput, computes: Sequence[str]) -> Variables:
-    """Build the inventory, as Ansible's YAML plugin reads it; ``computes`` are the compute nodes to deal with.
+def build_inventory(
+    phase_input: PhaseInput, computes: Sequence[str], public_keys: Mapping[str, str] | None = None
+) -> Variables:
+    """Build the inventory, as Ansible's YAML plugin reads it.
 
     Source: https://docs.ansible.com/ansible/latest/collections/ansible/builtin/yaml_inventory.html
+
+    Args:
+        phase_input: what the build is to be.
+        computes: the compute nodes to deal with.
+        public_keys: public keys that roles need, by the variable that holds them.
 
     Raises:
         Invalid: the hosts don't fit together, or a variable of the spec is not the user's to set.
@@ -79,9 +87,10 @@ def build_inventory(phase_input: PhaseInput, computes: Sequence[str]) -> Variabl
         COMPUTE: {"hosts": {host: {} for host in computes}, "vars": _without(_compute_variables(spec), own)},
         CLUSTER: {"children": {MANAGEMENT: {}, COMPUTE: {}}},
     }
+    common = _common_variables(phase_input, computes) | dict(public_keys or {})
     aliases: Variables = {alias: {"children": {group: {}}} for group, names in GROUP_ALIASES.items() for alias in names}
     openhpc: Variables = {f"{build_cluster_name(phase_input.build)}_compute": {"children": {COMPUTE: {}}}}
-    return {"all": {"vars": _common_variables(phase_input, computes) | own, "children": groups | aliases | openhpc}}
+    return {"all": {"vars": common | own, "children": groups | aliases | openhpc}}
 
 
 def build_cluster_name(build: str) -> str:
@@ -96,8 +105,6 @@ def build_address(spec: ClusterBuildSpec) -> str:
 
 def _common_variables(phase_input: PhaseInput, computes: Sequence[str]) -> Variables:
     spec = phase_input.spec
-    if spec.configuration.shared_home is SharedHome.SSHFS:
-        raise Invalid("Unsupported", "spec.configuration.sharedHome: SSHFS has no role yet; None and NFS have")
     machines = parse_compute_machines(spec)
     management = {"name": spec.management.host, "address": build_address(spec)}
     return {
@@ -112,6 +119,8 @@ def _common_variables(phase_input: PhaseInput, computes: Sequence[str]) -> Varia
         "slurm_down_nodes": _down_nodes(phase_input),
         "nfs_server": spec.management.host,
         "nfs_network": str(_interface(spec).network),
+        "sshfs_server": spec.management.host,
+        "sshfs_network": str(_interface(spec).network),
     }
 
 
@@ -165,7 +174,7 @@ def _interface(spec: ClusterBuildSpec) -> IPv4Interface:
 
 
 def _check_variables(variables: Mapping[str, Any]) -> Variables:
-    refused = sorted(name for name in variables if _CONNECTION.fullmatch(name) or name == "munge_key_file")
+    refused = sorted(name for name in variables if _CONNECTION.fullmatch(name) or name in _KEYS)
     if refused:
         raise Invalid(
             "InvalidVariable",

@@ -68,6 +68,11 @@ class BuildSecrets:
         return base64.urlsafe_b64encode(self._derive(info, TOKEN_BYTES)).decode()
 
     @cached_property
+    def homes_key(self) -> SshKeyPair:
+        """Give the key with which compute nodes mount the homes of the management node by SSH."""
+        return _key_pair(Ed25519PrivateKey.from_private_bytes(self._derive(f"homes/{self.uid}", 32)))
+
+    @cached_property
     def munge_key(self) -> bytes:
         """Give the key that all munge daemons of the cluster share."""
         return self._derive(f"munge/{self.uid}", MUNGE_KEY_BYTES)

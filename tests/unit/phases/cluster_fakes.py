@@ -11,8 +11,10 @@ from bessemer.clusterbuild.verification import SlurmJob
 from bessemer.phases.ansible import HostOutcome, HostState, PlaybookOutcome, PlaybookRun
 from bessemer.phases.clock import Terminated
 from bessemer.phases.context import PhaseContext
+from bessemer.phases.machines import SshTarget
 from bessemer.phases.progress import NoProgress
 from bessemer.phases.report import NodeGroup, NodeState, PhaseInput, PhaseName
+from bessemer.phases.secrets import SshKeyPair
 from bessemer.phases.slurm import JobState, SlurmNode
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
@@ -125,6 +127,7 @@ class FakeSlurm:
 
 class FakeSecrets:
     munge_key = b"k" * 1024
+    homes_key = SshKeyPair("private half", "ssh-ed25519 homes")
 
 
 class FakeDirectories:
@@ -142,6 +145,7 @@ class FakeContext:
         self.progress = NoProgress()
         self.secrets = FakeSecrets()
         self.directories = FakeDirectories(Path("/nonexistent"))
+        self.targets = {"oxygen1": SshTarget("oxygen1", "10.77.0.10", HOST_KEY)}
 
     def as_context(self) -> PhaseContext:
         return cast(PhaseContext, self)

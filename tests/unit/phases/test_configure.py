@@ -15,6 +15,7 @@ from bessemer.phases.configure_management import drain
 from bessemer.phases.report import NodeGroup, NodeState, PhaseInput, PhaseName
 from bessemer.phases.slurm import SlurmNode
 from tests.unit.phases.cluster_fakes import (
+    HOST_KEY,
     FakeAnsible,
     FakeContext,
     FakeDirectories,
@@ -135,6 +136,23 @@ def test_the_munge_key_goes_by_a_secret_file_and_is_not_in_the_inventory() -> No
     assert run.secret_files == {"munge_key_file": b"k" * 1024}
     assert "k" * 32 not in str(run.inventory)
     assert "k" * 32 not in repr(run)
+
+
+def test_the_key_to_the_homes_goes_by_a_secret_file_and_its_public_half_and_the_host_key_by_the_inventory() -> None:
+    context = FakeContext()
+    configure_services.run(services_input(configuration={"sharedHome": "SSHFS"}), context.as_context())
+    run = context.ansible.runs[0]
+    assert run.secret_files["sshfs_key_file"] == b"private half"
+    assert run.inventory["all"]["vars"]["sshfs_public_key"] == "ssh-ed25519 homes"
+    assert run.inventory["all"]["vars"]["sshfs_host_key"] == HOST_KEY
+    assert "private half" not in f"{run.inventory} {run!r}"
+
+
+def test_no_key_to_the_homes_is_given_where_they_are_not_shared_by_ssh() -> None:
+    context = FakeContext()
+    configure_services.run(services_input(), context.as_context())
+    assert set(context.ansible.runs[0].secret_files) == {"munge_key_file"}
+    assert "sshfs_public_key" not in context.ansible.runs[0].inventory["all"]["vars"]
 
 
 def test_a_configured_management_node_is_a_success() -> None:

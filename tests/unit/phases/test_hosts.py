@@ -93,7 +93,9 @@ def test_the_users_variables_win_over_those_of_groups_too() -> None:
         assert effective(inventory, group)["slurm_partition"] == "debug"
 
 
-@pytest.mark.parametrize("name", ["ansible_ssh_common_args", "ansible_host", "ansible_connection", "munge_key_file"])
+@pytest.mark.parametrize(
+    "name", ["ansible_ssh_common_args", "ansible_host", "ansible_connection", "munge_key_file", "sshfs_host_key"]
+)
 def test_how_machines_are_reached_is_not_the_users_to_set(name: str) -> None:
     spec = build_spec(configuration={"variables": {name: "x"}})
     with pytest.raises(Invalid, match=rf"spec\.configuration\.variables: {name}"):
@@ -106,9 +108,13 @@ def test_a_wrong_cluster_address_names_its_field() -> None:
         build(some_input(spec=spec))
 
 
-def test_a_shared_home_without_a_role_is_refused() -> None:
-    with pytest.raises(Invalid, match="SSHFS"):
-        build(some_input(spec=build_spec(configuration={"sharedHome": "SSHFS"})))
+def test_homes_are_shared_by_ssh_with_the_given_keys_from_the_clusters_network_only() -> None:
+    keys = {"sshfs_public_key": "ssh-ed25519 public", "sshfs_host_key": "ssh-ed25519 host"}
+    phase_input = some_input(spec=build_spec(configuration={"sharedHome": "SSHFS"}))
+    variables = build_inventory(phase_input, (), keys)["all"]["vars"]
+    assert variables | keys == variables
+    assert (variables["shared_home"], variables["sshfs_server"]) == ("SSHFS", "oxygen1")
+    assert variables["sshfs_network"] == "10.141.0.0/16"
 
 
 def test_nodes_that_failed_after_their_install_are_configured_again_and_others_are_not() -> None:

@@ -155,6 +155,8 @@ def test_every_derived_secret_is_its_own_and_always_the_same() -> None:
     assert SECRETS.host_key("a").public == again.host_key("a").public != other_build.host_key("a").public
     assert SECRETS.munge_key == again.munge_key != other_build.munge_key
     assert len(SECRETS.munge_key) == 1024
+    keys = [SECRETS.homes_key, again.homes_key, other_build.homes_key, SECRETS.host_key("homes")]
+    assert [key.public == keys[0].public for key in keys] == [True, True, False, False]
     key = load_ssh_private_key(SECRETS.host_key("a").private.encode(), None)
     assert isinstance(key, Ed25519PrivateKey)
 
