@@ -179,7 +179,8 @@ def _phase_container(phase: PhaseName, spec: ClusterBuildSpec, settings: Setting
         mounts.append({"name": "playbooks", "mountPath": PLAYBOOK_DIRECTORY, "readOnly": True})
     return {
         **_container(PHASE_CONTAINER, settings, mounts),
-        "command": ["python", "-m", "bessemer.phases", phase.value],
+        # An init, as signals that process 1 has no handler for (yet: Python is still importing) are not delivered.
+        "command": ["tini", "--", "python", "-m", "bessemer.phases", phase.value],
         "env": [{"name": "HOME", "value": SCRATCH_DIRECTORY}, {"name": "TMPDIR", "value": SCRATCH_DIRECTORY}],
         "terminationMessagePolicy": "File",
     }
