@@ -101,12 +101,12 @@ class FakeKubernetes:
         return self._done(copy.deepcopy(raw))
 
     async def delete_object(
-        self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, grace_seconds: int | None = None
+        self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, version: str | None = None
     ) -> None:
-        del grace_seconds  # every pod here has the same
         self._call("delete", kind, name)
         raw = self.objects.get((kind.plural, namespace, name))
-        if raw is not None and uid in (None, raw["metadata"]["uid"]):
+        metadata = raw["metadata"] if raw is not None else {}
+        if raw is not None and uid in (None, metadata["uid"]) and version in (None, metadata["resourceVersion"]):
             self.mark_deleted(raw)
         self._done(None)
 

@@ -15,7 +15,7 @@ from bessemer.cli.logs import copy_logs
 from bessemer.cli.plan import print_plan
 from bessemer.cli.session import Session, open_session
 from bessemer.cli.watch import watch_build
-from bessemer.clusterbuild.uninstall import delete_finalizers
+from bessemer.clusterbuild.uninstall import delete_finalizers, delete_leases
 from bessemer.errors import BessemerError
 from bessemer.phases.report import PhaseName
 from bessemer.process import run_operator
@@ -109,14 +109,16 @@ def abort(name: Name, namespace: Namespace = None, context: Context = None) -> N
 
 
 @app.command(hidden=True)
-def remove_finalizers(context: Context = None) -> None:
-    """Take our finalizers off all builds and pods of the cluster; run by the chart's uninstall hook."""
+def remove_traces(namespace: Namespace = None, context: Context = None) -> None:
+    """Take finalizers and Leases away that only the operator of a namespace would; the chart's uninstall hook."""
 
-    async def work() -> int:
-        async with open_session(context, None) as session:
-            return await delete_finalizers(session.kubernetes)
+    async def work() -> tuple[int, int]:
+        async with open_session(context, namespace) as session:
+            freed = await delete_finalizers(session.kubernetes)
+            return freed, await delete_leases(session.kubernetes, session.namespace)
 
-    typer.echo(f"{asyncio.run(work())} objects freed")
+    freed, released = asyncio.run(work())
+    typer.echo(f"{freed} objects freed, {released} machines released")
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from bessemer.clusterbuild.decide import decide
 from bessemer.clusterbuild.facts import Claims, Facts, Refusal, SecretFact
 from bessemer.clusterbuild.gather import Reading, get_reading, is_owned, list_build_pods, other_finalizers
 from bessemer.clusterbuild.keys import create_keys, parse_public_key
-from bessemer.clusterbuild.machines import create_claims
+from bessemer.clusterbuild.machines import create_claims, delete_claims
 from bessemer.clusterbuild.manifest import build_input, build_input_config_map, build_phase_pod, build_secret
 from bessemer.clusterbuild.plan import (
     AddFinalizer,
@@ -67,6 +67,7 @@ async def reconcile(deps: Deps, namespace: str, name: str, woken: float) -> floa
     if reading is None:
         deps.progress.clear((namespace, name))
         await _forget_orphans(deps, namespace, name)
+        await delete_claims(deps, namespace, name)
         return None
     plan = await _advance(deps, reading, woken)
     try:

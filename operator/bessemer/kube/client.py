@@ -93,9 +93,9 @@ class Kubernetes(Protocol):
         """
 
     async def delete_object(
-        self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, grace_seconds: int | None = None
+        self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, version: str | None = None
     ) -> None:
-        """Delete an object if it exists and, where ``uid`` is given, is still that very one."""
+        """Delete an object if it exists and, where they are given, still has that UID and that resourceVersion."""
 
 
 class KubernetesClient:
@@ -129,18 +129,16 @@ class KubernetesClient:
         return await self._request_or_none("PATCH", path, body=patch, content_type=MERGE_PATCH)
 
     async def delete_object(
-        self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, grace_seconds: int | None = None
+        self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, version: str | None = None
     ) -> None:
-        """Delete an object if it exists and is still that very one."""
+        """Delete an object if it exists and is still as it was seen."""
         body: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
-        if uid is not None:
-            body["preconditions"] = {"uid": uid}
-        if grace_seconds is not None:
-            body["gracePeriodSeconds"] = grace_seconds
+        preconditions = {"uid": uid, "resourceVersion": version}
+        body["preconditions"] = {key: value for key, value in preconditions.items() if value is not None}
         try:
             await self._request_or_none("DELETE", _path(kind, namespace, name), body=body)
         except Conflict:
-            return  # another object by now bears the name: what was to be deleted is gone
+            return  # it has changed, or another one bears the name by now: what was to be deleted is gone
 
     async def get_log(self, namespace: str, pod: str, container: str) -> str:
         """Read the whole log of a container of a pod."""

@@ -114,6 +114,18 @@ async def test_another_object_of_the_name_is_not_deleted(door: Door) -> None:
     assert await door.kubernetes.get_object(CONFIG_MAPS, door.namespace, "one") is not None
 
 
+async def test_an_object_that_has_changed_since_is_not_deleted(door: Door) -> None:
+    seen = await door.create_map("one")
+    patch = {"data": {"changed": "since"}}
+    changed = await door.kubernetes.patch_object(CONFIG_MAPS, door.namespace, "one", patch)
+    assert changed is not None
+    await door.kubernetes.delete_object(CONFIG_MAPS, door.namespace, "one", version=seen["metadata"]["resourceVersion"])
+    assert await door.kubernetes.get_object(CONFIG_MAPS, door.namespace, "one") is not None
+    version = changed["metadata"]["resourceVersion"]
+    await door.kubernetes.delete_object(CONFIG_MAPS, door.namespace, "one", version=version)
+    assert await door.kubernetes.get_object(CONFIG_MAPS, door.namespace, "one") is None
+
+
 async def test_a_pod_that_never_ran_goes_at_once_but_for_our_finalizer(door: Door) -> None:
     selector = {"nodeSelector": {"no-such": "node"}, "containers": [{"name": "phase", "image": "localhost/none:1"}]}
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "finalizers": [FINALIZER]}, "spec": selector}

@@ -20,10 +20,12 @@ from bessemer.cli.logs import copy_logs
 from bessemer.cli.plan import parse_manifest, print_plan
 from bessemer.cli.session import Session
 from bessemer.cli.watch import build_view, watch_build
-from bessemer.clusterbuild.uninstall import delete_finalizers
+from bessemer.clusterbuild.uninstall import delete_finalizers, delete_leases
 from bessemer.errors import Invalid
+from bessemer.kube.client import LEASES
 from bessemer.phases.report import NodeGroup, NodeState, PhaseName, Progress
-from tests.support.world import EXAMPLE, NAMESPACE, World, manifest
+from bessemer.wellknown import LEADER_LEASE
+from tests.support.world import EXAMPLE, NAMESPACE, SYSTEM, World, manifest
 
 
 @pytest.fixture
@@ -180,6 +182,20 @@ def test_finalizers_are_taken_off_builds_and_pods_and_nothing_else(world: World)
     assert asyncio.run(delete_finalizers(world.kubernetes)) == 2
     assert world.build().finalizers == ()
     assert asyncio.run(delete_finalizers(world.kubernetes)) == 0
+
+
+def test_leases_of_builds_that_are_gone_and_of_the_leader_are_removed_and_those_of_others_stay(world: World) -> None:
+    world.apply(manifest())
+    world.step()
+    assert len(world.leases()) == 5
+    leader = {"metadata": {"name": LEADER_LEASE}, "spec": {"holderIdentity": "test"}}
+    asyncio.run(world.kubernetes.create_object(LEASES, SYSTEM, leader))
+    assert asyncio.run(delete_leases(world.kubernetes, SYSTEM)) == 0
+    assert LEADER_LEASE not in world.leases()
+    assert len(world.leases()) == 5
+    world.vanish()
+    assert asyncio.run(delete_leases(world.kubernetes, SYSTEM)) == 5
+    assert world.leases() == {}
 
 
 def test_an_error_is_one_line_and_no_traceback(

@@ -380,6 +380,16 @@ def test_the_machines_of_a_build_that_vanished_are_taken_over(world: World) -> N
     assert world.condition("Ready", "second")[0] == "True"
 
 
+def test_the_machines_of_a_build_that_is_seen_to_vanish_are_released_at_once(world: World) -> None:
+    world.apply(manifest("first"))
+    world.settle("first")
+    world.apply(manifest("second", management={"mac": "52:54:00:77:00:99"}, compute={"macs": ["52:54:00:77:00:98"]}))
+    world.step("second")
+    world.vanish("first")
+    world.step("first")
+    assert set(world.leases().values()) == {"lab/second"}
+
+
 def test_a_deleted_build_stops_its_phase_cleans_up_and_lets_go_of_everything(world: World) -> None:
     world.apply(manifest(onDelete="PowerOff"))
     world.step()

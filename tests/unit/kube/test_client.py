@@ -61,7 +61,7 @@ async def test_each_verb_asks_what_the_api_expects(api: tuple[Api, KubernetesCli
     await client.list_objects(PODS, "")
     await client.create_object(LEASES, "sys", {"metadata": {"name": "m"}})
     await client.patch_object(CLUSTER_BUILDS, "lab", "oxygen", {"status": {}}, subresource="status")
-    await client.delete_object(PODS, "lab", "p", uid="u", grace_seconds=0)
+    await client.delete_object(PODS, "lab", "p", uid="u", version="7")
     assert [request[:2] for request in server.requests] == [
         ("GET", "/apis/bessemer.dev/v1alpha1/namespaces/lab/clusterbuilds/oxygen"),
         ("GET", "/api/v1/namespaces/lab/pods?labelSelector=a%3Db&limit=5"),
@@ -71,8 +71,7 @@ async def test_each_verb_asks_what_the_api_expects(api: tuple[Api, KubernetesCli
         ("DELETE", "/api/v1/namespaces/lab/pods/p"),
     ]
     assert server.requests[4][3] == "application/merge-patch+json"
-    assert server.requests[5][2]["preconditions"] == {"uid": "u"}
-    assert server.requests[5][2]["gracePeriodSeconds"] == 0
+    assert server.requests[5][2]["preconditions"] == {"uid": "u", "resourceVersion": "7"}
 
 
 async def test_what_is_absent_is_none_and_deleting_it_is_nothing(api: tuple[Api, KubernetesClient]) -> None:
