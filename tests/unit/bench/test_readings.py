@@ -41,8 +41,8 @@ def test_an_image_is_as_large_as_the_files_of_its_layers(tmp_path: Path) -> None
         (tmp_path / layer / "file").write_bytes(b"x" * size)
     archive = tmp_path / "image.tar"
     create_archive(archive, "localhost/x:1", [tmp_path / "lower", tmp_path / "upper"], ImageConfiguration(["/x"]))
-    size = get_image_size(Image("localhost/x:1", archive))
-    assert (size.unpacked, size.archive) == (1024, archive.stat().st_size)
+    found = get_image_size(Image("localhost/x:1", archive))
+    assert (found.unpacked, found.archive) == (1024, archive.stat().st_size)
 
 
 def test_sizes_are_numbers_that_a_rack_has_room_for() -> None:
