@@ -1,6 +1,6 @@
-"""What ConfigureManagement and ConfigureServices share: our playbook, then the site's own, within one deadline.
+"""What ConfigureManagement and ConfigureServices share: our playbooks and the site's own, within one deadline.
 
-A host that failed in one playbook is left out of the next.
+A host that failed in one playbook is left out of the next, which learns that it has failed.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from pathlib import Path
 
 from bessemer.clusterbuild.spec import SharedHome
 from bessemer.errors import Invalid, Retry
-from bessemer.phases.ansible import HostOutcome, PlaybookOutcome, PlaybookRun, playbook_directory
+from bessemer.phases.ansible import HostOutcome, HostState, PlaybookOutcome, PlaybookRun, playbook_directory
 from bessemer.phases.context import PhaseContext
-from bessemer.phases.hosts import build_inventory
+from bessemer.phases.hosts import CONFIGURATION_FAILED, UNREACHABLE, build_inventory
 from bessemer.phases.report import PhaseInput, Progress
 from bessemer.phases.secrets import BuildSecrets
 
@@ -57,10 +57,11 @@ def run_playbooks(
     management = phase_input.spec.management.host
     outcomes: dict[str, HostOutcome] = {}
     for playbook in playbooks:
-        left = [host for host in computes if host not in PlaybookOutcome(outcomes).failed()]
+        failed = {host: failure_reason(found) for host, found in PlaybookOutcome(outcomes).failed().items()}
+        left = [host for host in computes if host not in failed]
         run = PlaybookRun(
             playbook=playbook,
-            inventory=build_inventory(phase_input, left, build_public_keys(phase_input, context)),
+            inventory=build_inventory(phase_input, left, build_public_keys(phase_input, context), failed),
             hosts=1 + len(left),
             timeout_seconds=compute_time_left(phase_input, started, context.clock.now()),
             secret_files=build_secret_files(phase_input, context.secrets),
@@ -78,6 +79,11 @@ def run_playbooks(
         if management in outcome.failed():
             break
     return PlaybookOutcome(outcomes)
+
+
+def failure_reason(outcome: HostOutcome) -> str:
+    """Give the reason of a host that failed in a playbook."""
+    return UNREACHABLE if outcome.state is HostState.UNREACHABLE else CONFIGURATION_FAILED
 
 
 def build_secret_files(phase_input: PhaseInput, secrets: BuildSecrets) -> dict[str, bytes]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from bessemer.clusterbuild.spec import ClusterBuildSpec
 from bessemer.phases.ansible import HostState, PlaybookOutcome, build_failure_message
-from bessemer.phases.configure import find_site_playbook, our_playbook, run_playbooks
+from bessemer.phases.configure import failure_reason, find_site_playbook, our_playbook, run_playbooks
 from bessemer.phases.context import PhaseContext
 from bessemer.phases.grouping import NodeOutcome, build_node_groups
-from bessemer.phases.hosts import CONFIGURATION_FAILED, UNREACHABLE, select_installed
+from bessemer.phases.hosts import CONFIGURATION_FAILED, select_installed
 from bessemer.phases.machines import compute_min_ready
 from bessemer.phases.report import NodeState, PhaseInput, PhaseResult
 
@@ -21,7 +21,7 @@ def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
     own = phase_input.spec.configuration.playbooks
     site = find_site_playbook(context.directories.playbooks, own.services if own else None, "services")
     computes = [machine.host for machine in select_installed(phase_input)]
-    playbooks = [our_playbook("configure_services.yml"), *site]
+    playbooks = [our_playbook("configure_services.yml"), *site, our_playbook("settle_nodes.yml")]
     outcome = run_playbooks(phase_input, context, playbooks, computes, context.clock.now())
     return build_result(phase_input.spec, computes, outcome)
 
@@ -32,7 +32,7 @@ def build_result(spec: ClusterBuildSpec, computes: Sequence[str], outcome: Playb
     failed = outcome.failed()
     if spec.management.host in failed:
         ours = failed[spec.management.host]
-        reason = UNREACHABLE if ours.state is HostState.UNREACHABLE else CONFIGURATION_FAILED
+        reason = failure_reason(ours)
         message = build_failure_message({spec.management.host: ours})
         groups = build_node_groups(node for node in nodes if node.host in failed)
         return PhaseResult(succeeded=False, reason=reason, message=message[:2048], retryable=True, nodes=groups)
@@ -47,7 +47,7 @@ def build_outcomes(computes: Sequence[str], outcome: PlaybookOutcome) -> list[No
         if found is not None and found.state is HostState.OK:
             nodes.append(NodeOutcome(host, NodeState.CONFIGURED))
         else:
-            reason = UNREACHABLE if found and found.state is HostState.UNREACHABLE else CONFIGURATION_FAILED
+            reason = failure_reason(found) if found else CONFIGURATION_FAILED
             nodes.append(NodeOutcome(host, NodeState.FAILED, reason, found.message if found else NOT_DEALT_WITH))
     return nodes
 

@@ -66,7 +66,10 @@ def select_installed(phase_input: PhaseInput) -> tuple[Machine, ...]:
 
 
 def build_inventory(
-    phase_input: PhaseInput, computes: Sequence[str], public_keys: Mapping[str, str] | None = None
+    phase_input: PhaseInput,
+    computes: Sequence[str],
+    public_keys: Mapping[str, str] | None = None,
+    failed: Mapping[str, str] | None = None,
 ) -> Variables:
     """Build the inventory, as Ansible's YAML plugin reads it.
 
@@ -76,6 +79,7 @@ def build_inventory(
         phase_input: what the build is to be.
         computes: the compute nodes to deal with.
         public_keys: public keys that roles need, by the variable that holds them.
+        failed: compute nodes that have failed in this very phase, and the reason of each.
 
     Raises:
         Invalid: the hosts don't fit together, or a variable of the spec is not the user's to set.
@@ -87,7 +91,7 @@ def build_inventory(
         COMPUTE: {"hosts": {host: {} for host in computes}, "vars": _without(_compute_variables(spec), own)},
         CLUSTER: {"children": {MANAGEMENT: {}, COMPUTE: {}}},
     }
-    common = _common_variables(phase_input, computes) | dict(public_keys or {})
+    common = _common_variables(phase_input, computes, failed or {}) | dict(public_keys or {})
     aliases: Variables = {alias: {"children": {group: {}}} for group, names in GROUP_ALIASES.items() for alias in names}
     openhpc: Variables = {f"{build_cluster_name(phase_input.build)}_compute": {"children": {COMPUTE: {}}}}
     return {"all": {"vars": common | own, "children": groups | aliases | openhpc}}
@@ -103,7 +107,7 @@ def build_address(spec: ClusterBuildSpec) -> str:
     return str(_interface(spec).ip)
 
 
-def _common_variables(phase_input: PhaseInput, computes: Sequence[str]) -> Variables:
+def _common_variables(phase_input: PhaseInput, computes: Sequence[str], failed: Mapping[str, str]) -> Variables:
     spec = phase_input.spec
     machines = parse_compute_machines(spec)
     management = {"name": spec.management.host, "address": build_address(spec)}
@@ -116,7 +120,7 @@ def _common_variables(phase_input: PhaseInput, computes: Sequence[str]) -> Varia
         "slurm_control_address": build_address(spec),
         "slurm_nodes": build_hostlist([node.host for node in machines]),
         "slurm_ready_nodes": build_hostlist(computes),
-        "slurm_down_nodes": _down_nodes(phase_input),
+        "slurm_down_nodes": _down_nodes(phase_input, failed),
         "nfs_server": spec.management.host,
         "nfs_network": str(_interface(spec).network),
         "sshfs_server": spec.management.host,
@@ -152,7 +156,7 @@ def _compute_variables(spec: ClusterBuildSpec) -> Variables:
     return {"time_servers": [spec.management.host], "time_allowed_networks": []}
 
 
-def _down_nodes(phase_input: PhaseInput) -> list[dict[str, str]]:
+def _down_nodes(phase_input: PhaseInput, failed: Mapping[str, str]) -> list[dict[str, str]]:
     """List the nodes that are known not to work, with their reasons."""
     machines = parse_compute_machines(phase_input.spec)
     groups = parse_node_groups(phase_input.nodes, [machine.host for machine in machines])
@@ -160,7 +164,9 @@ def _down_nodes(phase_input: PhaseInput) -> list[dict[str, str]]:
     by_reason: dict[str, list[str]] = {}
     for machine in machines:
         group = groups.get(machine.host)
-        if group and group.state is NodeState.FAILED and machine.host not in installed:
+        if machine.host in failed:
+            by_reason.setdefault(failed[machine.host], []).append(machine.host)
+        elif group and group.state is NodeState.FAILED and machine.host not in installed:
             by_reason.setdefault(group.reason or "Failed", []).append(machine.host)
     return [{"names": build_hostlist(hosts), "reason": reason} for reason, hosts in by_reason.items()]
 

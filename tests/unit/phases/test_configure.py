@@ -95,12 +95,24 @@ def test_the_sites_playbook_runs_after_ours_on_the_hosts_that_are_left(tmp_path:
     context = FakeContext(FakeAnsible({SERVICES: {"oxygen3": BROKEN}, "s.yml": {"oxygen5": BROKEN}}))
     context.directories = site(tmp_path, "s.yml")
     result = configure_services.run(services_input("50%", configuration={"playbooks": OWN}), context.as_context())
-    assert [run.playbook.name for run in context.ansible.runs] == [SERVICES, "s.yml"]
+    assert [run.playbook.name for run in context.ansible.runs] == [SERVICES, "s.yml", "settle_nodes.yml"]
     assert context.ansible.hosts_of(1) == ["oxygen2", "oxygen4", "oxygen5"]
     assert context.ansible.runs[1].roles == [tmp_path / "roles"]
     assert [(group.hosts, group.state) for group in result.nodes] == [
         ("oxygen[2,4]", NodeState.CONFIGURED),
         ("oxygen[3,5]", NodeState.FAILED),
+    ]
+
+
+def test_a_node_that_failed_in_any_playbook_is_marked_down_in_slurm_at_last(tmp_path: Path) -> None:
+    context = FakeContext(FakeAnsible({SERVICES: {"oxygen3": GONE}, "s.yml": {"oxygen5": BROKEN}}))
+    context.directories = site(tmp_path, "s.yml")
+    configure_services.run(services_input("50%", configuration={"playbooks": OWN}), context.as_context())
+    settled = context.ansible.runs[-1].inventory["all"]["vars"]
+    assert settled["slurm_ready_nodes"] == "oxygen[2,4]"
+    assert settled["slurm_down_nodes"] == [
+        {"names": "oxygen3", "reason": "Unreachable"},
+        {"names": "oxygen5", "reason": "ConfigurationFailed"},
     ]
 
 
