@@ -16,6 +16,11 @@ SHOWN_SECONDS = 5
 """Within which the user must see why nothing happens."""
 
 
+def own_playbooks(repository: str, **more: str) -> dict[str, Any]:
+    """Changes that name a repository with the site's own playbooks."""
+    return {"configuration": {"playbooks": {"repository": repository, "commit": "0" * 40, **more}}}
+
+
 @pytest.fixture(scope="module")
 def site(make_site: MakeSite) -> Site:
     return make_site("admission", compute_nodes=1)
@@ -32,6 +37,13 @@ def site(make_site: MakeSite) -> Site:
         ({"compute": {"install": {"method": "Stateless"}}}, "squashfs"),
         ({"retries": {"backOffSeconds": 60, "maxBackOffSeconds": 5}}, "retries.backOffSeconds"),
         ({"onDelete": "Explode"}, "spec.onDelete"),
+        (own_playbooks("ssh://git@git.example/site.git"), "knownHosts are required for ssh://"),
+        (
+            own_playbooks("http://git.example/site.git", loginSecretName="git"),
+            "needs a repository by https:// or ssh://",
+        ),
+        (own_playbooks("https://me:secret@git.example/site.git"), "must not hold a password"),
+        (own_playbooks("file:///srv/site.git"), "spec.configuration.playbooks.repository"),
     ],
 )
 def test_bad_field_is_refused_by_name(site: Site, changes: dict[str, Any], field: str) -> None:

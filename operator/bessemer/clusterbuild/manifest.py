@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from bessemer.clusterbuild import checkout
 from bessemer.clusterbuild.keys import BuildKeys
 from bessemer.clusterbuild.plan import StartAttempt
 from bessemer.clusterbuild.resource import ClusterBuild
@@ -43,11 +44,6 @@ GRACE_SECONDS = 30
 """A phase stops cleanly within 20 s of SIGTERM; the rest is for the kubelet."""
 SCRATCH_LIMIT = "256Mi"
 SECRET_MODE = 0o440
-CLONE = (
-    'git clone --quiet --no-checkout -- "$REPOSITORY" "$DIRECTORY" && '
-    'git -C "$DIRECTORY" checkout --quiet --detach "$COMMIT"'
-)
-"""Values come by the environment, so that nothing in a URL can become shell code."""
 
 
 def build_input(build: ClusterBuild, nodes: NodesStatus, start: StartAttempt, progress_url: str) -> PhaseInput:
@@ -91,7 +87,7 @@ def build_phase_pod(build: ClusterBuild, start: StartAttempt, settings: Settings
     metadata["labels"] |= {PHASE_LABEL: start.phase.value, ATTEMPT_LABEL: str(start.attempt)}
     metadata["annotations"] = {INPUT_DIGEST_ANNOTATION: start.input_digest}
     metadata["finalizers"] = [RESULT_FINALIZER]
-    playbooks = spec.configuration.playbooks
+    playbooks = spec.configuration.playbooks if start.phase in checkout.PHASES else None
     pod_spec: Object = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -105,7 +101,7 @@ def build_phase_pod(build: ClusterBuild, start: StartAttempt, settings: Settings
             "fsGroup": USER_ID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "volumes": _volumes(build, spec, name),
+        "volumes": [*_volumes(build, spec, name), *_playbook_volumes(playbooks)],
         "containers": [_phase_container(start.phase, spec, settings)],
     }
     if playbooks is not None:
@@ -162,8 +158,16 @@ def _volumes(build: ClusterBuild, spec: ClusterBuildSpec, input_name: str) -> li
         # Optional, so that Preflight starts and tells that it is missing, along with all else that is wrong.
         secret = {"secretName": key.name, "defaultMode": SECRET_MODE, "optional": True}
         volumes.append({"name": "ssh", "secret": {**secret, "items": [{"key": key.key, "path": key.key}]}})
-    if spec.configuration.playbooks is not None:
-        volumes.append({"name": "playbooks", "emptyDir": {"sizeLimit": SCRATCH_LIMIT}})
+    return volumes
+
+
+def _playbook_volumes(playbooks: PlaybookRepository | None) -> list[Object]:
+    if playbooks is None:
+        return []
+    volumes: list[Object] = [{"name": "playbooks", "emptyDir": {"sizeLimit": SCRATCH_LIMIT}}]
+    if playbooks.login_secret_name:
+        secret = {"secretName": playbooks.login_secret_name, "defaultMode": SECRET_MODE}
+        volumes.append({"name": "login", "secret": secret})
     return volumes
 
 
@@ -175,7 +179,7 @@ def _phase_container(phase: PhaseName, spec: ClusterBuildSpec, settings: Setting
     ]
     if spec.ssh.private_key_secret is not None:
         mounts.append({"name": "ssh", "mountPath": SSH_KEY_DIRECTORY, "readOnly": True})
-    if spec.configuration.playbooks is not None:
+    if spec.configuration.playbooks is not None and phase in checkout.PHASES:
         mounts.append({"name": "playbooks", "mountPath": PLAYBOOK_DIRECTORY, "readOnly": True})
     return {
         **_container(PHASE_CONTAINER, settings, mounts),
@@ -191,16 +195,13 @@ def _playbook_container(playbooks: PlaybookRepository, settings: Settings) -> Ob
         {"name": "playbooks", "mountPath": PLAYBOOK_DIRECTORY},
         {"name": "scratch", "mountPath": SCRATCH_DIRECTORY},
     ]
+    if playbooks.login_secret_name:
+        mounts.append({"name": "login", "mountPath": checkout.LOGIN_DIRECTORY, "readOnly": True})
+    environment = checkout.build_environment(playbooks)
     return {
         **_container("playbooks", settings, mounts),
-        "command": ["/bin/sh", "-ec", CLONE],
-        "env": [
-            {"name": "HOME", "value": SCRATCH_DIRECTORY},
-            {"name": "REPOSITORY", "value": playbooks.repository},
-            {"name": "COMMIT", "value": playbooks.commit},
-            {"name": "DIRECTORY", "value": PLAYBOOK_DIRECTORY},
-            {"name": "GIT_TERMINAL_PROMPT", "value": "0"},
-        ],
+        "command": list(checkout.COMMAND),
+        "env": [{"name": name, "value": value} for name, value in environment.items()],
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
 

@@ -202,8 +202,30 @@ class Ssh(ApiModel):
 class PlaybookRepository(ApiModel):
     """A Git repository with playbooks of the site's own, cloned at one commit."""
 
-    repository: str = Field(pattern=r"^(https?|ssh|git|file)://[^\s]+$", max_length=2048)
-    """URL of the repository."""
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "!self.repository.startsWith('ssh://') || (has(self.loginSecretName) && has(self.knownHosts))",
+                "loginSecretName and knownHosts are required for ssh://: there is no trust on first use",
+            ),
+            (
+                "!has(self.loginSecretName) || self.repository.matches('^(https|ssh)://')",
+                "loginSecretName needs a repository by https:// or ssh://, so that nobody can read along",
+            ),
+            (
+                "!self.repository.matches('^[a-z]+://[^/]*:[^/]*@')",
+                "repository must not hold a password: name a Secret in loginSecretName",
+            ),
+        )
+    )
+
+    repository: str = Field(pattern=r"^(https?|ssh|git)://[^\s]+$", max_length=2048)
+    """URL of the repository, as seen from the cluster's pods: https://, http://, git:// or ssh://."""
+    login_secret_name: str | None = Field(default=None, min_length=1, max_length=253)
+    """Secret to log in with, in the namespace of the ClusterBuild: of type kubernetes.io/basic-auth for https://
+    (username, and password or access token), kubernetes.io/ssh-auth for ssh:// (ssh-privatekey)."""
+    known_hosts: str | None = Field(default=None, min_length=1, max_length=8192)
+    """Lines of known_hosts that hold the host keys of the server, for ssh://."""
     commit: str = Field(pattern=r"^[0-9a-f]{40}$", max_length=40)
     """Full SHA-1 of the commit."""
     management: str | None = Field(default=None, pattern=r"^[^/][^\s]*\.ya?ml$", max_length=256)

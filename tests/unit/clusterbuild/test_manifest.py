@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bessemer.clusterbuild import checkout
 from bessemer.clusterbuild.keys import create_keys, parse_progress_token, parse_public_key
 from bessemer.clusterbuild.manifest import build_input, build_input_config_map, build_phase_pod
 from bessemer.clusterbuild.nodes import carry_over
@@ -21,6 +22,7 @@ from tests.support.world import manifest
 
 SETTINGS = Settings(image="localhost/bessemer:1", namespace="sys", identity="me", image_pull_secrets="registry,other")
 START = StartAttempt(PhaseName.BOOT_COMPUTE, 3, "digest")
+CONFIGURE = StartAttempt(PhaseName.CONFIGURE_SERVICES, 1, "digest")
 PLAYBOOKS = {"repository": "https://example.org/site.git", "commit": "0" * 40, "services": "site.yml"}
 
 
@@ -30,12 +32,12 @@ def build(**changes: Any) -> ClusterBuild:
     return parse_cluster_build(raw)
 
 
-def pod(**changes: Any) -> Object:
-    return build_phase_pod(build(**changes), START, SETTINGS)
+def pod(start: StartAttempt = START, /, **changes: Any) -> Object:
+    return build_phase_pod(build(**changes), start, SETTINGS)
 
 
 def test_a_phase_pod_gets_no_more_than_it_needs() -> None:
-    raw = pod(configuration={"playbooks": PLAYBOOKS})
+    raw = pod(CONFIGURE, configuration={"playbooks": PLAYBOOKS})
     spec = raw["spec"]
     assert spec["automountServiceAccountToken"] is False
     assert spec["securityContext"]["runAsNonRoot"] is True
@@ -72,9 +74,24 @@ def test_the_users_wishes_reach_the_pod() -> None:
 
 def test_nothing_of_a_repositorys_url_becomes_shell_code() -> None:
     evil = "https://example.org/;rm${IFS}-rf"
-    container = pod(configuration={"playbooks": {**PLAYBOOKS, "repository": evil}})["spec"]["initContainers"][0]
+    raw = pod(CONFIGURE, configuration={"playbooks": {**PLAYBOOKS, "repository": evil}})
+    container = raw["spec"]["initContainers"][0]
     assert all(evil not in word for word in container["command"])
     assert {"name": "REPOSITORY", "value": evil} in container["env"]
+
+
+def test_only_the_checkout_gets_the_login_of_the_git_server() -> None:
+    spec = pod(CONFIGURE, configuration={"playbooks": {**PLAYBOOKS, "loginSecretName": "git"}})["spec"]
+    assert {"name": "login", "secret": {"secretName": "git", "defaultMode": 0o440}} in spec["volumes"]
+    assert "login" in {mount["name"] for mount in spec["initContainers"][0]["volumeMounts"]}
+    assert "login" not in {mount["name"] for mount in spec["containers"][0]["volumeMounts"]}
+
+
+@pytest.mark.parametrize("phase", [phase for phase in PhaseName if phase not in checkout.PHASES])
+def test_a_phase_without_playbooks_does_not_depend_on_the_git_server(phase: PhaseName) -> None:
+    spec = pod(StartAttempt(phase, 1, "digest"), configuration={"playbooks": PLAYBOOKS})["spec"]
+    assert "initContainers" not in spec
+    assert not {volume["name"] for volume in spec["volumes"]} & {"playbooks", "login"}
 
 
 def test_what_a_phase_is_told_can_be_read_back_by_it() -> None:
