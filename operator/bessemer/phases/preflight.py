@@ -8,10 +8,14 @@ from __future__ import annotations
 import json
 import shlex
 from importlib.resources import files
+from pathlib import Path
 
 from bessemer.clusterbuild.spec import ClusterBuildSpec, OnDelete
 from bessemer.errors import BessemerError, Invalid
+from bessemer.phases.ansible import playbook_directory
+from bessemer.phases.configure import find_site_playbook
 from bessemer.phases.context import PhaseContext
+from bessemer.phases.hosts import build_inventory
 from bessemer.phases.machines import (
     SshTarget,
     build_boot_host_target,
@@ -32,6 +36,7 @@ def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
     """Check the spec, the secrets, power control, and the machines that are given."""
     spec = phase_input.spec
     problems = decide_spec_problems(spec)
+    problems += list_configuration_problems(phase_input, context.directories.playbooks, render=not problems)
     _tell(context, 1, "check power control")
     problems += list_power_problems(spec, context)
     try:
@@ -46,6 +51,31 @@ def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
         problems += list_given_management_problems(build_management_target(spec, planted), spec, ssh)
     _tell(context, CHECKS, "done")
     return build_result(problems)
+
+
+def list_configuration_problems(phase_input: PhaseInput, checkout: Path, *, render: bool) -> list[Problem]:
+    """Look for the site's playbooks and the roles of services; render the inventory, where the spec fits together."""
+    spec = phase_input.spec
+    own = spec.configuration.playbooks
+    problems: list[Problem] = []
+    for field, name in (("management", own.management), ("services", own.services)) if own else ():
+        try:
+            find_site_playbook(checkout, name, field)
+        except Invalid as error:
+            problems.append(_problem(error))
+    folders = (playbook_directory() / "roles", checkout / "roles")
+    missing = [name for name in spec.services if not any((folder / name).is_dir() for folder in folders)]
+    if missing:
+        names = ", ".join(missing)
+        problems.append(
+            Problem("RoleMissing", f"spec.services: neither Bessemer nor the repository has a role {names}")
+        )
+    try:
+        if render:
+            build_inventory(phase_input, ())
+    except Invalid as error:
+        problems.append(_problem(error))
+    return problems
 
 
 def list_power_problems(spec: ClusterBuildSpec, context: PhaseContext) -> list[Problem]:

@@ -15,6 +15,7 @@ import pytest
 
 from bessemer.errors import Invalid
 from bessemer.phases import preflight
+from bessemer.phases.context import Directories
 from bessemer.phases.netboot import host_check
 from bessemer.phases.report import PhaseName
 from bessemer.phases.ssh import CommandResult
@@ -66,6 +67,35 @@ def test_all_that_is_wrong_is_listed_at_once() -> None:
         "spec.bootHost: http://10.77.0.1/vmlinuz answers 404",
     ]:
         assert part in message
+
+
+def test_playbooks_roles_and_variables_that_cannot_be_used_are_listed_before_a_machine_is_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change(spec: dict[str, Any]) -> None:
+        spec["services"] = ["ours", "theirs", "nobodys"]
+        spec["configuration"] = {
+            "variables": {"ansible_host": "elsewhere"},
+            "playbooks": {
+                "repository": "https://git.example/site.git",
+                "commit": "0" * 40,
+                "management": "there.yml",
+                "services": "not-there.yml",
+            },
+        }
+
+    monkeypatch.setenv("BESSEMER_PLAYBOOKS", str(tmp_path / "shipped"))
+    (tmp_path / "shipped/roles/ours").mkdir(parents=True)
+    (tmp_path / "checkout/roles/theirs").mkdir(parents=True)
+    (tmp_path / "checkout/there.yml").touch()
+    context = make_context(change)
+    context.directories = Directories(playbooks=tmp_path / "checkout")
+    succeeded, _, message, retryable = run(context)
+    assert (succeeded, retryable) == (False, False)
+    assert "spec.configuration.playbooks.services: the repository has no file not-there.yml" in message
+    assert "spec.services: neither Bessemer nor the repository has a role nobodys" in message
+    assert "spec.configuration.variables: ansible_host may not be set" in message
+    assert "theirs" not in message
 
 
 @pytest.mark.parametrize(
