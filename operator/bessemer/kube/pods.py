@@ -96,7 +96,7 @@ def _classify(
 ) -> tuple[PodState, str, str]:
     phase = status.get("phase", "Pending")
     deleting = "deletionTimestamp" in metadata
-    if phase == "Succeeded":
+    if phase == "Succeeded" or (phase != "Failed" and _has_exited_well(status)):
         return PodState.SUCCEEDED, "", ""
     if phase == "Failed":
         return _classify_failed(status, deleting)
@@ -108,6 +108,15 @@ def _classify(
     if phase == "Running" and not _waiting(status.get("containerStatuses")):
         return PodState.RUNNING, "", ""
     return _classify_waiting(spec, status)
+
+
+def _has_exited_well(status: Mapping[str, Any]) -> bool:
+    """Whether the phase's container has ended with success, which is final: it is never started again.
+
+    The kubelet says so of the pod itself only a second later, when it has taken the pod down: nothing to wait for.
+    """
+    ours = [found for found in status.get("containerStatuses") or () if found.get("name") == PHASE_CONTAINER]
+    return (_terminated(ours) or {}).get("exitCode") == 0
 
 
 def _classify_failed(status: Mapping[str, Any], deleting: bool) -> tuple[PodState, str, str]:

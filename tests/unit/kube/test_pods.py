@@ -70,6 +70,13 @@ DISRUPTED = [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionB
         (pod(node=None, deleted=0), PodState.LOST, "PodDeleted"),
         (pod(phase="Succeeded", containerStatuses=container(terminated={"exitCode": 0})), PodState.SUCCEEDED, ""),
         (pod(phase="Succeeded", deleted=0), PodState.SUCCEEDED, ""),
+        (pod(phase="Running", containerStatuses=container(terminated={"exitCode": 0})), PodState.SUCCEEDED, ""),
+        (
+            pod(phase="Running", deleted=30, containerStatuses=container(terminated={"exitCode": 0})),
+            PodState.SUCCEEDED,
+            "",
+        ),
+        (pod(phase="Running", containerStatuses=container(terminated=ENDED)), PodState.RUNNING, ""),
         (pod(phase="Failed", containerStatuses=container(terminated=ENDED)), PodState.FAILED, "Error"),
         (pod(phase="Failed", containerStatuses=container(terminated=OUT_OF_MEMORY)), PodState.FAILED, "OOMKilled"),
         (pod(phase="Failed", deleted=0, containerStatuses=container(terminated=ENDED)), PodState.LOST, "PodDeleted"),
