@@ -13,7 +13,7 @@ pytestmark = pytest.mark.e2e
 SHORT_DEADLINES = {
     "powerOnSeconds": 10,
     "netbootSeconds": 30,
-    "installSeconds": 60,
+    "installSeconds": 40,
     "reachableSeconds": 40,
 }
 """So that a fault is found within the test's patience; healthy machines take a fraction of each."""
@@ -65,7 +65,12 @@ def test_missing_nodes_are_named_by_the_degraded_condition(built: Resource) -> N
     assert "oxygen[2-6]" in degraded["message"] or all(name in degraded["message"] for name in FAULTS)
 
 
-def test_too_few_ready_nodes_fail_the_build(site: Site, built: Resource) -> None:
+def test_repaired_machines_come_up_and_one_that_is_missing_fails_a_build_that_needs_all(
+    site: Site, built: Resource
+) -> None:
+    for machine in FAULTS:
+        if machine != "oxygen2":
+            site.lab.repair(machine)
     site.kubectl.apply(
         site.build_manifest(
             compute={"minReady": "100%"}, deadlines=SHORT_DEADLINES, retries={"nodeAttempts": 1, "phaseAttempts": 1}
@@ -74,4 +79,5 @@ def test_too_few_ready_nodes_fail_the_build(site: Site, built: Resource) -> None
     build = site.wait_until_settled()
     ready = condition(build, "Ready")
     assert (ready["status"], ready["reason"]) == ("False", "TooFewNodes")
+    assert {group["hosts"] for group in groups(build) if group["state"] == "Failed"} == {"oxygen2"}
     assert next(phase for phase in build["status"]["phases"] if phase["name"] == "Cleanup")["state"] == "Succeeded"
