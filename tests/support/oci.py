@@ -42,12 +42,14 @@ class ImageConfiguration:
         }
 
 
-def create_archive(target: Path, name: str, layers: Sequence[Path], configuration: ImageConfiguration) -> None:
+def create_archive(
+    target: Path, names: Sequence[str], layers: Sequence[Path], configuration: ImageConfiguration
+) -> None:
     """Write an image archive.
 
     Args:
         target: the archive; it appears when it is complete.
-        name: the image's name with its tag.
+        names: the image's names with their tags.
         layers: the lowest first; each a tar archive or a folder, whose files then belong to root.
         configuration: how containers start.
 
@@ -60,8 +62,11 @@ def create_archive(target: Path, name: str, layers: Sequence[Path], configuratio
         )
         manifest = {"schemaVersion": 2, "mediaType": f"{MEDIA}.manifest.v1+json", "config": config, "layers": described}
         entry = add_document(archive, manifest, f"{MEDIA}.manifest.v1+json")
-        entry["annotations"] = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}
-        index = {"schemaVersion": 2, "mediaType": f"{MEDIA}.index.v1+json", "manifests": [entry]}
+        named = [
+            {**entry, "annotations": {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}}
+            for name in names
+        ]
+        index = {"schemaVersion": 2, "mediaType": f"{MEDIA}.index.v1+json", "manifests": named}
         add_file(archive, "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
         add_file(archive, "index.json", json.dumps(index).encode())
     partial.rename(target)

@@ -40,7 +40,7 @@ def test_an_image_is_as_large_as_the_files_of_its_layers(tmp_path: Path) -> None
         (tmp_path / layer).mkdir()
         (tmp_path / layer / "file").write_bytes(b"x" * size)
     archive = tmp_path / "image.tar"
-    create_archive(archive, "localhost/x:1", [tmp_path / "lower", tmp_path / "upper"], ImageConfiguration(["/x"]))
+    create_archive(archive, ["localhost/x:1"], [tmp_path / "lower", tmp_path / "upper"], ImageConfiguration(["/x"]))
     found = get_image_size(Image("localhost/x:1", archive))
     assert (found.unpacked, found.archive) == (1024, archive.stat().st_size)
 

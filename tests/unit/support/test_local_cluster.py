@@ -19,7 +19,7 @@ from tests.support.cluster.local.loop_devices import LoopDevice, decide_is_left_
 from tests.support.cluster.local.network import INDEXES, ClusterNetwork, decide_index
 from tests.support.cluster.local.pki import build_authority, build_kubeconfig, build_leaf, build_server_names
 from tests.support.cluster.local.processes import ProcessIdentity
-from tests.support.cluster.local.sandbox_image import build_archive
+from tests.support.cluster.local.sandbox_image import create_sandbox_archive
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -93,8 +93,9 @@ def test_configuration_keeps_to_the_cluster() -> None:
     assert "kubeconfig /c/admin.conf four" in files["Corefile"]
 
 
-def test_sandbox_archive_names_an_image_whose_blobs_are_there() -> None:
-    with tarfile.open(fileobj=io.BytesIO(build_archive(b"program", ["busybox", "sh", "ls"]))) as archive:
+def test_sandbox_archive_names_an_image_whose_blobs_are_there(tmp_path: Path) -> None:
+    create_sandbox_archive(tmp_path / "sandbox.tar", b"program", ["busybox", "sh", "ls"])
+    with tarfile.open(tmp_path / "sandbox.tar") as archive:
         content = {name: file.read() for name in archive.getnames() if (file := archive.extractfile(name))}
     index = json.loads(content["index.json"])
     names = {entry["annotations"]["io.containerd.image.name"] for entry in index["manifests"]}
@@ -107,8 +108,9 @@ def test_sandbox_archive_names_an_image_whose_blobs_are_there() -> None:
     config = json.loads(blob(manifest["config"]))
     assert config["rootfs"]["diff_ids"] == [layer["digest"] for layer in manifest["layers"]]
     with tarfile.open(fileobj=io.BytesIO(blob(manifest["layers"][0]))) as layer:
-        assert layer.getmember("bin/sh").linkname == "busybox"
-        assert layer.getmember("bin/busybox").isfile()
+        assert layer.getmember("./bin/sh").linkname == "busybox"
+        assert (layer.getmember("./bin/busybox").mode, layer.getmember("./tmp").mode) == (0o755, 0o1777)
+        assert {(member.uid, member.gid) for member in layer.getmembers()} == {(0, 0)}
 
 
 def build_loop_device(**changes: object) -> LoopDevice:

@@ -9,7 +9,7 @@ from tests.support.cluster.local.config import build_environment, build_files
 from tests.support.cluster.local.pki import create_pki
 from tests.support.cluster.local.processes import ProcessIdentity, reap
 from tests.support.cluster.local.registry import ClusterRecord
-from tests.support.cluster.local.sandbox_image import BUSYBOX, build_archive
+from tests.support.cluster.local.sandbox_image import BUSYBOX, create_sandbox_archive
 from tests.support.cluster.waiting import wait_until
 
 INIT = Path(__file__).with_name("init.sh")
@@ -37,7 +37,7 @@ def start_node(record: ClusterRecord, program_folders: list[Path]) -> None:
     create_pki(directory, record.network, record.name)
     for name, content in build_files(directory, record.network, record.name).items():
         (directory / name).write_text(content)
-    (directory / "sandbox.tar").write_bytes(build_archive(BUSYBOX.read_bytes(), run([BUSYBOX, "--list"]).split()))
+    create_sandbox_archive(directory / "sandbox.tar", BUSYBOX.read_bytes(), run([BUSYBOX, "--list"]).split())
     environment = build_environment(directory, record.network, program_folders)
     create_namespaces(record, {**environment, "INIT": str(INIT)})
     create_link(record)

@@ -46,7 +46,7 @@ def build_image() -> Image:
     image = Image(f"{REPOSITORY}:{layers.digest}", cache / f"bessemer-lab-{layers.digest}.tar")
     with locked(cache / "lock"):
         if not image.archive.exists():
-            create_archive(image.archive, image.name, [layers.root, layers.served, layers.code], CONFIGURATION)
+            create_archive(image.archive, [image.name], [layers.root, layers.served, layers.code], CONFIGURATION)
             say(
                 f"built {image.name} in {time.monotonic() - started:.0f} s, {image.archive.stat().st_size / 1e6:.0f} MB"
             )
