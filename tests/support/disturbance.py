@@ -1,0 +1,67 @@
+"""What goes wrong around a build, done on purpose: the operator is killed, phases are caught under way."""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+from tests.support.kubectl import Resource
+from tests.support.site import Site
+
+OPERATOR_SECONDS = 120
+"""For a killed operator's pod to be replaced by one that runs."""
+
+
+def phase_pods(site: Site, *phases: str) -> list[Resource]:
+    """Give the pods of phases; of all where none is named."""
+    selector = f"bessemer.dev/phase in ({','.join(phases)})" if phases else "bessemer.dev/phase"
+    return site.kubectl.items("pods", "--selector", selector)
+
+
+def find_under_way(site: Site, phase: str, passed_over: str = "") -> Resource | None:
+    """Find the pod of a phase that has not finished; ``passed_over`` names one that is not meant."""
+    return next(
+        (
+            pod
+            for pod in phase_pods(site, phase)
+            if pod["status"].get("phase") in {"Pending", "Running"} and pod["metadata"]["name"] != passed_over
+        ),
+        None,
+    )
+
+
+def find_running(site: Site, phase: str, passed_over: str = "") -> Resource | None:
+    """Find the pod of a phase that runs."""
+    pod = find_under_way(site, phase, passed_over)
+    return pod if pod and pod["status"]["phase"] == "Running" else None
+
+
+def kill_operator(site: Site) -> None:
+    """Send SIGKILL to the operator's process, then replace its pod, as the kubelet's back-off grows with each kill."""
+    name, pids = site.system.wait_for(
+        "the operator to run", partial(find_operator, site), OPERATOR_SECONDS, site.explain
+    )
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    site.system.run("delete", "pod", name, "--wait=false")
+
+
+def find_operator(site: Site) -> tuple[str, list[int]] | None:
+    """Give the name of the operator's pod and its process as the node's host sees it."""
+    for pod in site.system.items("pods"):
+        metadata = pod["metadata"]
+        if "deletionTimestamp" not in metadata:
+            groups = Path("/proc").glob("[0-9]*/cgroup")
+            pids = [int(path.parent.name) for path in groups if is_operator(path, metadata["uid"])]
+            return (metadata["name"], pids) if pids else None
+    return None
+
+
+def is_operator(cgroup: Path, uid: str) -> bool:
+    """Say whether a process is of a pod and is the operator's, not the sandbox's."""
+    try:
+        return uid in cgroup.read_text() and b"bessemer" in (cgroup.parent / "cmdline").read_bytes()
+    except OSError:
+        return False  # it has ended since it was listed
