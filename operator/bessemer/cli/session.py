@@ -43,7 +43,7 @@ async def open_session(context: str | None, namespace: str | None) -> AsyncItera
 
 def _default_namespace(context: str | None) -> str:
     try:
-        contexts, active = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
+        contexts, active = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]  # it has no types
     except config.ConfigException:
         return "default"
     chosen = next((entry for entry in contexts if entry["name"] == context), None) if context else active

@@ -19,7 +19,7 @@ def build_registry(wakeups: WakeUps, hearing: Hearing) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
-    async def on_build(namespace: str | None, name: str | None, type: str | None, **_: Any) -> None:  # noqa: A002
+    async def on_build(namespace: str | None, name: str | None, type: str | None, **_: Any) -> None:  # noqa: A002  kopf's
         hearing.note()
         key = (namespace or "", name or "")
         if type == "DELETED":

@@ -22,9 +22,9 @@ async def connect(context: str | None = None) -> AsyncIterator[ApiClient]:
     configuration.connection_pool_maxsize = CONNECTIONS
     try:
         if context is None and "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
-            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]  # it has no types
         else:
-            await config.load_kube_config(  # type: ignore[no-untyped-call]
+            await config.load_kube_config(  # type: ignore[no-untyped-call]  # it has no types
                 context=context, client_configuration=configuration, persist_config=False
             )
     except config.ConfigException as error:

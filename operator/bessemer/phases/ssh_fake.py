@@ -40,7 +40,7 @@ class FakeSsh:
         """Log in; see Ssh."""
         self._machine(target)
 
-    def run(self, target: SshTarget, command: str, stdin: bytes = b"", timeout_seconds: float = 60) -> CommandResult:  # noqa: ARG002
+    def run(self, target: SshTarget, command: str, stdin: bytes = b"", timeout_seconds: float = 60) -> CommandResult:  # noqa: ARG002  it never waits
         """Run a command; see Ssh."""
         return self._machine(target).command(command, stdin)
 

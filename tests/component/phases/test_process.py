@@ -158,12 +158,21 @@ def test_endpoints_of_both_boot_servers() -> None:
         build_boot_host_endpoint(spec.model_copy(update={"boot_host": None}))
 
 
+class OperatorServer(ThreadingHTTPServer):
+    """Keeps what is posted: authorization and body."""
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self.posts: list[tuple[str, dict[str, Any]]] = []
+
+
 class Operator(BaseHTTPRequestHandler):
     """Takes progress."""
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.posts.append((self.headers["Authorization"], body))  # type: ignore[attr-defined]
+        assert isinstance(self.server, OperatorServer)
+        self.server.posts.append((self.headers["Authorization"], body))
         self.send_response(204)
         self.end_headers()
 
@@ -173,11 +182,9 @@ class Operator(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def operator() -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Operator) as server:
-        posts: list[tuple[str, dict[str, Any]]] = []
-        server.posts = posts  # type: ignore[attr-defined]
+    with OperatorServer(("127.0.0.1", 0), Operator) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/progress", posts
+        yield f"http://127.0.0.1:{server.server_address[1]}/progress", server.posts
         server.shutdown()
 
 

@@ -48,7 +48,9 @@ async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
     cluster: Cluster = request.getfixturevalue("cluster")
     kubectl: Kubectl = request.getfixturevalue("namespace")
     configuration = Configuration()
-    await config.load_kube_config(config_file=str(cluster.kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
+    await config.load_kube_config(  # type: ignore[no-untyped-call]  # it has no types
+        config_file=str(cluster.kubeconfig), client_configuration=configuration
+    )
     async with ApiClient(configuration) as api:
         yield Door(KubernetesClient(api), kubectl.namespace)
 

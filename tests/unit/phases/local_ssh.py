@@ -20,7 +20,7 @@ class LocalSsh:
 
     def run(
         self,
-        target: SshTarget,  # noqa: ARG002
+        target: SshTarget,  # noqa: ARG002  it is always here
         command: str,
         stdin: bytes = b"",
         timeout_seconds: float = 60,
@@ -30,7 +30,7 @@ class LocalSsh:
         )
         return CommandResult(done.returncode, done.stdout.decode(), done.stderr.decode())
 
-    def upload(self, target: SshTarget, content: bytes, path: str, mode: int = 0o644) -> None:  # noqa: ARG002
+    def upload(self, target: SshTarget, content: bytes, path: str, mode: int = 0o644) -> None:  # noqa: ARG002  it is always here
         self.uploads.append(path)
         Path(path).write_bytes(content)
         Path(path).chmod(mode)

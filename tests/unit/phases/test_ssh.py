@@ -36,14 +36,14 @@ class Account(paramiko.ServerInterface):
     def __init__(self, login: SshKeyPair) -> None:
         self.login = login
 
-    def get_allowed_auths(self, username: str) -> str:  # noqa: ARG002
+    def get_allowed_auths(self, username: str) -> str:  # noqa: ARG002  paramiko's
         return "publickey"
 
-    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:  # noqa: ARG002
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:  # noqa: ARG002  paramiko's
         known = f"{key.get_name()} {key.get_base64()}" == self.login.public
         return AUTH_SUCCESSFUL if known else AUTH_FAILED
 
-    def check_channel_request(self, kind: str, chanid: int) -> int:  # noqa: ARG002
+    def check_channel_request(self, kind: str, chanid: int) -> int:  # noqa: ARG002  paramiko's
         return OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:

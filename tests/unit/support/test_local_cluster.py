@@ -5,7 +5,7 @@ import json
 import tarfile
 import tomllib
 from datetime import UTC, datetime
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -42,8 +42,8 @@ def test_node_and_host_lie_on_their_link() -> None:
 
 
 def test_lowest_index_that_nobody_uses_is_chosen() -> None:
-    route = ip_network("10.92.7.0/24")
-    assert decide_index(taken=[1], routes=[route], links=["kch3", "eth0"]) == 4  # type: ignore[list-item]
+    route = IPv4Network("10.92.7.0/24")
+    assert decide_index(taken=[1], routes=[route], links=["kch3", "eth0"]) == 4
 
 
 def test_machine_full_of_clusters_is_said() -> None:

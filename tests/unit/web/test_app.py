@@ -22,7 +22,7 @@ PROGRESS = {"message": "installing", "done": 1, "total": 4}
 
 @dataclass
 class Site:
-    client: TestClient  # type: ignore[type-arg]
+    client: TestClient  # type: ignore[type-arg]  # its arguments say nothing here
     world: World
     health: Health
     woken: list[tuple[str, str]] = field(default_factory=list)

@@ -1,9 +1,10 @@
 """The boot daemon: gives out network boots and installer configurations, takes call-backs, keeps a journal.
 
-Runs on boot hosts and on the management node: one file, standard library only, Python 3.9 or newer. It boots a machine
-from the network only while an install is wanted and withdraws the entry by itself when the install has started, so that
-no machine installs itself for ever. Tokens are per machine and attempt, and good for one install; what is used up,
-unknown or comes from a foreign address is refused and written down.
+Runs on boot hosts and on the management node, where nothing but Python 3.9 or newer can be counted on: so it is one
+file, longer than others of ours, and uses the standard library alone. It boots a machine from the network only while an
+install is wanted and withdraws the entry by itself when the install has started, so that no machine installs itself for
+ever. Tokens are per machine and attempt, and good for one install; what is used up, unknown or comes from a foreign
+address is refused and written down.
 
 The state directory is the truth: every request reads it, every change is a file renamed into place under a lock. The
 daemon and the commands may therefore be killed and started at any moment, and run side by side.
@@ -80,9 +81,10 @@ class Store:
     def entry(self, mac: str) -> Json | None:
         """Give the entry of a MAC address with hyphens."""
         try:
-            return json.loads(self._file(mac).read_text())  # type: ignore[no-any-return]
+            entry: Json = json.loads(self._file(mac).read_text())
         except FileNotFoundError:
             return None
+        return entry
 
     def entry_of_token(self, token: str) -> Json | None:
         """Give the entry that a token belongs to."""

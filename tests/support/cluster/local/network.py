@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, ip_network
+from ipaddress import IPv4Address, IPv4Network
 
 from tests.support.cluster.errors import ClusterError
 
@@ -33,17 +33,17 @@ class ClusterNetwork:
     @property
     def link_network(self) -> IPv4Network:
         """The network of the veth pair."""
-        return ip_network(f"10.200.{self.index}.0/30")  # type: ignore[return-value]
+        return IPv4Network(f"10.200.{self.index}.0/30")
 
     @property
     def services(self) -> IPv4Network:
         """Addresses of services."""
-        return ip_network(f"10.{90 + self.index}.0.0/16")  # type: ignore[return-value]
+        return IPv4Network(f"10.{90 + self.index}.0.0/16")
 
     @property
     def pods(self) -> IPv4Network:
         """Addresses of pods on all nodes."""
-        return ip_network(f"10.{120 + self.index}.0.0/16")  # type: ignore[return-value]
+        return IPv4Network(f"10.{120 + self.index}.0.0/16")
 
     @property
     def node_pods(self) -> IPv4Network:
