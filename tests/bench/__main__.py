@@ -52,7 +52,7 @@ def main(
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(build_document(report), encoding="utf-8")
     show(report, console)
-    console.print(f"All figures are in {output}")
+    console.print(f"All figures are in {output}", soft_wrap=True)
 
 
 def measure(cluster: Cluster, counts: list[int], handoffs: int) -> Report:

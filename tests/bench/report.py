@@ -77,7 +77,8 @@ def show(report: Report, console: Console) -> None:
     machine = report.machine
     console.print(
         f"{machine.system}, Linux {machine.kernel}, {machine.processors} processors, "
-        f"{machine.memory / 2**30:.0f} GiB; Kubernetes {machine.kubernetes}"
+        f"{machine.memory / 2**30:.0f} GiB; Kubernetes {machine.kubernetes}",
+        soft_wrap=True,
     )
     for table in (
         build_handoffs(report),
