@@ -12,7 +12,7 @@ import pytest
 from bessemer.phases.machines import SshTarget
 from bessemer.phases.netboot.server import BootEventKind, BootServerFailed
 from bessemer.phases.netboot.ssh_server import BootEndpoint, SshBootServer, parse_event
-from tests.component.phases.test_bootd import build_entry
+from tests.component.phases.boot_daemon import build_entry
 from tests.unit.phases.local_ssh import LocalSsh
 
 
