@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from bessemer.phases.netboot import bootd
-from tests.component.phases.boot_daemon import MAC, SCRIPT, TOKEN, Daemon, build_entry
+from tests.component.phases.boot_daemon import SCRIPT, TOKEN, Daemon, build_entry
 
 
 @pytest.fixture

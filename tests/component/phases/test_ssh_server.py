@@ -106,7 +106,7 @@ def test_a_daemon_of_another_version_is_replaced(server: SshBootServer, ssh: Loc
 
 
 def test_a_daemon_that_cannot_listen_is_told(server: SshBootServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bessemer.phases.netboot.ssh_server.START_DEADLINE_SECONDS", 0.5)
+    monkeypatch.setattr("bessemer.phases.netboot.ssh_server.START_DEADLINE_SECONDS", 3.0)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", server._endpoint.port))
         listener.listen()
