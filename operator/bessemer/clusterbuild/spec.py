@@ -282,7 +282,7 @@ class ClusterBuildSpec(ApiModel):
     services: list[DnsLabel] = Field(
         default_factory=list, max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"}
     )
-    """Ansible roles run on all ready nodes in ConfigureServices, after Slurm, in this order."""
+    """Ansible roles run on the management node and all ready nodes in ConfigureServices, after Slurm, in this order."""
     verify: Verify = Verify()
     """The proof that it works."""
     deadlines: Deadlines = Deadlines()
