@@ -6,7 +6,7 @@ A cluster is made for the run and removed after it; tests refuse any other (see 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
 import pytest
@@ -34,16 +34,30 @@ def bessemer(cluster: Cluster) -> Cluster:
     return cluster
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def make_site(bessemer: Cluster) -> Iterator[MakeSite]:
-    """Give a maker of sites; what it made goes when the module ends."""
+    """Give a maker of sites; what it made goes when the test ends."""
+    with site_maker(bessemer) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def make_shared_site(bessemer: Cluster) -> Iterator[MakeSite]:
+    """Give a maker of sites for all tests of a module; what it made goes when the module ends."""
+    with site_maker(bessemer) as make:
+        yield make
+
+
+@contextmanager
+def site_maker(cluster: Cluster) -> Iterator[MakeSite]:
+    """Give a maker of sites; what it made goes at the end, as all racks have the same machines by their MACs."""
     with ExitStack() as stack:
 
         def make(namespace: str, *, compute_nodes: int = 4, **options: object) -> Site:
-            kubectl = Kubectl(bessemer.kubectl, bessemer.kubeconfig, namespace)
+            kubectl = Kubectl(cluster.kubectl, cluster.kubeconfig, namespace)
             kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
             stack.callback(delete_namespace, kubectl)
-            site = Site(bessemer, namespace, Lab.install(bessemer, namespace, compute_nodes=compute_nodes, **options))
+            site = Site(cluster, namespace, Lab.install(cluster, namespace, compute_nodes=compute_nodes, **options))
             site.apply_login()
             return site
 

@@ -22,8 +22,8 @@ def own_playbooks(repository: str, **more: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def site(make_site: MakeSite) -> Site:
-    return make_site("admission", compute_nodes=1)
+def site(make_shared_site: MakeSite) -> Site:
+    return make_shared_site("admission", compute_nodes=1)
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ QUIET_SECONDS = 5
 
 
 @pytest.fixture(scope="module")
-def site(make_site: MakeSite) -> Site:
-    return make_site("oxygen", compute_nodes=4)
+def site(make_shared_site: MakeSite) -> Site:
+    return make_shared_site("oxygen", compute_nodes=4)
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,8 @@ FAULTS = {
 
 
 @pytest.fixture(scope="module")
-def site(make_site: MakeSite) -> Site:
-    return make_site("faults", compute_nodes=8)
+def site(make_shared_site: MakeSite) -> Site:
+    return make_shared_site("faults", compute_nodes=8)
 
 
 @pytest.fixture(scope="module")

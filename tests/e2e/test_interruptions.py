@@ -22,8 +22,8 @@ JOB_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
-def site(make_site: MakeSite) -> Site:
-    return make_site("interruptions", compute_nodes=1)
+def site(make_shared_site: MakeSite) -> Site:
+    return make_shared_site("interruptions", compute_nodes=1)
 
 
 def test_operator_killed_in_every_phase_loses_and_repeats_nothing(site: Site) -> None:
