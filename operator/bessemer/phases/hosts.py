@@ -85,7 +85,7 @@ def build_inventory(
         Invalid: the hosts don't fit together, or a variable of the spec is not the user's to set.
     """
     spec = phase_input.spec
-    own = _check_variables(spec.configuration.variables)
+    own = parse_variables(spec.configuration.variables)
     groups: Variables = {
         MANAGEMENT: {"hosts": {spec.management.host: {}}, "vars": _without(_management_variables(phase_input), own)},
         COMPUTE: {"hosts": {host: {} for host in computes}, "vars": _without(_compute_variables(spec), own)},
@@ -179,7 +179,12 @@ def _interface(spec: ClusterBuildSpec) -> IPv4Interface:
         raise Invalid("InvalidAddress", f"spec.management.clusterInterface.address: {error}") from error
 
 
-def _check_variables(variables: Mapping[str, Any]) -> Variables:
+def parse_variables(variables: Mapping[str, Any]) -> Variables:
+    """Take the variables of the spec.
+
+    Raises:
+        Invalid: some are not the user's to set.
+    """
     refused = sorted(name for name in variables if _CONNECTION.fullmatch(name) or name in _KEYS)
     if refused:
         raise Invalid(

@@ -15,7 +15,7 @@ from bessemer.errors import BessemerError, Invalid
 from bessemer.phases.ansible import playbook_directory
 from bessemer.phases.configure import find_site_playbook
 from bessemer.phases.context import PhaseContext
-from bessemer.phases.hosts import build_inventory
+from bessemer.phases.hosts import build_inventory, parse_variables
 from bessemer.phases.machines import (
     SshTarget,
     build_boot_host_target,
@@ -71,6 +71,7 @@ def list_configuration_problems(phase_input: PhaseInput, checkout: Path, *, rend
             Problem("RoleMissing", f"spec.services: neither Bessemer nor the repository has a role {names}")
         )
     try:
+        parse_variables(spec.configuration.variables)
         if render:
             build_inventory(phase_input, ())
     except Invalid as error:

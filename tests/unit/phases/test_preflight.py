@@ -73,6 +73,7 @@ def test_playbooks_roles_and_variables_that_cannot_be_used_are_listed_before_a_m
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def change(spec: dict[str, Any]) -> None:
+        spec["compute"]["minReady"] = "9"
         spec["services"] = ["ours", "theirs", "nobodys"]
         spec["configuration"] = {
             "variables": {"ansible_host": "elsewhere"},
@@ -94,7 +95,8 @@ def test_playbooks_roles_and_variables_that_cannot_be_used_are_listed_before_a_m
     assert (succeeded, retryable) == (False, False)
     assert "spec.configuration.playbooks.services: the repository has no file not-there.yml" in message
     assert "spec.services: neither Bessemer nor the repository has a role nobodys" in message
-    assert "spec.configuration.variables: ansible_host may not be set" in message
+    assert message.count("spec.configuration.variables: ansible_host may not be set") == 1
+    assert "spec.compute.minReady" in message
     assert "theirs" not in message
 
 
