@@ -30,6 +30,8 @@ def site(make_shared_site: MakeSite) -> Site:
     ("changes", "field"),
     [
         ({"compute": {"minReady": "101%"}}, "spec.compute.minReady"),
+        ({"compute": {"minReady": 0}}, "spec.compute.minReady"),
+        ({"compute": {"minReady": "0%"}}, "spec.compute.minReady"),
         ({"management": {"mac": "52:54:00:77:00"}}, "spec.management.mac"),
         ({"management": {"mac": None}}, "mac and install are required"),
         ({"bootHost": None}, "bootHost is required"),

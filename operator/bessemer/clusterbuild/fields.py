@@ -26,7 +26,7 @@ def int_or_string(pattern: str, message: str) -> dict[str, Any]:
     return {"x-kubernetes-int-or-string": True, **cel((f"string(self).matches('{pattern}')", message))}
 
 
-_COUNT = r"^([0-9]{1,4}|[0-9]{1,2}%|100%)$"
+_COUNT = r"^([1-9][0-9]{0,3}|[1-9][0-9]?%|100%)$"
 _NODE_COUNT = r"^(All|[1-9][0-9]{0,3})$"
 _FROM_NUMBER = BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)
 Count = Annotated[
@@ -35,7 +35,7 @@ Count = Annotated[
     Field(
         pattern=_COUNT,
         max_length=4,
-        json_schema_extra=int_or_string(_COUNT, "must be a count such as 3 or a percentage such as 75%"),
+        json_schema_extra=int_or_string(_COUNT, "must be a count such as 3 or a percentage such as 75%, and not 0"),
     ),
 ]
 NodeCount = Annotated[

@@ -167,8 +167,8 @@ class Compute(ApiModel):
     install: Install
     """What is installed on them; URLs are fetched once by the management node, which serves them on."""
     min_ready: Count = "100%"
-    """How many nodes must be ready for the build to go on, as a count or a percentage; the rest are named in the
-    status."""
+    """How many nodes must be ready for the build to go on, as a count or a percentage, at least one; the rest are named
+    in the status."""
     max_concurrent: int = Field(default=32, ge=1, le=MAX_NODES)
     """How many nodes are booted at once, so that a boot storm stays bounded."""
 

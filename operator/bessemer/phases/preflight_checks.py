@@ -8,10 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from bessemer.clusterbuild.spec import ClusterBuildSpec
+from bessemer.clusterbuild.spec import ClusterBuildSpec, Install
+from bessemer.clusterbuild.verification import SlurmJob
 from bessemer.errors import Invalid
 from bessemer.phases.machines import build_hostlist, compute_min_ready, parse_hostlist
+from bessemer.phases.netboot.entries import parse_file_name
 from bessemer.phases.report import PhaseResult
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,254}")
+"""What the boot daemon gives out."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,10 @@ def decide_spec_problems(spec: ClusterBuildSpec) -> list[Problem]:
     problems += _decide_duplicates("DuplicateMac", "MAC address", [*own_mac, *macs])
     problems += _decide_own_address(spec, addresses or ())
     problems += [Problem("InvalidAddress", f"{text}: not an IPv4 address") for text in _bad_addresses(spec, addresses)]
+    problems += _decide_outside(spec, addresses or ())
+    problems += _decide_file_names(spec.compute.install)
     problems += _collect(lambda: compute_min_ready(spec))
-    problems += [problem for job in spec.verify.jobs for problem in _decide_pattern(job.name, job.expect.output)]
+    problems += [problem for job in spec.verify.jobs for problem in _decide_job(job, len(macs))]
     return problems
 
 
@@ -112,12 +119,49 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _decide_pattern(job: str, pattern: str | None) -> list[Problem]:
+def _decide_outside(spec: ClusterBuildSpec, addresses: Iterable[str]) -> list[Problem]:
+    """Find compute nodes that the management node's DHCP could not serve."""
+    interface = spec.management.cluster_interface.address
+    if not _is_address(interface):
+        return []
+    network = ipaddress.IPv4Interface(interface).network
+    nobodys = (network.network_address, network.broadcast_address)
+    known = [ipaddress.IPv4Address(address) for address in addresses if _is_address(address)]
+    outside = [str(address) for address in known if address not in network or address in nobodys]
+    if not outside:
+        return []
+    text = f"{', '.join(outside[:20])}: no address of a host in {network} (spec.management.clusterInterface.address)"
+    return [Problem("AddressOutsideNetwork", f"spec.compute.addresses: {text}")]
+
+
+def _decide_file_names(install: Install) -> list[Problem]:
+    """Check the names under which the management node keeps and serves what compute nodes boot and install."""
+    urls = dict.fromkeys((install.kernel, *install.initrds, install.image))
+    names = {url: parse_file_name(url) for url in urls}
+    problems = [
+        Problem("InvalidFileName", f"spec.compute.install: {url} must end in a file name of letters, digits and ._+-")
+        for url, name in names.items()
+        if not _FILE_NAME.fullmatch(name)
+    ]
+    alike = [[url for url in urls if names[url] == name] for name in dict.fromkeys(names.values()) if name]
+    return problems + [
+        Problem("DuplicateFileName", f"spec.compute.install: {' and '.join(same)} must differ in their file names")
+        for same in alike
+        if len(same) > 1
+    ]
+
+
+def _decide_job(job: SlurmJob, nodes: int) -> list[Problem]:
+    problems = []
+    if job.nodes != "All" and int(job.nodes) > nodes:
+        text = f"spec.verify.jobs, {job.name}: nodes: {job.nodes} is more than the {nodes} nodes there are"
+        problems.append(Problem("InvalidNodeCount", text))
     try:
-        re.compile(pattern or "")
+        re.compile(job.expect.output or "")
     except re.error as error:
-        return [Problem("InvalidPattern", f"spec.verify.jobs, {job}: expect.output is no regular expression: {error}")]
-    return []
+        text = f"spec.verify.jobs, {job.name}: expect.output is no regular expression: {error}"
+        problems.append(Problem("InvalidPattern", text))
+    return problems
 
 
 def decide_unknown_states(unknown: list[str], management: str, may_fail: int) -> list[Problem]:

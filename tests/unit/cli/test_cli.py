@@ -61,6 +61,8 @@ def test_the_plan_names_every_machine_and_what_is_overwritten(capsys: pytest.Cap
     [
         ({"compute": {"macs": ["52:54:00:8d:00:02"]}}, "spec.compute.macs has 1 entries for 4"),
         ({"compute": {"minReady": "200%"}}, "spec.compute.minReady: "),
+        ({"compute": {"minReady": 0}}, "spec.compute.minReady: "),
+        ({"compute": {"minReady": "00%"}}, "spec.compute.minReady: "),
         ({"power": None}, "spec.power: Field required"),
         ({"management": {"mac": "52:54:00:8d:00:02"}}, "MAC address used more than once: 52:54:00:8d:00:02"),
         ({"compute": {"hosts": "oxygen[2-"}}, "spec.compute.hosts: "),

@@ -60,9 +60,9 @@ def build_management_sources(spec: ClusterBuildSpec) -> BootSources:
     server = f"http://{address}:{MANAGEMENT_BOOT_PORT}"
     return BootSources(
         server=server,
-        image=f"{server}/files/{_base_name(install.image)}",
-        kernel=f"{MANAGEMENT_FILES}/{_base_name(install.kernel)}",
-        initrds=tuple(f"{MANAGEMENT_FILES}/{_base_name(url)}" for url in install.initrds),
+        image=f"{server}/files/{parse_file_name(install.image)}",
+        kernel=f"{MANAGEMENT_FILES}/{parse_file_name(install.kernel)}",
+        initrds=tuple(f"{MANAGEMENT_FILES}/{parse_file_name(url)}" for url in install.initrds),
     )
 
 
@@ -136,5 +136,6 @@ def _file(path: str, mode: int, content: str) -> dict[str, Any]:
     return {"path": path, "mode": mode, "content": base64.b64encode(content.encode()).decode()}
 
 
-def _base_name(url: str) -> str:
+def parse_file_name(url: str) -> str:
+    """Give the last part of a URL's path: the name of the file on the management node."""
     return posixpath.basename(urlsplit(url).path)
