@@ -22,6 +22,8 @@ LONGEST_PAUSE_SECONDS = 12.0
 PHASE_SECONDS = 400
 DELETION_SECONDS = 180
 """On a healthy site it takes seconds; the operator itself gives up later."""
+COLLECTION_SECONDS = 60
+"""For Kubernetes to collect what the build owned; a pod may take its grace period."""
 
 
 def apply_verification(site: Site, number: int) -> None:
@@ -67,7 +69,12 @@ def test_a_build_deleted_in_each_phase_is_gone_and_leaves_nothing(make_site: Mak
         )
         before = {machine: found["power"] for machine, found in site.lab.state().items()}
         site.kubectl.run("delete", "clusterbuild", "oxygen", timeout=DELETION_SECONDS)
-        assert list_left(site) == [], f"deleted during {phase}"
+        site.kubectl.wait_for(
+            f"all to be gone that a build deleted during {phase} had",
+            lambda: not list_left(site),
+            COLLECTION_SECONDS,
+            lambda: str(list_left(site)),
+        )
         after = {machine: found["power"] for machine, found in site.lab.state().items()}
         if power_off:
             assert set(after.values()) == {"off"}, f"deleted during {phase}"
