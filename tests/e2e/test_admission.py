@@ -72,13 +72,35 @@ def test_preflight_lists_all_that_is_wrong_at_once(site: Site) -> None:
 
 
 def test_unknown_secret_is_shown_and_its_coming_lets_the_build_go_on(site: Site) -> None:
-    manifest = site.build_manifest("keyless")
-    manifest["spec"]["ssh"] = {"privateKeySecret": {"name": "not-there"}}
-    site.kubectl.apply(manifest)
+    secret = {"ssh": {"privateKeySecret": {"name": "late-ssh"}}}
+
+    def message() -> str:
+        return str(condition(site.get_build("keyless"), "PreflightPassed").get("message"))
+
+    def progress() -> str:
+        return str(condition(site.get_build("keyless"), "Progressing")["reason"])
+
+    site.kubectl.apply(site.build_manifest("keyless", power={"powerman": {"port": 1}}, **secret))
+    site.wait_until_settled("keyless", seconds=60)
+    assert "late-ssh" in message()
+    assert "spec.power.powerman" in message()
+    site.kubectl.apply(site.build_manifest("keyless", **secret))
     site.kubectl.wait_for(
-        "the Secret to be missed", lambda: "not-there" in str(site.get_build("keyless").get("status")), SHOWN_SECONDS
+        "the Secret to be all that is missed",
+        lambda: progress() == "SecretMissing",
+        60,
+        lambda: site.explain("keyless"),
     )
-    site.kubectl.run("delete", "clusterbuild", "keyless", timeout=120)
+    assert "powerman" not in message()
+    site.apply_login("late-ssh")
+    site.kubectl.wait_for(
+        "Preflight to pass",
+        lambda: condition(site.get_build("keyless"), "PreflightPassed")["status"] == "True",
+        60,
+        lambda: site.explain("keyless"),
+    )
+    site.kubectl.run("delete", "clusterbuild", "keyless", timeout=180)
+    site.kubectl.run("delete", "secret", "late-ssh")
 
 
 def test_quota_is_shown_and_its_going_lets_the_build_go_on(site: Site) -> None:

@@ -87,14 +87,14 @@ class Site:
         merge(spec, changes)
         return manifest
 
-    def apply_login(self) -> None:
+    def apply_login(self, name: str = LOGIN_SECRET) -> None:
         """Make the Secret with the key that the boot host lets in, as the site's administrator would."""
         self.kubectl.apply(
             {
                 "apiVersion": "v1",
                 "kind": "Secret",
                 "type": "kubernetes.io/ssh-auth",
-                "metadata": {"name": LOGIN_SECRET},
+                "metadata": {"name": name},
                 "stringData": {"ssh-privatekey": self.lab.client_private_key},
             }
         )

@@ -43,9 +43,11 @@ from bessemer.kube.pods import SETTLED, WAITING, PodFact
 from bessemer.phases.report import PHASE_ORDER, PhaseName
 
 POLL_SECONDS = 5.0
-"""How often what Kubernetes sends no event for is looked at again: quota, the machines of others."""
+"""How often what Kubernetes sends no event for is looked at again: quota, the machines of others, the user's Secret."""
 PODS_KEPT = 3
 """Finished pods of each phase that are kept for their logs."""
+NO_LOGIN_KEY = "SecretMissing"
+"""The reason where the user's login key is not there; Preflight gives it where nothing else is wrong."""
 
 
 def decide(facts: Facts, now: datetime) -> Plan:
@@ -77,10 +79,18 @@ def _decide_build(facts: Facts, ledger: Ledger, spec: ClusterBuildSpec, now: dat
         return _decide_end(facts, ledger, now, Move(Outlook.ABORTED, "Aborted", "by the annotation bessemer.dev/abort"))
     phase = ledger.phases[current]
     if is_exhausted(phase, wanted_digest(current, ledger, facts, spec), spec.retries):
-        failed = Move(Outlook.FAILED, phase.reason or "Failed", f"{current}: {phase.message or phase.reason}")
-        return _decide_end(facts, ledger, now, failed)
+        return _decide_end(facts, ledger, now, _give_up(facts, phase))
     repeat_lost_boots(ledger, spec)
     return _decide_phase(facts, ledger, _current_phase(facts, ledger, spec) or current, now)
+
+
+def _give_up(facts: Facts, phase: PhaseStatus) -> Move:
+    """Rest with what was wrong; but where the user's Secret was missing, look for it: it may come without a word."""
+    message = f"{phase.name}: {phase.message or phase.reason}"
+    if phase.name != PhaseName.PREFLIGHT or not facts.missing_key:
+        return Move(Outlook.FAILED, phase.reason or "Failed", message)
+    outlook = Outlook.WAITING if phase.reason == NO_LOGIN_KEY else Outlook.FAILED
+    return Move(outlook, phase.reason or "Failed", message, phase=phase.name, wake_after=POLL_SECONDS)
 
 
 def _current_phase(facts: Facts, ledger: Ledger, spec: ClusterBuildSpec) -> PhaseName | None:
@@ -171,8 +181,8 @@ def _start(facts: Facts, ledger: Ledger, name: PhaseName, digest: str) -> Move:
     spec = facts.build.spec
     assert spec is not None  # noqa: S101  no phase is started without a spec
     missing = tuple(lease for lease in compute_machines(spec) if lease not in facts.claims.held)
-    if facts.missing_key and name != PhaseName.CLEANUP:
-        return Move(Outlook.WAITING, "SecretMissing", facts.missing_key, phase=name, wake_after=POLL_SECONDS)
+    if facts.missing_key and name not in (PhaseName.PREFLIGHT, PhaseName.CLEANUP):
+        return Move(Outlook.WAITING, NO_LOGIN_KEY, facts.missing_key, phase=name, wake_after=POLL_SECONDS)
     if not facts.secret.exists and facts.refusal is None:
         return Move(Outlook.WORKING, name.value, "making the build's keys", CreateSecret(), phase=name)
     if missing and facts.refusal is None:
@@ -253,7 +263,7 @@ ELAPSED_TICK_SECONDS = 10.0
 
 def _compute_wake(facts: Facts, ledger: Ledger, move: Move) -> float | None:
     if move.outlook in RESTING or move.let_go:
-        return None
+        return move.wake_after
     waits = [ELAPSED_TICK_SECONDS] if ledger.running() is not None else []
     if move.wake_after is not None:
         waits.append(move.wake_after)

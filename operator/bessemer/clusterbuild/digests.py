@@ -27,12 +27,21 @@ STAGING_PHASES = tuple(phase for phase in PHASE_ORDER if phase not in (PhaseName
 """Phases after which there may be something to clean up."""
 
 
-def compute_input_digest(phase: PhaseName, spec: ClusterBuildSpec, attempts: Mapping[PhaseName, int]) -> str:
-    """Digest the input of a phase; ``attempts`` are the numbers of the phases' latest attempts."""
+def compute_input_digest(
+    phase: PhaseName, spec: ClusterBuildSpec, attempts: Mapping[PhaseName, int], *, key_missing: bool = False
+) -> str:
+    """Digest the input of a phase.
+
+    Args:
+        phase: which; Cleanup has a digest of its own.
+        spec: what was asked for.
+        attempts: the numbers of the phases' latest attempts.
+        key_missing: whether the phase runs without the login key, to say so.
+    """
     upstream = [attempts.get(earlier, 0) for earlier in _UPSTREAM[phase]]
     # Without defaults: a field that a newer operator knows must not have machines installed anew.
     said = spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
-    return _digest([_relevant_parts(phase, said), upstream])
+    return _digest([_relevant_parts(phase, said), upstream, *(["key missing"] if key_missing else [])])
 
 
 def compute_cleanup_digest(attempts: Mapping[PhaseName, int], *, power_off: bool, keep_persistent: bool) -> str:

@@ -72,7 +72,11 @@ def wanted_digest(name: PhaseName, ledger: Ledger, facts: Facts, spec: ClusterBu
     if name == PhaseName.CLEANUP:
         keep = persistent_entries_wanted(ledger, facts, spec)
         return compute_cleanup_digest(ledger.attempts(), power_off=power_off_wanted(facts), keep_persistent=keep)
-    return compute_input_digest(name, spec, ledger.attempts())
+    digest = compute_input_digest(name, spec, ledger.attempts())
+    if name == PhaseName.PREFLIGHT and facts.missing_key and not is_done(ledger.phases[name], digest):
+        # Its coming is another input, so that Preflight runs again by itself; its going later starts nothing.
+        return compute_input_digest(name, spec, ledger.attempts(), key_missing=True)
+    return digest
 
 
 def persistent_entries_wanted(ledger: Ledger, facts: Facts, spec: ClusterBuildSpec) -> bool:

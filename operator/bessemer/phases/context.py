@@ -27,7 +27,7 @@ from bessemer.phases.report import (
     SSH_KEY_DIRECTORY,
     PhaseInput,
 )
-from bessemer.phases.secrets import BuildSecrets, read_secrets
+from bessemer.phases.secrets import BuildSecrets, read_progress_token, read_secrets
 from bessemer.phases.slurm import Slurm, SshSlurm
 from bessemer.phases.ssh import ParamikoSsh, Ssh
 from bessemer.phases.ssh_files import build_ssh_targets, write_ssh_files
@@ -81,7 +81,7 @@ class PhaseContext:
     def progress(self) -> ProgressSink:
         """Where progress is told."""
         url = self.phase_input.progress_url
-        return HttpProgress(url, self.secrets.progress_token) if url else NoProgress()
+        return HttpProgress(url, read_progress_token(self.directories.secret)) if url else NoProgress()
 
     @cached_property
     def targets(self) -> dict[str, SshTarget]:

@@ -55,8 +55,6 @@ class BuildSecrets:
     """Random bytes made by the operator, once per build."""
     login_key: SshKeyPair
     """The key that logs in to boot host and nodes; its public half is planted on nodes."""
-    progress_token: str | None = field(default=None, repr=False)
-    """Bearer token for posts of progress."""
 
     def host_key(self, host: str) -> SshKeyPair:
         """Give the SSH host key that is planted on a host."""
@@ -95,13 +93,17 @@ def read_secrets(phase_input: PhaseInput, secret_directory: Path, ssh_key_direct
     else:
         key_file = ssh_key_directory / reference.key
         origin = f"spec.ssh.privateKeySecret: Secret {reference.name}, key {reference.key}"
-    token = secret_directory / "progress-token"
     return BuildSecrets(
         uid=phase_input.uid,
         seed=_parse_seed(_read(secret_directory / "seed", "the build's own Secret, key seed")),
         login_key=parse_login_key(_read(key_file, origin), origin),
-        progress_token=token.read_text().strip() if token.exists() else None,
     )
+
+
+def read_progress_token(secret_directory: Path) -> str | None:
+    """Read the bearer token for posts of progress; it must not depend on keys that may be missing or wrong."""
+    token = secret_directory / "progress-token"
+    return token.read_text().strip() if token.exists() else None
 
 
 def parse_login_key(text: bytes, origin: str) -> SshKeyPair:
@@ -124,6 +126,8 @@ def parse_login_key(text: bytes, origin: str) -> SshKeyPair:
 def _read(file: Path, origin: str) -> bytes:
     try:
         return file.read_bytes()
+    except FileNotFoundError as error:
+        raise Invalid("SecretMissing", f"{origin}: it does not exist") from error
     except OSError as error:
         raise Invalid("SecretMissing", f"{origin}: cannot be read ({error.strerror})") from error
 

@@ -107,6 +107,21 @@ def test_the_command_writes_the_termination_message(tmp_path: Path) -> None:
     assert "PHASE is one of Preflight, BootManagement" in wrong.stderr
 
 
+def test_preflight_tells_a_missing_login_key_with_all_else(directories: Directories) -> None:
+    spec = build_spec(
+        verify={"jobs": [{"name": "wide", "script": "#!/bin/sh", "nodes": 99}]},
+        power={"powerman": {"address": "127.0.0.1", "port": 1}},
+        ssh={"privateKeySecret": {"name": "mine"}},
+    )
+    phase_input = build_input(PhaseName.PREFLIGHT, spec, progress_url="http://127.0.0.1:1/progress")
+    (directories.input / "input.json").write_text(phase_input.model_dump_json(by_alias=True))
+    result = process.run_phase("Preflight", directories, SystemClock())
+    assert (result.reason, result.retryable) == ("PreflightFailed", False)
+    assert "spec.ssh.privateKeySecret: Secret mine, key ssh-privatekey: it does not exist" in result.message
+    assert "spec.power.powerman: " in result.message
+    assert "spec.verify.jobs, wide: nodes: 99" in result.message
+
+
 def test_every_phase_has_its_module() -> None:
     for module in process.MODULES.values():
         assert callable(importlib.import_module(f"bessemer.phases.{module}").run)

@@ -190,15 +190,35 @@ def test_a_missing_login_key_is_named_and_its_coming_lets_the_build_go_on(
     secret = world.kubernetes.objects.pop(("secrets", NAMESPACE, "oxygen-ssh"))
     if data is not None:
         world.kubernetes.objects["secrets", NAMESPACE, "oxygen-ssh"] = {**secret, "data": data}
+    world.results["Preflight"] = {
+        "succeeded": False, "reason": "PreflightFailed", "message": "Secret and hosts are wrong", "retryable": False,
+    }  # fmt: skip
     world.apply(manifest())
+    world.step()
+    world.run_pods()
     wake = world.step()
     assert wake is not None
     assert wake <= 5
-    assert world.condition("Progressing")[1] == "SecretMissing"
-    assert "Secret oxygen-ssh (spec.ssh.privateKeySecret)" in world.condition("Progressing")[2]
+    assert world.condition("Ready")[1:] == ("PreflightFailed", "Preflight: Secret and hosts are wrong")
+    assert world.leases() == {}
+    world.pass_time(3600)
+    world.step()
+    assert world.started() == ["oxygen-preflight-1"]
     world.kubernetes.objects["secrets", NAMESPACE, "oxygen-ssh"] = secret
+    del world.results["Preflight"]
     world.settle()
     assert world.condition("Ready")[0] == "True"
+    assert world.started()[:3] == ["oxygen-preflight-1", "oxygen-preflight-2", "oxygen-boot-management-1"]
+
+
+def test_a_login_key_that_goes_after_preflight_starts_nothing_again(world: World) -> None:
+    world.apply(manifest())
+    world.settle()
+    del world.kubernetes.objects["secrets", NAMESPACE, "oxygen-ssh"]
+    assert world.step() is None
+    assert world.condition("Ready")[0] == "True"
+    assert world.condition("PreflightPassed")[0] == "True"
+    assert world.started() == ALL_PODS
 
 
 def test_only_a_few_finished_pods_of_a_phase_are_kept(world: World) -> None:

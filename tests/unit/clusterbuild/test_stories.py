@@ -43,6 +43,10 @@ def happen(world: World, event: dict[str, Any]) -> None:
             world.annotate(f"bessemer.dev/{annotation}", value)
         case {"seconds": seconds}:
             world.pass_time(seconds)
+        case {"login key": "goes"}:
+            del world.kubernetes.objects["secrets", NAMESPACE, "oxygen-ssh"]
+        case {"login key": "comes"}:
+            asyncio.run(world.add_login_key())
         case {"delete": "build"}:
             world.delete()
         case _:

@@ -31,7 +31,7 @@ from bessemer.phases.machines import (
 )
 from bessemer.phases.netboot.entries import InstallKind, build_boot_host_sources, build_management_sources
 from bessemer.phases.report import PhaseInput, PhaseName
-from bessemer.phases.secrets import BuildSecrets, read_secrets
+from bessemer.phases.secrets import BuildSecrets, read_progress_token, read_secrets
 from bessemer.phases.ssh_files import build_ssh_targets, write_ssh_files
 from tests.unit.phases.builders import LOGIN_KEY, SECRETS, build_input, build_spec
 
@@ -108,7 +108,8 @@ def test_the_builds_own_key_or_the_users_is_read(tmp_path: Path) -> None:
     ssh_directory = write_secrets(tmp_path / "ssh", id=users)
     made = read_secrets(build_input(PhaseName.PREFLIGHT), directory, ssh_directory)
     given_one = read_secrets(given_key_input("id"), directory, ssh_directory)
-    assert made.progress_token == "t"
+    assert read_progress_token(directory) == "t"
+    assert read_progress_token(ssh_directory) is None
     assert made.login_key.public != given_one.login_key.public
     assert made.host_key("oxygen1").public == given_one.host_key("oxygen1").public
 
@@ -137,7 +138,7 @@ def test_unusable_secrets_are_told_without_their_content(tmp_path: Path, seed: b
 
 def test_a_missing_secret_is_named(tmp_path: Path) -> None:
     directory = write_secrets(tmp_path / "secret", seed=b"x" * 32)
-    with pytest.raises(Invalid, match=r"Secret mine, key ssh-privatekey: cannot be read"):
+    with pytest.raises(Invalid, match=r"Secret mine, key ssh-privatekey: it does not exist"):
         read_secrets(given_key_input(), directory, tmp_path)
 
 
