@@ -34,6 +34,7 @@ def site(make_shared_site: MakeSite) -> Site:
         ({"compute": {"minReady": "0%"}}, "spec.compute.minReady"),
         ({"management": {"mac": "52:54:00:77:00"}}, "spec.management.mac"),
         ({"management": {"mac": None}}, "mac and install are required"),
+        ({"management": {"ssh": {"user": "admin"}}}, "ssh.user must be root"),
         ({"bootHost": None}, "bootHost is required"),
         ({"bootHost": {"ssh": {"hostKey": None}}}, "bootHost.ssh.hostKey is required"),
         ({"compute": {"install": {"method": "Stateless"}}}, "squashfs"),

@@ -59,7 +59,8 @@ class SshEndpoint(ApiModel):
     port: Port = 22
     """TCP port of sshd."""
     user: str = Field(default="root", pattern=r"^[a-z_][a-z0-9_-]*$", max_length=32)
-    """User to log in as; it must be root or be able to write where the boot server needs it."""
+    """User to log in as: root on the management node; on the boot host also one that may write to bootDirectory and to
+    /var/lib/bessemer."""
     host_key: HostKey | None = None
     """The public host key in the form of known_hosts (type and base64). Required where Bessemer did not plant the key
     itself: there is no trust on first use."""
@@ -135,6 +136,10 @@ class Management(ApiModel):
             (
                 "self.provision || (has(self.ssh) && has(self.ssh.hostKey))",
                 "ssh.hostKey is required where provision is false",
+            ),
+            (
+                "!has(self.ssh) || self.ssh.user == 'root'",
+                "ssh.user must be root: what is done on the management node needs it, and sudo is not used",
             ),
         )
     )
