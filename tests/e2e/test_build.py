@@ -8,19 +8,21 @@ from __future__ import annotations
 import base64
 import re
 import time
+from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import MakeSite
 from tests.support.kubectl import Resource
 from tests.support.leaks import LeakWatch, list_leaks
-from tests.support.site import Site, condition
+from tests.support.site import Site, condition, merge
 
 pytestmark = pytest.mark.e2e
 
 PHASES = ["Preflight", "BootManagement", "ConfigureManagement", "BootCompute", "ConfigureServices", "Verify", "Cleanup"]
 RECAP = re.compile(r"^(\S+)\s+: ok=\d+\s+changed=0\s+unreachable=0\s+failed=0", re.MULTILINE)
 CHANGED = re.compile(r"^TASK \[([^\]\n]+)\].*\n(?:(?!TASK).*\n)*?changed: \[(\S+)\]", re.MULTILINE)
+ALICE = {"name": "alice", "uid": 2001}
 QUIET_SECONDS = 5
 """Long enough for an operator that reacts within a second to have done something wrong."""
 
@@ -37,8 +39,15 @@ def leak_watch(site: Site) -> LeakWatch:
 
 @pytest.fixture(scope="module")
 def built(site: Site, leak_watch: LeakWatch) -> Resource:
-    site.kubectl.apply(site.build_manifest())
+    site.kubectl.apply(build_manifest(site))
     return site.wait_until_settled(meanwhile=lambda: leak_watch.look(time.monotonic()))
+
+
+def build_manifest(site: Site, **changes: Any) -> Resource:
+    """The example with homes that are shared by sshfs, and a user who has one."""
+    manifest = site.build_manifest(configuration={"sharedHome": "SSHFS", "variables": {"base_accounts": [ALICE]}})
+    merge(manifest["spec"], changes)
+    return manifest
 
 
 def attempts(build: Resource) -> dict[str, int]:
@@ -62,6 +71,12 @@ def test_every_phase_took_one_attempt_and_says_when(built: Resource) -> None:
 
 def test_slurm_itself_says_that_the_nodes_are_idle(site: Site, built: Resource) -> None:
     assert site.lab.exec("oxygen1", ["sinfo", "--noheader", "--format=%N %T"]).split() == ["oxygen[2-5]", "idle"]
+
+
+def test_a_users_home_is_the_same_on_every_node_and_nobody_elses(site: Site, built: Resource) -> None:
+    site.lab.exec("oxygen2", ["su", "alice", "-c", "umask 077; echo mine > ~/note"])
+    assert site.lab.exec("oxygen3", ["su", "alice", "-c", "cat ~/note"]) == "mine\n"
+    assert site.lab.exec("oxygen1", ["stat", "--format=%U %a", "/home/alice/note"]) == "alice 600\n"
 
 
 def test_every_condition_is_there_and_of_this_generation(built: Resource) -> None:
@@ -101,7 +116,7 @@ def test_applying_the_same_again_does_nothing(site: Site, built: Resource) -> No
     """kubectl may say "configured", as it does not know the API server's defaults within lists; nothing is."""
     pods = {pod["metadata"]["name"] for pod in site.kubectl.items("pods")}
     before = site.get_build()["metadata"]
-    site.kubectl.apply(site.build_manifest())
+    site.kubectl.apply(build_manifest(site))
     with pytest.raises(TimeoutError):
         site.kubectl.wait_for(
             "a change", lambda: {pod["metadata"]["name"] for pod in site.kubectl.items("pods")} != pods, QUIET_SECONDS
@@ -117,7 +132,7 @@ def test_changed_verification_runs_only_verification_again(site: Site, built: Re
         "nodes": "2",
         "expect": {"output": r"\d+\.\d+"},
     }
-    site.kubectl.apply(site.build_manifest(verify={"jobs": [job]}))
+    site.kubectl.apply(build_manifest(site, verify={"jobs": [job]}))
     build = site.wait_until_settled()
     assert condition(build, "Ready")["status"] == "True", build["status"]
     again = {name for name, attempt in attempts(build).items() if attempt > attempts(built)[name]}
@@ -127,7 +142,7 @@ def test_changed_verification_runs_only_verification_again(site: Site, built: Re
 
 def test_a_second_configuration_changes_nothing(site: Site, built: Resource) -> None:
     """Roles are idempotent: a variable that no role takes makes them all run again, and no task reports a change."""
-    site.kubectl.apply(site.build_manifest(configuration={"variables": {"site_note": "again"}}))
+    site.kubectl.apply(build_manifest(site, configuration={"variables": {"site_note": "again"}}))
     build = site.wait_until_settled()
     assert condition(build, "Ready")["status"] == "True", build["status"]
     for phase in ("ConfigureManagement", "ConfigureServices"):
@@ -138,8 +153,8 @@ def test_a_second_configuration_changes_nothing(site: Site, built: Resource) -> 
 
 def test_removing_a_node_drains_it_and_leaves_the_rest_alone(site: Site, built: Resource) -> None:
     site.kubectl.apply(
-        site.build_manifest(
-            compute={"hosts": "oxygen[2-4]", "addresses": "10.141.0.[2-4]", "macs": list(site.lab.macs)[:3]}
+        build_manifest(
+            site, compute={"hosts": "oxygen[2-4]", "addresses": "10.141.0.[2-4]", "macs": list(site.lab.macs)[:3]}
         )
     )
     build = site.wait_until_settled()
@@ -152,7 +167,7 @@ def test_adding_a_node_installs_just_that_one(site: Site, built: Resource) -> No
     site.lab.power("off", "oxygen5")
     site.lab.wipe("oxygen5")  # another machine in the same place; the same one is found to be installed, and kept
     before = len(site.lab.events())
-    site.kubectl.apply(site.build_manifest())
+    site.kubectl.apply(build_manifest(site))
     build = site.wait_until_settled()
     assert condition(build, "Ready")["status"] == "True", build["status"]
     assert build["status"]["jobs"][0]["nodes"] == "oxygen[2-5]"
@@ -160,7 +175,7 @@ def test_adding_a_node_installs_just_that_one(site: Site, built: Resource) -> No
 
 
 def test_deleting_with_power_off_leaves_machines_off_and_nothing_behind(site: Site, built: Resource) -> None:
-    site.kubectl.apply(site.build_manifest(onDelete="PowerOff"))
+    site.kubectl.apply(build_manifest(site, onDelete="PowerOff"))
     site.wait_until_settled()
     site.kubectl.run("delete", "clusterbuild", "oxygen", timeout=120)
     assert {machine["power"] for machine in site.lab.state().values()} == {"off"}

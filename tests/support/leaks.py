@@ -60,6 +60,7 @@ def build_needles(site: Site, build: Resource) -> Iterator[tuple[bytes, str]]:
     yield base64.b64encode(secrets.munge_key)[:60], "the munge key"
     yield secrets.munge_key[:60], "the munge key"
     yield key_line(secrets.login_key.private), "the login key"
+    yield key_line(secrets.homes_key.private), "the key of the homes"
     for host in site.lab.state():
         yield key_line(secrets.host_key(host).private), f"the host key of {host}"
         for phase in PHASE_ORDER:
