@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TextIO
 
 from bessemer.cli.session import Session
@@ -10,7 +11,7 @@ from bessemer.clusterbuild.resource import ClusterBuild
 from bessemer.clusterbuild.status import PhaseState, PhaseStatus
 from bessemer.errors import Invalid
 from bessemer.kube.client import Refused
-from bessemer.kube.pods import PHASE_CONTAINER
+from bessemer.kube.pods import PHASE_CONTAINER, PLAYBOOK_CONTAINER
 from bessemer.phases.report import PhaseName
 
 POLL_SECONDS = 1.0
@@ -44,7 +45,10 @@ def choose_phase(build: ClusterBuild, phase: PhaseName | None) -> PhaseStatus:
 
 
 async def _get_log(session: Session, phase: PhaseStatus) -> str:
-    try:
-        return await session.kubernetes.get_log(session.namespace, phase.pod or "", PHASE_CONTAINER)
-    except Refused:
-        return ""  # the container has not started yet
+    """Give the log of the checkout of the site's playbooks, if there is one, and that of the phase."""
+    text = ""
+    for container in (PLAYBOOK_CONTAINER, PHASE_CONTAINER):
+        # Refused where the pod has no such container, or it has not started yet.
+        with contextlib.suppress(Refused):
+            text += await session.kubernetes.get_log(session.namespace, phase.pod or "", container)
+    return text

@@ -15,7 +15,7 @@ from bessemer.clusterbuild.resource import ClusterBuild
 from bessemer.clusterbuild.spec import ClusterBuildSpec, PlaybookRepository
 from bessemer.clusterbuild.status import NodesStatus
 from bessemer.kube.client import Object
-from bessemer.kube.pods import PHASE_CONTAINER
+from bessemer.kube.pods import PHASE_CONTAINER, PLAYBOOK_CONTAINER
 from bessemer.names import attempt_name, build_label_value, secret_name
 from bessemer.phases.report import (
     INPUT_DIRECTORY,
@@ -199,7 +199,7 @@ def _playbook_container(playbooks: PlaybookRepository, settings: Settings) -> Ob
         mounts.append({"name": "login", "mountPath": checkout.LOGIN_DIRECTORY, "readOnly": True})
     environment = checkout.build_environment(playbooks)
     return {
-        **_container("playbooks", settings, mounts),
+        **_container(PLAYBOOK_CONTAINER, settings, mounts),
         "command": list(checkout.COMMAND),
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "terminationMessagePolicy": "FallbackToLogsOnError",

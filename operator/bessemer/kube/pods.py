@@ -15,6 +15,8 @@ from bessemer.wellknown import ATTEMPT_LABEL, INPUT_DIGEST_ANNOTATION, PHASE_LAB
 
 PHASE_CONTAINER = "phase"
 """Name of the container whose termination message is the pod's result."""
+PLAYBOOK_CONTAINER = "playbooks"
+"""Name of the init container that checks the site's own playbooks out, in the pods that have one."""
 _QUIET_REASONS = frozenset({"ContainerCreating", "PodInitializing"})
 """Reasons of waiting containers that say no more than that they wait."""
 

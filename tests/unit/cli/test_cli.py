@@ -22,7 +22,7 @@ from bessemer.cli.session import Session
 from bessemer.cli.watch import build_view, watch_build
 from bessemer.clusterbuild.uninstall import delete_finalizers, delete_leases
 from bessemer.errors import Invalid
-from bessemer.kube.client import LEASES
+from bessemer.kube.client import LEASES, Refused
 from bessemer.phases.report import NodeGroup, NodeState, PhaseName, Progress
 from bessemer.wellknown import LEADER_LEASE
 from tests.support.world import EXAMPLE, NAMESPACE, SYSTEM, World, manifest
@@ -165,6 +165,8 @@ def test_logs_are_those_of_the_latest_phase_or_of_the_one_asked_for(world: World
         get_object = world.kubernetes.get_object
 
         async def get_log(self, namespace: str, pod: str, container: str) -> str:
+            if container == "playbooks" and "configure" not in pod:
+                raise Refused("BadRequest", f"container {container} is not valid for pod {pod}")
             return f"{namespace}/{pod}/{container}\n"
 
     world.apply(manifest())
@@ -174,8 +176,29 @@ def test_logs_are_those_of_the_latest_phase_or_of_the_one_asked_for(world: World
         asyncio.run(copy_logs(where, "oxygen", None, out, follow=False))
     world.settle()
     asyncio.run(copy_logs(where, "oxygen", None, out, follow=True))
-    asyncio.run(copy_logs(where, "oxygen", PhaseName.VERIFY, out, follow=False))
-    assert out.getvalue() == "lab/oxygen-cleanup-1/phase\nlab/oxygen-verify-1/phase\n"
+    asyncio.run(copy_logs(where, "oxygen", PhaseName.CONFIGURE_SERVICES, out, follow=False))
+    assert out.getvalue().splitlines() == [
+        "lab/oxygen-cleanup-1/phase",
+        "lab/oxygen-configure-services-1/playbooks",
+        "lab/oxygen-configure-services-1/phase",
+    ]
+
+
+def test_logs_tell_why_playbooks_could_not_be_checked_out(world: World) -> None:
+    class WithLogs:
+        get_object = world.kubernetes.get_object
+
+        async def get_log(self, _: str, pod: str, container: str) -> str:
+            if container == "playbooks":
+                return "fatal: repository not found\n"
+            raise Refused("BadRequest", f"container {container} in pod {pod} is waiting to start: PodInitializing")
+
+    world.apply(manifest())
+    world.settle()
+    out = io.StringIO()
+    where = Session(WithLogs(), NAMESPACE)  # type: ignore[arg-type]  # all that logs ask for
+    asyncio.run(copy_logs(where, "oxygen", PhaseName.PREFLIGHT, out, follow=False))
+    assert out.getvalue() == "fatal: repository not found\n"
 
 
 def test_finalizers_are_taken_off_builds_and_pods_and_nothing_else(world: World) -> None:
