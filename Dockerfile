@@ -20,6 +20,7 @@ RUN /opt/bessemer/bin/python -m bessemer.phases.netboot.installer.build /usr/sha
 FROM ${BASE}
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates git openssh-client python3 tini \
+ && apt-get clean \
  && rm -rf /var/lib/apt/lists/* /usr/share/doc /usr/share/man \
  && useradd --uid 65532 --no-create-home --home-dir /scratch --shell /usr/sbin/nologin bessemer
 COPY --from=build /opt/bessemer /opt/bessemer
