@@ -71,7 +71,7 @@ def apply_until_ready(site: Site, seen: Observation, manifest: Resource, seconds
     generation = site.get_build(BUILD)["metadata"]["generation"]
     try:
         when, build = seen.wait_until_settled(BUILD, generation, seconds)
-    except TimeoutError as error:
+    except (TimeoutError, RuntimeError) as error:
         raise BenchError(f"{error}\n{site.explain(BUILD)}") from error
     if condition(build, "Ready")["status"] != "True":
         raise BenchError(f"{BUILD} is not Ready\n{site.explain(BUILD)}")
