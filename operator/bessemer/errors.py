@@ -1,7 +1,7 @@
 """The errors whose class is their policy.
 
 ``Invalid``: the user must change something, trying again is useless. ``Retry``: the world must change, try again.
-``NoCapacity``: not an error but a state, reported and waited for. Messages are made from facts, never from secrets.
+Messages are made from facts, never from secrets.
 """
 
 from __future__ import annotations
@@ -29,7 +29,3 @@ class Retry(BessemerError):
         super().__init__(reason, message)
         self.after = after
         """Seconds to wait first; None leaves it to the caller's back-off."""
-
-
-class NoCapacity(BessemerError):
-    """There is no room now: a state that is reported and timed."""
