@@ -4,8 +4,8 @@ Groups are ``management``, ``compute`` (the nodes that have their system) and ``
 for Slurm clusters each have group names of their own; they are given as further names of the same groups, so that a
 site's own playbooks run unchanged.
 
-``spec.configuration.variables`` are laid over ours; only how Ansible connects stays Bessemer's, because host keys are
-always checked.
+``spec.configuration.variables`` are laid over ours; only some stay Bessemer's: how Ansible connects, because host
+keys are always checked, keys, and where the boot server is.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from bessemer.errors import Invalid
 from bessemer.phases.grouping import parse_node_groups
 from bessemer.phases.machines import Machine, build_hostlist, parse_compute_machines
 from bessemer.phases.netboot import bootd
+from bessemer.phases.netboot.entries import MANAGEMENT_BOOT_PORT
+from bessemer.phases.netboot.server import BASE_DIRECTORY
 from bessemer.phases.report import NodeState, PhaseInput
 
 Variables = dict[str, Any]
@@ -50,7 +52,11 @@ CONFIGURABLE_AGAIN = (CONFIGURATION_FAILED, UNREACHABLE, NOT_IN_SLURM)
 _CONNECTION = re.compile(
     r"ansible_(ssh_.*|sftp_.*|scp_.*|connection|host|port|user|password|host_key_checking|private_key_file)"
 )
-_KEYS = ("munge_key_file", "sshfs_key_file", "sshfs_public_key", "sshfs_host_key")
+_OURS = (
+    *("munge_key_file", "sshfs_key_file", "sshfs_public_key", "sshfs_host_key"),
+    *("boot_server_directory", "boot_server_port"),
+)
+"""Variables of keys, and of what BootCompute must find where it looks for it."""
 
 
 def select_installed(phase_input: PhaseInput) -> tuple[Machine, ...]:
@@ -134,6 +140,8 @@ def _management_variables(phase_input: PhaseInput) -> Variables:
     return {
         "boot_server_program": str(Path(bootd.__file__).resolve()),
         "boot_server_build": f"{phase_input.namespace}.{phase_input.build}",
+        "boot_server_directory": BASE_DIRECTORY,
+        "boot_server_port": MANAGEMENT_BOOT_PORT,
         "boot_server_interface": spec.management.cluster_interface.name,
         "boot_server_address": str(interface),
         "boot_server_network": str(interface.network.network_address),
@@ -185,11 +193,11 @@ def parse_variables(variables: Mapping[str, Any]) -> Variables:
     Raises:
         Invalid: some are not the user's to set.
     """
-    refused = sorted(name for name in variables if _CONNECTION.fullmatch(name) or name in _KEYS)
+    refused = sorted(name for name in variables if _CONNECTION.fullmatch(name) or name in _OURS)
     if refused:
         raise Invalid(
             "InvalidVariable",
-            f"spec.configuration.variables: {', '.join(refused)} may not be set: connections and keys are Bessemer's",
+            f"spec.configuration.variables: {', '.join(refused)} may not be set: that is Bessemer's own",
         )
     return dict(variables)
 

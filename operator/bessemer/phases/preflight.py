@@ -23,7 +23,7 @@ from bessemer.phases.machines import (
     compute_min_ready,
     parse_hostlist,
 )
-from bessemer.phases.netboot.ssh_server import BASE_DIRECTORY
+from bessemer.phases.netboot.server import BASE_DIRECTORY
 from bessemer.phases.power.protocol import PowerState
 from bessemer.phases.preflight_checks import Problem, build_result, decide_spec_problems, decide_unknown_states
 from bessemer.phases.report import PhaseInput, PhaseResult, Progress

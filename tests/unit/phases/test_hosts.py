@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from bessemer.errors import Invalid
+from bessemer.phases.boot_endpoints import build_management_endpoint
 from bessemer.phases.hosts import build_inventory, select_installed
+from bessemer.phases.machines import build_management_target
+from bessemer.phases.netboot.entries import build_management_sources
 from bessemer.phases.report import NodeState, PhaseInput, PhaseName
-from tests.unit.phases.cluster_fakes import build_input, build_spec
+from tests.unit.phases.cluster_fakes import HOST_KEY, build_input, build_spec
 
 PHASE = PhaseName.CONFIGURE_SERVICES
 
@@ -78,6 +81,18 @@ def test_the_boot_server_gets_network_nodes_and_files() -> None:
     assert variables["boot_server_program"].endswith("/bootd.py")
 
 
+def test_the_boot_server_is_where_boot_compute_looks_for_it() -> None:
+    phase_input = some_input()
+    variables = effective(build(phase_input), "management")
+    endpoint = build_management_endpoint(phase_input.spec, build_management_target(phase_input.spec, HOST_KEY))
+    assert (variables["boot_server_port"], variables["boot_server_directory"]) == (
+        endpoint.port,
+        endpoint.base_directory,
+    )
+    kernel = build_management_sources(phase_input.spec).kernel
+    assert kernel == f"{variables['boot_server_directory']}/files/vmlinuz"
+
+
 def test_compute_nodes_follow_the_management_nodes_time() -> None:
     inventory = build(some_input())
     assert effective(inventory, "compute")["time_servers"] == ["oxygen1"]
@@ -94,9 +109,13 @@ def test_the_users_variables_win_over_those_of_groups_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ansible_ssh_common_args", "ansible_host", "ansible_connection", "munge_key_file", "sshfs_host_key"]
+    "name",
+    [
+        *("ansible_ssh_common_args", "ansible_host", "ansible_connection", "munge_key_file", "sshfs_host_key"),
+        *("boot_server_port", "boot_server_directory"),
+    ],
 )
-def test_how_machines_are_reached_is_not_the_users_to_set(name: str) -> None:
+def test_how_machines_and_the_boot_server_are_reached_is_not_the_users_to_set(name: str) -> None:
     spec = build_spec(configuration={"variables": {name: "x"}})
     with pytest.raises(Invalid, match=rf"spec\.configuration\.variables: {name}"):
         build(some_input(spec=spec))

@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 from bessemer.clusterbuild.spec import ClusterBuildSpec, Install, InstallMethod
 from bessemer.errors import Invalid
 from bessemer.phases.machines import Machine
-from bessemer.phases.netboot.server import BootEntry
+from bessemer.phases.netboot.server import BASE_DIRECTORY, BootEntry
 from bessemer.phases.secrets import BuildSecrets
 
 MANAGEMENT_BOOT_PORT = 8099
-"""TCP port of the boot daemon on the management node (role boot_server)."""
-MANAGEMENT_FILES = "/var/lib/bessemer/files"
+"""TCP port of the boot daemon on the management node; role boot_server is told."""
+_MANAGEMENT_FILES = f"{BASE_DIRECTORY}/files"
 """Directory on the management node into which role boot_server downloads images and kernels."""
 
 
@@ -61,8 +61,8 @@ def build_management_sources(spec: ClusterBuildSpec) -> BootSources:
     return BootSources(
         server=server,
         image=f"{server}/files/{parse_file_name(install.image)}",
-        kernel=f"{MANAGEMENT_FILES}/{parse_file_name(install.kernel)}",
-        initrds=tuple(f"{MANAGEMENT_FILES}/{parse_file_name(url)}" for url in install.initrds),
+        kernel=f"{_MANAGEMENT_FILES}/{parse_file_name(install.kernel)}",
+        initrds=tuple(f"{_MANAGEMENT_FILES}/{parse_file_name(url)}" for url in install.initrds),
     )
 
 

@@ -13,6 +13,9 @@ from typing import Any, Protocol
 
 from bessemer.errors import Retry
 
+BASE_DIRECTORY = "/var/lib/bessemer"
+"""Where boot hosts and the management node keep what is staged and served."""
+
 BootEntry = Mapping[str, Any]
 """What is staged for one machine, as bootd takes it; made by netboot.entries. Holds secrets: never log one."""
 

@@ -17,10 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from bessemer.phases.machines import SshTarget
-from bessemer.phases.netboot.server import BootEntry, BootEvent, BootEventKind, BootServerFailed, Withdrawn
+from bessemer.phases.netboot.server import (
+    BASE_DIRECTORY,
+    BootEntry,
+    BootEvent,
+    BootEventKind,
+    BootServerFailed,
+    Withdrawn,
+)
 from bessemer.phases.ssh import Ssh
 
-BASE_DIRECTORY = "/var/lib/bessemer"
 SERVICE_DAEMON = "/usr/local/lib/bessemer/bootd.py"
 """Where role boot_server installs the daemon on the management node."""
 START_DEADLINE_SECONDS = 15.0
