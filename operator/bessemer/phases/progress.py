@@ -1,4 +1,7 @@
-"""Posting progress to the operator: for people, best effort; nothing depends on it and nothing waits for it."""
+"""Posting progress to the operator: for people, best effort; nothing depends on it and nothing waits for it.
+
+What is not taken is sent again until there is newer: the operator may be starting, or one that stands by was asked.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import logging
 import threading
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from http.client import HTTPException
 from typing import Protocol
 
@@ -14,6 +18,8 @@ from bessemer.phases.report import Progress
 THROTTLE_SECONDS = 1.0
 """No more than one post in that time; only the latest news counts."""
 TIMEOUT_SECONDS = 3.0
+TRIES = 60
+"""How often one piece of news is sent at most."""
 
 _log = logging.getLogger(__name__)
 
@@ -72,10 +78,14 @@ class HttpProgress:
                 latest, self._latest = self._latest, None
             if latest is None:
                 return
-            self._send(latest)
-            self._closed.wait(THROTTLE_SECONDS)
+            for _ in range(TRIES):
+                settled = self._send(latest)
+                self._closed.wait(THROTTLE_SECONDS)
+                if settled or self._latest is not None or self._closed.is_set():
+                    break
 
-    def _send(self, progress: Progress) -> None:
+    def _send(self, progress: Progress) -> bool:
+        """Send once; False where it may be taken another time."""
         body = progress.model_dump_json(by_alias=True, exclude_none=True).encode()
         headers = {"Content-Type": "application/json"}
         if self._token:
@@ -83,6 +93,11 @@ class HttpProgress:
         request = urllib.request.Request(self._url, data=body, headers=headers, method="POST")  # noqa: S310  ours
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310  the operator's own URL
-                pass
+                return True
+        except urllib.error.HTTPError as error:
+            error.close()
+            _log.debug("progress was not taken: %s", error)
+            return error.code != HTTPStatus.SERVICE_UNAVAILABLE
         except (urllib.error.URLError, HTTPException, OSError, ValueError) as error:
             _log.debug("progress was not taken: %s", error)
+            return False

@@ -39,16 +39,23 @@ class Health:
 
 
 class ProgressDoor:
-    """Takes progress posts: checks the build's token, keeps the latest, wakes the build now and then."""
+    """Takes progress posts: checks the build's token, keeps the latest, wakes the build now and then.
 
-    def __init__(self, deps: Deps, wake: Callable[[Key], None]) -> None:
+    Only the leader has use for them. The Service leads to all replicas, as all are ready to lead: who stands by answers
+    503, and the phase tries again.
+    """
+
+    def __init__(self, deps: Deps, wake: Callable[[Key], None], health: Health) -> None:
         self._deps = deps
         self._wake = wake
+        self._health = health
         self._tokens: dict[Key, str] = {}
         self._due: set[Key] = set()
 
     async def post(self, request: web.Request) -> web.Response:
-        """Take one post; 401 for a wrong token, 400 for what is no progress."""
+        """Take one post; 401 for a wrong token, 400 for what is no progress, 503 while another replica leads."""
+        if not self._health.leading:
+            return web.Response(status=503, text="standing by\n")
         key = (request.match_info["namespace"], request.match_info["build"])
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not await self._is_right(key, token.strip()):
@@ -86,7 +93,7 @@ class ProgressDoor:
 def build_app(deps: Deps, wake: Callable[[Key], None], health: Health) -> web.Application:
     """Give the web application."""
     app = web.Application(client_max_size=BODY_LIMIT)
-    door = ProgressDoor(deps, wake)
+    door = ProgressDoor(deps, wake, health)
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(deps.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

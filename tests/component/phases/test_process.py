@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +22,7 @@ import pytest
 
 from bessemer.errors import Invalid, Retry
 from bessemer.phases import __main__ as process
+from bessemer.phases import progress as progress_module
 from bessemer.phases.boot_endpoints import build_boot_host_endpoint, build_management_endpoint
 from bessemer.phases.clock import SystemClock, Terminated
 from bessemer.phases.context import Directories, PhaseContext
@@ -179,6 +181,8 @@ class OperatorServer(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         super().__init__(address, handler)
         self.posts: list[tuple[str, dict[str, Any]]] = []
+        self.answers: list[int] = []
+        """Status codes of the next answers; after them it is 204."""
 
 
 class Operator(BaseHTTPRequestHandler):
@@ -188,7 +192,7 @@ class Operator(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         assert isinstance(self.server, OperatorServer)
         self.server.posts.append((self.headers["Authorization"], body))
-        self.send_response(204)
+        self.send_response(self.server.answers.pop(0) if self.server.answers else 204)
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
@@ -196,16 +200,35 @@ class Operator(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def operator() -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
+def operator() -> Iterator[OperatorServer]:
     with OperatorServer(("127.0.0.1", 0), Operator) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/progress", server.posts
+        yield server
         server.shutdown()
 
 
-def test_the_latest_progress_is_posted_with_the_token(operator: tuple[str, list[tuple[str, dict[str, Any]]]]) -> None:
-    url, posts = operator
-    progress = HttpProgress(url, "t0ken")
+def open_progress(operator: OperatorServer) -> HttpProgress:
+    return HttpProgress(f"http://127.0.0.1:{operator.server_address[1]}/progress", "t0ken")
+
+
+@pytest.mark.parametrize(("answers", "posts"), [([503, 503], 3), ([401], 1)])
+def test_progress_that_may_be_taken_later_is_sent_again(
+    operator: OperatorServer, monkeypatch: pytest.MonkeyPatch, answers: list[int], posts: int
+) -> None:
+    monkeypatch.setattr(progress_module, "THROTTLE_SECONDS", 0.01)
+    operator.answers = list(answers)
+    progress = open_progress(operator)
+    progress.post(Progress(message="step"))
+    deadline = time.monotonic() + 10
+    while len(operator.posts) < posts and time.monotonic() < deadline:
+        time.sleep(0.01)
+    progress.close()
+    assert [body["message"] for _, body in operator.posts] == ["step"] * posts
+    assert operator.answers == []
+
+
+def test_the_latest_progress_is_posted_with_the_token(operator: OperatorServer) -> None:
+    posts, progress = operator.posts, open_progress(operator)
     for done in range(50):
         progress.post(Progress(message="step", done=done, total=49))
     progress.close()

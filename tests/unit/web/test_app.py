@@ -46,6 +46,7 @@ async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     woken, health = list[tuple[str, str]](), Health(Hearing(), 120)
     async with TestClient(TestServer(build_app(world.deps, woken.append, health))) as client:
         site = Site(client, world, health, woken)
+        health.leading = True
         await site.set_token("right")
         yield site
 
@@ -57,6 +58,14 @@ async def test_progress_with_the_builds_token_is_kept_and_wakes_the_build(site: 
     assert (kept.message, kept.done, kept.total) == ("installing", 1, 4)
     await site.client.get("/healthz")
     assert site.woken == [(NAMESPACE, "oxygen")]
+
+
+async def test_who_stands_by_keeps_no_progress_and_says_so(site: Site) -> None:
+    site.health.leading = False
+    assert await site.post("right") == 503
+    assert site.world.deps.progress.get((NAMESPACE, "oxygen")) is None
+    site.health.leading = True
+    assert await site.post("right") == 204
 
 
 @pytest.mark.parametrize("token", ["wrong", "", "righ", "right2"])
