@@ -217,7 +217,8 @@ def _communicate(channel: paramiko.Channel, command: str, stdin: bytes, timeout_
 
     def expire() -> None:
         expired.set()
-        channel.close()
+        with contextlib.suppress(OSError, EOFError):  # closed here, whether or not the other side can still be told
+            channel.close()
 
     timer = threading.Timer(timeout_seconds, expire)
     timer.start()
