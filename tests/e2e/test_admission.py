@@ -82,7 +82,7 @@ def test_unknown_secret_is_shown_and_its_coming_lets_the_build_go_on(site: Site)
         return str(condition(site.get_build("keyless"), "Progressing")["reason"])
 
     site.kubectl.apply(site.build_manifest("keyless", power={"powerman": {"port": 1}}, **secret))
-    site.wait_until_settled("keyless", seconds=60)
+    site.wait_until_settled("keyless", seconds=120)
     assert "late-ssh" in message()
     assert "spec.power.powerman" in message()
     site.kubectl.apply(site.build_manifest("keyless", **secret))
