@@ -11,7 +11,6 @@ import pytest
 from bessemer.phases.report import PHASE_ORDER
 from tests.e2e.conftest import MakeSite
 from tests.support.disturbance import find_under_way, kill_operator, phase_pods
-from tests.support.kubectl import Resource
 from tests.support.site import Site, condition, is_settled
 
 pytestmark = [pytest.mark.e2e, pytest.mark.soak]
@@ -22,8 +21,6 @@ LONGEST_PAUSE_SECONDS = 12.0
 PHASE_SECONDS = 400
 DELETION_SECONDS = 180
 """On a healthy site it takes seconds; the operator itself gives up later."""
-COLLECTION_SECONDS = 60
-"""For Kubernetes to collect what the build owned; a pod may take its grace period."""
 
 
 def apply_verification(site: Site, number: int) -> None:
@@ -69,24 +66,9 @@ def test_a_build_deleted_in_each_phase_is_gone_and_leaves_nothing(make_site: Mak
         )
         before = {machine: found["power"] for machine, found in site.lab.state().items()}
         site.kubectl.run("delete", "clusterbuild", "oxygen", timeout=DELETION_SECONDS)
-        site.kubectl.wait_for(
-            f"all to be gone that a build deleted during {phase} had",
-            lambda: not list_left(site),
-            COLLECTION_SECONDS,
-            lambda: str(list_left(site)),
-        )
+        site.wait_until_nothing_is_left()
         after = {machine: found["power"] for machine, found in site.lab.state().items()}
         if power_off:
             assert set(after.values()) == {"off"}, f"deleted during {phase}"
         else:
             assert all(after[machine] == "on" for machine in after if before[machine] == "on"), f"during {phase}"
-
-
-def list_left(site: Site) -> list[str]:
-    """List what a build has left in the cluster and on the boot host."""
-    objects: list[Resource] = [
-        *site.kubectl.items("pods,configmaps,secrets", "--selector", "bessemer.dev/build=oxygen"),
-        *site.system.items("leases", "--selector", "app.kubernetes.io/managed-by=bessemer"),
-    ]
-    staged = site.lab.boot_host_exec(["ls", "/srv/http/boot"]).split()
-    return [f"{found['kind']} {found['metadata']['name']}" for found in objects] + staged

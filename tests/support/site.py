@@ -25,6 +25,8 @@ SYSTEM_NAMESPACE = "bessemer"
 EXAMPLE = ROOT / "examples" / "oxygen.yaml"
 INSTALL_SECONDS = 120
 """For Helm to see the operator ready: the image is on the node already."""
+COLLECTION_SECONDS = 60
+"""For Kubernetes to collect what a deleted build owned; a pod may take its grace period."""
 LOGIN_SECRET = "oxygen-ssh"
 """The user's own key, as examples/oxygen.yaml names it."""
 
@@ -119,6 +121,27 @@ class Site:
 
         found: Resource = self.kubectl.wait_for(f"{name} to settle", settled, seconds, lambda: self.explain(name))
         return found
+
+    def wait_until_nothing_is_left(self, name: str = "oxygen") -> None:
+        """Wait until a deleted build has left nothing in the cluster and nothing on the boot host.
+
+        Raises:
+            TimeoutError: something was left; says what.
+        """
+        self.kubectl.wait_for(
+            f"all that {name} had to be gone",
+            lambda: not self._list_left(name),
+            COLLECTION_SECONDS,
+            lambda: str(self._list_left(name)),
+        )
+
+    def _list_left(self, name: str) -> list[str]:
+        objects = [
+            *self.kubectl.items("pods,configmaps,secrets", "--selector", f"bessemer.dev/build={name}"),
+            *self.system.items("leases", "--selector", "app.kubernetes.io/managed-by=bessemer"),
+        ]
+        staged = self.lab.boot_host_exec(["ls", "/srv/http/boot"]).split()
+        return [f"{found['kind']} {found['metadata']['name']}" for found in objects] + staged
 
     def explain(self, name: str = "oxygen") -> str:
         """Say where a build stands, for a test's failure message."""
