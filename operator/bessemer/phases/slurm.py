@@ -77,6 +77,8 @@ class JobState:
     batch_host: str
     """The node on which its script and its output are; empty while it waits."""
     reason: str = ""
+    signal: int = 0
+    """The signal that ended its script, whose exit code is 0 then; 0 if none did."""
 
     @property
     def final(self) -> bool:
@@ -218,7 +220,7 @@ def parse_job(text: str) -> JobState:
         raise SlurmFailed(f"scontrol didn't tell the state of the job, but {text.strip()[:200]!r}")
     nodes = "" if fields["NodeList"] in ("(null)", "None") else fields["NodeList"]
     reason = "" if fields.get("Reason") in (None, "None") else fields["Reason"]
-    return JobState(fields["JobState"], int(exit_code), nodes, fields.get("BatchHost", ""), reason)
+    return JobState(fields["JobState"], int(exit_code), nodes, fields.get("BatchHost", ""), reason, int(signal))
 
 
 def _say(result: CommandResult) -> str:

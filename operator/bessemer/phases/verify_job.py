@@ -103,6 +103,8 @@ def find_problems(job: SlurmJob, found: JobState, output: str) -> Iterable[str]:
     expect = job.expect
     if found.state not in ENDED_BY_ITSELF:
         yield f"Slurm ended it as {found.state}" + (f": {found.reason}" if found.reason else "")
+    elif found.signal:
+        yield f"signal {found.signal} ended it"
     if found.exit_code != expect.exit_code:
         yield f"its exit code is {found.exit_code}, not {expect.exit_code}"
     if expect.output is not None and re.search(expect.output, output, re.MULTILINE) is None:

@@ -108,7 +108,14 @@ def test_a_failed_job_has_its_exit_code() -> None:
             state="FAILED", reason="NonZeroExitCode", exit_code="3:0", nodes="oxygen2", batch="BatchHost=oxygen2"
         )
     )
-    assert (job.exit_code, job.final) == (3, True)
+    assert (job.exit_code, job.signal, job.final) == (3, 0, True)
+
+
+def test_a_job_that_a_signal_ended_tells_which() -> None:
+    shown = SHOWN.format(
+        state="FAILED", reason="JobLaunchFailure", exit_code="0:11", nodes="oxygen2", batch="BatchHost=oxygen2"
+    )
+    assert (parse_job(shown).exit_code, parse_job(shown).signal) == (0, 11)
 
 
 @pytest.mark.parametrize("text", ["", "slurm_load_jobs error: Invalid job id specified", "JobState=RUNNING NodeList=a"])
