@@ -67,7 +67,6 @@ def run_standalone(nodes: int, *, management_installed: bool = False, index: int
     layers = build_layers()
     root = unpack_root(layers)
     folder = Path(tempfile.mkdtemp(prefix=f"rack{index}-", dir=cache_directory()))
-    log = (folder / "log").open("wb")
     write_identity(folder, {"computeNodes": nodes, "managementInstalled": management_installed})
     shutil.copytree(layers.code, folder / "code", symlinks=True)  # others may build a newer one and clear this away
     for name in ("upper", "work", "root", "data"):
@@ -84,13 +83,14 @@ def run_standalone(nodes: int, *, management_installed: bool = False, index: int
         "--propagation",
         "private",
     ]
-    launcher = subprocess.Popen(
-        ["unshare", *namespaces, "sh", "-c", POD_SCRIPT],
-        env=environment,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
+    with (folder / "log").open("wb") as log:
+        launcher = subprocess.Popen(
+            ["unshare", *namespaces, "sh", "-c", POD_SCRIPT],
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
     try:
         rack = Standalone(folder, f"10.79.{index}.2", wait_for_child(launcher, folder / "log"))
         connect(rack.process, index)
@@ -100,6 +100,14 @@ def run_standalone(nodes: int, *, management_installed: bool = False, index: int
     finally:
         stop(launcher)
         shutil.rmtree(folder)
+
+
+def find_free_index() -> int:
+    """Find the number of no rack that runs on this machine."""
+    taken = {link.name for link in Path("/sys/class/net").glob("rack*")}
+    start = os.getpid()  # so that two that look at the same moment hardly find the same
+    free = (index for number in range(250) if f"rack{(index := 1 + (start + number) % 250)}" not in taken)
+    return next(free)
 
 
 def unpack_root(layers: Layers) -> Path:

@@ -1,13 +1,12 @@
-"""A small build, and doors for it that keep what they were asked to do: Ansible, Slurm and time."""
+"""A small build, and the doors of a phase that knows it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from bessemer.clusterbuild.spec import ClusterBuildSpec
-from bessemer.clusterbuild.verification import SlurmJob
 from bessemer.phases.ansible import HostOutcome, HostState, PlaybookOutcome, PlaybookRun
 from bessemer.phases.clock import Terminated
 from bessemer.phases.context import PhaseContext
@@ -15,7 +14,7 @@ from bessemer.phases.machines import SshTarget
 from bessemer.phases.progress import NoProgress
 from bessemer.phases.report import NodeGroup, NodeState, PhaseInput, PhaseName
 from bessemer.phases.secrets import SshKeyPair
-from bessemer.phases.slurm import JobState, SlurmNode
+from bessemer.phases.slurm_fake import FakeSlurm
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
@@ -86,43 +85,6 @@ class FakeAnsible:
     def hosts_of(self, number: int) -> list[str]:
         """The compute nodes that a run dealt with."""
         return list(self.runs[number].inventory["all"]["children"]["compute"]["hosts"])
-
-
-class FakeSlurm:
-    """Nodes and jobs as scripted: each look takes the next state, and the last one stays."""
-
-    def __init__(self, nodes: Sequence[Sequence[SlurmNode]] = (), jobs: Mapping[str, Sequence[JobState]] | None = None):
-        self.nodes = list(nodes)
-        self.jobs = {name: list(states) for name, states in (jobs or {}).items()}
-        self.output = "oxygen2\noxygen3\n"
-        self.submitted: list[tuple[str, tuple[str, ...]]] = []
-        self.cancelled: list[int] = []
-        self.drained: list[tuple[tuple[str, ...], str]] = []
-
-    def list_nodes(self) -> list[SlurmNode]:
-        if not self.nodes:
-            return []
-        return list(self.nodes.pop(0) if len(self.nodes) > 1 else self.nodes[0])
-
-    def submit(self, job: SlurmJob, hosts: Collection[str]) -> int:
-        self.submitted.append((job.name, tuple(hosts)))
-        return len(self.submitted)
-
-    def get_job(self, job_id: int) -> JobState:
-        states = self.jobs[self.submitted[job_id - 1][0]]
-        if job_id in self.cancelled:
-            return JobState("CANCELLED", 0, states[-1].nodes, states[-1].batch_host)
-        return states.pop(0) if len(states) > 1 else states[0]
-
-    def cancel(self, job_id: int) -> None:
-        self.cancelled.append(job_id)
-
-    def take_output(self, job_id: int, host: str) -> str:
-        assert host in self.get_job(job_id).nodes or self.get_job(job_id).batch_host == host
-        return self.output
-
-    def drain(self, hosts: Collection[str], reason: str) -> None:
-        self.drained.append((tuple(hosts), reason))
 
 
 class FakeSecrets:

@@ -14,12 +14,12 @@ from bessemer.phases.configure import compute_time_left, find_site_playbook
 from bessemer.phases.configure_management import drain
 from bessemer.phases.report import NodeGroup, NodeState, PhaseInput, PhaseName
 from bessemer.phases.slurm import SlurmNode
+from bessemer.phases.slurm_fake import FakeSlurm
 from tests.unit.phases.cluster_fakes import (
     HOST_KEY,
     FakeAnsible,
     FakeContext,
     FakeDirectories,
-    FakeSlurm,
     VirtualClock,
     build_input,
     build_spec,

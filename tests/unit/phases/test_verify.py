@@ -12,11 +12,13 @@ from bessemer.phases import verify
 from bessemer.phases.clock import Terminated
 from bessemer.phases.report import NodeGroup, NodeState, PhaseInput, PhaseName
 from bessemer.phases.slurm import JobState, SlurmFailed, SlurmNode
+from bessemer.phases.slurm_fake import FakeSlurm
 from bessemer.phases.verify_job import find_problems, run_job, watch
-from tests.unit.phases.cluster_fakes import FakeContext, FakeSlurm, VirtualClock, build_input, build_spec
+from tests.unit.phases.cluster_fakes import FakeContext, VirtualClock, build_input, build_spec
 
 HOSTS = ["oxygen2", "oxygen3"]
 IDLE = [SlurmNode(host, "idle") for host in HOSTS]
+NAMES = "oxygen2\noxygen3\n"
 PENDING = JobState("PENDING", 0, "", "", "Resources")
 RUNNING = JobState("RUNNING", 0, "oxygen[2-3]", "oxygen2")
 COMPLETED = JobState("COMPLETED", 0, "oxygen[2-3]", "oxygen2")
@@ -31,13 +33,13 @@ def verify_input(*jobs: dict[str, Any], min_ready: str = "100%", state: NodeStat
 
 
 def test_nodes_are_ready_once_every_job_has_passed() -> None:
-    slurm = FakeSlurm([IDLE], {"hostname": [PENDING, RUNNING, COMPLETED]})
+    slurm = FakeSlurm([IDLE], {"hostname": [PENDING, RUNNING, COMPLETED]}, NAMES)
     result = verify.run(verify_input(), FakeContext(slurm=slurm).as_context())
     assert result.succeeded
     assert result.nodes == [NodeGroup(hosts="oxygen[2-3]", state=NodeState.READY)]
     (job,) = result.jobs
     assert (job.passed, job.state, job.exit_code, job.nodes, job.job_id) == (True, "COMPLETED", 0, "oxygen[2-3]", 1)
-    assert job.output_tail == "oxygen2\noxygen3\n"
+    assert job.output_tail == NAMES
 
 
 def test_a_failing_job_leaves_nodes_unproven_and_the_other_jobs_still_run() -> None:
@@ -51,8 +53,8 @@ def test_a_failing_job_leaves_nodes_unproven_and_the_other_jobs_still_run() -> N
 
 
 def test_nodes_may_take_a_while_to_register() -> None:
-    slurm = FakeSlurm([[], [SlurmNode("oxygen2", "idle"), SlurmNode("oxygen3", "unknown*")], IDLE])
-    slurm.jobs = {"hostname": [COMPLETED]}
+    half = [SlurmNode("oxygen2", "idle"), SlurmNode("oxygen3", "unknown*")]
+    slurm = FakeSlurm([[], half, IDLE], {"hostname": [COMPLETED]}, NAMES)
     context = FakeContext(slurm=slurm)
     assert verify.run(verify_input(), context.as_context()).succeeded
     assert 0 < context.clock.now() < 10
@@ -60,8 +62,8 @@ def test_nodes_may_take_a_while_to_register() -> None:
 
 def test_a_node_that_slurm_lacks_fails_and_the_jobs_run_on_the_others() -> None:
     late = SlurmNode("oxygen3", "down*", "Not responding")
-    slurm = FakeSlurm([[SlurmNode("oxygen2", "idle"), late]], {"hostname": [COMPLETED]})
-    slurm.jobs["hostname"] = [JobState("COMPLETED", 0, "oxygen2", "oxygen2")]
+    completed = JobState("COMPLETED", 0, "oxygen2", "oxygen2")
+    slurm = FakeSlurm([[SlurmNode("oxygen2", "idle"), late]], {"hostname": [completed]}, NAMES)
     context = FakeContext(slurm=slurm)
     result = verify.run(verify_input(min_ready="50%"), context.as_context())
     assert result.succeeded
@@ -123,13 +125,13 @@ def test_a_job_whose_output_cannot_be_read_has_not_passed() -> None:
         def take_output(self, job_id: int, host: str) -> str:
             raise SlurmFailed(f"output of job {job_id} on {host}: no such file")
 
-    result = run_job(Mute(jobs={"hostname": [COMPLETED]}), VirtualClock(), JOB, HOSTS)
+    result = run_job(Mute([IDLE], {"hostname": [COMPLETED]}), VirtualClock(), JOB, HOSTS)
     assert (result.passed, result.state, result.job_id) == (False, "COMPLETED", 1)
     assert "no such file" in result.message
 
 
 def test_a_job_that_never_starts_is_ended_after_its_limit_and_says_what_it_waited_for() -> None:
-    slurm, clock = FakeSlurm(jobs={"hostname": [PENDING]}), VirtualClock()
+    slurm, clock = FakeSlurm([IDLE], {"hostname": [PENDING]}), VirtualClock()
     result = run_job(slurm, clock, JOB, HOSTS)
     assert (result.passed, result.state) == (False, "CANCELLED")
     assert result.message == "waited in the queue longer than 60 s (timeLimitSeconds): Resources"
@@ -138,13 +140,13 @@ def test_a_job_that_never_starts_is_ended_after_its_limit_and_says_what_it_waite
 
 
 def test_time_in_the_queue_is_not_counted_as_run_time() -> None:
-    slurm, clock = FakeSlurm(jobs={"hostname": [*[PENDING] * 15, *[RUNNING] * 15, COMPLETED]}), VirtualClock()
+    slurm, clock = FakeSlurm([IDLE], {"hostname": [*[PENDING] * 15, *[RUNNING] * 15, COMPLETED]}), VirtualClock()
     assert run_job(slurm, clock, JOB, HOSTS).passed
     assert clock.now() > 60
 
 
 def test_a_job_that_runs_too_long_is_ended() -> None:
-    slurm, clock = FakeSlurm(jobs={"hostname": [RUNNING]}), VirtualClock()
+    slurm, clock = FakeSlurm([IDLE], {"hostname": [RUNNING]}), VirtualClock()
     result = run_job(slurm, clock, JOB, HOSTS)
     assert (result.passed, slurm.cancelled) == (False, [1])
     assert result.message == "didn't end within 60 s (timeLimitSeconds)"
@@ -162,7 +164,7 @@ def test_a_job_that_slurm_cannot_end_is_given_up() -> None:
 
 
 def test_a_pod_that_is_stopped_ends_its_job() -> None:
-    slurm = FakeSlurm(jobs={"hostname": [RUNNING]})
+    slurm = FakeSlurm([IDLE], {"hostname": [RUNNING]})
     with pytest.raises(Terminated):
         run_job(slurm, VirtualClock(stop_at=5), JOB, HOSTS)
     assert slurm.cancelled == [1]
@@ -174,7 +176,8 @@ def test_a_pod_that_is_stopped_ends_its_job() -> None:
         (Expectation(), COMPLETED, "", None),
         (Expectation(exit_code=1), FAILED, "", None),
         (Expectation(exit_code=3), FAILED, "", "its exit code is 1, not 3"),
-        (Expectation(), JobState("TIMEOUT", 0, "oxygen2", "oxygen2"), "", "Slurm ended it as TIMEOUT"),
+        (Expectation(), JobState("TIMEOUT", 0, "oxygen2", "oxygen2", "TimeLimit", 15), "", "TIMEOUT: TimeLimit"),
+        (Expectation(), JobState("FAILED", 0, "oxygen2", "oxygen2", "JobLaunchFailure", 9), "", "signal 9 ended it"),
         (Expectation(), JobState("NODE_FAIL", 0, "oxygen2", "oxygen2", "NodeDown"), "", "NODE_FAIL: NodeDown"),
         (Expectation(output="^pi=3"), COMPLETED, "start\npi=3.14\n", None),
         (Expectation(output="^pi=4"), COMPLETED, "start\npi=3.14\n", "doesn't match '^pi=4'"),
@@ -196,8 +199,7 @@ def test_what_is_expected_of_a_job_is_compared(
 
 
 def test_the_end_of_a_long_output_is_kept() -> None:
-    slurm = FakeSlurm(jobs={"hostname": [COMPLETED]})
-    slurm.output = "x" * 5000 + "\nthe end\n"
+    slurm = FakeSlurm([IDLE], {"hostname": [COMPLETED]}, "x" * 5000 + "\nthe end\n")
     result = run_job(slurm, VirtualClock(), JOB, HOSTS)
     assert len(result.output_tail) == 1024
     assert result.output_tail.endswith("the end\n")

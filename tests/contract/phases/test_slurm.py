@@ -1,0 +1,294 @@
+"""Every Slurm door behaves alike: the fake, and a real slurmctld with its nodes, reached over SSH.
+
+How a job goes, the fake can't know; so each test tells it, and the real one has to go that way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from bessemer.clusterbuild.verification import Expectation, SlurmJob
+from bessemer.phases.clock import Clock, SystemClock
+from bessemer.phases.slurm import OUTPUT_BYTES, JobState, Slurm, SlurmFailed, SlurmNode, SshSlurm
+from bessemer.phases.slurm_fake import FakeSlurm
+from bessemer.phases.verify_job import run_job
+from tests.contract.phases.slurm_cluster import HOSTS, SlurmCluster, run_slurm
+from tests.unit.phases.cluster_fakes import VirtualClock
+
+IDLE = [SlurmNode(host, "idle") for host in HOSTS]
+PENDING = JobState("PENDING", 0, "", "")
+RUNNING = JobState("RUNNING", 0, "oxygen[2-3]", "oxygen2")
+COMPLETED = JobState("COMPLETED", 0, "oxygen[2-3]", "oxygen2")
+EXIT_3 = JobState("FAILED", 3, "oxygen[2-3]", "oxygen2", "NonZeroExitCode")
+CANCELLED = JobState("CANCELLED", 0, "oxygen[2-3]", "oxygen2", signal=15)
+SLEEP = "#!/bin/sh\necho started\nexec sleep 300\n"
+WAIT_SECONDS = 60
+"""For a job to come to a state; less than a second on an idle machine."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A Slurm with idle nodes oxygen2 and oxygen3."""
+
+    slurm: Slurm
+    clock: Clock
+    expect: Callable[[str, Sequence[JobState], str], None]
+    """Says how the jobs of a name will go, and what they will write."""
+    stop: Callable[[], None]
+    """Stops the controller."""
+    start: Callable[[], None]
+    without_slurm: Slurm
+    """A door to a machine on which Slurm is not installed."""
+
+    def submit(
+        self, script: str, goes: Sequence[JobState], writes: str = "", hosts: Sequence[str] = HOSTS, **more: Any
+    ) -> int:
+        """Submit a job on hosts."""
+        job = SlurmJob(script=script, **{"name": "some", **more})
+        self.expect(job.name, goes, writes)
+        return self.slurm.submit(job, hosts)
+
+    def wait(self, job_id: int, wanted: Callable[[JobState], bool]) -> JobState:
+        """Wait until a job is as wanted."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not wanted(found := self.slurm.get_job(job_id)):
+            assert time.monotonic() < deadline, found
+            time.sleep(0.05)
+        return found
+
+    def wait_for_end(self, job_id: int) -> JobState:
+        return self.wait(job_id, lambda found: found.final)
+
+
+def make_fake() -> Setup:
+    fake = FakeSlurm([IDLE])
+
+    def expect(name: str, goes: Sequence[JobState], writes: str) -> None:
+        fake.jobs[name], fake.output = goes, writes
+
+    unreachable = SlurmFailed("scontrol: exit code 1: Unable to contact slurm controller (connect failure)")
+    return Setup(
+        slurm=fake,
+        clock=VirtualClock(),
+        expect=expect,
+        stop=lambda: setattr(fake, "failure", unreachable),
+        start=lambda: setattr(fake, "failure", None),
+        without_slurm=FakeSlurm(),
+    )
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[SlurmCluster]:
+    with run_slurm() as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["fake", "real"])
+def setup(request: pytest.FixtureRequest) -> Iterator[Setup]:
+    if request.param == "fake":
+        yield make_fake()
+        return
+    cluster: SlurmCluster = request.getfixturevalue("cluster")
+    cluster.clear()
+    yield Setup(
+        slurm=cluster.door(),
+        clock=SystemClock(),
+        expect=lambda *_: None,
+        stop=cluster.stop,
+        start=cluster.start,
+        without_slurm=SshSlurm(cluster.ssh, cluster.boot_host, {}),
+    )
+
+
+def test_nodes_in_service_are_usable(setup: Setup) -> None:
+    nodes = setup.slurm.list_nodes()
+    assert nodes == IDLE
+    assert all(node.usable for node in nodes)
+
+
+def test_where_slurm_is_not_installed_there_are_no_nodes(setup: Setup) -> None:
+    assert setup.without_slurm.list_nodes() == []
+
+
+def test_a_job_runs_on_all_its_nodes_and_its_output_is_taken_once(setup: Setup) -> None:
+    script = "#!/bin/sh\nsrun --label printenv SLURMD_NODENAME | sort\n"
+    job = setup.submit(script, [PENDING, RUNNING, COMPLETED], "0: oxygen2\n1: oxygen3\n")
+    assert setup.wait_for_end(job) == COMPLETED
+    assert setup.slurm.take_output(job, "oxygen2") == "0: oxygen2\n1: oxygen3\n"
+    with pytest.raises(SlurmFailed, match=f"output of job {job} on oxygen2.*No such file"):
+        setup.slurm.take_output(job, "oxygen2")
+
+
+def test_a_job_that_exits_with_another_code_has_failed_with_it(setup: Setup) -> None:
+    job = setup.submit("#!/bin/sh\necho out; echo oops >&2; exit 3\n", [PENDING, EXIT_3], "out\noops\n")
+    assert setup.wait_for_end(job) == EXIT_3
+    assert setup.slurm.take_output(job, "oxygen2") == "out\noops\n"
+
+
+def test_a_job_that_a_signal_ended_has_not_passed(setup: Setup) -> None:
+    job = SlurmJob(name="killed", script="#!/bin/sh\nkill -SEGV $$\n")
+    setup.expect("killed", [JobState("FAILED", 0, "oxygen[2-3]", "oxygen2", "JobLaunchFailure", signal=11)], "")
+    result = run_job(setup.slurm, setup.clock, job, HOSTS)
+    assert (result.passed, result.state, result.exit_code) == (False, "FAILED", 0)
+    assert result.message == "signal 11 ended it"
+
+
+def test_a_running_job_is_cancelled(setup: Setup) -> None:
+    job = setup.submit(SLEEP, [PENDING, RUNNING], "started\nslurmstepd: JOB CANCELLED\n")
+    assert setup.wait(job, lambda found: found.state == "RUNNING") == RUNNING
+    setup.slurm.cancel(job)
+    assert setup.wait_for_end(job) == CANCELLED
+    output = setup.slurm.take_output(job, "oxygen2")
+    assert "CANCELLED" in output
+    setup.slurm.cancel(job)
+    assert setup.slurm.get_job(job) == CANCELLED
+
+
+def test_a_job_that_has_ended_stays_as_it_is_when_it_is_cancelled(setup: Setup) -> None:
+    job = setup.submit("#!/bin/sh\n", [COMPLETED])
+    setup.wait_for_end(job)
+    setup.slurm.cancel(job)
+    assert setup.slurm.get_job(job) == COMPLETED
+
+
+def test_a_job_whose_node_is_out_of_service_waits_and_says_for_what(setup: Setup) -> None:
+    setup.slurm.drain(["oxygen3"], "bessemer: removed")
+    waiting = JobState("PENDING", 0, "", "", "ReqNodeNotAvail,_UnavailableNodes:oxygen3")
+    job = setup.submit("#!/bin/sh\n", [PENDING, waiting])
+    assert setup.wait(job, lambda found: found.reason not in ("", "Priority")) == waiting
+    setup.slurm.cancel(job)
+    found = setup.wait_for_end(job)
+    assert (found.state, found.nodes, found.batch_host, found.signal) == ("CANCELLED", "", "", 0)
+
+
+def test_a_job_that_never_starts_is_given_up(setup: Setup) -> None:
+    setup.slurm.drain(["oxygen2"], "bessemer: removed")
+    setup.expect("waiting", [JobState("PENDING", 0, "", "", "ReqNodeNotAvail,_UnavailableNodes:oxygen2")], "")
+    job = SlurmJob(name="waiting", script="#!/bin/sh\n", time_limit_seconds=1)
+    result = run_job(setup.slurm, setup.clock, job, HOSTS)
+    assert (result.passed, result.state, result.nodes) == (False, "CANCELLED", "")
+    assert result.message.startswith("waited in the queue longer than 1 s (timeLimitSeconds): ReqNodeNotAvail")
+    assert result.message.endswith(":oxygen2")
+
+
+def test_a_job_that_runs_for_too_long_is_ended(setup: Setup) -> None:
+    setup.expect("slow", [RUNNING], "started\n")
+    result = run_job(setup.slurm, setup.clock, SlurmJob(name="slow", script=SLEEP, time_limit_seconds=1), HOSTS)
+    assert (result.passed, result.state, result.message) == (
+        False,
+        "CANCELLED",
+        "didn't end within 1 s (timeLimitSeconds)",
+    )
+    assert "started" in (result.output_tail or "")
+
+
+def test_submitting_a_job_ends_the_earlier_one_of_its_name_only(setup: Setup) -> None:
+    other = setup.submit(SLEEP, [JobState("RUNNING", 0, "oxygen3", "oxygen3")], hosts=["oxygen3"], name="other")
+    first = setup.submit(SLEEP, [JobState("RUNNING", 0, "oxygen2", "oxygen2")], hosts=["oxygen2"])
+    for job in (other, first):
+        setup.wait(job, lambda found: found.state == "RUNNING")
+    second = setup.submit("#!/bin/sh\n", [JobState("COMPLETED", 0, "oxygen2", "oxygen2")], hosts=["oxygen2"])
+    assert second != first
+    assert setup.wait_for_end(first).state == "CANCELLED"
+    assert setup.wait_for_end(second).state == "COMPLETED"
+    assert setup.slurm.get_job(other).state == "RUNNING"
+
+
+def test_a_script_reaches_slurm_as_it_is_written(setup: Setup) -> None:
+    text = """it's "quoted" $HOME `id` %j \\n ünï — end"""
+    script = f"#!/bin/sh\n#SBATCH --output=/dev/null --job-name=other\ncat <<'EOF'\n{text}\nEOF\nprintf '%s' '\\'"
+    job = setup.submit(script, [COMPLETED], f"{text}\n\\", name="0-" + "x" * 59 + "-9")
+    assert setup.wait_for_end(job) == COMPLETED
+    assert setup.slurm.take_output(job, "oxygen2") == f"{text}\n\\"
+
+
+def test_of_a_long_output_the_end_is_read(setup: Setup) -> None:
+    script = f"#!/bin/sh\nhead -c {OUTPUT_BYTES} /dev/zero | tr '\\0' x\necho; echo ünï the end\n"
+    job = setup.submit(script, [COMPLETED], "x" * OUTPUT_BYTES + "\nünï the end\n")
+    setup.wait_for_end(job)
+    output = setup.slurm.take_output(job, "oxygen2")
+    assert len(output.encode()) == OUTPUT_BYTES
+    assert output.endswith("x\nünï the end\n")
+
+
+def test_an_expectation_is_compared_with_what_a_job_wrote(setup: Setup) -> None:
+    job = SlurmJob(
+        name="pi",
+        script="#!/bin/sh\nsrun printenv SLURMD_NODENAME; echo pi=3.14; exit 3\n",
+        expect=Expectation(exit_code=3, output="^pi=3", every_node=True),
+    )
+    setup.expect("pi", [PENDING, RUNNING, EXIT_3], "oxygen2\noxygen3\npi=3.14\n")
+    assert run_job(setup.slurm, setup.clock, job, HOSTS).passed
+
+
+def test_a_job_that_slurm_does_not_know_is_an_error_but_ending_it_is_none(setup: Setup) -> None:
+    with pytest.raises(SlurmFailed, match="Invalid job id"):
+        setup.slurm.get_job(99999)
+    with pytest.raises(SlurmFailed, match="No such file"):
+        setup.slurm.take_output(99999, "oxygen2")
+    setup.slurm.cancel(99999)
+
+
+@pytest.mark.parametrize(
+    ("script", "hosts", "complaint"),
+    [
+        ("#!/bin/sh\n", ["oxygen2", "oxygen9"], "Invalid node name"),
+        ("echo hello\n", HOSTS, "does not look like a batch script"),
+        ("#!/bin/sh\r\ntrue\r\n", HOSTS, "DOS line breaks"),
+    ],
+)
+def test_a_job_that_slurm_does_not_take_says_why(
+    setup: Setup, script: str, hosts: Sequence[str], complaint: str
+) -> None:
+    with pytest.raises(SlurmFailed, match=complaint):
+        setup.submit(script, [PENDING], hosts=hosts)
+
+
+def test_a_drained_node_takes_no_jobs_and_says_why(setup: Setup) -> None:
+    reason = """bessemer: it's "out" of $order"""
+    setup.slurm.drain(["oxygen3"], reason)
+    nodes = {node.host: node for node in setup.slurm.list_nodes()}
+    assert nodes["oxygen2"].usable
+    assert nodes["oxygen3"] == SlurmNode("oxygen3", "drained", reason)
+    assert (nodes["oxygen3"].usable, nodes["oxygen3"].withdrawn, nodes["oxygen3"].busy) == (False, True, False)
+    with pytest.raises(SlurmFailed, match="Invalid node name"):
+        setup.slurm.drain(["oxygen2", "oxygen9"], reason)
+
+
+def test_a_node_that_is_drained_is_busy_until_its_jobs_have_ended(setup: Setup) -> None:
+    if isinstance(setup.slurm, FakeSlurm):
+        setup.slurm.nodes = [[SlurmNode("oxygen2", "allocated")], [SlurmNode("oxygen2", "idle")]]
+    job = setup.submit(SLEEP, [JobState("RUNNING", 0, "oxygen2", "oxygen2")], hosts=["oxygen2"])
+    setup.wait(job, lambda found: found.state == "RUNNING")
+    setup.slurm.drain(["oxygen2"], "bessemer: removed")
+    node = setup.slurm.list_nodes()[0]
+    assert (node.state, node.busy, node.usable, node.withdrawn) == ("draining", True, False, True)
+    setup.slurm.cancel(job)
+    setup.wait_for_end(job)
+    node = setup.slurm.list_nodes()[0]
+    assert (node.state, node.busy, node.usable, node.withdrawn) == ("drained", False, False, True)
+
+
+def test_a_controller_that_is_gone_is_an_error_of_every_call(setup: Setup) -> None:
+    job = setup.submit("#!/bin/sh\n", [COMPLETED])
+    setup.wait_for_end(job)
+    calls: list[Callable[[], object]] = [
+        setup.slurm.list_nodes,
+        lambda: setup.submit("#!/bin/sh\n", [COMPLETED]),
+        lambda: setup.slurm.get_job(job),
+        lambda: setup.slurm.cancel(job),
+        lambda: setup.slurm.drain(["oxygen2"], "some"),
+    ]
+    setup.stop()
+    try:
+        for call in calls:
+            with pytest.raises(SlurmFailed, match="Unable to contact slurm controller"):
+                call()
+    finally:
+        setup.start()
+    assert setup.slurm.get_job(job) == COMPLETED
