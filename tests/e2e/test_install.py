@@ -26,7 +26,9 @@ def test_the_reference_is_in_the_cluster(system: Kubectl) -> None:
     assert system.run("get", "cb", "--all-namespaces").strip() == ""
 
 
-def test_an_uninstalled_operator_leaves_nothing_and_can_be_installed_again(bessemer: Cluster, system: Kubectl) -> None:
+def test_an_uninstalled_operator_leaves_only_the_crd_and_can_be_installed_again(
+    bessemer: Cluster, system: Kubectl
+) -> None:
     uninstall_bessemer(bessemer)
     try:
         system.wait_for(
@@ -35,8 +37,11 @@ def test_an_uninstalled_operator_leaves_nothing_and_can_be_installed_again(besse
             GONE_SECONDS,
             lambda: str(list_objects(system)),
         )
-        everywhere = system.run("get", "clusterroles,clusterrolebindings,crds", "-o", "name")
+        everywhere = system.run("get", "clusterroles,clusterrolebindings", "-o", "name")
         assert [name for name in everywhere.split() if "bessemer" in name] == []
+        assert "clusterbuilds.bessemer.dev" in system.run("get", "crds", "-o", "name"), (
+            "builds must not go with a chart"
+        )
     finally:
         install_bessemer(bessemer)
 
