@@ -48,7 +48,7 @@ class HostState(StrEnum):
 
 @dataclass(frozen=True)
 class HostOutcome:
-    """What became of one host, and which task failed with what."""
+    """What became of one host, and which task failed with what if it isn't well."""
 
     state: HostState
     message: str = ""
@@ -153,12 +153,11 @@ class AnsibleRunner:
             with runner.stdout as output:
                 tail = output.read()[-TAIL_CHARACTERS:].strip()
             raise Retry("PlaybookBroken", f"{run.playbook.name} ended with exit code {runner.rc}: {tail}")
-        states = dict.fromkeys(events.seen, HostState.OK)
-        states |= dict.fromkeys(events.failed, HostState.FAILED)
+        states = dict.fromkeys(events.failed, HostState.FAILED)
         states |= dict.fromkeys(events.unreachable, HostState.UNREACHABLE)
-        return PlaybookOutcome(
-            {host: HostOutcome(state, events.messages.get(host, "")) for host, state in states.items()}
-        )
+        # A host may have a message and be well: the playbook has dealt with the failure.
+        bad = {host: HostOutcome(state, events.messages.get(host, "")) for host, state in states.items()}
+        return PlaybookOutcome({**dict.fromkeys(events.seen, HostOutcome(HostState.OK)), **bad})
 
     def _build_environment(self, run: PlaybookRun, ssh_config: Path) -> dict[str, str]:
         ours = playbook_directory()

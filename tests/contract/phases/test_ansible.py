@@ -1,10 +1,14 @@
-"""Ansible for real, by ansible-runner, against sshd on loopback: outcomes, secrets, jumps and being stopped."""
+"""Every Ansible door behaves alike: the fake, and ansible-runner against a real sshd; and what only that one can show.
+
+How tasks go, the fake can't know; so each test tells it, and the real one has to go that way.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +18,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from bessemer.errors import Invalid, Retry
-from bessemer.phases.ansible import AnsibleRunner, HostState, PlaybookOutcome, PlaybookRun
-from bessemer.phases.clock import Clock, Terminated
+from bessemer.phases.ansible import Ansible, AnsibleRunner, HostOutcome, HostState, PlaybookOutcome, PlaybookRun
+from bessemer.phases.ansible_fake import FakeAnsible, FakePlaybook
+from bessemer.phases.clock import Terminated
 from bessemer.phases.machines import SshTarget
 from bessemer.phases.secrets import BuildSecrets, SshKeyPair, parse_login_key
 from bessemer.phases.ssh_files import write_ssh_files
 from tests.contract.phases.daemons import Sshd, find_free_port, run_sshd
 
 SECRET = b"not for anybody else"
+OK = HostOutcome(HostState.OK)
 
 
 def ignore(task: str) -> None:
@@ -53,45 +59,77 @@ class TestClock:
 
 @dataclass
 class Setup:
-    """A management node, and compute nodes behind it: all the same sshd, as far as that can be told from outside."""
+    """A management node, and a compute node behind it, and the door to Ansible."""
 
     directory: Path
-    sshd: Sshd
-    key: SshKeyPair
     clock: TestClock
+    make_ansible: Callable[[Sequence[SshTarget], FakePlaybook], Ansible]
+    """Makes the door for some machines; the fake is told how the playbook goes, the real one finds out."""
+    targets: Sequence[SshTarget]
 
     def run(
         self,
         tasks: list[dict[str, object]],
+        goes: FakePlaybook,
         report: Callable[[str], None] = ignore,
         timeout_seconds: float = 60,
         stranger: SshTarget | None = None,
+        hosts: str = "all",
     ) -> PlaybookOutcome:
-        management = self.sshd.target("oxygen1")
-        targets = [management, self.sshd.target("oxygen2", jump=management)]
-        targets += [stranger] if stranger else []
-        secrets = BuildSecrets(uid="u1", seed=b"s" * 32, login_key=self.key)
-        files = write_ssh_files(self.directory / "ssh", targets, secrets)
+        """Run a playbook of some tasks on hosts, the inventory with a stranger more."""
+        targets = [*self.targets, *([stranger] if stranger else [])]
         playbook = self.directory / "some.yml"
-        playbook.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+        playbook.write_text(yaml.safe_dump([{"hosts": hosts, "gather_facts": False, "tasks": tasks}]))
+        groups = {"management": ["oxygen1"], "compute": [target.name for target in targets[1:]]}
+        children: dict[str, object] = {
+            group: {"hosts": {name: {} for name in names}} for group, names in groups.items()
+        }
         run = PlaybookRun(
             playbook=playbook,
-            inventory={"all": {"hosts": {target.name: {} for target in targets}}},
+            inventory={"all": {"children": children}},
             hosts=len(targets),
             timeout_seconds=timeout_seconds,
             secret_files={"munge_key_file": SECRET},
         )
-        clock: Clock = self.clock
-        return AnsibleRunner(self.directory, files, "oxygen1", clock).run(run, report)
+        before = dict(os.environ)
+        try:
+            return self.make_ansible(targets, goes).run(run, report)
+        finally:
+            assert dict(os.environ) == before, "what Ansible needs in its environment is nothing to the phase"
+
+
+@dataclass
+class Real:
+    """What is behind the real door: all machines are the same sshd, as far as that can be told from outside."""
+
+    setup: Setup
+    sshd: Sshd
 
 
 @pytest.fixture
-def setup(monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
+def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[Real]:
     monkeypatch.setenv("BESSEMER_PLAYBOOKS", str(Path(__file__).parents[3] / "playbooks"))
-    key = make_key()
+    key, clock = make_key(), TestClock()
+
+    def make_ansible(targets: Sequence[SshTarget], _: FakePlaybook) -> Ansible:
+        secrets = BuildSecrets(uid="u1", seed=b"s" * 32, login_key=key)
+        return AnsibleRunner(directory, write_ssh_files(directory / "ssh", targets, secrets), "oxygen1", clock)
+
     # pytest's own folders have names too long for the sockets of ssh.
     with tempfile.TemporaryDirectory() as name, run_sshd(Path(name, "sshd"), make_key(), key.public) as sshd:
-        yield Setup(Path(name), sshd, key, TestClock())
+        directory, management = Path(name), sshd.target("oxygen1")
+        targets = [management, sshd.target("oxygen2", jump=management)]
+        yield Real(Setup(directory, clock, make_ansible, targets), sshd)
+
+
+@pytest.fixture(params=["fake", "real"])
+def setup(request: pytest.FixtureRequest, tmp_path: Path) -> Setup:
+    if request.param == "real":
+        real: Real = request.getfixturevalue("real")
+        return real.setup
+    clock = TestClock()
+    targets = [SshTarget(name, "127.0.0.1", make_key().public) for name in ("oxygen1", "oxygen2")]
+    return Setup(tmp_path, clock, lambda _, goes: FakeAnsible({"some.yml": goes}, clock), targets)
 
 
 def shell(name: str, command: str, **more: object) -> dict[str, object]:
@@ -100,82 +138,108 @@ def shell(name: str, command: str, **more: object) -> dict[str, object]:
 
 def test_a_playbook_succeeds_on_a_host_and_on_one_behind_it(setup: Setup) -> None:
     told: list[str] = []
-    outcome = setup.run([shell("Say something", "echo $SSH_CONNECTION")], told.append)
-    assert {host: found.state for host, found in outcome.hosts.items()} == {
-        "oxygen1": HostState.OK,
-        "oxygen2": HostState.OK,
-    }
-    assert told == ["Say something"]
+    tasks = [shell("Say something", "echo $SSH_CONNECTION"), shell("Say more", "true")]
+    goes = FakePlaybook({"Say something": 0, "Say more": 0})
+    assert setup.run(tasks, goes, told.append) == PlaybookOutcome({"oxygen1": OK, "oxygen2": OK})
+    assert told == ["Say something", "Say more"]
 
 
 def test_a_failing_host_is_told_apart_with_its_task_and_message(setup: Setup) -> None:
-    tasks = [shell("Break", "echo it is broken >&2; exit 4", when="inventory_hostname == 'oxygen2'")]
-    outcome = setup.run(tasks)
-    assert outcome.hosts["oxygen1"].state is HostState.OK
-    assert outcome.hosts["oxygen2"].state is HostState.FAILED
-    assert "Break: non-zero return code: it is broken" in outcome.hosts["oxygen2"].message
+    told: list[str] = []
+    tasks = [
+        shell("Break", "echo it is broken >&2; exit 4", when="inventory_hostname == 'oxygen2'"),
+        shell("Go on", "true"),
+    ]
+    broken = HostOutcome(HostState.FAILED, "Break: non-zero return code: it is broken")
+    goes = FakePlaybook({"Break": 0, "Go on": 0}, {"oxygen2": broken})
+    outcome = setup.run(tasks, goes, told.append)
+    assert outcome == PlaybookOutcome({"oxygen1": OK, "oxygen2": broken})
+    assert outcome.failed() == {"oxygen2": broken}
+    assert told == ["Break", "Go on"]
+
+
+def test_a_failure_that_the_playbook_deals_with_is_none(setup: Setup) -> None:
+    rescued: dict[str, object] = {"name": "Try", "block": [shell("Break", "exit 4")], "rescue": [shell("Mend", "true")]}
+    tasks = [shell("Try in vain", "false", ignore_errors=True), rescued]
+    goes = FakePlaybook({"Try in vain": 0, "Break": 0, "Mend": 0})
+    assert setup.run(tasks, goes) == PlaybookOutcome({"oxygen1": OK, "oxygen2": OK})
+
+
+def test_a_host_that_no_play_comes_to_has_no_outcome(setup: Setup) -> None:
+    goes = FakePlaybook({"Say something": 0}, passed_by=["oxygen1"])
+    assert setup.run([shell("Say something", "true")], goes, hosts="compute") == PlaybookOutcome({"oxygen2": OK})
 
 
 def test_a_host_that_does_not_answer_is_unreachable_and_the_others_go_on(setup: Setup) -> None:
-    nobody = SshTarget("oxygen3", "127.0.0.1", setup.sshd.host_key.public, find_free_port())
-    outcome = setup.run([shell("Say something", "true")], stranger=nobody)
-    assert outcome.hosts["oxygen3"].state is HostState.UNREACHABLE
-    assert outcome.hosts["oxygen2"].state is HostState.OK
+    nobody = SshTarget("oxygen3", "127.0.0.1", make_key().public, find_free_port())
+    gone = HostOutcome(HostState.UNREACHABLE, "Say something: connect to host 127.0.0.1: Connection refused")
+    outcome = setup.run([shell("Say something", "true")], FakePlaybook(failed={"oxygen3": gone}), stranger=nobody)
+    assert {host: found.state for host, found in outcome.hosts.items()} == {
+        "oxygen1": HostState.OK,
+        "oxygen2": HostState.OK,
+        "oxygen3": HostState.UNREACHABLE,
+    }
+    assert re.fullmatch(r"Say something: .*: Connection refused", outcome.hosts["oxygen3"].message)
     assert set(outcome.failed()) == {"oxygen3"}
 
 
-def test_a_host_with_another_key_is_refused(setup: Setup) -> None:
-    stranger = SshTarget("oxygen3", "127.0.0.1", make_key().public, setup.sshd.port, setup.sshd.target().user)
-    outcome = setup.run([shell("Say something", "true")], stranger=stranger)
-    assert outcome.hosts["oxygen3"].state is HostState.UNREACHABLE
-    assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in outcome.hosts["oxygen3"].message
-
-
-def test_a_secret_file_is_there_for_the_playbook_in_no_command_line_and_gone_afterwards(setup: Setup) -> None:
-    seen = setup.directory / "seen"
-    tasks: list[dict[str, object]] = [
-        {"name": "Give", "ansible.builtin.copy": {"src": "{{ munge_key_file }}", "dest": str(seen)}, "no_log": True},
-        shell("Look at command lines", f"cat /proc/[0-9]*/cmdline > {setup.directory}/processes 2>/dev/null || true"),
-        shell("Look at the file", f"stat -c %a {setup.directory}/ansible/some/munge_key_file > {setup.directory}/mode"),
-    ]
-    assert not setup.run(tasks).failed()
-    assert seen.read_bytes() == SECRET
-    assert (setup.directory / "mode").read_text().strip() == "600"
-    command_lines = (setup.directory / "processes").read_bytes()
-    assert b"secrets.json" in command_lines
-    assert SECRET not in command_lines
-    assert not (setup.directory / "ansible" / "some").exists()
-
-
 def test_a_playbook_that_takes_too_long_is_stopped(setup: Setup) -> None:
+    goes = FakePlaybook({"Sleep": 8, "Wake up": 0})
     with pytest.raises(Retry, match=r"some\.yml didn't end within 3 s: Sleep") as caught:
-        setup.run([shell("Sleep", "sleep 8")], timeout_seconds=3)
+        setup.run([shell("Sleep", "sleep 8"), shell("Wake up", "true")], goes, timeout_seconds=3)
     assert caught.value.reason == "PlaybookTimeout"
 
 
 def test_a_pod_that_is_stopped_stops_its_playbook(setup: Setup) -> None:
+    told: list[str] = []
+
     def stop(task: str) -> None:
+        told.append(task)
         setup.clock.stopping = task == "Sleep"
 
     with pytest.raises(Terminated):
-        setup.run([shell("Sleep", "sleep 8")], stop)
+        setup.run([shell("Sleep", "sleep 8"), shell("Wake up", "true")], FakePlaybook({"Sleep": 8, "Wake up": 0}), stop)
+    assert told == ["Sleep"]
 
 
 def test_a_playbook_that_ansible_cannot_read_says_so(setup: Setup) -> None:
-    with pytest.raises(Retry, match=r"no\.such\.module") as caught:
-        setup.run([{"name": "Break", "no.such.module": {}}])
+    told: list[str] = []
+    goes = FakePlaybook(broken="couldn't resolve module/action 'no.such.module'")
+    with pytest.raises(
+        Retry, match=r"(?s)^PlaybookBroken: some\.yml ended with exit code 4: .*no\.such\.module"
+    ) as caught:
+        setup.run([{"name": "Break", "no.such.module": {}}], goes, told.append)
     assert caught.value.reason == "PlaybookBroken"
+    assert told == []
 
 
 def test_a_playbook_that_is_not_there_is_named(setup: Setup) -> None:
-    secrets = BuildSecrets(uid="u1", seed=b"s" * 32, login_key=setup.key)
-    files = write_ssh_files(setup.directory / "ssh", [], secrets)
     missing = PlaybookRun(setup.directory / "missing.yml", {}, 1, 60)
-    with pytest.raises(Invalid, match=r"missing\.yml"):
-        AnsibleRunner(setup.directory, files, "oxygen1", setup.clock).run(missing, ignore)
+    with pytest.raises(Invalid, match=r"there is no playbook missing\.yml") as caught:
+        setup.make_ansible([], FakePlaybook()).run(missing, ignore)
+    assert caught.value.reason == "PlaybookMissing"
 
 
-def test_our_environment_does_not_leak_into_the_phase(setup: Setup) -> None:
-    before = dict(os.environ)
-    setup.run([shell("Say something", "true")])
-    assert dict(os.environ) == before
+def test_a_host_with_another_key_is_refused(real: Real) -> None:
+    sshd = real.sshd
+    stranger = SshTarget("oxygen3", "127.0.0.1", make_key().public, sshd.port, sshd.target().user)
+    outcome = real.setup.run([shell("Say something", "true")], FakePlaybook(), stranger=stranger)
+    assert outcome.hosts["oxygen3"].state is HostState.UNREACHABLE
+    assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in outcome.hosts["oxygen3"].message
+
+
+def test_a_secret_file_is_there_for_the_playbook_in_no_command_line_and_gone_afterwards(real: Real) -> None:
+    directory = real.setup.directory
+    seen = directory / "seen"
+    tasks: list[dict[str, object]] = [
+        {"name": "Give", "ansible.builtin.copy": {"src": "{{ munge_key_file }}", "dest": str(seen)}, "no_log": True},
+        shell("Look at command lines", f"cat /proc/[0-9]*/cmdline > {directory}/processes 2>/dev/null || true"),
+        shell("Look at the file", f"stat -c %a {directory}/ansible/some/munge_key_file > {directory}/mode"),
+    ]
+    assert not real.setup.run(tasks, FakePlaybook()).failed()
+    assert seen.read_bytes() == SECRET
+    assert (directory / "mode").read_text().strip() == "600"
+    command_lines = (directory / "processes").read_bytes()
+    assert b"secrets.json" in command_lines
+    assert SECRET not in command_lines
+    assert not (directory / "ansible" / "some").exists()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from bessemer.clusterbuild.spec import ClusterBuildSpec
-from bessemer.phases.ansible import HostOutcome, HostState, PlaybookOutcome, PlaybookRun
+from bessemer.phases.ansible import PlaybookRun
+from bessemer.phases.ansible_fake import FakeAnsible
 from bessemer.phases.clock import Terminated
 from bessemer.phases.context import PhaseContext
 from bessemer.phases.machines import SshTarget
@@ -67,24 +68,9 @@ class VirtualClock:
             raise Terminated
 
 
-class FakeAnsible:
-    """Succeeds on every host of the inventory but for those that a test names, by playbook."""
-
-    def __init__(self, failures: Mapping[str, Mapping[str, HostOutcome]] | None = None) -> None:
-        self.failures = failures or {}
-        self.runs: list[PlaybookRun] = []
-
-    def run(self, run: PlaybookRun, report: Callable[[str], None]) -> PlaybookOutcome:
-        self.runs.append(run)
-        report("Install munge")
-        children = run.inventory["all"]["children"]
-        hosts = [*children["management"]["hosts"], *children["compute"]["hosts"]]
-        outcomes = dict.fromkeys(hosts, HostOutcome(HostState.OK))
-        return PlaybookOutcome({**outcomes, **self.failures.get(run.playbook.name, {})})
-
-    def hosts_of(self, number: int) -> list[str]:
-        """The compute nodes that a run dealt with."""
-        return list(self.runs[number].inventory["all"]["children"]["compute"]["hosts"])
+def hosts_of(run: PlaybookRun) -> list[str]:
+    """The compute nodes that a run of a playbook dealt with."""
+    return list(run.inventory["all"]["children"]["compute"]["hosts"])
 
 
 class FakeSecrets:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from bessemer.errors import Invalid, Retry
 from bessemer.phases import configure_management, configure_services
 from bessemer.phases.ansible import HostOutcome, HostState, PlaybookOutcome
+from bessemer.phases.ansible_fake import FakeAnsible, FakePlaybook
 from bessemer.phases.configure import compute_time_left, find_site_playbook
 from bessemer.phases.configure_management import drain
 from bessemer.phases.report import NodeGroup, NodeState, PhaseInput, PhaseName
@@ -17,12 +19,12 @@ from bessemer.phases.slurm import SlurmNode
 from bessemer.phases.slurm_fake import FakeSlurm
 from tests.unit.phases.cluster_fakes import (
     HOST_KEY,
-    FakeAnsible,
     FakeContext,
     FakeDirectories,
     VirtualClock,
     build_input,
     build_spec,
+    hosts_of,
 )
 
 BROKEN = HostOutcome(HostState.FAILED, "Install munge: no package munge")
@@ -30,6 +32,16 @@ GONE = HostOutcome(HostState.UNREACHABLE, "Gathering Facts: Connection timed out
 SERVICES = "configure_services.yml"
 MANAGEMENT = "configure_management.yml"
 OWN = {"repository": "https://git/site", "commit": "a" * 40, "management": "m.yml", "services": "s.yml"}
+
+
+@pytest.fixture(autouse=True)
+def our_playbooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BESSEMER_PLAYBOOKS", str(Path(__file__).parents[3] / "playbooks"))
+
+
+def failing(playbooks: Mapping[str, Mapping[str, HostOutcome]]) -> FakeAnsible:
+    """Ansible with playbooks that fail on some hosts."""
+    return FakeAnsible({name: FakePlaybook(failed=hosts) for name, hosts in playbooks.items()})
 
 
 def services_input(min_ready: str = "100%", **changes: Any) -> PhaseInput:
@@ -52,11 +64,11 @@ def test_all_nodes_that_have_a_system_are_configured() -> None:
     result = configure_services.run(services_input(), context.as_context())
     assert result.succeeded
     assert result.nodes == [NodeGroup(hosts="oxygen[2-5]", state=NodeState.CONFIGURED)]
-    assert context.ansible.hosts_of(0) == ["oxygen2", "oxygen3", "oxygen4", "oxygen5"]
+    assert hosts_of(context.ansible.runs[0]) == ["oxygen2", "oxygen3", "oxygen4", "oxygen5"]
 
 
 def test_a_failing_node_is_named_and_the_others_go_on_while_enough_are_left() -> None:
-    context = FakeContext(FakeAnsible({SERVICES: {"oxygen3": BROKEN, "oxygen4": GONE}}))
+    context = FakeContext(failing({SERVICES: {"oxygen3": BROKEN, "oxygen4": GONE}}))
     result = configure_services.run(services_input("50%"), context.as_context())
     assert result.succeeded
     assert [(group.hosts, group.state, group.reason) for group in result.nodes] == [
@@ -68,7 +80,7 @@ def test_a_failing_node_is_named_and_the_others_go_on_while_enough_are_left() ->
 
 
 def test_too_few_nodes_fail_the_phase() -> None:
-    context = FakeContext(FakeAnsible({SERVICES: {"oxygen3": BROKEN}}))
+    context = FakeContext(failing({SERVICES: {"oxygen3": BROKEN}}))
     result = configure_services.run(services_input(), context.as_context())
     assert (result.succeeded, result.reason, result.retryable) == (False, "TooFewNodes", True)
     assert "at least 4" in result.message
@@ -85,18 +97,18 @@ def test_a_node_that_no_play_came_to_has_failed() -> None:
 
 @pytest.mark.parametrize(("outcome", "reason"), [(BROKEN, "ConfigurationFailed"), (GONE, "Unreachable")])
 def test_the_management_nodes_failure_is_everybodys(outcome: HostOutcome, reason: str) -> None:
-    context = FakeContext(FakeAnsible({SERVICES: {"oxygen1": outcome, "oxygen3": BROKEN}}))
+    context = FakeContext(failing({SERVICES: {"oxygen1": outcome, "oxygen3": BROKEN}}))
     result = configure_services.run(services_input("25%"), context.as_context())
     assert (result.succeeded, result.reason, result.retryable) == (False, reason, True)
     assert [group.hosts for group in result.nodes] == ["oxygen3"]
 
 
 def test_the_sites_playbook_runs_after_ours_on_the_hosts_that_are_left(tmp_path: Path) -> None:
-    context = FakeContext(FakeAnsible({SERVICES: {"oxygen3": BROKEN}, "s.yml": {"oxygen5": BROKEN}}))
+    context = FakeContext(failing({SERVICES: {"oxygen3": BROKEN}, "s.yml": {"oxygen5": BROKEN}}))
     context.directories = site(tmp_path, "s.yml")
     result = configure_services.run(services_input("50%", configuration={"playbooks": OWN}), context.as_context())
     assert [run.playbook.name for run in context.ansible.runs] == [SERVICES, "s.yml", "settle_nodes.yml"]
-    assert context.ansible.hosts_of(1) == ["oxygen2", "oxygen4", "oxygen5"]
+    assert hosts_of(context.ansible.runs[1]) == ["oxygen2", "oxygen4", "oxygen5"]
     assert context.ansible.runs[1].roles == [tmp_path / "roles"]
     assert [(group.hosts, group.state) for group in result.nodes] == [
         ("oxygen[2,4]", NodeState.CONFIGURED),
@@ -105,7 +117,7 @@ def test_the_sites_playbook_runs_after_ours_on_the_hosts_that_are_left(tmp_path:
 
 
 def test_a_node_that_failed_in_any_playbook_is_marked_down_in_slurm_at_last(tmp_path: Path) -> None:
-    context = FakeContext(FakeAnsible({SERVICES: {"oxygen3": GONE}, "s.yml": {"oxygen5": BROKEN}}))
+    context = FakeContext(failing({SERVICES: {"oxygen3": GONE}, "s.yml": {"oxygen5": BROKEN}}))
     context.directories = site(tmp_path, "s.yml")
     configure_services.run(services_input("50%", configuration={"playbooks": OWN}), context.as_context())
     settled = context.ansible.runs[-1].inventory["all"]["vars"]
@@ -117,7 +129,7 @@ def test_a_node_that_failed_in_any_playbook_is_marked_down_in_slurm_at_last(tmp_
 
 
 def test_the_sites_playbook_does_not_run_on_a_broken_management_node(tmp_path: Path) -> None:
-    context = FakeContext(FakeAnsible({MANAGEMENT: {"oxygen1": BROKEN}}))
+    context = FakeContext(failing({MANAGEMENT: {"oxygen1": BROKEN}}))
     context.directories = site(tmp_path, "m.yml")
     spec = build_spec(configuration={"playbooks": OWN})
     result = configure_management.run(management_input(spec=spec), context.as_context())
@@ -175,7 +187,8 @@ def test_a_configured_management_node_is_a_success() -> None:
 
 
 def test_a_playbook_that_passed_the_management_node_by_is_no_success() -> None:
-    result = configure_management.build_result("oxygen1", PlaybookOutcome({}))
+    context = FakeContext(FakeAnsible({MANAGEMENT: FakePlaybook(passed_by=["oxygen1"])}))
+    result = configure_management.run(management_input(), context.as_context())
     assert (result.succeeded, result.reason) == (False, "ConfigurationFailed")
 
 
