@@ -91,7 +91,7 @@ def build_result(problems: list[str], notes: list[str]) -> PhaseResult:
     message = "; ".join([*problems, *notes])[:2048]
     if problems:
         return PhaseResult(succeeded=False, reason="CleanupIncomplete", message=message, retryable=True)
-    return PhaseResult(succeeded=True, reason="Succeeded", message=message or "nothing staged is left")
+    return PhaseResult(succeeded=True, reason="Succeeded", message=message or "what is no longer needed is taken back")
 
 
 def _list_hosts(phase_input: PhaseInput) -> list[str]:
