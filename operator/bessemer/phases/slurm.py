@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bessemer.clusterbuild.verification import SlurmJob
-from bessemer.errors import Retry
+from bessemer.errors import Invalid, Retry
 from bessemer.phases.machines import SshTarget, build_hostlist
 from bessemer.phases.ssh import CommandResult, Ssh
 
@@ -101,7 +101,11 @@ class Slurm(Protocol):
         ...
 
     def get_job(self, job_id: int) -> JobState:
-        """Tell how a job stands."""
+        """Tell how a job stands.
+
+        Raises:
+            Invalid: its script asked for several jobs.
+        """
         ...
 
     def cancel(self, job_id: int) -> None:
@@ -212,8 +216,12 @@ def parse_job(text: str) -> JobState:
     """Read what ``scontrol show job --oneliner`` says.
 
     Raises:
+        Invalid: it is several jobs.
         SlurmFailed: it says something else.
     """
+    if len(text.strip().splitlines()) > 1:
+        name = re.search(rf"JobName={JOB_PREFIX}(\S+)", text)
+        raise build_several_jobs_error(name[1] if name else "")
     fields = dict(re.findall(r"(?:^|\s)([A-Za-z]\w*)=(\S*)", text))
     exit_code, _, signal = fields.get("ExitCode", "").partition(":")
     if not {"JobState", "NodeList"} <= fields.keys() or not (exit_code.isdigit() and signal.isdigit()):
@@ -221,6 +229,13 @@ def parse_job(text: str) -> JobState:
     nodes = "" if fields["NodeList"] in ("(null)", "None") else fields["NodeList"]
     reason = "" if fields.get("Reason") in (None, "None") else fields["Reason"]
     return JobState(fields["JobState"], int(exit_code), nodes, fields.get("BatchHost", ""), reason, int(signal))
+
+
+def build_several_jobs_error(name: str) -> Invalid:
+    """Build the error of a job that is several, of which no single state could be told."""
+    return Invalid(
+        "InvalidJob", f"spec.verify.jobs[{name}].script: it must be one job, without #SBATCH --array or hetjob"
+    )
 
 
 def _say(result: CommandResult) -> str:

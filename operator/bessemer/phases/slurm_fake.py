@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection, Mapping, Sequence
 
 from bessemer.clusterbuild.verification import SlurmJob
-from bessemer.phases.slurm import OUTPUT_BYTES, JobState, SlurmFailed, SlurmNode
+from bessemer.phases.slurm import OUTPUT_BYTES, JobState, SlurmFailed, SlurmNode, build_several_jobs_error
 from bessemer.phases.ssh import SshFailure
 
 TERMINATED = 15
@@ -23,6 +24,7 @@ class SubmittedJob:
     """What the next looks show."""
     output: str | None
     """None once it was taken."""
+    script: str
 
 
 class FakeSlurm:
@@ -73,7 +75,7 @@ class FakeSlurm:
         self.submitted.append((job.name, tuple(hosts)))
         job_id = len(self.submitted)
         states = self.jobs[job.name]
-        self._submitted[job_id] = SubmittedJob(job.name, states[0], list(states), self.output)
+        self._submitted[job_id] = SubmittedJob(job.name, states[0], list(states), self.output, job.script)
         return job_id
 
     def get_job(self, job_id: int) -> JobState:
@@ -82,6 +84,8 @@ class FakeSlurm:
         job = self._submitted.get(job_id)
         if job is None:
             raise SlurmFailed("scontrol: exit code 1: Invalid job id specified")
+        if re.search(r"^#SBATCH (.* )?(--array|hetjob)", job.script, re.MULTILINE):
+            raise build_several_jobs_error(job.name)
         if job.coming:
             job.state = job.coming.pop(0)
         return job.state

@@ -44,6 +44,7 @@ def run_job(slurm: Slurm, clock: Clock, job: SlurmJob, hosts: Sequence[str]) -> 
     """Run a job on some or all of the hosts; whatever Slurm makes of it is a result.
 
     Raises:
+        Invalid: its script asked for several jobs; they are ended.
         SshFailure: the management node can't be reached.
         Terminated: the pod is being stopped; the job is ended.
     """
@@ -58,7 +59,7 @@ def run_job(slurm: Slurm, clock: Clock, job: SlurmJob, hosts: Sequence[str]) -> 
     _log.info("job %s has number %d", job.name, job_id)
     try:
         found, late = watch(slurm, clock, job_id, float(job.time_limit_seconds))
-    except Terminated:
+    except (Invalid, Terminated):
         slurm.cancel(job_id)
         raise
     try:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from bessemer.clusterbuild.verification import Expectation, SlurmJob
+from bessemer.errors import Invalid
 from bessemer.phases.clock import Clock, SystemClock
 from bessemer.phases.slurm import OUTPUT_BYTES, JobState, Slurm, SlurmFailed, SlurmNode, SshSlurm
 from bessemer.phases.slurm_fake import FakeSlurm
@@ -119,6 +120,8 @@ def test_a_job_runs_on_all_its_nodes_and_its_output_is_taken_once(setup: Setup) 
     script = "#!/bin/sh\nsrun --label printenv SLURMD_NODENAME | sort\n"
     job = setup.submit(script, [PENDING, RUNNING, COMPLETED], "0: oxygen2\n1: oxygen3\n")
     assert setup.wait_for_end(job) == COMPLETED
+    setup.slurm.cancel(job)
+    assert setup.slurm.get_job(job) == COMPLETED
     assert setup.slurm.take_output(job, "oxygen2") == "0: oxygen2\n1: oxygen3\n"
     with pytest.raises(SlurmFailed, match=f"output of job {job} on oxygen2.*No such file"):
         setup.slurm.take_output(job, "oxygen2")
@@ -147,13 +150,6 @@ def test_a_running_job_is_cancelled(setup: Setup) -> None:
     assert "CANCELLED" in output
     setup.slurm.cancel(job)
     assert setup.slurm.get_job(job) == CANCELLED
-
-
-def test_a_job_that_has_ended_stays_as_it_is_when_it_is_cancelled(setup: Setup) -> None:
-    job = setup.submit("#!/bin/sh\n", [COMPLETED])
-    setup.wait_for_end(job)
-    setup.slurm.cancel(job)
-    assert setup.slurm.get_job(job) == COMPLETED
 
 
 def test_a_job_whose_node_is_out_of_service_waits_and_says_for_what(setup: Setup) -> None:
@@ -247,6 +243,16 @@ def test_a_job_that_slurm_does_not_take_says_why(
 ) -> None:
     with pytest.raises(SlurmFailed, match=complaint):
         setup.submit(script, [PENDING], hosts=hosts)
+
+
+def test_a_script_that_asks_for_several_jobs_is_the_users_to_mend_and_they_are_ended(setup: Setup) -> None:
+    setup.expect("several", [PENDING, RUNNING], "")
+    job = SlurmJob(name="several", script="#!/bin/sh\n#SBATCH --array=1-2\nsleep 300\n", nodes="1")
+    with pytest.raises(Invalid, match=r"spec\.verify\.jobs\[several\]\.script: it must be one job") as caught:
+        run_job(setup.slurm, setup.clock, job, HOSTS)
+    assert caught.value.reason == "InvalidJob"
+    other = setup.submit("#!/bin/sh\n", [COMPLETED])
+    assert setup.wait_for_end(other) == COMPLETED
 
 
 def test_a_drained_node_takes_no_jobs_and_says_why(setup: Setup) -> None:

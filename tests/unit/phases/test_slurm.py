@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from bessemer.clusterbuild.verification import SlurmJob
+from bessemer.errors import Invalid
 from bessemer.phases.machines import SshTarget
 from bessemer.phases.slurm import SlurmFailed, SlurmNode, SshSlurm, build_submission, parse_job, parse_nodes
 from bessemer.phases.ssh import CommandResult, Ssh
@@ -116,6 +117,12 @@ def test_a_job_that_a_signal_ended_tells_which() -> None:
         state="FAILED", reason="JobLaunchFailure", exit_code="0:11", nodes="oxygen2", batch="BatchHost=oxygen2"
     )
     assert (parse_job(shown).exit_code, parse_job(shown).signal) == (0, 11)
+
+
+def test_several_jobs_have_no_single_state() -> None:
+    shown = SHOWN.format(state="COMPLETED", reason="None", exit_code="0:0", nodes="oxygen2", batch="BatchHost=oxygen2")
+    with pytest.raises(Invalid, match=r"spec\.verify\.jobs\[hostname\]\.script"):
+        parse_job(shown + shown.replace("COMPLETED", "RUNNING"))
 
 
 @pytest.mark.parametrize("text", ["", "slurm_load_jobs error: Invalid job id specified", "JobState=RUNNING NodeList=a"])
