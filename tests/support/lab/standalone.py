@@ -85,7 +85,7 @@ def run_standalone(nodes: int, *, management_installed: bool = False, index: int
     ]
     with (folder / "log").open("wb") as log:
         launcher = subprocess.Popen(
-            ["setpriv", "--pdeathsig=KILL", "unshare", *namespaces, "sh", "-c", POD_SCRIPT],  # it ends when we are killed
+            ["setpriv", "--pdeathsig=KILL", "unshare", *namespaces, "sh", "-c", POD_SCRIPT],  # ends when we are killed
             env=environment,
             stdout=log,
             stderr=log,
