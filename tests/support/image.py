@@ -93,7 +93,7 @@ def build_image() -> Image:
             say(
                 f"built {image.name} in {time.monotonic() - started:.0f} s, {image.archive.stat().st_size / 1e6:.0f} MB"
             )
-            delete_old_archives(cache)
+            delete_old_images(cache, storage)
     return image
 
 
@@ -167,11 +167,15 @@ def run_buildah(arguments: list[str]) -> str:
     return done.stdout
 
 
-def delete_old_archives(cache: Path) -> None:
-    """Keep the newest archives only."""
+def delete_old_images(cache: Path, storage: list[str]) -> None:
+    """Keep the newest images only, and with them the layers that the next build starts from."""
     archives = sorted(cache.glob("bessemer-*.tar"), key=lambda path: path.stat().st_mtime, reverse=True)
+    kept = {f"{REPOSITORY}:{archive.stem.removeprefix('bessemer-')}" for archive in archives[:KEPT_ARCHIVES]}
     for archive in archives[KEPT_ARCHIVES:]:
         archive.unlink()
+    listed = run_buildah([*storage, "images", "--format", "{{.Name}}:{{.Tag}}", "--filter", f"reference={REPOSITORY}"])
+    if old := sorted(set(listed.split()) - kept):
+        run_buildah([*storage, "rmi", *old])
 
 
 @contextmanager
