@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +16,10 @@ pytestmark = pytest.mark.e2e
 
 SHOWN_SECONDS = 5
 """Within which the user must see why nothing happens."""
+POLICY_SECONDS = 60
+"""For the API server to compile a new policy and to enforce it."""
+ROLLOUT_SECONDS = 90
+"""For an operator to end, and for its successor to be ready."""
 
 
 def own_playbooks(repository: str, **more: str) -> dict[str, Any]:
@@ -104,21 +110,98 @@ def test_unknown_secret_is_shown_and_its_coming_lets_the_build_go_on(site: Site)
     site.kubectl.run("delete", "secret", "late-ssh")
 
 
+def assert_shown_until_cured(site: Site, name: str, cause: str, cure: Callable[[], object]) -> None:
+    """Apply a build that can't go on, see why within seconds, cure it, and see the build go on without a hand."""
+    site.kubectl.apply(site.build_manifest(name))
+    try:
+        site.kubectl.wait_for(
+            f"{cause} to be named",
+            lambda: cause in str(site.get_build(name).get("status")),
+            SHOWN_SECONDS,
+            lambda: site.explain(name),
+        )
+    finally:
+        cure()
+    site.kubectl.wait_for(
+        "Preflight to pass",
+        lambda: condition(site.get_build(name), "PreflightPassed")["status"] == "True",
+        60,
+        lambda: site.explain(name),
+    )
+    site.kubectl.run("delete", "clusterbuild", name, timeout=180)
+
+
 def test_quota_is_shown_and_its_going_lets_the_build_go_on(site: Site) -> None:
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": {"pods": "1"}}}
     site.kubectl.apply(quota)
-    site.kubectl.apply(site.build_manifest("crowded"))
-    site.kubectl.wait_for(
-        "the quota to be named", lambda: "quota" in str(site.get_build("crowded").get("status")), SHOWN_SECONDS
+    assert_shown_until_cured(site, "crowded", "quota", lambda: site.kubectl.run("delete", "resourcequota", "full"))
+
+
+def test_unschedulable_pod_is_shown_and_goes_on_when_there_is_a_node(site: Site) -> None:
+    (node,) = [found["metadata"]["name"] for found in site.kubectl.items("nodes")]
+    site.kubectl.run("cordon", node)
+    assert_shown_until_cured(site, "homeless", "Unschedulable", lambda: site.kubectl.run("uncordon", node))
+
+
+def test_refusal_by_an_admission_policy_is_shown_and_its_going_lets_the_build_go_on(site: Site) -> None:
+    labels = "has(object.metadata.labels) && 'bessemer.dev/phase' in object.metadata.labels"
+    pods = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+    meta = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": "no-phases"}}
+    policy = {
+        "failurePolicy": "Fail",
+        "matchConstraints": {"resourceRules": [pods]},
+        "validations": [{"expression": f"!({labels})", "message": "phases are not welcome"}],
+    }
+    binding = {"policyName": "no-phases", "validationActions": ["Deny"]}
+    site.kubectl.apply(
+        {**meta, "kind": "ValidatingAdmissionPolicy", "spec": policy},
+        {**meta, "kind": "ValidatingAdmissionPolicyBinding", "spec": binding},
     )
-    site.kubectl.run("delete", "resourcequota", "full")
-    site.kubectl.wait_for(
-        "Preflight to pass",
-        lambda: condition(site.get_build("crowded"), "PreflightPassed")["status"] == "True",
-        60,
-        lambda: site.explain("crowded"),
+    site.kubectl.wait_for("the policy to be in force", lambda: is_refused(site), POLICY_SECONDS)
+    cure = partial(
+        site.kubectl.run, "delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "no-phases"
     )
-    site.kubectl.run("delete", "clusterbuild", "crowded", timeout=180)
+    assert_shown_until_cured(site, "unwelcome", "phases are not welcome", cure)
+
+
+def is_refused(site: Site) -> bool:
+    """Say whether a pod that looks like a phase's is refused; none is made."""
+    labels = "--labels=bessemer.dev/phase=Preflight"
+    try:
+        site.kubectl.run("run", "probe", "--image=localhost/none", "--dry-run=server", labels)
+    except KubectlError:
+        return True
+    return False
+
+
+def test_missing_image_is_shown(site: Site) -> None:
+    (container,) = site.system.get("deployment", "bessemer")["spec"]["template"]["spec"]["containers"]
+    image = container["image"]
+    set_phase_image(site, f"{image}-missing")
+    try:
+        site.kubectl.apply(site.build_manifest("imageless"))
+        site.kubectl.wait_for(
+            "the new operator to take the lead",
+            lambda: site.kubectl.items("pods", "--selector", "bessemer.dev/build=imageless"),
+            ROLLOUT_SECONDS,
+        )
+        site.kubectl.wait_for(
+            "the image to be missed",
+            lambda: "ErrImageNeverPull" in str(site.get_build("imageless").get("status")),
+            SHOWN_SECONDS,
+            lambda: site.explain("imageless"),
+        )
+    finally:
+        set_phase_image(site, image)
+    site.kubectl.run("delete", "clusterbuild", "imageless", timeout=180)
+
+
+def set_phase_image(site: Site, image: str) -> None:
+    """Have the operator start phases from an image."""
+    site.system.run("set", "env", "deployment/bessemer", f"BESSEMER_IMAGE={image}")
+    site.system.run(
+        "rollout", "status", "deployment/bessemer", f"--timeout={ROLLOUT_SECONDS}s", timeout=ROLLOUT_SECONDS
+    )
 
 
 def test_second_build_waits_for_the_machines_of_the_first(site: Site) -> None:
