@@ -6,12 +6,12 @@ Nodes are kept as groups of alike ones, so that 480 installed nodes are one entr
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from bessemer.clusterbuild.spec import ClusterBuildSpec
+from bessemer.clusterbuild.spec import MAX_NODES, ClusterBuildSpec
 from bessemer.clusterbuild.status import NodesStatus
 from bessemer.phases.grouping import parse_node_groups
-from bessemer.phases.machines import build_hostlist, parse_hostlist
+from bessemer.phases.machines import MAX_ANSWERED, build_hostlists, parse_hostlist
 from bessemer.phases.report import NodeGroup, NodeState
 
 _FINGERPRINT_DIGITS = 8
@@ -19,10 +19,10 @@ INSTALLED_STATES = frozenset({NodeState.INSTALLED, NodeState.CONFIGURED, NodeSta
 """States of a node that has its operating system."""
 
 
-def parse_hosts(hosts: str) -> tuple[str, ...]:
-    """Expand a hostlist in the order written; an unreadable one is empty (Preflight tells the user what is wrong)."""
+def parse_hosts(hosts: str, limit: int = MAX_NODES) -> tuple[str, ...]:
+    """Expand a hostlist in the order written; one that can't be read or is too long is empty: Preflight tells."""
     try:
-        return parse_hostlist(hosts) if hosts else ()
+        return parse_hostlist(hosts, limit) if hosts else ()
     except ValueError:
         return ()
 
@@ -33,7 +33,11 @@ def build_groups(group_of: Mapping[str, NodeGroup]) -> list[NodeGroup]:
     for host, group in group_of.items():
         alike.setdefault(group.model_copy(update={"hosts": ""}), []).append(host)
     order = list(NodeState)
-    groups = [key.model_copy(update={"hosts": build_hostlist(hosts)}) for key, hosts in alike.items()]
+    groups = [
+        key.model_copy(update={"hosts": hostlist})
+        for key, hosts in alike.items()
+        for hostlist in build_hostlists(hosts)
+    ]
     return sorted(groups, key=lambda group: (order.index(group.state), group.hosts))
 
 
@@ -64,14 +68,14 @@ def carry_over(spec: ClusterBuildSpec, before: NodesStatus) -> NodesStatus:
         for host, fingerprint in wanted.items()
     }
     touched = {host for host, group in group_of.items() if group.state != NodeState.PENDING}
-    removed = (set(parse_hosts(before.removed)) | touched) - set(wanted)
+    removed = (set(parse_hosts(before.removed, MAX_ANSWERED)) | touched) - set(wanted)
     return before.model_copy(
         update={
             "desired": len(wanted),
             "groups": build_groups(current),
             "hosts": spec.compute.hosts,
             "fingerprints": "".join(wanted.values()),
-            "removed": build_hostlist(removed) if removed else "",
+            "removed": _build_removed(removed),
         }
     )
 
@@ -122,6 +126,11 @@ def describe_failed(nodes: NodesStatus) -> str:
         for group in nodes.groups
         if group.state == NodeState.FAILED
     )
+
+
+def _build_removed(removed: Collection[str]) -> str:
+    """Fold the removed nodes; of so many that they don't fit into one hostlist, the first ones (Slurm forgets all)."""
+    return build_hostlists(sorted(removed)[:MAX_ANSWERED])[0] if removed else ""
 
 
 def _split(fingerprints: str) -> list[str]:

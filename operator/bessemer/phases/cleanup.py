@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import logging
 
-from bessemer.errors import Invalid
 from bessemer.phases.boot_endpoints import build_boot_host_endpoint, build_management_endpoint
 from bessemer.phases.clock import Clock
 from bessemer.phases.context import PhaseContext
 from bessemer.phases.install_plan import REPEAT_POWER_SECONDS
-from bessemer.phases.machines import build_hostlist, build_management_target, parse_hostlist
+from bessemer.phases.machines import build_hostlist, build_management_target, parse_compute_hosts
 from bessemer.phases.netboot.server import BootServer, BootServerFailed
 from bessemer.phases.power.protocol import (
     Power,
@@ -97,7 +96,4 @@ def build_result(problems: list[str], notes: list[str]) -> PhaseResult:
 def _list_hosts(phase_input: PhaseInput) -> list[str]:
     """List all machines, also of a spec whose addresses don't fit its hosts."""
     spec = phase_input.spec
-    try:
-        return [spec.management.host, *parse_hostlist(spec.compute.hosts)]
-    except ValueError as error:
-        raise Invalid("InvalidHostlist", f"spec.compute.hosts: {error}") from error
+    return [spec.management.host, *parse_compute_hosts(spec)]

@@ -11,7 +11,7 @@ from bessemer.phases.clock import Clock
 from bessemer.phases.configure import compute_time_left, find_site_playbook, our_playbook, run_playbooks
 from bessemer.phases.context import PhaseContext
 from bessemer.phases.hosts import CONFIGURATION_FAILED, UNREACHABLE, select_installed
-from bessemer.phases.machines import build_hostlist, parse_hostlist
+from bessemer.phases.machines import MAX_ANSWERED, build_hostlist, parse_hostlist
 from bessemer.phases.report import PhaseInput, PhaseResult
 from bessemer.phases.slurm import Slurm
 
@@ -31,7 +31,7 @@ def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
     site = find_site_playbook(context.directories.playbooks, own.management if own else None, "management")
     if phase_input.remove_hosts:
         patience = min(DRAIN_SECONDS, compute_time_left(phase_input, started, started) / 2)
-        drain(context.slurm, context.clock, parse_hostlist(phase_input.remove_hosts), patience)
+        drain(context.slurm, context.clock, parse_hostlist(phase_input.remove_hosts, MAX_ANSWERED), patience)
     computes = [machine.host for machine in select_installed(phase_input)]
     playbooks = [our_playbook("configure_management.yml"), *site]
     outcome = run_playbooks(phase_input, context, playbooks, computes, started)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bessemer.phases.machines import build_hostlist, parse_hostlist
+from bessemer.phases.machines import build_hostlist, build_hostlists, parse_hostlist
 from bessemer.phases.report import TERMINATION_MESSAGE_LIMIT, NodeGroup, NodeState, PhaseResult
 
 OTHER_NODES = "*"
@@ -34,21 +34,33 @@ def build_node_groups(outcomes: Iterable[NodeOutcome]) -> list[NodeGroup]:
         message = node.message[:1024] if node.message else None
         alike.setdefault((node.state, node.reason, message, node.attempt), []).append(node.host)
     return [
-        NodeGroup(hosts=build_hostlist(hosts), state=state, reason=reason, message=message, attempt=attempt)
+        NodeGroup(hosts=hostlist, state=state, reason=reason, message=message, attempt=attempt)
         for (state, reason, message, attempt), hosts in alike.items()
+        for hostlist in build_hostlists(hosts)
     ]
 
 
 def parse_node_groups(groups: Iterable[NodeGroup], all_hosts: Sequence[str]) -> dict[str, NodeGroup]:
-    """Tell for each node which group it is in; a group ``*`` takes all of ``all_hosts`` that no other group names."""
+    """Tell for each node which group it is in; a group ``*`` takes all of ``all_hosts`` that no other group names.
+
+    A group that can't be read, or names more machines than a build may have, is passed over: what runs in a pod must
+    not be able to stop the operator.
+    """
     found: dict[str, NodeGroup] = {}
     others = [group for group in groups if group.hosts == OTHER_NODES]
     for group in groups:
         if group.hosts != OTHER_NODES:
-            found |= dict.fromkeys(parse_hostlist(group.hosts), group)
+            found |= dict.fromkeys(_read_hosts(group), group)
     for group in others:
         found |= {host: group for host in all_hosts if host not in found}
     return found
+
+
+def _read_hosts(group: NodeGroup) -> tuple[str, ...]:
+    try:
+        return parse_hostlist(group.hosts)
+    except ValueError:
+        return ()
 
 
 def build_termination_message(result: PhaseResult) -> bytes:
@@ -93,8 +105,8 @@ def _shrink(result: PhaseResult, known: Sequence[NodeGroup]) -> Iterator[PhaseRe
 
 def _select_untouched(known: Sequence[NodeGroup], reported: Sequence[NodeGroup]) -> list[NodeGroup]:
     """Give what is known of the nodes that the phase doesn't report, so that ``*`` can't be taken for them."""
-    named = {host for group in reported for host in parse_hostlist(group.hosts)}
-    left = [(group, [host for host in parse_hostlist(group.hosts) if host not in named]) for group in known]
+    named = {host for group in reported for host in _read_hosts(group)}
+    left = [(group, [host for host in _read_hosts(group) if host not in named]) for group in known]
     return [
         group.model_copy(update={"hosts": build_hostlist(hosts), "message": None}) for group, hosts in left if hosts
     ]
@@ -119,14 +131,15 @@ def _merge_by(groups: Sequence[NodeGroup], key: Callable[[NodeGroup], tuple[obje
 
 
 def _merge_groups(members: Sequence[NodeGroup]) -> NodeGroup:
+    """Merge groups; one whose hostlist is too long for a group is too long for a termination message as well."""
     first = members[0]
-    hosts = [host for group in members for host in parse_hostlist(group.hosts)]
-    return NodeGroup(
-        hosts=build_hostlist(hosts),
-        state=first.state,
-        reason=first.reason if len({group.reason for group in members}) == 1 else SEVERAL,
-        message=first.message,
-        attempt=max((group.attempt for group in members if group.attempt), default=None),
+    hosts = [host for group in members for host in _read_hosts(group)]
+    return first.model_copy(
+        update={
+            "hosts": build_hostlist(hosts),
+            "reason": first.reason if len({group.reason for group in members}) == 1 else SEVERAL,
+            "attempt": max((group.attempt for group in members if group.attempt), default=None),
+        }
     )
 
 

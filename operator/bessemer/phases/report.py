@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from bessemer.clusterbuild.spec import ClusterBuildSpec
+from bessemer.clusterbuild.spec import MAX_NODES, ClusterBuildSpec
 from bessemer.resource import ApiModel
 
 TERMINATION_MESSAGE_LIMIT = 4096
@@ -150,5 +150,5 @@ class Progress(ApiModel):
     """Steps done."""
     total: int = Field(default=0, ge=0)
     """Steps in all; 0 where not known."""
-    nodes: list[NodeGroup] = Field(default_factory=list)
+    nodes: list[NodeGroup] = Field(default_factory=list, max_length=MAX_NODES)
     """Compute nodes as the phase sees them now."""

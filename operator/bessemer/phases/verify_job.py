@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from bessemer.clusterbuild.verification import SlurmJob
 from bessemer.errors import Invalid
 from bessemer.phases.clock import Clock, Terminated
-from bessemer.phases.machines import parse_hostlist
+from bessemer.phases.machines import HOSTLIST_LIMIT, parse_hostlist
 from bessemer.phases.report import JobResult
 from bessemer.phases.slurm import JobState, Slurm, SlurmFailed
 from bessemer.phases.ssh import SshFailure
@@ -73,7 +73,7 @@ def run_job(slurm: Slurm, clock: Clock, job: SlurmJob, hosts: Sequence[str]) -> 
         passed=not (late or problems),
         state=found.state,
         exit_code=found.exit_code,
-        nodes=found.nodes,
+        nodes=found.nodes[:HOSTLIST_LIMIT],
         message="; ".join([late] if late else problems)[:1024],
         output_tail=output[-TAIL_CHARACTERS:],
     )

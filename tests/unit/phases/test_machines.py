@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import stat
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +213,38 @@ def test_without_a_boot_host_there_is_no_source() -> None:
     spec = build_spec().model_copy(update={"boot_host": None})
     with pytest.raises(Invalid, match="bootHost"):
         build_boot_host_sources(spec, spec.compute.install)
+
+
+@pytest.mark.parametrize(
+    "hostlist",
+    [
+        "oxygen[1-99999999]",
+        "a[1-9999]b[1-9999]",
+        "a[1-600],b[1-600]",
+        "10.[0-255].[0-255].[0-255]",
+        "a[1-" + "9" * 60 + "]",
+        "a[" + ",".join(["1-99999999"] * 300) + "]",
+        "[0-9]" * 800,
+    ],
+)
+def test_more_names_than_a_build_may_have_are_counted_and_never_made(hostlist: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="more than 1024 machines"):
+            parse_hostlist(hostlist)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("hostlist", ["a[3-1]b[1-99999999]", "a[[1-99999999]]", "a[1-99999999", "a[1-99999999]]"])
+def test_what_is_no_hostlist_is_not_expanded_either(hostlist: str) -> None:
+    with pytest.raises(ValueError, match="no hostlist"):
+        parse_hostlist(hostlist)
+
+
+@pytest.mark.parametrize(("field", "value"), [("hosts", "oxygen[1-99999999]"), ("addresses", "10.141.0.[1-99999999]")])
+def test_too_many_machines_are_invalid_and_the_field_is_named(field: str, value: str) -> None:
+    compute = build_spec(2).model_dump(by_alias=True)["compute"]
+    with pytest.raises(Invalid, match=rf"spec\.compute\.{field}: .* more than 1024 machines"):
+        parse_compute_machines(build_spec(2, compute={**compute, field: value}))

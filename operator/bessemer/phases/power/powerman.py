@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Collection, Mapping
 
-from bessemer.phases.machines import build_hostlist, parse_hostlist
+from bessemer.phases.machines import MAX_ANSWERED, build_hostlist, parse_hostlist
 from bessemer.phases.power.protocol import (
     PowerControlRefused,
     PowerControlUnreachable,
@@ -71,7 +71,7 @@ class Powerman:
     def _switch(self, verb: str, nodes: Collection[str]) -> dict[str, str]:
         complaints: dict[str, str] = {}
         for part in _split(nodes):
-            complaints |= parse_complaints(self._command(f"{verb} {part}"), parse_hostlist(part))
+            complaints |= parse_complaints(self._command(f"{verb} {part}"), parse_hostlist(part, MAX_ANSWERED))
         return complaints
 
     def _command(self, command: str) -> list[tuple[int, str]]:
@@ -88,7 +88,7 @@ class Powerman:
         code, text = lines[-1] if lines else (0, reply[-200:])
         if code == NO_SUCH_NODES:
             hostlist = text.partition(":")[2].strip()
-            unknown = frozenset(parse_hostlist(hostlist)) if hostlist else frozenset()
+            unknown = frozenset(parse_hostlist(hostlist, MAX_ANSWERED)) if hostlist else frozenset()
             raise UnknownToPowerControl(unknown, f"{where} doesn't know {hostlist or 'some of the nodes'}")
         if code == COMMAND_IN_PROGRESS:
             raise PowerControlRefused(f"{where} is busy with another command: {text}")
@@ -117,7 +117,7 @@ def parse_states(lines: list[tuple[int, str]]) -> dict[str, PowerState]:
     for code, text in lines:
         label, _, hostlist = text.partition(":")
         if code == PLUG_STATES and label.strip() in _STATES and hostlist.strip():
-            states |= dict.fromkeys(parse_hostlist(hostlist.strip()), _STATES[label.strip()])
+            states |= dict.fromkeys(parse_hostlist(hostlist.strip(), MAX_ANSWERED), _STATES[label.strip()])
     return states
 
 
