@@ -19,7 +19,7 @@ from bessemer.errors import BessemerError, Invalid, Retry
 from bessemer.phases.clock import SystemClock, Terminated
 from bessemer.phases.context import Directories, PhaseContext
 from bessemer.phases.grouping import build_termination_message, shrink_result
-from bessemer.phases.report import NodeGroup, PhaseInput, PhaseName, PhaseResult
+from bessemer.phases.report import PhaseInput, PhaseName, PhaseResult
 
 MODULES = {
     PhaseName.PREFLIGHT: "preflight",
@@ -54,24 +54,22 @@ def read_input(directory: Path, phase: str) -> PhaseInput:
 
 def run_phase(phase: str, directories: Directories, clock: SystemClock) -> PhaseResult:
     """Run a phase; whatever happens becomes a result, small enough for a termination message."""
-    known: list[NodeGroup] = []
     try:
         phase_input = read_input(directories.input, phase)
-        known = phase_input.nodes
         context = PhaseContext(phase_input, directories, clock)
         try:
             module = importlib.import_module(f"bessemer.phases.{MODULES[phase_input.phase]}")
             result: PhaseResult = module.run(phase_input, context)
         finally:
             context.close()
+        return shrink_result(result, phase_input.nodes)
     except BessemerError as error:
-        result = build_failure(error)
+        return shrink_result(build_failure(error))
     except Exception as error:  # noqa: BLE001  the process boundary: whatever is wrong must reach the status
         _log.exception("internal error")
-        result = PhaseResult(
+        return PhaseResult(
             succeeded=False, reason="InternalError", message=type(error).__name__ + ": see the log", retryable=True
         )
-    return shrink_result(result, known)
 
 
 def build_failure(error: BessemerError) -> PhaseResult:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +12,9 @@ from bessemer.phases.report import TERMINATION_MESSAGE_LIMIT, NodeGroup, NodeSta
 
 OTHER_NODES = "*"
 """Hostlist of a group that stands for all nodes of the build that no other group names; used where names don't fit."""
+POSITIONS = "#"
+"""First character of a hostlist that tells nodes by their places among all nodes of the build, sorted: a digest of
+these names, a colon, and one bit for each node in base64. Used where even the names of the fewest don't fit."""
 SEVERAL = "Several"
 """Reason of a group whose nodes failed for several reasons, where these don't fit."""
 SHORT_MESSAGE = 200
@@ -43,24 +48,49 @@ def build_node_groups(outcomes: Iterable[NodeOutcome]) -> list[NodeGroup]:
 def parse_node_groups(groups: Iterable[NodeGroup], all_hosts: Sequence[str]) -> dict[str, NodeGroup]:
     """Tell for each node which group it is in; a group ``*`` takes all of ``all_hosts`` that no other group names.
 
+    Places are understood only if ``all_hosts`` are those that they were counted in.
+
     A group that can't be read, or names more machines than a build may have, is passed over: what runs in a pod must
     not be able to stop the operator.
     """
     found: dict[str, NodeGroup] = {}
+    groups = list(groups)
     others = [group for group in groups if group.hosts == OTHER_NODES]
     for group in groups:
         if group.hosts != OTHER_NODES:
-            found |= dict.fromkeys(_read_hosts(group), group)
+            found |= dict.fromkeys(_read_hosts(group, all_hosts), group)
     for group in others:
         found |= {host: group for host in all_hosts if host not in found}
     return found
 
 
-def _read_hosts(group: NodeGroup) -> tuple[str, ...]:
+def _read_hosts(group: NodeGroup, all_hosts: Sequence[str] = ()) -> tuple[str, ...]:
     try:
+        if group.hosts.startswith(POSITIONS):
+            return _read_positions(group.hosts, sorted(set(all_hosts)))
         return parse_hostlist(group.hosts)
     except ValueError:
         return ()
+
+
+def _build_positions(hosts: Iterable[str], all_hosts: Sequence[str]) -> str:
+    marked = set(hosts)
+    bits = sum(1 << place for place, host in enumerate(all_hosts) if host in marked)
+    encoded = base64.b64encode(bits.to_bytes(len(all_hosts) // 8 + 1, "little")).decode()
+    return f"{POSITIONS}{_digest(all_hosts)}:{encoded}"
+
+
+def _read_positions(text: str, all_hosts: Sequence[str]) -> tuple[str, ...]:
+    """Give the nodes in their places; none where the places were counted among other nodes."""
+    digest, _, encoded = text.removeprefix(POSITIONS).partition(":")
+    if digest != _digest(all_hosts):
+        return ()
+    bits = int.from_bytes(base64.b64decode(encoded, validate=True), "little")
+    return tuple(host for place, host in enumerate(all_hosts) if bits >> place & 1)
+
+
+def _digest(hosts: Iterable[str]) -> str:
+    return hashlib.sha256(" ".join(hosts).encode()).hexdigest()[:8]
 
 
 def build_termination_message(result: PhaseResult) -> bytes:
@@ -100,7 +130,10 @@ def _shrink(result: PhaseResult, known: Sequence[NodeGroup]) -> Iterator[PhaseRe
     yield result.model_copy(update={"nodes": _name_fewest(_merge(everybody, 0))})
     merged = _merge_by(everybody, lambda group: (group.state,))
     jobs = [job.model_copy(update={"nodes": "", "message": ""}) for job in result.jobs]
-    yield result.model_copy(update={"jobs": jobs, "nodes": _name_fewest(merged)})
+    result = result.model_copy(update={"jobs": jobs, "nodes": _name_fewest(merged)})
+    yield result
+    yield result.model_copy(update={"nodes": _place(merged)})
+    yield result.model_copy(update={"nodes": _place(merged), "jobs": []})
 
 
 def _select_untouched(known: Sequence[NodeGroup], reported: Sequence[NodeGroup]) -> list[NodeGroup]:
@@ -141,6 +174,16 @@ def _merge_groups(members: Sequence[NodeGroup]) -> NodeGroup:
             "attempt": max((group.attempt for group in members if group.attempt), default=None),
         }
     )
+
+
+def _place(groups: Sequence[NodeGroup]) -> list[NodeGroup]:
+    """Tell nodes by their places: at most one bit for each node in each group."""
+    hosts_of = [(group, _read_hosts(group)) for group in groups]
+    all_hosts = sorted({host for _, hosts in hosts_of for host in hosts})
+    return [
+        group.model_copy(update={"hosts": _build_positions(hosts, all_hosts), "message": None})
+        for group, hosts in hosts_of
+    ]
 
 
 def _name_fewest(groups: Sequence[NodeGroup]) -> list[NodeGroup]:

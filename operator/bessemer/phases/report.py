@@ -136,7 +136,7 @@ class PhaseResult(ApiModel):
     """Whether another attempt may succeed with the same spec."""
     nodes: list[NodeGroup] = Field(default_factory=list)
     """Compute nodes this phase dealt with, alike ones grouped; where their names don't fit into a termination message,
-    one group has ``*`` for all nodes that no other group names."""
+    one group has ``*`` for all nodes that no other group names, or all groups have places (see ``grouping``)."""
     jobs: list[JobResult] = Field(default_factory=list)
     """Results of verification jobs."""
 

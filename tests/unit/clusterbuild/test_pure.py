@@ -20,9 +20,10 @@ from bessemer.clusterbuild.status import NodesStatus
 from bessemer.clusterbuild.summary import format_elapsed
 from bessemer.errors import Invalid
 from bessemer.names import DNS_LABEL_LIMIT, attempt_name, build_label_value, machine_lease_name, secret_name
+from bessemer.phases.preflight_checks import build_result, decide_spec_problems
 from bessemer.phases.report import NodeGroup, NodeState, PhaseName
 from bessemer.settings import parse_settings
-from tests.support.world import manifest
+from tests.support.world import World, manifest
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 OBJECT_NAMES = st.from_regex(
@@ -147,3 +148,21 @@ def test_settings_name_the_variable_that_is_wrong() -> None:
         parse_settings({**good, "BESSEMER_LISTEN_PORT": "http"})
     with pytest.raises(Invalid, match="BESSEMER_IMAGE must be set"):
         parse_settings({})
+
+
+def test_a_spec_that_names_far_too_many_machines_keeps_what_is_known_of_the_nodes() -> None:
+    before = carry_over(spec(), NodesStatus())
+    after = carry_over(spec(compute={"hosts": "oxygen[1-99999999]"}), before)
+    assert (after.groups, after.removed) == (before.groups, "")
+
+
+def test_far_too_many_machines_end_in_preflight_and_not_in_the_operator(world: World) -> None:
+    raw = manifest(compute={"hosts": "oxygen[1-99999999]", "addresses": "10.141.[0-255].[0-255]"})
+    told = build_result(decide_spec_problems(ClusterBuildSpec.model_validate(raw["spec"])))
+    world.results["Preflight"] = told.to_api()
+    world.apply(raw)
+    world.settle()
+    ready = world.condition("Ready")
+    assert ready[:2] == ("False", "InvalidHostlist")
+    assert "spec.compute.hosts: 'oxygen[1-99999999]' names more than 1024 machines" in ready[2]
+    assert "spec.compute.addresses: '10.141.[0-255].[0-255]' names more than 1024 machines" in ready[2]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from bessemer.clusterbuild.nodes import merge_groups
+from bessemer.clusterbuild.status import NodesStatus
 from bessemer.phases.grouping import (
     NodeOutcome,
     build_node_groups,
@@ -15,7 +19,7 @@ from bessemer.phases.grouping import (
     parse_node_groups,
     shrink_result,
 )
-from bessemer.phases.report import TERMINATION_MESSAGE_LIMIT, JobResult, NodeState, PhaseResult
+from bessemer.phases.report import TERMINATION_MESSAGE_LIMIT, JobResult, NodeGroup, NodeState, PhaseResult
 
 REASONS = [None, "NeverPoweredOn", "NeverNetbooted", "InstallFailed", "NeverReachable"]
 OUTCOMES = st.builds(
@@ -44,22 +48,35 @@ def test_groups_lose_nothing(kinds: list[tuple[str | None, str | None, int]]) ->
     }
 
 
-@settings(max_examples=15, deadline=None)
+def build_names(dimensions: int, prefix: str, count: int) -> list[str]:
+    """Name nodes by as many numbers, such as rack-1-chassis2-blade1-node3."""
+    words = ("rack", "chassis", "blade", "node")[:dimensions]
+    side = math.ceil(count ** (1 / dimensions))
+    places = itertools.islice(itertools.product(range(1, side + 1), repeat=dimensions), count)
+    return [prefix + "-".join(f"{word}{n}" for word, n in zip(words, place, strict=True)) for place in places]
+
+
+@settings(max_examples=25, deadline=None)
 @given(
-    st.integers(0, 1 << 30),
-    st.floats(0, 1),
-    st.sampled_from(["n", "a-rather-long-name-for-a-node-"]),
-    st.text(max_size=2048),
+    seed=st.integers(0, 1 << 30),
+    bad=st.floats(0, 1),
+    dimensions=st.integers(1, 4),
+    count=st.sampled_from([1, 7, 300, 1024]),
+    prefix=st.sampled_from(["", "a-rather-long-name-for-a-node-", "datacentre-east-"]),
+    message=st.text(max_size=2048),
 )
-def test_results_of_1024_nodes_fit_and_tell_who_is_installed(seed: int, bad: float, prefix: str, message: str) -> None:
+@example(seed=1, bad=0.5, dimensions=4, count=1024, prefix="datacentre-east-", message="m")
+def test_results_of_1024_nodes_fit_and_tell_who_is_installed(
+    seed: int, bad: float, dimensions: int, count: int, prefix: str, message: str
+) -> None:
     chance = Random(seed)  # noqa: S311  data, not secrets
-    kinds: list[tuple[str | None, str | None, int]] = [
-        (chance.choice(REASONS[1:]), f"message {chance.random()}", chance.randint(1, 3))
+    hosts = build_names(dimensions, prefix, count)
+    outcomes = [
+        NodeOutcome(host, NodeState.FAILED, chance.choice(REASONS[1:]), f"message {chance.random()}", 2)
         if chance.random() < bad
-        else (None, None, 1)
-        for _ in range(1024)
+        else NodeOutcome(host, chance.choice([NodeState.INSTALLED, NodeState.DRAINED]), attempt=1)
+        for host in hosts
     ]
-    outcomes = build_outcomes(kinds, prefix)
     result = PhaseResult(
         succeeded=False, reason="TooFewNodes", retryable=True, message=message, nodes=build_node_groups(outcomes)
     )
@@ -67,8 +84,41 @@ def test_results_of_1024_nodes_fit_and_tell_who_is_installed(seed: int, bad: flo
     assert len(rendered) <= TERMINATION_MESSAGE_LIMIT
     read = PhaseResult.model_validate_json(rendered)
     assert (read.succeeded, read.reason, read.retryable) == (False, "TooFewNodes", True)
-    found = parse_node_groups(read.nodes, [node.host for node in outcomes])
+    found = parse_node_groups(read.nodes, hosts)
     assert {host: group.state for host, group in found.items()} == {node.host: node.state for node in outcomes}
+    nodes = carry_over_groups(hosts, read.nodes)
+    assert len(nodes.groups) <= 1024
+    NodesStatus.model_validate(nodes.to_api())
+
+
+def carry_over_groups(hosts: list[str], reported: list[NodeGroup]) -> NodesStatus:
+    """Give what the status comes to hold when a phase reports on nodes that were pending."""
+    pending = build_node_groups(NodeOutcome(host, NodeState.PENDING) for host in hosts)
+    merged = merge_groups(NodesStatus(groups=pending), reported)
+    known = parse_node_groups(merged.groups, ())
+    assert set(known) == set(hosts)
+    assert NodeState.PENDING not in {group.state for group in known.values()}
+    return merged
+
+
+def test_places_among_other_nodes_are_not_believed() -> None:
+    hosts = build_names(4, "datacentre-east-rack-in-the-far-corner-", 1024)
+    chance = Random(3)  # noqa: S311  data, not secrets
+    result = PhaseResult(
+        succeeded=True,
+        reason="Succeeded",
+        nodes=build_node_groups(
+            NodeOutcome(host, chance.choice([NodeState.INSTALLED, NodeState.FAILED])) for host in hosts
+        ),
+    )
+    shrunk = shrink_result(result)
+    assert len(parse_node_groups(shrunk.nodes, hosts[::-1])) == 1024
+    assert parse_node_groups(shrunk.nodes, hosts[1:]) == {}
+
+
+def test_a_group_of_too_many_machines_is_passed_over() -> None:
+    groups = [NodeGroup(hosts=text, state=NodeState.READY) for text in ("n[1-99999999]", "#0:!", "n[", "n1")]
+    assert set(parse_node_groups(groups, ["n1", "n2"])) == {"n1"}
 
 
 def test_a_small_result_is_told_whole() -> None:
