@@ -1,8 +1,9 @@
 """Turn a pydantic model into a structural OpenAPI v3 schema for a CRD.
 
-What pydantic emits and Kubernetes does not take is translated: references are inlined, ``anyOf`` with null becomes
-``nullable``, ``const`` a one-value ``enum``, machine-made titles go. A keyword that is not known here is refused, so
-that nothing is lost in silence.
+What pydantic emits and Kubernetes does not take is translated: references are inlined, ``anyOf`` with null loses the
+null, ``const`` becomes a one-value ``enum``, machine-made titles go, descriptions are filled paragraph by paragraph.
+No field is ``nullable``: the API server takes an explicit null for an absent field, and no CEL rule meets one. A
+keyword that is not known here is refused, so that nothing is lost in silence.
 Source: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema
 """
 
@@ -16,7 +17,7 @@ _DROPPED = frozenset({"title", "additionalProperties", "propertyNames", "format"
 _KEPT = frozenset(
     {
         "type", "description", "default", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems",
-        "maxItems", "required", "nullable", "x-kubernetes-validations", "x-kubernetes-list-type",
+        "maxItems", "required", "x-kubernetes-validations", "x-kubernetes-list-type",
         "x-kubernetes-list-map-keys", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string",
     }
 )  # fmt: skip
@@ -51,7 +52,7 @@ def _translate(schema: dict[str, Any], definitions: dict[str, Any], path: tuple[
         elif keyword == "format" and value in _FORMATS:
             result["format"] = value
         elif keyword in _KEPT:
-            result[keyword] = value
+            result[keyword] = _fill(value) if keyword == "description" else value
         elif keyword not in _DROPPED:
             raise ValueError(f"{'.'.join(path)}: {keyword} can't be said in a structural schema")
     if result.get("default", ...) is None:
@@ -63,6 +64,11 @@ def _translate(schema: dict[str, Any], definitions: dict[str, Any], path: tuple[
     elif "type" not in result:
         result["x-kubernetes-preserve-unknown-fields"] = True
     return result
+
+
+def _fill(text: str) -> str:
+    """Make each paragraph one line, as kubectl explain breaks lines itself."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def _inline(schema: dict[str, Any], definitions: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
@@ -84,8 +90,6 @@ def _inline(schema: dict[str, Any], definitions: dict[str, Any], path: tuple[str
 def _merge_union(schema: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
     rest = {key: value for key, value in schema.items() if key != "anyOf"}
     options = [option for option in schema["anyOf"] if option.get("type") != "null"]
-    if len(options) < len(schema["anyOf"]):
-        rest["nullable"] = True
     if len(options) == 1:
         return {**options[0], **rest}
     if {option.get("type") for option in options} == {"integer", "string"}:
