@@ -61,6 +61,17 @@ def test_bad_field_is_refused_by_name(site: Site, changes: dict[str, Any], field
     assert site.kubectl.find("clusterbuild", "refused") is None
 
 
+def test_explicit_null_is_refused_like_an_absent_field(site: Site) -> None:
+    manifest = site.build_manifest("refused")
+    manifest["spec"]["management"]["mac"] = None
+    with pytest.raises(KubectlError, match="mac and install are required"):
+        site.kubectl.apply(manifest)
+    manifest = site.build_manifest("refused")
+    manifest["spec"]["bootHost"] = None
+    with pytest.raises(KubectlError, match="bootHost is required"):
+        site.kubectl.apply(manifest)
+
+
 def test_preflight_lists_all_that_is_wrong_at_once(site: Site) -> None:
     manifest = site.build_manifest("wrong", retries={"phaseAttempts": 1})
     manifest["spec"]["compute"] |= {
