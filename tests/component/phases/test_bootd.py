@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -257,3 +258,15 @@ def test_commands_stage_list_and_stop_a_daemon_of_its_own_process(tmp_path: Path
 def test_a_wrong_mac_address_is_refused(daemon: Daemon) -> None:
     with pytest.raises(SystemExit, match="no MAC address"):
         daemon.stage(mac="../../etc/passwd")
+
+
+def test_a_look_at_the_status_keeps_no_daemon_from_starting(tmp_path: Path) -> None:
+    path = tmp_path / "serve.lock"
+    with path.open("a+") as look, path.open("a+") as daemon:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        threading.Timer(0.1, fcntl.flock, (look, fcntl.LOCK_UN)).start()
+        bootd.take_lock(daemon)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(look, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        with pytest.raises(SystemExit, match="another boot daemon"):
+            bootd.take_lock(look)

@@ -31,7 +31,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 BODY_LIMIT = 4096
 """Bytes of a call-back's body that are kept: the end of the installer's log."""
@@ -40,6 +40,7 @@ READ_LIMIT = 65536
 JOURNAL_LIMIT = 16 << 20
 """Bytes; a journal longer than that takes no more refusals, so that a port scan can't fill the disk."""
 REQUEST_TIMEOUT_SECONDS = 60
+LOCK_SECONDS = 1.0
 MAX_REQUESTS = 256
 """Requests served at once; more wait to be accepted."""
 
@@ -372,16 +373,25 @@ def version() -> str:
 def serve(store: Store, address: str, port: int, static: str | None) -> None:
     """Serve until a signal; holds a lock on its file, so that there is one daemon for a state directory."""
     with open(store.root / "serve.lock", "a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SystemExit("another boot daemon serves this state directory") from None
+        take_lock(lock)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         with Server((address, port), store, static) as server:
             lock.truncate(0)
             lock.write(json.dumps({"pid": os.getpid(), "address": address, "port": port, "version": version()}))
             lock.flush()
             server.serve_forever()
+
+
+def take_lock(lock: IO[str]) -> None:
+    """Take the daemon's lock; another daemon keeps it, a look at the status only for an instant."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise SystemExit("another boot daemon serves this state directory") from None
+            time.sleep(0.02)
 
 
 def status(store: Store) -> Json:
