@@ -94,7 +94,7 @@ def observe(kubeconfig: Path, namespace: str) -> Iterator[Observation]:
     observation = Observation()
     notes: dict[Callable[..., Any], Note] = {pods: observation.note_pod, builds: observation.note_build}
     # As JSON, since filling models would take time.
-    watches: list[Any] = [Watch(return_type="object") for _ in notes]  # type: ignore[no-untyped-call]
+    watches: list[Any] = [Watch(return_type="object") for _ in notes]  # type: ignore[no-untyped-call]  # it has no types
     with ThreadPoolExecutor(len(watches)) as threads:
         try:
             for watch, (look, note) in zip(watches, notes.items(), strict=True):

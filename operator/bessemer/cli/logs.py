@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TextIO
 
 from bessemer.cli.session import Session
@@ -19,11 +18,13 @@ POLL_SECONDS = 1.0
 
 async def copy_logs(session: Session, name: str, phase: PhaseName | None, out: TextIO, *, follow: bool) -> None:
     """Copy the log to a stream; with ``follow`` until the attempt ends. Raises Invalid where there is no log."""
-    shown = 0
+    shown, pod = 0, ""
     while True:
         build = await session.require_build(name)
         chosen = choose_phase(build, phase)
         text = await _get_log(session, chosen)
+        if chosen.pod != pod:
+            shown, pod = 0, chosen.pod or ""  # another attempt
         out.write(text[shown:])
         out.flush()
         shown = len(text)
@@ -48,7 +49,11 @@ async def _get_log(session: Session, phase: PhaseStatus) -> str:
     """Give the log of the checkout of the site's playbooks, if there is one, and that of the phase."""
     text = ""
     for container in (PLAYBOOK_CONTAINER, PHASE_CONTAINER):
-        # Refused where the pod has no such container, or it has not started yet.
-        with contextlib.suppress(Refused):
+        try:
             text += await session.kubernetes.get_log(session.namespace, phase.pod or "", container)
+        except Refused as error:
+            if (
+                error.reason != "BadRequest"
+            ):  # which it is where the pod has no such container, or it has not started yet
+                raise
     return text

@@ -6,11 +6,19 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from bessemer.resource import cel
+from bessemer.resource import ApiModel, cel
 
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)]
-MacAddress = Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$", max_length=17)]
-Address = Annotated[str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$", max_length=15)]
+MacAddress = Annotated[str, Field(pattern=r"^[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$", max_length=17)]
+"""Of one machine: the lowest bit of the first octet is set in group addresses (IEEE 802)."""
+_OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_ADDRESS = rf"{_OCTET}(\.{_OCTET}){{3}}"
+Address = Annotated[str, Field(pattern=rf"^{_ADDRESS}$", max_length=15)]
+InterfaceAddress = Annotated[str, Field(pattern=rf"^{_ADDRESS}/([12]?[0-9]|3[0-2])$", max_length=18)]
+ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)]
+_STEP = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"  # of a path; never .. and never hidden
+Directory = Annotated[str, Field(pattern=rf"^(/{_STEP})+/?$", max_length=256)]
+PlaybookPath = Annotated[str, Field(pattern=rf"^({_STEP}/)*{_STEP}\.ya?ml$", max_length=256)]
 HostOrAddress = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$", min_length=1, max_length=253)
 ]
@@ -47,3 +55,12 @@ NodeCount = Annotated[
         json_schema_extra=int_or_string(_NODE_COUNT, "must be a count from 1 to 9999 or All"),
     ),
 ]
+
+
+class SecretKeyReference(ApiModel):
+    """One key of a Secret in the namespace of the ClusterBuild."""
+
+    name: ObjectName
+    """Name of the Secret."""
+    key: str = Field(default="ssh-privatekey", pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)
+    """Key in the Secret; the default is that of the type kubernetes.io/ssh-auth."""

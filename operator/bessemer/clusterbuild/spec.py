@@ -11,7 +11,21 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from bessemer.clusterbuild.fields import Address, Count, DnsLabel, HostKey, HostOrAddress, HttpUrl, MacAddress, Port
+from bessemer.clusterbuild.fields import (
+    Address,
+    Count,
+    Directory,
+    DnsLabel,
+    HostKey,
+    HostOrAddress,
+    HttpUrl,
+    InterfaceAddress,
+    MacAddress,
+    ObjectName,
+    PlaybookPath,
+    Port,
+    SecretKeyReference,
+)
 from bessemer.clusterbuild.limits import Deadlines, Retries
 from bessemer.clusterbuild.verification import Verify
 from bessemer.resource import ATOMIC_LIST, FREE_FORM, ApiModel, cel
@@ -40,15 +54,6 @@ class SharedHome(StrEnum):
     NONE = "None"
     NFS = "NFS"
     SSHFS = "SSHFS"
-
-
-class SecretKeyReference(ApiModel):
-    """One key of a Secret in the namespace of the ClusterBuild."""
-
-    name: str = Field(min_length=1, max_length=253)
-    """Name of the Secret."""
-    key: str = Field(default="ssh-privatekey", min_length=1, max_length=253)
-    """Key in the Secret; the default is that of the type kubernetes.io/ssh-auth."""
 
 
 class SshEndpoint(ApiModel):
@@ -109,7 +114,7 @@ class BootHost(ApiModel):
     """How the phases log in to it; hostKey is required."""
     address: Address
     """Its address on the network that the management node boots from; used in URLs."""
-    boot_directory: str = Field(pattern=r"^/[^\s]*$", max_length=256)
+    boot_directory: Directory
     """Directory of its HTTP server in which the node's iPXE script is looked for."""
     callback_port: Port = 8099
     """TCP port on which Bessemer's boot daemon gives out installer configurations and takes call-backs."""
@@ -118,9 +123,9 @@ class BootHost(ApiModel):
 class ClusterInterface(ApiModel):
     """The management node's foot in the network of the compute nodes."""
 
-    name: str = Field(default="eth1", pattern=r"^[a-zA-Z0-9_.-]{1,15}$", max_length=15)
+    name: str = Field(default="eth1", pattern=r"^[a-zA-Z0-9_-][a-zA-Z0-9_.-]{0,14}$", max_length=15)
     """Name of the network interface."""
-    address: str = Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$", max_length=18)
+    address: InterfaceAddress
     """Its address with the prefix length, such as 10.141.0.1/16."""
 
 
@@ -226,16 +231,16 @@ class PlaybookRepository(ApiModel):
 
     repository: str = Field(pattern=r"^(https?|ssh|git)://[^\s]+$", max_length=2048)
     """URL of the repository, as seen from the cluster's pods: https://, http://, git:// or ssh://."""
-    login_secret_name: str | None = Field(default=None, min_length=1, max_length=253)
+    login_secret_name: ObjectName | None = None
     """Secret to log in with, in the namespace of the ClusterBuild: of type kubernetes.io/basic-auth for https://
     (username, and password or access token), kubernetes.io/ssh-auth for ssh:// (ssh-privatekey)."""
     known_hosts: str | None = Field(default=None, min_length=1, max_length=8192)
     """Lines of known_hosts that hold the host keys of the server, for ssh://."""
     commit: str = Field(pattern=r"^[0-9a-f]{40}$", max_length=40)
     """Full SHA-1 of the commit."""
-    management: str | None = Field(default=None, pattern=r"^[^/][^\s]*\.ya?ml$", max_length=256)
+    management: PlaybookPath | None = None
     """Playbook run after ours in ConfigureManagement."""
-    services: str | None = Field(default=None, pattern=r"^[^/][^\s]*\.ya?ml$", max_length=256)
+    services: PlaybookPath | None = None
     """Playbook run after ours in ConfigureServices."""
 
 
@@ -296,5 +301,5 @@ class ClusterBuildSpec(ApiModel):
     """How often things are tried."""
     on_delete: OnDelete = OnDelete.KEEP
     """What becomes of the machines when this object is deleted."""
-    priority_class_name: str | None = Field(default=None, max_length=253)
+    priority_class_name: ObjectName | None = None
     """PriorityClass of the phase pods."""

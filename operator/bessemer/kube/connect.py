@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 
+import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
@@ -27,7 +28,7 @@ async def connect(context: str | None = None) -> AsyncIterator[ApiClient]:
             await config.load_kube_config(  # type: ignore[no-untyped-call]  # it has no types
                 context=context, client_configuration=configuration, persist_config=False
             )
-    except config.ConfigException as error:
+    except (config.ConfigException, yaml.YAMLError) as error:
         raise Invalid("NoCluster", f"no way to a Kubernetes cluster is configured: {error}") from error
     async with ApiClient(configuration) as api:
         yield api

@@ -180,11 +180,7 @@ def _down_nodes(phase_input: PhaseInput, failed: Mapping[str, str]) -> list[dict
 
 
 def _interface(spec: ClusterBuildSpec) -> IPv4Interface:
-    address = spec.management.cluster_interface.address
-    try:
-        return IPv4Interface(address)
-    except ValueError as error:
-        raise Invalid("InvalidAddress", f"spec.management.clusterInterface.address: {error}") from error
+    return IPv4Interface(spec.management.cluster_interface.address)
 
 
 def parse_variables(variables: Mapping[str, Any]) -> Variables:

@@ -54,7 +54,7 @@ def decide_spec_problems(spec: ClusterBuildSpec) -> list[Problem]:
     own_mac = [management.mac.lower()] if management.mac else []
     problems += _decide_duplicates("DuplicateMac", "MAC address", [*own_mac, *macs])
     problems += _decide_own_address(spec, addresses or ())
-    problems += [Problem("InvalidAddress", f"{text}: not an IPv4 address") for text in _bad_addresses(spec, addresses)]
+    problems += [Problem("InvalidAddress", f"{text}: not an IPv4 address") for text in _bad_addresses(addresses)]
     problems += _decide_outside(spec, addresses or ())
     problems += _decide_file_names(spec.compute.install)
     problems += _collect(lambda: compute_min_ready(spec))
@@ -102,18 +102,13 @@ def _decide_own_address(spec: ClusterBuildSpec, addresses: Iterable[str]) -> lis
     return []
 
 
-def _bad_addresses(spec: ClusterBuildSpec, addresses: tuple[str, ...] | None) -> list[str]:
-    named = [
-        ("spec.management.address", spec.management.address),
-        ("spec.management.clusterInterface.address", spec.management.cluster_interface.address),
-        *(("spec.compute.addresses", address) for address in addresses or ()),
-    ]
-    return [f"{field}: {address}" for field, address in named if not _is_address(address)]
+def _bad_addresses(addresses: tuple[str, ...] | None) -> list[str]:
+    return [f"spec.compute.addresses: {address}" for address in addresses or () if not _is_address(address)]
 
 
 def _is_address(text: str) -> bool:
     try:
-        ipaddress.IPv4Interface(text)
+        ipaddress.IPv4Address(text)
     except ValueError:
         return False
     return True
@@ -121,10 +116,7 @@ def _is_address(text: str) -> bool:
 
 def _decide_outside(spec: ClusterBuildSpec, addresses: Iterable[str]) -> list[Problem]:
     """Find compute nodes that the management node's DHCP could not serve."""
-    interface = spec.management.cluster_interface.address
-    if not _is_address(interface):
-        return []
-    network = ipaddress.IPv4Interface(interface).network
+    network = ipaddress.IPv4Interface(spec.management.cluster_interface.address).network
     nobodys = (network.network_address, network.broadcast_address)
     known = [ipaddress.IPv4Address(address) for address in addresses if _is_address(address)]
     outside = [str(address) for address in known if address not in network or address in nobodys]

@@ -66,6 +66,17 @@ def test_the_plan_names_every_machine_and_what_is_overwritten(capsys: pytest.Cap
         ({"power": None}, "spec.power: Field required"),
         ({"management": {"mac": "52:54:00:8d:00:02"}}, "MAC address used more than once: 52:54:00:8d:00:02"),
         ({"compute": {"hosts": "oxygen[2-"}}, "spec.compute.hosts: "),
+        ({"compute": {"hosts": "oxygen[1-99999999]"}}, "names more than 1024 machines"),
+        ({"compute": {"minReday": 1}}, "spec.compute.minReday: there is no such field"),
+        (
+            {"management": {"clusterInterface": {"address": "10.141.0.1/33"}}},
+            "spec.management.clusterInterface.address: ",
+        ),
+        ({"management": {"address": "999.1.1.1"}}, "spec.management.address: "),
+        ({"management": {"mac": "ff:ff:ff:ff:ff:ff"}}, "spec.management.mac: "),
+        ({"bootHost": {"bootDirectory": "/srv/../etc"}}, "spec.bootHost.bootDirectory: "),
+        ({"ssh": {"privateKeySecret": {"name": "Bad Name"}}}, "spec.ssh.privateKeySecret.name: "),
+        ({"configuration": {"variables": {"ansible_host": "x"}}}, "ansible_host may not be set"),
     ],
 )
 def test_a_wrong_manifest_is_refused_naming_the_field(change: dict[str, Any], said: str) -> None:
@@ -73,7 +84,22 @@ def test_a_wrong_manifest_is_refused_naming_the_field(change: dict[str, Any], sa
         print_plan(yaml.safe_dump(manifest(**change)))
 
 
-@pytest.mark.parametrize("text", ["a: [", "kind: Pod", ""])
+HEAD = "apiVersion: bessemer.dev/v1alpha1\nkind: ClusterBuild\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: [",
+        "kind: Pod",
+        "",
+        HEAD + "metadata: x\nspec: {}",
+        HEAD + "metadata: [1]\nspec: {}",
+        HEAD + "metadata: {name: Oxy_gen!}\nspec: {}",
+        HEAD + "metadata: {name: oxygen}\nspec: [1]",
+        HEAD + "metadata: {name: oxygen}",
+    ],
+)
 def test_what_is_no_manifest_is_refused(text: str) -> None:
     with pytest.raises(Invalid):
         parse_manifest(text)

@@ -80,3 +80,8 @@ def test_links_lead_somewhere(document: Path) -> None:
     without_code = re.sub(r"`[^`\n]+`", "", document.read_text())
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", without_code)
     assert [link for link in links if "://" not in link and not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_left_to_be_filled_in(document: Path) -> None:
+    assert not re.findall(r"@@\w+@@|TODO|FIXME", document.read_text(encoding="utf-8"))

@@ -121,12 +121,6 @@ def test_how_machines_and_the_boot_server_are_reached_is_not_the_users_to_set(na
         build(some_input(spec=spec))
 
 
-def test_a_wrong_cluster_address_names_its_field() -> None:
-    spec = build_spec(management={"clusterInterface": {"address": "10.141.0.300/16"}})
-    with pytest.raises(Invalid, match=r"spec\.management\.clusterInterface\.address"):
-        build(some_input(spec=spec))
-
-
 def test_homes_are_shared_by_ssh_with_the_given_keys_from_the_clusters_network_only() -> None:
     keys = {"sshfs_public_key": "ssh-ed25519 public", "sshfs_host_key": "ssh-ed25519 host"}
     phase_input = some_input(spec=build_spec(configuration={"sharedHome": "SSHFS"}))

@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bessemer.clusterbuild.spec import SecretKeyReference, Ssh
+from bessemer.clusterbuild.fields import SecretKeyReference
+from bessemer.clusterbuild.spec import Ssh
 from bessemer.errors import Invalid
 from bessemer.phases.machines import (
     build_hostlist,
