@@ -30,7 +30,7 @@ def compute_structural_schema(model: type[BaseModel]) -> dict[str, Any]:
 
     Raises ValueError for what a structural schema can't say: a recursive model, a union of models, an unknown keyword.
     """
-    root = model.model_json_schema(by_alias=True, mode="validation")
+    root = _without_nulls(model.model_json_schema(by_alias=True, mode="validation"))
     definitions: dict[str, Any] = root.pop("$defs", {})
     return _translate(root, definitions, ())
 
@@ -55,8 +55,6 @@ def _translate(schema: dict[str, Any], definitions: dict[str, Any], path: tuple[
             result[keyword] = _fill(value) if keyword == "description" else value
         elif keyword not in _DROPPED:
             raise ValueError(f"{'.'.join(path)}: {keyword} can't be said in a structural schema")
-    if result.get("default", ...) is None:
-        del result["default"]
     if "enum" in result and "type" not in result:
         result["type"] = _ENUM_TYPES[type(result["enum"][0])]
     if result.get("x-kubernetes-int-or-string"):
@@ -64,6 +62,13 @@ def _translate(schema: dict[str, Any], definitions: dict[str, Any], path: tuple[
     elif "type" not in result:
         result["x-kubernetes-preserve-unknown-fields"] = True
     return result
+
+
+def _without_nulls(value: Any) -> Any:
+    """Leave out defaults that are null, and what is null within others: no field is nullable."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(part) for name, part in value.items() if part is not None}
+    return [_without_nulls(part) for part in value] if isinstance(value, list) else value
 
 
 def _fill(text: str) -> str:

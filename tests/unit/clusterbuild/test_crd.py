@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,3 +90,7 @@ def test_an_optional_field_is_never_null_and_an_int_or_string_says_so() -> None:
     properties = compute_structural_schema(Model)["properties"]
     assert properties["maybe"] == {"type": "string"}
     assert properties["either"] == {"x-kubernetes-int-or-string": True, "default": 1}
+
+
+def test_the_defaults_of_the_crd_hold_no_null() -> None:
+    assert "null" not in json.dumps(build_cluster_build_crd())
