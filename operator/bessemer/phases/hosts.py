@@ -42,6 +42,9 @@ GROUP_ALIASES: Mapping[str, tuple[str, ...]] = {
 https://github.com/galaxyproject/ansible-slurm, https://github.com/NVIDIA/deepops (config.example/inventory),
 https://github.com/elasticluster/elasticluster and https://github.com/stackhpc/ansible-role-cluster-nfs."""
 
+RESERVED_HOST_NAMES = frozenset({"all", "ungrouped", *GROUP_ALIASES}.union(*GROUP_ALIASES.values()))
+"""Names that an inventory can't have for a host: Ansible would take the host for the group of that name."""
+
 HAS_SYSTEM = (NodeState.INSTALLED, NodeState.CONFIGURED, NodeState.READY)
 CONFIGURATION_FAILED = "ConfigurationFailed"
 UNREACHABLE = "Unreachable"

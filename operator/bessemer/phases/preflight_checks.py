@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from bessemer.clusterbuild.spec import ClusterBuildSpec, Install
 from bessemer.clusterbuild.verification import SlurmJob
 from bessemer.errors import Invalid
+from bessemer.phases.hosts import RESERVED_HOST_NAMES
 from bessemer.phases.machines import build_hostlist, compute_min_ready, parse_hostlist
 from bessemer.phases.netboot.entries import parse_file_name
 from bessemer.phases.report import PhaseResult
@@ -50,6 +51,7 @@ def decide_spec_problems(spec: ClusterBuildSpec) -> list[Problem]:
         )
     management = spec.management
     problems += _decide_duplicates("DuplicateHost", "host name", [management.host, *(hosts or ())])
+    problems += _decide_reserved([management.host, *(hosts or ())])
     problems += _decide_duplicates("DuplicateAddress", "address", [management.address, *(addresses or ())])
     own_mac = [management.mac.lower()] if management.mac else []
     problems += _decide_duplicates("DuplicateMac", "MAC address", [*own_mac, *macs])
@@ -95,11 +97,27 @@ def _decide_duplicates(reason: str, what: str, values: list[str]) -> list[Proble
     return [Problem(reason, f"{what} used more than once: {', '.join(twice[:20])}")] if twice else []
 
 
+def _decide_reserved(hosts: Iterable[str]) -> list[Problem]:
+    reserved = sorted(RESERVED_HOST_NAMES.intersection(hosts))
+    text = f"host name that is a group of the Ansible inventory: {', '.join(reserved)}"
+    return [Problem("ReservedHostName", text)] if reserved else []
+
+
 def _decide_own_address(spec: ClusterBuildSpec, addresses: Iterable[str]) -> list[Problem]:
-    own = spec.management.cluster_interface.address.partition("/")[0]
-    if own in addresses:
-        return [Problem("DuplicateAddress", f"spec.management.clusterInterface.address {own} is in compute.addresses")]
-    return []
+    own = ipaddress.IPv4Interface(spec.management.cluster_interface.address)
+    problems = []
+    if str(own.ip) in addresses:
+        text = f"spec.management.clusterInterface.address {own.ip} is in compute.addresses"
+        problems.append(Problem("DuplicateAddress", text))
+    if own.ip in _list_nobodys(own.network):
+        text = f"spec.management.clusterInterface.address: {own} is no address of a host"
+        problems.append(Problem("InvalidAddress", text))
+    return problems
+
+
+def _list_nobodys(network: ipaddress.IPv4Network) -> tuple[ipaddress.IPv4Address, ...]:
+    """List the addresses of a network that no host can have."""
+    return (network.network_address, network.broadcast_address)
 
 
 def _bad_addresses(addresses: tuple[str, ...] | None) -> list[str]:
@@ -117,7 +135,7 @@ def _is_address(text: str) -> bool:
 def _decide_outside(spec: ClusterBuildSpec, addresses: Iterable[str]) -> list[Problem]:
     """Find compute nodes that the management node's DHCP could not serve."""
     network = ipaddress.IPv4Interface(spec.management.cluster_interface.address).network
-    nobodys = (network.network_address, network.broadcast_address)
+    nobodys = _list_nobodys(network)
     known = [ipaddress.IPv4Address(address) for address in addresses if _is_address(address)]
     outside = [str(address) for address in known if address not in network or address in nobodys]
     if not outside:

@@ -17,6 +17,7 @@ from bessemer.errors import Invalid
 from bessemer.phases import preflight
 from bessemer.phases.context import Directories
 from bessemer.phases.netboot import host_check
+from bessemer.phases.preflight_checks import decide_spec_problems
 from bessemer.phases.report import PhaseName
 from bessemer.phases.ssh import CommandResult
 from bessemer.phases.ssh_fake import FakeSshMachine
@@ -67,6 +68,28 @@ def test_all_that_is_wrong_is_listed_at_once() -> None:
         "spec.bootHost: http://10.77.0.1/vmlinuz answers 404",
     ]:
         assert part in message
+
+
+@pytest.mark.parametrize(
+    ("section", "fields", "reason", "part"),
+    [
+        ("management", {"host": "all"}, "ReservedHostName", "group of the Ansible inventory: all"),
+        ("compute", {"hosts": "oxygen[2-4],login"}, "ReservedHostName", "group of the Ansible inventory: login"),
+        ("management", {"clusterInterface": {"address": "10.141.0.0/16"}}, "InvalidAddress", "10.141.0.0/16 is no"),
+    ],
+)
+def test_a_name_or_an_address_that_no_host_can_have_is_refused(
+    section: str, fields: dict[str, Any], reason: str, part: str
+) -> None:
+    problems = decide_spec_problems(
+        build_spec().model_validate(build_spec().model_dump(by_alias=True) | {section: _laid_over(section, fields)})
+    )
+    assert [(problem.reason, part in problem.message) for problem in problems] == [(reason, True)]
+
+
+def _laid_over(section: str, fields: dict[str, Any]) -> dict[str, Any]:
+    own: dict[str, Any] = build_spec().model_dump(by_alias=True)[section]
+    return own | fields
 
 
 def test_playbooks_roles_and_variables_that_cannot_be_used_are_listed_before_a_machine_is_touched(
