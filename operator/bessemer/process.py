@@ -20,9 +20,8 @@ from prometheus_client import CollectorRegistry
 
 from bessemer.boundary import Outcome
 from bessemer.clock import get_now
-from bessemer.clusterbuild.handlers import watch_cluster
+from bessemer.clusterbuild import handlers as build_handlers
 from bessemer.clusterbuild.reconcile import reconcile
-from bessemer.clusterbuild.wakeups import Key, WakeUps
 from bessemer.deps import Deps
 from bessemer.errors import Invalid
 from bessemer.hearing import Hearing
@@ -32,6 +31,8 @@ from bessemer.kube.events import EventRecorder
 from bessemer.kube.leader import LeaderLock
 from bessemer.metrics import Metrics
 from bessemer.settings import Settings
+from bessemer.wakeups import Key, WakeUps
+from bessemer.watching import watch_cluster
 from bessemer.web.app import Health, build_app
 from bessemer.web.progress import ProgressBoard
 from bessemer.wellknown import LEADER_LEASE
@@ -88,7 +89,8 @@ async def _lead(deps: Deps, wakeups: WakeUps, health: Health, stop: asyncio.Even
         health.leading = True
         health.hearing.note()
         try:
-            await watch_cluster(wakeups, health.hearing)
+            kinds = [partial(build_handlers.register, wakeups=wakeups, hearing=health.hearing)]
+            await watch_cluster(kinds, health.hearing)
             stop.set()  # kopf takes over the signals, and ends without an error when one comes
         finally:
             ended.set()

@@ -6,10 +6,11 @@ the API server, which knows the schema, is what refuses or prunes unknown fields
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 GROUP = "bessemer.dev"
@@ -64,3 +65,32 @@ class Condition(ApiModel):
     """The generation of the spec that this was computed from."""
     last_transition_time: datetime
     """When the status last changed."""
+
+
+def explain_validation_error(error: ValidationError) -> str:
+    """Turn pydantic's error into one line per wrong field, each naming the field as it stands in the manifest."""
+    lines = []
+    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
+        lines.append(f"{path}: {detail['msg']}" if path else detail["msg"])
+    return "\n".join(lines)
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def parse_lenient(model: type[_Model], raw: Mapping[str, Any]) -> _Model:
+    """Read a status; fields that can't be read (written by another version) are left out one by one."""
+    fields = dict(raw)
+    for _ in range(len(fields) + 1):
+        try:
+            return model.model_validate(fields)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False, include_context=False, include_input=False):
+                fields.pop(str(detail["loc"][0]), None)
+    return model()
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """Read a time as Kubernetes writes it (RFC 3339)."""
+    return None if text is None else datetime.fromisoformat(text)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from bessemer.clusterbuild.resource import API_VERSION, KIND, explain_validation_error
+from bessemer.clusterbuild.resource import API_VERSION, KIND
 from bessemer.clusterbuild.spec import ClusterBuildSpec
 from bessemer.crdschema import compute_structural_schema
 from bessemer.errors import Invalid
@@ -19,6 +19,7 @@ from bessemer.phases.hosts import parse_variables
 from bessemer.phases.machines import parse_compute_machines
 from bessemer.phases.preflight_checks import decide_spec_problems
 from bessemer.phases.report import PhaseName
+from bessemer.resource import explain_validation_error
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from bessemer.clusterbuild.spec import ClusterBuildSpec
 from bessemer.clusterbuild.status import ClusterBuildStatus
-from bessemer.resource import GROUP, VERSION
+from bessemer.resource import GROUP, VERSION, explain_validation_error, parse_lenient, parse_time
 
 KIND = "ClusterBuild"
 PLURAL = "clusterbuilds"
@@ -47,15 +47,6 @@ class ClusterBuild:
         }
 
 
-def explain_validation_error(error: ValidationError) -> str:
-    """Turn pydantic's error into one line per wrong field, each naming the field as it stands in the manifest."""
-    lines = []
-    for detail in error.errors(include_url=False, include_context=False, include_input=False):
-        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
-        lines.append(f"{path}: {detail['msg']}" if path else detail["msg"])
-    return "\n".join(lines)
-
-
 def parse_cluster_build(raw: Mapping[str, Any]) -> ClusterBuild:
     """Turn the raw object into typed facts; a spec or status that can't be read is a fact too, never an exception."""
     metadata = raw["metadata"]
@@ -76,25 +67,8 @@ def parse_cluster_build(raw: Mapping[str, Any]) -> ClusterBuild:
         finalizers=tuple(metadata.get("finalizers") or ()),
         spec=spec,
         spec_error=spec_error,
-        status=parse_status(raw.get("status") or {}),
+        status=parse_lenient(ClusterBuildStatus, raw.get("status") or {}),
     )
-
-
-def parse_status(raw: Mapping[str, Any]) -> ClusterBuildStatus:
-    """Read a status; fields that can't be read (written by another version) are left out one by one."""
-    fields = dict(raw)
-    for _ in range(len(fields) + 1):
-        try:
-            return ClusterBuildStatus.model_validate(fields)
-        except ValidationError as error:
-            for detail in error.errors(include_url=False, include_context=False, include_input=False):
-                fields.pop(str(detail["loc"][0]), None)
-    return ClusterBuildStatus()
-
-
-def parse_time(text: str | None) -> datetime | None:
-    """Read a time as Kubernetes writes it (RFC 3339)."""
-    return None if text is None else datetime.fromisoformat(text)
 
 
 MODELS: tuple[type[BaseModel], type[BaseModel]] = (ClusterBuildSpec, ClusterBuildStatus)

@@ -11,7 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from bessemer.clusterbuild.fields import (
+from bessemer.clusterbuild.limits import Deadlines, Retries
+from bessemer.clusterbuild.verification import Verify
+from bessemer.fields import (
     Address,
     Count,
     Directory,
@@ -26,8 +28,6 @@ from bessemer.clusterbuild.fields import (
     Port,
     SecretKeyReference,
 )
-from bessemer.clusterbuild.limits import Deadlines, Retries
-from bessemer.clusterbuild.verification import Verify
 from bessemer.resource import ATOMIC_LIST, FREE_FORM, ApiModel, cel
 
 MAX_NODES = 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from bessemer.clusterbuild.fields import DnsLabel, NodeCount
+from bessemer.fields import DnsLabel, NodeCount
 from bessemer.resource import ApiModel, list_map
 
 

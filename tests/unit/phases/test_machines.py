@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bessemer.clusterbuild.fields import SecretKeyReference
 from bessemer.clusterbuild.spec import Ssh
 from bessemer.errors import Invalid
+from bessemer.fields import SecretKeyReference
 from bessemer.phases.machines import (
     build_hostlist,
     build_management_target,

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.support.cluster.commands import run
@@ -39,10 +39,15 @@ class MachineState:
     nft_rules: str
     mounts: frozenset[str]
     cgroups: frozenset[str]
-    loop_devices: frozenset[Path]
-    """Those that do not detach by themselves."""
+    loop_devices: frozenset[tuple[str, str, int]]
+    """Name and file of those that do not detach by themselves."""
     sysctls: tuple[str, ...]
     folders: frozenset[Path]
+
+    def shows_nothing_beyond(self, before: "MachineState") -> bool:
+        """Say whether everything is as it was; loop devices of others may have gone, as they show no owner."""
+        alike = replace(self, loop_devices=frozenset()) == replace(before, loop_devices=frozenset())
+        return alike and self.loop_devices <= before.loop_devices
 
 
 def get_machine_state(names: str) -> MachineState:
@@ -59,7 +64,11 @@ def get_machine_state(names: str) -> MachineState:
         nft_rules=run(["nft", "--stateless", "list", "ruleset"]),
         mounts=frozenset(mount for mount in mounts if any(Path(mount).is_relative_to(parent) for parent in parents)),
         cgroups=frozenset(str(path) for path in cgroups if path.name not in {other.network.cgroup for other in others}),
-        loop_devices=frozenset(device.path for device in list_loop_devices() if not device.autoclear),
+        loop_devices=frozenset(
+            (device.path.name, device.file_system, device.inode)
+            for device in list_loop_devices()
+            if not device.autoclear
+        ),
         sysctls=tuple((SYSCTL_ROOT / name).read_text() for name in SYSCTLS),
         folders=frozenset(path for path in folders - set(list_own_folders(others)) if path.exists()),
     )

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
+from bessemer import wakeups as module
 from bessemer.boundary import Outcome
-from bessemer.clusterbuild import wakeups as module
-from bessemer.clusterbuild.wakeups import Key, WakeUps
 from bessemer.errors import Invalid, Retry
+from bessemer.wakeups import Key, WakeUps
 
 KEY = ("lab", "oxygen")
 

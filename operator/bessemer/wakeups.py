@@ -1,4 +1,4 @@
-"""One loop per build: woken by whatever happens to it, never two passes at once, many builds side by side.
+"""One loop per object of a kind: woken by whatever happens to it, never two passes at once for one, many side by side.
 
 A wake-up only says that something may have changed. Those that come during a pass are answered by one more pass.
 """
@@ -12,7 +12,7 @@ from time import monotonic
 from bessemer.boundary import Outcome, guard
 
 Key = tuple[str, str]
-"""Namespace and name of a build."""
+"""Namespace and name of an object."""
 Pass = Callable[[Key, float], Awaitable[float | None]]
 """Does one pass; takes the monotonic time of the wake-up, gives the seconds until the next is due."""
 FIRST_BACK_OFF_SECONDS = 0.2
@@ -21,7 +21,7 @@ LONGEST_BACK_OFF_SECONDS = 5.0
 
 
 class WakeUps:
-    """The loops of all builds that are known."""
+    """The loops of all objects that are known."""
 
     def __init__(self, work: Pass, resync_seconds: float, on_outcome: Callable[[Outcome], None]) -> None:
         self._work = work
@@ -33,7 +33,7 @@ class WakeUps:
         self._gone: set[Key] = set()
 
     def wake(self, key: Key) -> None:
-        """Have a build looked at as soon as possible."""
+        """Have an object looked at as soon as possible."""
         self._woken.setdefault(key, monotonic())
         self._gone.discard(key)
         if key not in self._tasks:
@@ -42,12 +42,12 @@ class WakeUps:
         self._signals[key].set()
 
     def forget(self, key: Key) -> None:
-        """End the loop of a build that is gone, after one last pass."""
+        """End the loop of an object that is gone, after one last pass."""
         self.wake(key)
         self._gone.add(key)
 
     def wake_all(self) -> None:
-        """Have all known builds looked at, such as those that wait for a machine that was released."""
+        """Have all known objects looked at, such as builds that wait for a machine that was released."""
         for key in self._tasks:
             self.wake(key)
 
