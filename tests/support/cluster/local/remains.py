@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from tests.support.cluster.commands import run
-from tests.support.cluster.errors import announce
+from tests.support.cluster.errors import ClusterError, announce
 from tests.support.cluster.local.loop_devices import delete_loop_devices
 from tests.support.cluster.local.processes import reap
 from tests.support.cluster.local.registry import (
@@ -32,11 +32,20 @@ def delete_cluster(record: ClusterRecord) -> None:
     """Remove the cluster and forget it. Called with the registry locked."""
     delete_processes(record)
     delete_cgroups(record)
-    if record.network.host_link in list_links():
-        run(["ip", "link", "delete", record.network.host_link])
+    wait_until(
+        f"the link {record.network.host_link} is gone", lambda: delete_link(record.network.host_link), END_SECONDS
+    )
     delete_loop_devices(record.directory, get_baseline().loop_devices)
     wait_until(f"{record.directory} is removed", lambda: remove_tree(record.directory), END_SECONDS)
     delete_record(record)
+
+
+def delete_link(name: str) -> bool:
+    """Delete a link; say whether it is gone: the kernel also takes it, with the network namespace of its other end."""
+    if name in list_links():
+        with contextlib.suppress(ClusterError):  # gone between the look and the command
+            run(["ip", "link", "delete", name])
+    return name not in list_links()
 
 
 def remove_tree(directory: Path) -> bool:
