@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from bessemer.clusterbuild import resource as clusterbuild
 from bessemer.crdschema import compute_structural_schema
 from bessemer.resource import GROUP, VERSION
+from bessemer.runnerpool import resource as runnerpool
 
 GENERATED = "Generated from the models by `make crds`. Do not edit."
 
@@ -28,16 +31,52 @@ class _PlainDumper(yaml.SafeDumper):
         return True
 
 
-def build_cluster_build_crd() -> dict[str, Any]:
-    """Give the CustomResourceDefinition of ClusterBuild."""
-    spec, status = clusterbuild.MODELS
+@dataclass(frozen=True)
+class KindDescription:
+    """What the CRD of a kind is made from."""
+
+    kind: str
+    plural: str
+    short_name: str
+    description: str
+    models: tuple[type[BaseModel], type[BaseModel]]
+    """Spec and status."""
+    columns: tuple[dict[str, Any], ...]
+    scale: dict[str, str] | None = None
+    """The scale subresource."""
+
+
+KINDS = (
+    KindDescription(
+        clusterbuild.KIND,
+        clusterbuild.PLURAL,
+        "cb",
+        "One cluster, from the power button to a verified Slurm job.",
+        clusterbuild.MODELS,
+        clusterbuild.PRINTER_COLUMNS,
+    ),
+    KindDescription(
+        runnerpool.KIND,
+        runnerpool.PLURAL,
+        "rp",
+        "GitLab runner pods that exist only while there are jobs.",
+        runnerpool.MODELS,
+        runnerpool.PRINTER_COLUMNS,
+        runnerpool.SCALE,
+    ),
+)
+
+
+def build_crd(kind: KindDescription) -> dict[str, Any]:
+    """Give the CustomResourceDefinition of a kind."""
+    spec, status = kind.models
     schema = {
         "type": "object",
-        "description": "One cluster, from the power button to a verified Slurm job.",
+        "description": kind.description,
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string", "description": f"{GROUP}/{VERSION}."},
-            "kind": {"type": "string", "description": f"{clusterbuild.KIND}."},
+            "kind": {"type": "string", "description": f"{kind.kind}."},
             "metadata": {"type": "object"},
             "spec": compute_structural_schema(spec),
             "status": compute_structural_schema(status),
@@ -47,23 +86,23 @@ def build_cluster_build_crd() -> dict[str, Any]:
         "name": VERSION,
         "served": True,
         "storage": True,
-        "subresources": {"status": {}},
-        "additionalPrinterColumns": [dict(column) for column in clusterbuild.PRINTER_COLUMNS],
+        "subresources": {"status": {}, **({"scale": kind.scale} if kind.scale else {})},
+        "additionalPrinterColumns": [dict(column) for column in kind.columns],
         "schema": {"openAPIV3Schema": schema},
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{clusterbuild.PLURAL}.{GROUP}"},
+        "metadata": {"name": f"{kind.plural}.{GROUP}"},
         "spec": {
             "group": GROUP,
             "scope": "Namespaced",
             "names": {
-                "kind": clusterbuild.KIND,
-                "listKind": f"{clusterbuild.KIND}List",
-                "plural": clusterbuild.PLURAL,
-                "singular": clusterbuild.KIND.lower(),
-                "shortNames": ["cb"],
+                "kind": kind.kind,
+                "listKind": f"{kind.kind}List",
+                "plural": kind.plural,
+                "singular": kind.kind.lower(),
+                "shortNames": [kind.short_name],
                 "categories": ["bessemer"],
             },
             "versions": [version],
@@ -129,6 +168,7 @@ def _render_bounds(field: dict[str, Any]) -> str:
         "maxLength": "at most {} characters",
         "minItems": "at least {} items",
         "maxItems": "at most {} items",
+        "maxProperties": "at most {} entries",
     }
     parts = [text.format(field[key]) for key, text in limits.items() if key in field]
     if "enum" in field:
@@ -154,13 +194,14 @@ def _render_rules(schema: dict[str, Any], path: str) -> list[str]:
 
 def compute_files() -> dict[str, str]:
     """Give the text of every generated file by its path from the project's root."""
-    crd = build_cluster_build_crd()
-    file_name = f"{GROUP}_{clusterbuild.PLURAL}.yaml"
-    return {
-        f"crds/{file_name}": render_yaml(crd),
-        f"helm/bessemer-crds/templates/{file_name}": render_chart_template(crd),
-        "docs/user/clusterbuild-reference.md": render_reference(crd),
-    }
+    files = {}
+    for kind in KINDS:
+        crd = build_crd(kind)
+        file_name = f"{GROUP}_{kind.plural}.yaml"
+        files[f"crds/{file_name}"] = render_yaml(crd)
+        files[f"helm/bessemer-crds/templates/{file_name}"] = render_chart_template(crd)
+        files[f"docs/user/{kind.kind.lower()}-reference.md"] = render_reference(crd)
+    return files
 
 
 def main(arguments: list[str] | None = None) -> int:

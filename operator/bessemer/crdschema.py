@@ -17,7 +17,7 @@ _DROPPED = frozenset({"title", "additionalProperties", "propertyNames", "format"
 _KEPT = frozenset(
     {
         "type", "description", "default", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems",
-        "maxItems", "required", "x-kubernetes-validations", "x-kubernetes-list-type",
+        "maxItems", "maxProperties", "required", "x-kubernetes-validations", "x-kubernetes-list-type",
         "x-kubernetes-list-map-keys", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string",
     }
 )  # fmt: skip

@@ -20,6 +20,7 @@ class Metrics:
     handoff_seconds: Histogram = field(init=False)
     reconcile_seconds: Histogram = field(init=False)
     reconcile_errors: Counter = field(init=False)
+    webhooks: Counter = field(init=False)
     leading: Gauge = field(init=False)
 
     def __post_init__(self) -> None:
@@ -45,5 +46,10 @@ class Metrics:
             self,
             "reconcile_errors",
             Counter("bessemer_reconcile_errors", "Passes that ended with an error", ["reason"], registry=self.registry),
+        )
+        make(
+            self,
+            "webhooks",
+            Counter("bessemer_webhooks", "Webhooks by what became of them", ["outcome"], registry=self.registry),
         )
         make(self, "leading", Gauge("bessemer_leading", "1 while this process is the leader", registry=self.registry))

@@ -1,4 +1,4 @@
-"""Names of the objects that belong to a ClusterBuild: always valid, and no two builds share one.
+"""Names of the objects that belong to a ClusterBuild or a RunnerPool: always valid, and no two owners share one.
 
 A name that fits is used as it is. One that does not (too long, or with dots, where a DNS label is needed) is cut and
 given the first digits of its SHA-256. What follows the build's name has a fixed form, so that the name of one build's
@@ -28,7 +28,7 @@ def bounded_label(name: str, limit: int) -> str:
 
 
 def build_label_value(build: str) -> str:
-    """Give the value of the label that says which build an object belongs to."""
+    """Give the value of the label that says which build or pool an object belongs to."""
     return bounded_label(build, DNS_LABEL_LIMIT)
 
 
@@ -42,6 +42,25 @@ def attempt_name(build: str, phase: PhaseName, attempt: int) -> str:
 def secret_name(build: str) -> str:
     """Give the name of the Secret with the build's seed, key and progress token."""
     return bounded_label(build, DNS_LABEL_LIMIT - len("-bessemer")) + "-bessemer"
+
+
+def runner_pod_name(pool: str, slot: int) -> str:
+    """Give the name of the pod in a slot of a RunnerPool: no two pods can be in one slot."""
+    suffix = f"-runner-{slot}"
+    return bounded_label(pool, DNS_LABEL_LIMIT - len("-runner-9999")) + suffix
+
+
+def runner_secret_name(pool: str) -> str:
+    """Give the name of the Secret with the configuration of a RunnerPool's runners."""
+    return bounded_label(pool, DNS_LABEL_LIMIT - len("-runner")) + "-runner"
+
+
+def runner_system_id(pool_uid: str, slot: int) -> str:
+    """Give the system_id by which GitLab tells the runner managers of a RunnerPool apart, one for each slot.
+
+    gitlab-runner takes ``r_`` or ``s_`` and twelve letters or digits, and replaces anything else.
+    """
+    return "r_" + hashlib.sha256(f"{pool_uid}/{slot}".encode()).hexdigest()[:12]
 
 
 def machine_lease_name(mac_or_address: str) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from functools import partial
 
 from aiohttp import web
@@ -21,19 +22,26 @@ from prometheus_client import CollectorRegistry
 from bessemer.boundary import Outcome
 from bessemer.clock import get_now
 from bessemer.clusterbuild import handlers as build_handlers
-from bessemer.clusterbuild.reconcile import reconcile
+from bessemer.clusterbuild.reconcile import reconcile as reconcile_build
 from bessemer.deps import Deps
 from bessemer.errors import Invalid
+from bessemer.gitlab.client import connect_gitlab
 from bessemer.hearing import Hearing
 from bessemer.kube.client import LEASES, KubernetesClient
 from bessemer.kube.connect import connect
 from bessemer.kube.events import EventRecorder
 from bessemer.kube.leader import LeaderLock
 from bessemer.metrics import Metrics
+from bessemer.runnerpool import handlers as pool_handlers
+from bessemer.runnerpool.deps import Doors, PoolDeps
+from bessemer.runnerpool.podcache import PodCache
+from bessemer.runnerpool.reconcile import reconcile as reconcile_pool
+from bessemer.runnerpool.sources import Sources
 from bessemer.settings import Settings
 from bessemer.wakeups import Key, WakeUps
-from bessemer.watching import watch_cluster
+from bessemer.watching import Registration, watch_cluster
 from bessemer.web.app import Health, build_app
+from bessemer.web.hooks import HookDoor
 from bessemer.web.progress import ProgressBoard
 from bessemer.wellknown import LEADER_LEASE
 
@@ -67,18 +75,50 @@ async def run_operator(settings: Settings) -> int:
             if outcome.failed:
                 metrics.reconcile_errors.labels(outcome.reason).inc()
 
-        wakeups = WakeUps(partial(_pass, deps), settings.resync_seconds, count)
         health = Health(Hearing(), DEAF_SECONDS)
-        async with _serve(build_app(deps, wakeups.wake, health), settings.listen_port):
-            return await _lead(deps, wakeups, health, stop)
+        builds = WakeUps(partial(_pass_build, deps), settings.resync_seconds, count)
+        pools = WakeUps(lambda key, woken: _pass_pool(pool_deps, metrics, key, woken), settings.resync_seconds, count)
+        pool_deps = PoolDeps(
+            kubernetes=kubernetes,
+            settings=settings,
+            recorder=deps.recorder,
+            now=get_now,
+            doors=Doors(connect_gitlab),
+            sources=Sources(get_now, pools.wake),
+            pods=PodCache(),
+        )
+        kinds = (
+            partial(build_handlers.register, wakeups=builds, hearing=health.hearing),
+            partial(pool_handlers.register, deps=pool_deps, wakeups=pools, hearing=health.hearing),
+        )
+        app = build_app(deps, builds.wake, health, HookDoor(pool_deps, metrics))
+        try:
+            async with _serve(app, settings.listen_port):
+                return await _lead(deps, _Work(kinds, (builds, pools)), health, stop)
+        finally:
+            await pool_deps.sources.close()
+            await pool_deps.doors.close()
 
 
-async def _pass(deps: Deps, key: Key, woken: float) -> float | None:
+@dataclass(frozen=True)
+class _Work:
+    """What the leader does."""
+
+    kinds: tuple[Registration, ...]
+    loops: tuple[WakeUps, ...]
+
+
+async def _pass_build(deps: Deps, key: Key, woken: float) -> float | None:
     with deps.metrics.reconcile_seconds.time():
-        return await reconcile(deps, *key, woken)
+        return await reconcile_build(deps, *key, woken)
 
 
-async def _lead(deps: Deps, wakeups: WakeUps, health: Health, stop: asyncio.Event) -> int:
+async def _pass_pool(deps: PoolDeps, metrics: Metrics, key: Key, woken: float) -> float | None:
+    with metrics.reconcile_seconds.time():
+        return await reconcile_pool(deps, key, woken)
+
+
+async def _lead(deps: Deps, todo: _Work, health: Health, stop: asyncio.Event) -> int:
     """Wait for the leadership and use it; leave orderly when asked to, with an error when it is lost."""
     settings = deps.settings
     leading, ended = asyncio.Event(), asyncio.Event()
@@ -89,8 +129,7 @@ async def _lead(deps: Deps, wakeups: WakeUps, health: Health, stop: asyncio.Even
         health.leading = True
         health.hearing.note()
         try:
-            kinds = [partial(build_handlers.register, wakeups=wakeups, hearing=health.hearing)]
-            await watch_cluster(kinds, health.hearing)
+            await watch_cluster(todo.kinds, health.hearing)
             stop.set()  # kopf takes over the signals, and ends without an error when one comes
         finally:
             ended.set()
@@ -115,7 +154,8 @@ async def _lead(deps: Deps, wakeups: WakeUps, health: Health, stop: asyncio.Even
     for task in waits:
         task.cancel()
     await asyncio.gather(*waits, return_exceptions=True)
-    await wakeups.close()
+    for loops in todo.loops:
+        await loops.close()
     if not candidate.cancelled():
         candidate.result()
     if stop.is_set() and leading.is_set():

@@ -33,6 +33,10 @@ class Settings:
     """After that a deleted build goes, even where Cleanup has not succeeded."""
     resync_seconds: int = 300
     """Every build is looked at that often, whatever was or was not heard of it."""
+    runner_image: str = ""
+    """Image of runner pods whose pool names none."""
+    runner_pull_policy: str = "IfNotPresent"
+    """imagePullPolicy of runner pods whose pool names none."""
     cpu_request: str = "100m"
     """CPU that a phase pod asks for."""
     memory_request: str = "256Mi"

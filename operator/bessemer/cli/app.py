@@ -15,11 +15,11 @@ from bessemer.cli.logs import copy_logs
 from bessemer.cli.plan import print_plan
 from bessemer.cli.session import Session, open_session
 from bessemer.cli.watch import watch_build
-from bessemer.clusterbuild.uninstall import delete_finalizers, delete_leases
 from bessemer.errors import BessemerError
 from bessemer.phases.report import PhaseName
 from bessemer.process import run_operator
 from bessemer.settings import get_settings
+from bessemer.uninstall import delete_finalizers, delete_leases
 
 USAGE_ERROR = 2
 

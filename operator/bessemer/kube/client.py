@@ -40,9 +40,11 @@ class Kind:
 
 
 CLUSTER_BUILDS = Kind(GROUP, VERSION, "clusterbuilds")
+RUNNER_POOLS = Kind(GROUP, VERSION, "runnerpools")
 PODS = Kind("", "v1", "pods")
 CONFIG_MAPS = Kind("", "v1", "configmaps")
 SECRETS = Kind("", "v1", "secrets")
+RESOURCE_QUOTAS = Kind("", "v1", "resourcequotas")
 LEASES = Kind("coordination.k8s.io", "v1", "leases")
 EVENTS = Kind("events.k8s.io", "v1", "events")
 """Events as we write them."""

@@ -1,4 +1,4 @@
-"""Raw pod -> PodFact: what matters of a phase pod, classified once.
+"""Raw pod -> PodFact: what matters of a phase pod, classified once; the buckets are those of runner pods, too.
 
 Source of the fields: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
 """
@@ -69,7 +69,7 @@ def parse_pod(raw: Mapping[str, Any]) -> PodFact:
     """Classify a raw pod of ours."""
     metadata, status = raw["metadata"], raw.get("status") or {}
     labels = metadata.get("labels") or {}
-    state, reason, message = _classify(metadata, raw.get("spec") or {}, status)
+    state, reason, message = classify(raw, PHASE_CONTAINER)
     terminated = _terminated(status.get("containerStatuses")) or {}
     finished = terminated.get("finishedAt")
     return PodFact(
@@ -93,12 +93,12 @@ def parse_pod(raw: Mapping[str, Any]) -> PodFact:
     )
 
 
-def _classify(
-    metadata: Mapping[str, Any], spec: Mapping[str, Any], status: Mapping[str, Any]
-) -> tuple[PodState, str, str]:
+def classify(raw: Mapping[str, Any], container: str) -> tuple[PodState, str, str]:
+    """Give the bucket of a pod whose work is done in a container of that name, with a reason and a message."""
+    metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     phase = status.get("phase", "Pending")
     deleting = "deletionTimestamp" in metadata
-    if phase == "Succeeded" or (phase != "Failed" and _has_exited_well(status)):
+    if phase == "Succeeded" or (phase != "Failed" and _has_exited_well(status, container)):
         return PodState.SUCCEEDED, "", ""
     if phase == "Failed":
         return _classify_failed(status, deleting)
@@ -112,12 +112,12 @@ def _classify(
     return _classify_waiting(spec, status)
 
 
-def _has_exited_well(status: Mapping[str, Any]) -> bool:
-    """Whether the phase's container has ended with success, which is final: it is never started again.
+def _has_exited_well(status: Mapping[str, Any], container: str) -> bool:
+    """Whether the container has ended with success, which is final: it is never started again.
 
     The kubelet says so of the pod itself only a second later, when it has taken the pod down: nothing to wait for.
     """
-    ours = [found for found in status.get("containerStatuses") or () if found.get("name") == PHASE_CONTAINER]
+    ours = [found for found in status.get("containerStatuses") or () if found.get("name") == container]
     return (_terminated(ours) or {}).get("exitCode") == 0
 
 
@@ -156,6 +156,12 @@ def _classify_waiting(spec: Mapping[str, Any], status: Mapping[str, Any]) -> tup
 
 def _waiting(statuses: list[Mapping[str, Any]] | None) -> Mapping[str, Any] | None:
     return next((s["state"]["waiting"] for s in statuses or () if (s.get("state") or {}).get("waiting")), None)
+
+
+def get_terminated(raw: Mapping[str, Any], container: str) -> Mapping[str, Any]:
+    """Give how a container ended; empty where it has not."""
+    statuses = (raw.get("status") or {}).get("containerStatuses") or ()
+    return _terminated([found for found in statuses if found.get("name") == container]) or {}
 
 
 def _terminated(statuses: list[Mapping[str, Any]] | None) -> Mapping[str, Any] | None:

@@ -17,10 +17,12 @@ from bessemer.hearing import Hearing
 from bessemer.kube.client import SECRETS
 from bessemer.names import secret_name
 from bessemer.phases.report import Progress
+from bessemer.web.hooks import PATH as HOOK_PATH
+from bessemer.web.hooks import HookDoor
 from bessemer.web.progress import Key
 
 BODY_LIMIT = 64 * 1024
-"""Bytes of one post; a thousand nodes in groups are far less."""
+"""Bytes of one post; a thousand nodes in groups are far less, GitLab's webhooks of jobs as well."""
 FOLD_SECONDS = 1.0
 """Progress is folded into the status of a build at most that often."""
 
@@ -90,7 +92,7 @@ class ProgressDoor:
         return True
 
 
-def build_app(deps: Deps, wake: Callable[[Key], None], health: Health) -> web.Application:
+def build_app(deps: Deps, wake: Callable[[Key], None], health: Health, hooks: HookDoor) -> web.Application:
     """Give the web application."""
     app = web.Application(client_max_size=BODY_LIMIT)
     door = ProgressDoor(deps, wake, health)
@@ -108,4 +110,5 @@ def build_app(deps: Deps, wake: Callable[[Key], None], health: Health) -> web.Ap
     app.router.add_get("/healthz", alive)
     app.router.add_get("/readyz", ready)
     app.router.add_post("/v1/progress/{namespace}/{build}", door.post)
+    app.router.add_post(HOOK_PATH, hooks.post)
     return app

@@ -20,10 +20,10 @@ from bessemer.cli.logs import copy_logs
 from bessemer.cli.plan import parse_manifest, print_plan
 from bessemer.cli.session import Session
 from bessemer.cli.watch import build_view, watch_build
-from bessemer.clusterbuild.uninstall import delete_finalizers, delete_leases
 from bessemer.errors import Invalid
 from bessemer.kube.client import LEASES, Refused
 from bessemer.phases.report import NodeGroup, NodeState, PhaseName, Progress
+from bessemer.uninstall import delete_finalizers, delete_leases
 from bessemer.wellknown import LEADER_LEASE
 from tests.support.world import EXAMPLE, NAMESPACE, SYSTEM, World, manifest
 

@@ -25,6 +25,8 @@ NO_REASONS = set(
         Lease Memory Never NodeLost NodeShutdown Normal Opaque Pending Pod PodDeleted PodInitializing PodScheduled
         Preempting Reconcile RuntimeDefault Secret Shutdown True Unknown Warning
 
+        DemandKnown Draining Min RunnerPool RunnerRegistered ScalingLimited
+
         Age CleanedUp Elapsed JobsVerified MachinesClaimed ManagementBooted ManagementConfigured Nodes NodesBooted Phase
         PreflightPassed Progressing Reason ServicesConfigured
 
@@ -60,7 +62,8 @@ def walk_but_enums(node: ast.AST) -> Iterator[ast.AST]:
 
 def documented_reasons() -> set[str]:
     """Read the first column of the tables."""
-    text = (ROOT / "docs" / "user" / "reasons.md").read_text()
+    documents = ("reasons.md", "runnerpool-reasons.md")
+    text = "".join((ROOT / "docs" / "user" / name).read_text() for name in documents)
     return set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
 
 

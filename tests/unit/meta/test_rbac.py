@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from bessemer.kube import client
+from bessemer.resource import GROUP
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "operator" / "bessemer"
@@ -16,13 +17,14 @@ Permission = tuple[str, str, str]
 """Group, resource, verb."""
 VERBS = {"get_object": "get", "list_objects": "list", "create_object": "create", "patch_object": "patch",
          "delete_object": "delete"}  # fmt: skip
-UNINSTALL = PACKAGE / "clusterbuild" / "uninstall.py"
+UNINSTALL = PACKAGE / "uninstall.py"
 WATCHED = {
     ("bessemer.dev", "clusterbuilds", "list"), ("bessemer.dev", "clusterbuilds", "watch"),
+    ("bessemer.dev", "runnerpools", "list"), ("bessemer.dev", "runnerpools", "watch"),
     ("", "pods", "list"), ("", "pods", "watch"),
 }  # fmt: skip
-"""What kopf does for the handlers in clusterbuild/handlers.py."""
-OWNER_REFERENCES = {("bessemer.dev", "clusterbuilds/finalizers", "update")}
+"""What kopf does for the handlers of the kinds."""
+OWNER_REFERENCES = {(GROUP, f"{kind}/finalizers", "update") for kind in ("clusterbuilds", "runnerpools")}
 """Needed by whoever sets blockOwnerDeletion, where that admission plug-in is on."""
 OWN_LEASE = {("coordination.k8s.io", "leases", "list"), ("coordination.k8s.io", "leases", "watch")}
 

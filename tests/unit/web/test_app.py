@@ -14,6 +14,8 @@ from bessemer.hearing import Hearing
 from bessemer.kube.client import SECRETS
 from bessemer.web import app as module
 from bessemer.web.app import Health, build_app
+from bessemer.web.hooks import HookDoor
+from tests.support.pool_world import open_pool_world
 from tests.support.world import NAMESPACE, World
 
 URL = f"/v1/progress/{NAMESPACE}/oxygen"
@@ -44,11 +46,13 @@ async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     monkeypatch.setattr(module, "FOLD_SECONDS", 0.0)
     world = await asyncio.to_thread(World)  # it runs an event loop of its own
     woken, health = list[tuple[str, str]](), Health(Hearing(), 120)
-    async with TestClient(TestServer(build_app(world.deps, woken.append, health))) as client:
-        site = Site(client, world, health, woken)
-        health.leading = True
-        await site.set_token("right")
-        yield site
+    async with open_pool_world() as pools:
+        hooks = HookDoor(pools.deps, world.deps.metrics)
+        async with TestClient(TestServer(build_app(world.deps, woken.append, health, hooks))) as client:
+            site = Site(client, world, health, woken)
+            health.leading = True
+            await site.set_token("right")
+            yield site
 
 
 async def test_progress_with_the_builds_token_is_kept_and_wakes_the_build(site: Site) -> None:

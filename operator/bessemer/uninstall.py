@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bessemer.kube.client import CLUSTER_BUILDS, LEASES, PODS, Kind, Kubernetes
+from bessemer.kube.client import CLUSTER_BUILDS, LEASES, PODS, RUNNER_POOLS, Kind, Kubernetes
 from bessemer.wellknown import (
     BUILD_FINALIZER,
     BUILD_LABEL,
@@ -10,14 +10,16 @@ from bessemer.wellknown import (
     LEADER_LEASE,
     MANAGED_BY,
     MANAGED_BY_LABEL,
+    POOL_FINALIZER,
     RESULT_FINALIZER,
 )
 
 
 async def delete_finalizers(kubernetes: Kubernetes) -> int:
-    """Take our finalizers off all builds and phase pods of the cluster; give how many objects had one."""
+    """Take our finalizers off all builds, pools and phase pods of the cluster; give how many objects had one."""
     builds = await _strip(kubernetes, CLUSTER_BUILDS, "", BUILD_FINALIZER)
-    return builds + await _strip(kubernetes, PODS, BUILD_LABEL, RESULT_FINALIZER)
+    pools = await _strip(kubernetes, RUNNER_POOLS, "", POOL_FINALIZER)
+    return builds + pools + await _strip(kubernetes, PODS, BUILD_LABEL, RESULT_FINALIZER)
 
 
 async def delete_leases(kubernetes: Kubernetes, namespace: str) -> int:

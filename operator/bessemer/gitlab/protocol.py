@@ -1,0 +1,199 @@
+"""The door to GitLab: the jobs that wait for a runner, the runners themselves and their managers.
+
+Tokens of two kinds open it. An access token (of a user, group or project) is the door's own, for everything that says
+so. A runner authentication token (``glrt-...``) is handed in by the caller, for what a runner may do by itself.
+Neither appears in a message or in the repr of anything here.
+Sources: https://docs.gitlab.com/api/ and https://docs.gitlab.com/security/tokens/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from bessemer.errors import Invalid, Retry
+
+
+class GitLabRefused(Invalid):
+    """GitLab doesn't know the token, or the token may not do that; the message says which right is missing."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("GitLabRefused", message)
+
+
+class GitLabNotFound(Invalid):
+    """The group, project or runner is not there, or is hidden from the token, which GitLab doesn't tell apart."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("GitLabNotFound", message)
+
+
+class GitLabRejected(Invalid):
+    """GitLab understood the request and won't do it, for a reason that stands in the message."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("GitLabRejected", message)
+
+
+class RateLimited(Retry):
+    """GitLab has had too many requests; ``after`` is the number of seconds that it asks for, where it says one."""
+
+    def __init__(self, message: str, after: float | None = None) -> None:
+        super().__init__("RateLimited", message, after)
+
+
+class GitLabUnavailable(Retry):
+    """No connection, no answer in time, an answer that makes no sense, or an error on GitLab's side."""
+
+    def __init__(self, message: str, after: float | None = None) -> None:
+        super().__init__("GitLabUnavailable", message, after)
+
+
+class ScopeType(StrEnum):
+    """Whose jobs a runner takes."""
+
+    INSTANCE = "Instance"
+    GROUP = "Group"
+    PROJECT = "Project"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The whole instance, a group with the groups below it, or one project."""
+
+    type: ScopeType
+    path: str = ""
+    """Full path of the group or project, such as ``hpc/simulations``; empty for the instance."""
+
+    def __str__(self) -> str:
+        return f"{self.type.value.lower()} {self.path}" if self.path else "the instance"
+
+
+@dataclass(frozen=True)
+class PendingJob:
+    """A job that waits for a runner."""
+
+    id: int
+    project: str
+    """Full path of its project."""
+    tags: frozenset[str]
+    """All of them must be among the runner's."""
+    ref: str = ""
+    """Branch, tag, or the ref of a merge request."""
+    protected: bool | None = None
+    """Whether its ref is protected; None where that is not known."""
+    queued_at: datetime | None = None
+    """Since when it waits, where GitLab says so."""
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class PendingJobs:
+    """What was read of the jobs that wait, in no particular order."""
+
+    jobs: tuple[PendingJob, ...]
+    complete: bool = True
+    """False: there are more than were read, as a reading has a bound."""
+
+
+@dataclass(frozen=True)
+class RunnerRequest:
+    """A runner as it is to be in GitLab."""
+
+    scope: Scope
+    description: str
+    """What GitLab shows as its name; the marker is added to it, as lists of runners show no other field of ours."""
+    marker: str
+    """What the runner is found by again; unique among those who use this GitLab, such as the UID of a pool."""
+    tags: frozenset[str]
+    run_untagged: bool
+    protected: bool
+    """Whether it takes jobs of protected refs only."""
+    locked: bool = True
+    """Whether a project runner may not be enabled for other projects."""
+    maximum_timeout: int | None = None
+    """Longest time of a job in seconds, at least 600; None: the project's own limit alone."""
+    paused: bool = False
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A runner that was created, or whose token was replaced."""
+
+    id: int
+    token: str = field(repr=False)
+    """Its authentication token; GitLab shows it this once."""
+    expires_at: datetime | None = None
+    """When the token ends; None: never."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whose token a runner token is."""
+
+    id: int
+    expires_at: datetime | None = None
+    """When the token ends; None: never."""
+
+
+class GitLab(Protocol):
+    """What the operator asks of one GitLab. Each call ends within the door's request timeout (times pages read).
+
+    Raises (all but ``close``):
+        GitLabRefused: 401 or 403.
+        GitLabNotFound: the scope or the runner is not there.
+        GitLabRejected: GitLab won't do what was asked, such as a tag that is too long.
+        RateLimited: 429.
+        GitLabUnavailable: no answer in time, no connection, or a 5xx.
+    """
+
+    async def list_pending_jobs(self, scope: Scope, *, with_protected: bool = False) -> PendingJobs:
+        """List jobs that wait. Access token: ``read_api``; for the instance, of an administrator.
+
+        ``with_protected`` has unknown ``protected`` looked up, at the cost of two more reads per project and five
+        minutes; a project whose protected refs the token may not see leaves it unknown.
+        """
+        ...
+
+    async def create_runner(self, request: RunnerRequest) -> Registration:
+        """Create a runner. Access token: ``create_runner``, of an Owner (group), Maintainer (project), administrator.
+
+        Not idempotent: after a call that failed, or whose answer was lost, ask ``list_runners`` for its marker.
+        """
+        ...
+
+    async def list_runners(self, scope: Scope, marker: str) -> list[int]:
+        """List the IDs of the scope's own runners that were created with the marker. Access token: ``read_api``."""
+        ...
+
+    async def update_runner(self, runner_id: int, request: RunnerRequest) -> None:
+        """Make a runner as requested, but for its scope, which never changes. Access token: ``manage_runner``.
+
+        Idempotent.
+        """
+        ...
+
+    async def rotate_runner(self, runner_id: int) -> Registration:
+        """Replace a runner's token. Access token: ``manage_runner``. The old token is refused from then on.
+
+        Not idempotent: when the answer is lost nobody has the token; rotate again.
+        """
+        ...
+
+    async def delete_runner(self, runner_id: int) -> None:
+        """Delete a runner and its managers. Access token: ``manage_runner``. One that is gone already is fine."""
+        ...
+
+    async def verify_runner(self, runner_token: str) -> Identity | None:
+        """Ask whose runner token that is; None where GitLab refuses it. Leaves no manager behind. No access token."""
+        ...
+
+    async def delete_manager(self, runner_token: str, system_id: str) -> None:
+        """Delete the manager of a runner that has this system ID. One that is gone already is fine. No access token."""
+        ...
+
+    async def close(self) -> None:
+        """Give connections and files back; nothing else may be called afterwards."""
+        ...

@@ -1,0 +1,1 @@
+"""The kind RunnerPool: GitLab runner pods that exist only while there are jobs."""

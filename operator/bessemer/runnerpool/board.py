@@ -1,0 +1,81 @@
+"""What is known of the jobs that wait in one scope of one GitLab. No I/O: told by polls, webhooks and ended pods.
+
+A poll says of all jobs how they stood when it began; a webhook says it of one. What was heard after a poll began wins
+over what the poll brings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bessemer.gitlab.protocol import PendingJob
+from bessemer.runnerpool.facts import WaitingJob
+
+FIRST_PAUSE = timedelta(seconds=2)
+LONGEST_PAUSE = timedelta(minutes=5)
+"""A job that GitLab lists as waiting but gives to none of our runners is tried again that often at the least."""
+MEMORY = timedelta(minutes=10)
+"""How long a job that waits no more is remembered; a poll takes a fraction of that."""
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """The pods that were sent for a job, and ended without it."""
+
+    times: int
+    last: datetime
+
+
+class Board:
+    """Waiting jobs by their numbers."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[int, WaitingJob] = {}
+        self._closed: dict[int, datetime] = {}
+        self._tried: dict[int, _Tried] = {}
+
+    def put_poll(self, jobs: Iterable[PendingJob], began: datetime) -> None:
+        """Take over what a poll that began then has brought."""
+        fresh = {job.id: WaitingJob(job, began) for job in jobs if self._closed.get(job.id, began) <= began}
+        later = {number: job for number, job in self._jobs.items() if job.seen > began}
+        self._jobs = fresh | later
+        self._closed = {number: when for number, when in self._closed.items() if when > began - MEMORY}
+        self._tried = {number: tried for number, tried in self._tried.items() if number in self._jobs}
+
+    def put_waiting(self, job: PendingJob, heard: datetime) -> None:
+        """Take down that a job waits."""
+        self._closed.pop(job.id, None)
+        self._jobs[job.id] = WaitingJob(job, heard)
+
+    def close_job(self, number: int, heard: datetime) -> bool:
+        """Take down that a job waits no more; tell whether that is new."""
+        self._closed[number] = heard
+        return self._jobs.pop(number, None) is not None
+
+    def put_tried(self, number: int, claimed: tuple[int, ...], when: datetime) -> bool:
+        """Take down that a pod sent for a job has ended, and which jobs it had; tell whether its own
+        still seems to wait.
+        """
+        for taken in claimed:
+            self.close_job(taken, when)
+        if number not in self._jobs:
+            return False
+        self._tried[number] = _Tried(self._tried[number].times + 1 if number in self._tried else 1, when)
+        return True
+
+    def list_jobs(self) -> list[WaitingJob]:
+        """List the jobs that wait, the oldest first."""
+        jobs = sorted(self._jobs.values(), key=lambda waiting: waiting.job.id)
+        return [replace(waiting, not_before=self._compute_pause(waiting)) for waiting in jobs]
+
+    def _compute_pause(self, waiting: WaitingJob) -> datetime | None:
+        """Give until when no pod is sent for a job again: until it is seen anew at least, then ever longer."""
+        tried = self._tried.get(waiting.job.id)
+        if tried is None:
+            return None
+        if waiting.seen <= tried.last:
+            return tried.last + LONGEST_PAUSE
+        doubled: timedelta = FIRST_PAUSE * 2 ** min(tried.times - 1, 10)
+        return tried.last + min(doubled, LONGEST_PAUSE)

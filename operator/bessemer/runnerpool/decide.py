@@ -1,0 +1,48 @@
+"""What a pool needs next: a pure function from facts and the time to a plan with its reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bessemer.runnerpool.backoff import compute_back_off
+from bessemer.runnerpool.facts import Facts
+from bessemer.runnerpool.plan import Scaling
+from bessemer.runnerpool.scaling import decide_drain, decide_rest, decide_scaling
+from bessemer.runnerpool.schedule import compute_minimum
+from bessemer.runnerpool.status import RunnerPoolStatus
+from bessemer.runnerpool.summary import compute_status
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The outcome of a decision."""
+
+    scaling: Scaling
+    status: RunnerPoolStatus
+    wake_after: float | None
+    """Seconds until the next pass is due by time alone."""
+    let_go: bool = False
+    """The pool is deleted, and no pod is left: forget its runner and let it go."""
+
+
+def decide(facts: Facts, now: datetime) -> Plan:
+    """Decide what is to be done with the pods and what the status is to say."""
+    spec = facts.pool.spec
+    back_off = compute_back_off(facts, now)
+    if facts.pool.deleted is not None:
+        scaling, minimum, change = decide_drain(facts, "Deleted"), 0, None
+    elif spec is None or not facts.runner.ready:
+        # Nothing new is begun; what runs goes on, and what ended is removed.
+        scaling, minimum, change = decide_rest(facts), 0, None
+    else:
+        minimum, change = compute_minimum(spec, now)
+        scaling = decide_scaling(facts, spec, minimum, back_off, now)
+    status = compute_status(facts, scaling, minimum, back_off, now)
+    wakes = [wake for wake in (scaling.wake_after, change - now if change else None) if wake is not None]
+    return Plan(
+        scaling,
+        status,
+        max(timedelta(), min(wakes)).total_seconds() if wakes else None,
+        let_go=facts.pool.deleted is not None and not facts.pods,
+    )

@@ -1,0 +1,40 @@
+"""Which waiting jobs still need a pod. Pure.
+
+A pod is sent for one job, and may take any other that matches: GitLab decides. As each pod takes one job and goes, it
+is enough that as many pods were sent as jobs wait. A pod that was sent for a job stands for it until it has had its
+chance to ask GitLab; after that it has a job or ends, and a job that GitLab says is still waiting needs another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from bessemer.runnerpool.facts import RunnerPodFact, RunnerPodState, WaitingJob
+
+CLAIM_WINDOW = timedelta(seconds=10)
+"""From the start of a pod that was sent for a job, or its sending where it waited, until GitLab has certainly answered
+it: the runner asks within a second of its start, and is answered at once, as it asks for the first time."""
+
+
+def compute_unserved(jobs: Iterable[WaitingJob], pods: Iterable[RunnerPodFact], now: datetime) -> list[WaitingJob]:
+    """List the jobs that no pod stands for, in their order."""
+    pods = list(pods)
+    asked: dict[str, list[RunnerPodFact]] = {}
+    for pod in pods:
+        if pod.job is not None:
+            asked.setdefault(pod.job, []).append(pod)
+    due = (job for job in jobs if job.not_before is None or job.not_before <= now)
+    return [job for job in due if not any(_stands_for(job, pod) for pod in asked.get(str(job.job.id), []))]
+
+
+def _stands_for(job: WaitingJob, pod: RunnerPodFact) -> bool:
+    if pod.state in (RunnerPodState.RUNNING, RunnerPodState.DRAINING):
+        return job.seen < compute_answered(pod)
+    return True  # it starts, or has ended and was not collected yet, which decides what becomes of its job
+
+
+def compute_answered(pod: RunnerPodFact) -> datetime:
+    """Give the time at which a running pod has its job, if it got one."""
+    since = max(moment for moment in (pod.started, pod.sent, pod.created) if moment is not None)
+    return since + CLAIM_WINDOW

@@ -1,0 +1,62 @@
+"""What the reconcile of pools is given: doors, memories, settings, the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from bessemer.clock import Now
+from bessemer.gitlab.protocol import GitLab
+from bessemer.kube.client import Kubernetes
+from bessemer.kube.events import EventRecorder
+from bessemer.runnerpool.facts import RunnerPodFact
+from bessemer.runnerpool.podcache import PodCache
+from bessemer.runnerpool.sources import Sources
+from bessemer.settings import Settings
+from bessemer.wakeups import Key
+
+Connect = Callable[[str, str | None, str | None], GitLab]
+"""Opens the door to the GitLab at a URL, with an access token and a PEM bundle of authorities where given."""
+
+
+@dataclass
+class Doors:
+    """Doors to GitLab, one for each URL, token and bundle; kept open."""
+
+    connect: Connect
+    _open: dict[tuple[str, str | None, str | None], GitLab] = field(default_factory=dict, repr=False)
+
+    def get(self, url: str, token: str | None, ca: str | None) -> GitLab:
+        """Give the door, opening it where that has not been done."""
+        key = (url, token, ca)
+        if key not in self._open:
+            self._open[key] = self.connect(*key)
+        return self._open[key]
+
+    async def close(self) -> None:
+        """Close all doors."""
+        for gitlab in self._open.values():
+            await gitlab.close()
+        self._open.clear()
+
+
+@dataclass(frozen=True)
+class PoolDeps:
+    """Everything outside of the process that a pass over a pool may touch, and what is remembered between passes."""
+
+    kubernetes: Kubernetes
+    settings: Settings
+    recorder: EventRecorder
+    now: Now
+    doors: Doors
+    sources: Sources
+    pods: PodCache
+    pools: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    """The pools as they were seen last."""
+    written: dict[Key, float] = field(default_factory=dict)
+    """When the status of each pool was last written, in monotonic seconds."""
+    vanished: dict[Key, list[RunnerPodFact]] = field(default_factory=dict)
+    """Pods that went without our doing, and that no pass has looked at yet."""
+    runners: dict[Key, Any] = field(default_factory=dict)
+    """What registration knows of each pool's runner."""

@@ -1,0 +1,78 @@
+#!/bin/bash
+# What a runner pod runs: waits until it is sent for a job, has gitlab-runner take one, and ends with it.
+#
+# BESSEMER_RUNNER     name of the runner in config.toml
+# BESSEMER_SYSTEM_ID  by which GitLab knows this runner manager
+# BESSEMER_HOME       a directory in memory for the runner's own files
+#
+# A TERM or QUIT while it waits ends it at once. Later the runner is told to take no further job: one that it has taken
+# runs to its end. (gitlab-runner's own answer to TERM is to kill the job.)
+set -u
+
+sent_for=/etc/bessemer/pod/job
+stopping=
+runner=
+jobs=
+outcome=NoJob
+
+finish() { # exit code
+    printf '{"outcome":"%s","jobs":[%s]}' "$outcome" "$jobs" >/dev/termination-log
+    exit "$1"
+}
+
+stop() {
+    stopping=yes
+    [ -z "$runner" ] || kill -QUIT "$runner" 2>/dev/null
+}
+trap stop TERM QUIT INT
+
+# Waiting: reads of a pipe that nothing comes from, as each sleep would be a process.
+exec {never}<> <(:)
+job=
+until [ -n "$job" ]; do
+    [ -z "$stopping" ] || finish 0
+    read -r job <"$sent_for"
+    [ -n "$job" ] || read -r -t 0.1 -u "$never"
+done
+
+mkdir -p "$BESSEMER_HOME" && cp /etc/bessemer/runner/config.toml "$BESSEMER_HOME/config.toml" &&
+    printf %s "$BESSEMER_SYSTEM_ID" >"$BESSEMER_HOME/.runner_system_id" || {
+    outcome=NoHome
+    finish 1
+}
+
+# Sent for a job, it asks once: if another runner was faster, it ends. Where nobody knows which jobs wait, it goes on.
+arguments=(--max-builds 1)
+[ "$job" = any ] || arguments+=(--wait-timeout 1)
+
+set -m # or the runner would be started with QUIT ignored
+exec {log}< <(exec gitlab-runner --log-format json run-single -c "$BESSEMER_HOME/config.toml" -r "$BESSEMER_RUNNER" \
+    "${arguments[@]}" 2>&1)
+runner=$!
+set +m
+[ -z "$stopping" ] || stop
+
+while :; do
+    line=
+    read -r -u "$log" line || {
+        # Interrupted by a signal, or at the end.
+        [ -n "$line" ] || kill -0 "$runner" 2>/dev/null || break
+    }
+    [ -n "$line" ] || continue
+    printf '%s\n' "$line"
+    case $line in
+    *'Checking for jobs... received'*)
+        outcome=JobTaken
+        [[ $line =~ \"job\":([0-9]+) ]] && jobs=${jobs:+$jobs,}${BASH_REMATCH[1]}
+        ;;
+    *'Checking for jobs... forbidden'*)
+        # It would be silent for five minutes now, deaf to QUIT. It has no job.
+        outcome=Forbidden
+        kill -TERM "$runner"
+        ;;
+    esac
+done
+wait "$runner"
+code=$?
+[ "$outcome" != Forbidden ] || finish 1
+finish "$code"

@@ -1,0 +1,144 @@
+"""What a decision is made from: everything that is known of a pool in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from bessemer.gitlab.protocol import PendingJob
+from bessemer.runnerpool.resource import RunnerPool
+from bessemer.wellknown import POOL_FINALIZER
+
+ANY_JOB = "any"
+"""What a pod is sent for where nobody knows which jobs wait."""
+
+
+class RunnerPodState(StrEnum):
+    """The buckets that runner pods fall into."""
+
+    STARTING = "Starting"
+    IDLE = "Idle"
+    RUNNING = "Running"
+    DRAINING = "Draining"
+    FINISHED = "Finished"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True)
+class RunnerPodFact:
+    """A runner pod as it was seen last."""
+
+    name: str
+    uid: str
+    owner_uid: str
+    slot: int
+    state: RunnerPodState
+    created: datetime
+    version: int = 0
+    """The resourceVersion: of two sights of one pod, the one with the greater is the later."""
+    job: str | None = None
+    """What it was sent for: the number of a job, or any; None while it waits."""
+    sent: datetime | None = None
+    """When it was sent."""
+    template: str = ""
+    started: datetime | None = None
+    """When its container started."""
+    finished: datetime | None = None
+    claimed: tuple[int, ...] = ()
+    """The jobs that it took, as it said at its end."""
+    reason: str = ""
+    """Why it waits or failed."""
+    message: str = ""
+    """The same in a sentence."""
+
+    @property
+    def live(self) -> bool:
+        """Whether anything of it runs or will."""
+        return self.state not in (RunnerPodState.FINISHED, RunnerPodState.FAILED)
+
+
+@dataclass(frozen=True)
+class WaitingJob:
+    """A job that waits in GitLab for a runner such as this pool's."""
+
+    job: PendingJob
+    seen: datetime
+    """When GitLab was last known to say so."""
+    not_before: datetime | None = None
+    """Until when no other pod is sent for it, as GitLab did not give it to those that were."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """The jobs that wait."""
+
+    known: bool
+    """Whether they can be known at all, and were lately."""
+    reason: str
+    """Why they are known or not, as one CamelCase word."""
+    message: str = ""
+    """The same in a sentence."""
+    jobs: tuple[WaitingJob, ...] = ()
+    """In the order in which GitLab gives them out: the oldest first."""
+    blind: bool = False
+    """Nobody may ask GitLab which jobs wait: runners have to ask for themselves."""
+
+
+@dataclass(frozen=True)
+class RunnerFact:
+    """The runner in GitLab, and the Secret with its configuration."""
+
+    ready: bool
+    reason: str
+    message: str = ""
+    id: int | None = None
+    expires_at: datetime | None = None
+    template: str = ""
+    """Digest of the pod template and the version of the configuration; pods with another are outdated."""
+
+
+@dataclass(frozen=True)
+class Headroom:
+    """For how many more pods the namespace's ResourceQuotas have room."""
+
+    pods: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Kubernetes refused to create a pod in this pass."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that is known of a pool in one pass."""
+
+    pool: RunnerPool
+    demand: Demand
+    runner: RunnerFact
+    pods: Mapping[str, RunnerPodFact]
+    """Pods of this pool by their names."""
+    headroom: Headroom | None = None
+    """None: no quota that counts, or not looked at as no pod is wanted."""
+    refusal: Refusal | None = None
+
+    @property
+    def finalizer_set(self) -> bool:
+        """Whether the pool can't vanish before we let it."""
+        return POOL_FINALIZER in self.pool.finalizers
+
+    def list_live(self) -> list[RunnerPodFact]:
+        """List the pods that have not ended."""
+        return [pod for pod in self.pods.values() if pod.live]
+
+    def list_in(self, state: RunnerPodState) -> list[RunnerPodFact]:
+        """List the pods in a state, the oldest first."""
+        return sorted(
+            (pod for pod in self.pods.values() if pod.state == state), key=lambda pod: (pod.created, pod.slot)
+        )

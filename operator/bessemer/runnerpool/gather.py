@@ -1,0 +1,68 @@
+"""Read all that is known of a pool: the object itself, its pods, its runner, the jobs that wait, the room there is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import monotonic
+
+from bessemer.gitlab.jobs import RunnerTraits
+from bessemer.kube.client import PODS, RESOURCE_QUOTAS
+from bessemer.names import build_label_value
+from bessemer.runnerpool.deps import PoolDeps
+from bessemer.runnerpool.facts import Demand, Facts, Headroom, RunnerFact, RunnerPodFact
+from bessemer.runnerpool.pods import parse_runner_pod
+from bessemer.runnerpool.quota import compute_headroom
+from bessemer.runnerpool.registration import build_scope, get_runner
+from bessemer.runnerpool.resource import RunnerPool
+from bessemer.runnerpool.spec import AccessLevel, RunnerPoolSpec
+from bessemer.wakeups import Key
+from bessemer.wellknown import POOL_LABEL
+
+BLIND = "NoAccessToken"
+"""The reason where nobody may ask GitLab which jobs wait."""
+
+
+async def get_facts(deps: PoolDeps, pool: RunnerPool) -> Facts:
+    """Gather the facts of one pass."""
+    key = (pool.namespace, pool.name)
+    if pool.spec is None or pool.deleted is not None:
+        runner = RunnerFact(False, "Deleting" if pool.deleted else "InvalidSpec", id=pool.status.runner.id)
+        await deps.sources.leave(key)
+        demand = Demand(known=False, reason=runner.reason)
+    else:
+        runner = await get_runner(deps, pool, pool.spec)
+        demand = compute_demand(deps, key, pool.spec)
+    return Facts(pool=pool, demand=demand, runner=runner, pods=await list_pods(deps, pool))
+
+
+async def list_pods(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact]:
+    """Give the pool's pods, from memory where that is not too old."""
+    key, now = (pool.namespace, pool.name), monotonic()
+    age = deps.pods.get_age(key, now)
+    if age is None or age > deps.settings.resync_seconds:
+        labels = f"{POOL_LABEL}={build_label_value(pool.name)}"
+        raw = await deps.kubernetes.list_objects(PODS, pool.namespace, labels=labels)
+        deps.pods.replace(key, [parse_runner_pod(pod) for pod in raw], now)
+    return {name: pod for name, pod in deps.pods.list_pods(key).items() if pod.owner_uid == pool.uid}
+
+
+def compute_demand(deps: PoolDeps, key: Key, spec: RunnerPoolSpec) -> Demand:
+    """Give the jobs that the pool's runner would be given."""
+    source = deps.sources.get_source(key)
+    if source is None:
+        text = "without spec.gitlab.apiTokenSecret nobody can tell which jobs wait; min runners ask for themselves"
+        return Demand(known=False, reason=BLIND, message=text, blind=True)
+    traits = RunnerTraits(
+        scope=build_scope(spec),
+        tags=frozenset(spec.runner.tags),
+        run_untagged=spec.runner.run_untagged,
+        protected=spec.runner.access_level is AccessLevel.REF_PROTECTED,
+    )
+    return source.compute_demand(traits, spec.gitlab.poll_seconds)
+
+
+async def add_headroom(deps: PoolDeps, facts: Facts, spec: RunnerPoolSpec) -> Facts:
+    """Look at the namespace's quotas."""
+    quotas = await deps.kubernetes.list_objects(RESOURCE_QUOTAS, facts.pool.namespace)
+    headroom: Headroom | None = compute_headroom(quotas, spec.pod.resources)
+    return replace(facts, headroom=headroom)

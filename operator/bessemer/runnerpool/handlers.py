@@ -1,0 +1,58 @@
+"""What kopf calls for pools: every event is remembered and wakes the pool that it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import kopf
+
+from bessemer.hearing import Hearing
+from bessemer.resource import GROUP, VERSION
+from bessemer.runnerpool.deps import PoolDeps
+from bessemer.runnerpool.pods import parse_runner_pod
+from bessemer.runnerpool.resource import KIND, PLURAL
+from bessemer.wakeups import WakeUps
+from bessemer.wellknown import POOL_LABEL
+
+
+def register(registry: kopf.OperatorRegistry, deps: PoolDeps, wakeups: WakeUps, hearing: Hearing) -> None:
+    """Add the handlers of pools and their pods."""
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    async def on_pool(
+        namespace: str | None,
+        name: str | None,
+        type: str | None,  # noqa: A002  kopf's
+        body: Mapping[str, Any],
+        **_: Any,
+    ) -> None:
+        hearing.note()
+        key = (namespace or "", name or "")
+        if type == "DELETED":
+            deps.pools.pop(key, None)
+            wakeups.forget(key)
+            return
+        known = deps.pools.get(key)
+        if known is None or _version(known) < _version(body):
+            deps.pools[key] = dict(body)
+            wakeups.wake(key)
+
+    @kopf.on.event("v1", "pods", labels={POOL_LABEL: kopf.PRESENT}, registry=registry)
+    async def on_pod(namespace: str | None, type: str | None, body: Mapping[str, Any], **_: Any) -> None:  # noqa: A002  kopf's
+        hearing.note()
+        pod = parse_runner_pod(body)
+        for owner in body["metadata"].get("ownerReferences") or ():
+            if owner["kind"] != KIND:
+                continue
+            key = (namespace or "", owner["name"])
+            if type == "DELETED":
+                if deps.pods.drop(key, pod):
+                    deps.vanished.setdefault(key, []).append(pod)
+                wakeups.wake(key)
+            elif deps.pods.put(key, pod):
+                wakeups.wake(key)
+
+
+def _version(raw: Mapping[str, Any]) -> int:
+    return int(raw["metadata"].get("resourceVersion") or 0)

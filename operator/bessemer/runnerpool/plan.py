@@ -1,0 +1,65 @@
+"""What a decision about a pool consists of: what to do with which pod, and why; and the status to write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from bessemer.runnerpool.facts import RunnerPodFact
+
+
+@dataclass(frozen=True)
+class CreatePod:
+    """Create the pod of a free slot."""
+
+    slot: int
+    job: str | None
+    """What to send it for at once; None: it waits."""
+
+
+@dataclass(frozen=True)
+class SendPod:
+    """Send a waiting pod for a job."""
+
+    pod: RunnerPodFact
+    job: str
+
+
+@dataclass(frozen=True)
+class RetirePod:
+    """Delete a pod that has no job, or let one that may have a job finish it and take no other."""
+
+    pod: RunnerPodFact
+    reason: str
+
+
+@dataclass(frozen=True)
+class CollectPod:
+    """Remove a pod that has ended, and its manager's record in GitLab."""
+
+    pod: RunnerPodFact
+
+
+Action = CreatePod | SendPod | RetirePod | CollectPod
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Why fewer pods are created than there are jobs for."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What to do with the pods."""
+
+    actions: tuple[Action, ...] = ()
+    reasons: tuple[tuple[str, str], ...] = ()
+    """Why: pairs of one CamelCase word and a sentence, one for each kind of decision."""
+    limit: Limit | None = None
+    wake_after: timedelta | None = None
+    """When time alone makes another decision due."""
+    unserved: int = field(default=0, compare=False)
+    """Jobs that no pod was sent for, for want of room."""

@@ -1,0 +1,66 @@
+"""The runner pods of all pools as they were seen last: so that a pass need not list them.
+
+Kept up to date by watch events and by the answers to our own writes, whichever is later. A pool's pods are listed once,
+when it is first looked at, and at every resync: a missed event costs time, never correctness. No pod can be created
+twice, as its slot is in its name.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from bessemer.runnerpool.facts import RunnerPodFact
+from bessemer.wakeups import Key
+
+PoolKey = Key
+
+
+class PodCache:
+    """Pods by pool and name."""
+
+    def __init__(self) -> None:
+        self._pods: defaultdict[PoolKey, dict[str, RunnerPodFact]] = defaultdict(dict)
+        self._gone: defaultdict[PoolKey, dict[str, int]] = defaultdict(dict)
+        self._synced: dict[PoolKey, float] = {}
+
+    def list_pods(self, pool: PoolKey) -> dict[str, RunnerPodFact]:
+        """Give the pods of a pool by their names."""
+        return dict(self._pods.get(pool, {}))
+
+    def put(self, pool: PoolKey, pod: RunnerPodFact) -> bool:
+        """Take down how a pod is, unless something later is known; tell whether anything is new."""
+        known = self._pods[pool].get(pod.name)
+        if pod.version <= self._gone[pool].get(pod.name, -1) or (known is not None and known.version >= pod.version):
+            return False
+        self._pods[pool][pod.name] = pod
+        return True
+
+    def mark(self, pool: PoolKey, pod: RunnerPodFact) -> None:
+        """Take down what we did to a pod, until something later is seen of it."""
+        known = self._pods[pool].get(pod.name)
+        if known is not None and known.uid == pod.uid:
+            self._pods[pool][pod.name] = pod
+
+    def drop(self, pool: PoolKey, pod: RunnerPodFact) -> bool:
+        """Forget a pod that is gone; older sights of it that come late are passed over. Tell whether it was known."""
+        known = self._pods[pool].get(pod.name)
+        if known is not None and known.uid == pod.uid:
+            del self._pods[pool][pod.name]
+        self._gone[pool][pod.name] = max(pod.version, self._gone[pool].get(pod.name, 0))
+        return known is not None and known.uid == pod.uid
+
+    def replace(self, pool: PoolKey, pods: list[RunnerPodFact], now: float) -> None:
+        """Take over a list of all pods of a pool."""
+        self._pods[pool] = {pod.name: pod for pod in pods}
+        self._synced[pool] = now
+
+    def forget(self, pool: PoolKey) -> None:
+        """Forget a pool that is gone."""
+        self._pods.pop(pool, None)
+        self._gone.pop(pool, None)
+        self._synced.pop(pool, None)
+
+    def get_age(self, pool: PoolKey, now: float) -> float | None:
+        """Give the seconds since the pool's pods were listed; None where they never were."""
+        synced = self._synced.get(pool)
+        return None if synced is None else now - synced

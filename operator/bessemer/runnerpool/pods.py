@@ -1,0 +1,79 @@
+"""Raw pod -> RunnerPodFact: what matters of a runner pod, classified once. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from bessemer.kube.pods import SETTLED, PodState, classify, get_terminated
+from bessemer.resource import parse_time
+from bessemer.runnerpool.facts import RunnerPodFact, RunnerPodState
+from bessemer.runnerpool.manifest import RUNNER_CONTAINER
+from bessemer.wellknown import JOB_ANNOTATION, SENT_ANNOTATION, SLOT_LABEL, TEMPLATE_ANNOTATION
+
+
+def parse_runner_pod(raw: Mapping[str, Any]) -> RunnerPodFact:
+    """Classify a raw runner pod of ours."""
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    annotations = metadata.get("annotations") or {}
+    state, reason, message = classify(raw, RUNNER_CONTAINER)
+    job = annotations.get(JOB_ANNOTATION)
+    end = get_terminated(raw, RUNNER_CONTAINER)
+    finished = parse_time(end.get("finishedAt")) or (_last_change(status, metadata) if state in SETTLED else None)
+    controller: Mapping[str, Any] = next(
+        (owner for owner in metadata.get("ownerReferences") or () if owner.get("controller")), {}
+    )
+    return RunnerPodFact(
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        owner_uid=controller.get("uid", ""),
+        slot=int((metadata.get("labels") or {}).get(SLOT_LABEL, "0")),
+        state=_classify(state, job, deleting="deletionTimestamp" in metadata),
+        created=datetime.fromisoformat(metadata["creationTimestamp"]),
+        version=int(metadata.get("resourceVersion") or 0),
+        job=job,
+        sent=parse_time(annotations.get(SENT_ANNOTATION)),
+        template=annotations.get(TEMPLATE_ANNOTATION, ""),
+        started=_started(status),
+        finished=finished,
+        claimed=_parse_claimed(end.get("message", "")),
+        reason=reason,
+        message=message,
+    )
+
+
+def _classify(state: PodState, job: str | None, *, deleting: bool) -> RunnerPodState:
+    if state is PodState.SUCCEEDED:
+        return RunnerPodState.FINISHED
+    if state in SETTLED:
+        return RunnerPodState.FAILED
+    if deleting:
+        return RunnerPodState.DRAINING
+    if state is PodState.RUNNING:
+        return RunnerPodState.IDLE if job is None else RunnerPodState.RUNNING
+    return RunnerPodState.STARTING
+
+
+def _started(status: Mapping[str, Any]) -> datetime | None:
+    for container in status.get("containerStatuses") or ():
+        running = (container.get("state") or {}).get("running")
+        if container.get("name") == RUNNER_CONTAINER and running:
+            return parse_time(running.get("startedAt"))
+    return None
+
+
+def _last_change(status: Mapping[str, Any], metadata: Mapping[str, Any]) -> datetime | None:
+    """Give the time of the latest change of a pod that ended without word from its container: lost with its node."""
+    changes = [condition.get("lastTransitionTime") for condition in status.get("conditions") or ()]
+    return parse_time(max((change for change in changes if change), default=metadata["creationTimestamp"]))
+
+
+def _parse_claimed(message: str) -> tuple[int, ...]:
+    """Read which jobs a runner took from what it left at its end; what anybody else wrote there counts as nothing."""
+    try:
+        jobs = json.loads(message)["jobs"]
+        return tuple(int(job) for job in jobs)
+    except (ValueError, TypeError, KeyError):
+        return ()

@@ -1,0 +1,65 @@
+"""The part of a RunnerPool's spec that says what its pods look like: the fields that we mean to support."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from bessemer.fields import ObjectName
+from bessemer.resource import ATOMIC_LIST, FREE_FORM, ApiModel, list_map
+
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$", max_length=32)]
+Quantities = Annotated[dict[str, Quantity], Field(max_length=16)]
+FreeForm = Annotated[dict[str, Any], Field(json_schema_extra=FREE_FORM)]
+
+
+class Resources(ApiModel):
+    """What the runner's container asks for, and may use."""
+
+    requests: Quantities = Field(default_factory=dict)
+    """What is set aside for it, such as cpu: 500m."""
+    limits: Quantities = Field(default_factory=dict)
+    """What it may use at most, such as memory: 2Gi."""
+
+
+class EnvironmentVariable(ApiModel):
+    """A variable of jobs' environment."""
+
+    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)
+    """Its name."""
+    value: str = Field(default="", max_length=4096)
+    """Its value. No secrets: use GitLab's masked variables, or a volume with a Secret."""
+
+
+class RunnerPodSpec(ApiModel):
+    """The runner pods."""
+
+    image: str | None = Field(default=None, pattern=r"^[^\s]+$", max_length=512)
+    """Image with gitlab-runner, bash and what shell jobs need; by default that of the operator's chart."""
+    image_pull_policy: str | None = Field(default=None, pattern=r"^(Always|IfNotPresent|Never)$", max_length=16)
+    """Always, IfNotPresent or Never; by default that of the operator's chart."""
+    image_pull_secrets: list[ObjectName] = Field(default_factory=list, max_length=8, json_schema_extra=ATOMIC_LIST)
+    """Names of pull Secrets in the pool's namespace."""
+    resources: Resources = Resources()
+    """What the runner's container asks for, and may use."""
+    environment: list[EnvironmentVariable] = Field(
+        default_factory=list, max_length=64, json_schema_extra=list_map("name")
+    )
+    """Variables that every job gets, by the runner's configuration."""
+    node_selector: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
+    """Labels of the nodes that the pods may run on."""
+    tolerations: list[FreeForm] = Field(default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST)
+    """Tolerations, as in a pod."""
+    affinity: FreeForm | None = None
+    """Affinity, as in a pod."""
+    volumes: list[FreeForm] = Field(default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST)
+    """Further volumes, as in a pod."""
+    volume_mounts: list[FreeForm] = Field(default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST)
+    """Where the further volumes are mounted, as in a container."""
+    priority_class_name: ObjectName | None = None
+    """PriorityClass of the pods."""
+    labels: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
+    """Further labels of the pods."""
+    annotations: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
+    """Further annotations of the pods."""

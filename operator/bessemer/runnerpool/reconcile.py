@@ -1,0 +1,213 @@
+"""Bring one pool forward: the only place that orders I/O.
+
+Everything is read, decided upon once, carried out, and told in the status. A pass may die between any two calls: the
+next one finds out from pods, Secrets and GitLab what was done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime
+from time import monotonic
+
+from bessemer.errors import Retry
+from bessemer.kube.client import (
+    PODS,
+    RUNNER_POOLS,
+    AlreadyExists,
+    Conflict,
+    Object,
+    Refused,
+)
+from bessemer.runnerpool.decide import decide
+from bessemer.runnerpool.deps import PoolDeps
+from bessemer.runnerpool.facts import ANY_JOB, Facts, Refusal, RunnerPodFact, RunnerPodState
+from bessemer.runnerpool.gather import add_headroom, get_facts
+from bessemer.runnerpool.manifest import build_runner_pod, build_sending
+from bessemer.runnerpool.plan import Action, CollectPod, CreatePod, RetirePod, SendPod
+from bessemer.runnerpool.pods import parse_runner_pod
+from bessemer.runnerpool.registration import CHECK_SECONDS, RETRY_SECONDS, delete_manager, delete_runner
+from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
+from bessemer.runnerpool.status import RunnerPoolStatus
+from bessemer.runnerpool.summary import compute_events
+from bessemer.wakeups import Key
+from bessemer.wellknown import POOL_FINALIZER
+
+AT_ONCE = 32
+"""Requests of one pass to Kubernetes that are under way side by side."""
+STATUS_SECONDS = 1.0
+"""A status in which nothing but counts has changed is written that often at the most."""
+_log = logging.getLogger(__name__)
+
+
+async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
+    """Bring a pool forward; give the seconds after which time alone makes the next pass due."""
+    raw = deps.pools.get(key)
+    if raw is None:
+        deps.pods.forget(key)
+        deps.runners.pop(key, None)
+        await deps.sources.leave(key)
+        return None
+    pool = parse_runner_pool(raw)
+    if POOL_FINALIZER not in pool.finalizers:
+        return await _add_finalizer(deps, pool)
+    facts = await get_facts(deps, pool)
+    for pod in deps.vanished.pop(key, ()):
+        await _close_pod(deps, pool, pod, deps.now())
+    plan = decide(facts, deps.now())
+    if pool.spec is not None and any(isinstance(action, CreatePod) for action in plan.scaling.actions):
+        facts = await add_headroom(deps, facts, pool.spec)
+        plan = decide(facts, deps.now())
+    for reason, message in plan.scaling.reasons:
+        _log.info("%s/%s: %s: %s", pool.namespace, pool.name, reason, message)
+    refusal = await _perform(deps, facts, plan.scaling.actions)
+    if refusal is not None:
+        facts = replace(facts, refusal=refusal)
+        plan = replace(plan, status=decide(facts, deps.now()).status, wake_after=RETRY_SECONDS)
+    for event in compute_events(facts, plan.scaling, plan.status):
+        await deps.recorder.record(pool.reference(), event)
+    if plan.let_go:
+        return await _let_go(deps, pool)
+    unwritten = await _write_status(deps, key, plan.status)
+    check = CHECK_SECONDS if facts.runner.ready else RETRY_SECONDS
+    return min(wake for wake in (check, plan.wake_after, unwritten) if wake is not None)
+
+
+async def _perform(deps: PoolDeps, facts: Facts, actions: tuple[Action, ...]) -> Refusal | None:
+    """Carry the actions out, side by side; give what Kubernetes refused, if it refused anything."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def run(work: Callable[[], Awaitable[Refusal | None]]) -> Refusal | None:
+        async with gate:
+            return await work()
+
+    now = deps.now()
+    works = [run(_choose(deps, facts, action, now)) for action in actions]
+    results = await asyncio.gather(*works, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return next((result for result in results if isinstance(result, Refusal)), None)
+
+
+def _choose(deps: PoolDeps, facts: Facts, action: Action, now: datetime) -> Callable[[], Awaitable[Refusal | None]]:
+    match action:
+        case CreatePod():
+            return lambda: _create_pod(deps, facts, action, now)
+        case SendPod():
+            return lambda: _send_pod(deps, facts, action, now)
+        case RetirePod():
+            return lambda: _retire_pod(deps, facts, action)
+        case CollectPod():
+            return lambda: _collect_pod(deps, facts, action, now)
+
+
+async def _create_pod(deps: PoolDeps, facts: Facts, action: CreatePod, now: datetime) -> Refusal | None:
+    pool = facts.pool
+    if pool.spec is None:
+        raise ValueError("no pod is created without a spec")
+    body = build_runner_pod(pool, pool.spec, deps.settings, action.slot, facts.runner.template)
+    if action.job is not None:
+        body["metadata"]["annotations"] |= build_sending(action.job, now)
+    name = body["metadata"]["name"]
+    try:
+        raw = await deps.kubernetes.create_object(PODS, pool.namespace, body)
+    except AlreadyExists:
+        found = await deps.kubernetes.get_object(PODS, pool.namespace, name)
+        if found is None:
+            raise Retry("Vanished", f"pod {name} has just been deleted", after=0) from None
+        raw = found
+        if parse_runner_pod(raw).owner_uid != pool.uid:
+            return Refusal("NameTaken", f"pod {name} belongs to something else")
+    except Refused as error:
+        reason = "Quota" if "exceeded quota" in error.message else "PodRefused"
+        return Refusal(reason, error.message)
+    deps.pods.put((pool.namespace, pool.name), parse_runner_pod(raw))
+    return None
+
+
+async def _send_pod(deps: PoolDeps, facts: Facts, action: SendPod, now: datetime) -> None:
+    pool, pod = facts.pool, action.pod
+    patch = {"metadata": {"uid": pod.uid, "annotations": build_sending(action.job, now)}}
+    try:
+        raw = await deps.kubernetes.patch_object(PODS, pool.namespace, pod.name, patch)
+    except Conflict:
+        raw = None  # another pod bears the name by now
+    if raw is None:
+        deps.pods.drop((pool.namespace, pool.name), pod)
+    else:
+        deps.pods.put((pool.namespace, pool.name), parse_runner_pod(raw))
+
+
+async def _retire_pod(deps: PoolDeps, facts: Facts, action: RetirePod) -> None:
+    pool, pod = facts.pool, action.pod
+    await deps.kubernetes.delete_object(PODS, pool.namespace, pod.name, uid=pod.uid)
+    deps.pods.mark((pool.namespace, pool.name), replace(pod, state=RunnerPodState.DRAINING))
+
+
+async def _collect_pod(deps: PoolDeps, facts: Facts, action: CollectPod, now: datetime) -> None:
+    """Remove a pod that has ended and its manager's record, and have it known what became of its job."""
+    pool, pod = facts.pool, action.pod
+    await asyncio.gather(
+        deps.kubernetes.delete_object(PODS, pool.namespace, pod.name, uid=pod.uid), _close_pod(deps, pool, pod, now)
+    )
+    deps.pods.drop((pool.namespace, pool.name), pod)
+
+
+async def _close_pod(deps: PoolDeps, pool: RunnerPool, pod: RunnerPodFact, now: datetime) -> None:
+    """Settle with GitLab what a pod has left: its manager's record, and its job where it did not get it."""
+    if pod.job is None:
+        return  # it never asked GitLab for anything
+    await delete_manager(deps, pool, pod.slot)
+    source = deps.sources.get_source((pool.namespace, pool.name))
+    if source is not None and pod.job != ANY_JOB and source.board.put_tried(int(pod.job), pod.claimed, now):
+        source.nudge()
+
+
+async def _add_finalizer(deps: PoolDeps, pool: RunnerPool) -> float | None:
+    key = (pool.namespace, pool.name)
+    if pool.deleted is not None:
+        return None
+    metadata = {"finalizers": [*pool.finalizers, POOL_FINALIZER], "resourceVersion": pool.resource_version}
+    try:
+        raw = await deps.kubernetes.patch_object(RUNNER_POOLS, *key, {"metadata": metadata})
+    except Conflict as error:
+        raise Retry("Conflict", error.message, after=0.1) from error
+    if raw is not None:
+        deps.pools[key] = raw
+    return 0
+
+
+async def _let_go(deps: PoolDeps, pool: RunnerPool) -> float | None:
+    """Have GitLab forget the runner, then let the pool go."""
+    await delete_runner(deps, pool)
+    left = [name for name in pool.finalizers if name != POOL_FINALIZER]
+    patch = {"metadata": {"finalizers": left, "resourceVersion": pool.resource_version}}
+    try:
+        await deps.kubernetes.patch_object(RUNNER_POOLS, pool.namespace, pool.name, patch)
+    except Conflict as error:
+        raise Retry("Conflict", error.message, after=0.1) from error
+    return None
+
+
+async def _write_status(deps: PoolDeps, key: Key, status: RunnerPoolStatus) -> float | None:
+    """Write the status if it has changed; give the seconds until it may be written, where it is too early."""
+    raw = deps.pools.get(key)
+    if raw is None:
+        return None
+    before, after = raw.get("status") or {}, status.to_api()
+    if before == after:
+        return None
+    counts_only = all(before.get(name) == after.get(name) for name in ("conditions", "runner", "backOff", "min"))
+    elapsed = monotonic() - deps.written.get(key, 0.0)
+    if counts_only and elapsed < STATUS_SECONDS:
+        return STATUS_SECONDS - elapsed
+    patch: Object = {**dict.fromkeys(set(before) - set(after)), **after}
+    written = await deps.kubernetes.patch_object(RUNNER_POOLS, *key, {"status": patch}, subresource="status")
+    deps.written[key] = monotonic()
+    if written is not None:
+        deps.pools[key] = written
+    return None

@@ -1,0 +1,186 @@
+"""The spec of a RunnerPool: what the user asks for.
+
+The sentence under a field is its comment here, its description in the CRD and its text in ``kubectl explain``.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from bessemer.fields import HttpUrl, ObjectName
+from bessemer.resource import ApiModel, cel, list_map
+from bessemer.runnerpool.executors import Executor
+from bessemer.runnerpool.podspec import RunnerPodSpec
+
+MAX_PODS = 500
+"""Pods of one pool; a slot, and so a runner manager in GitLab, stands behind each."""
+Tag = Annotated[str, Field(pattern=r"^[^,\s]([^,]{0,253}[^,\s])?$", min_length=1, max_length=255)]
+"""Source: https://docs.gitlab.com/ci/yaml/#tags (tags are separated by commas where they are written as a list)"""
+
+
+class SecretReference(ApiModel):
+    """One key of a Secret in the namespace of the RunnerPool."""
+
+    name: ObjectName
+    """Name of the Secret."""
+    key: str = Field(default="token", pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)
+    """Key in the Secret."""
+
+
+class ScopeType(StrEnum):
+    """Whose jobs a runner takes."""
+
+    INSTANCE = "Instance"
+    GROUP = "Group"
+    PROJECT = "Project"
+
+
+class PoolScope(ApiModel):
+    """Whose jobs the pool takes: the scope that the runner has in GitLab."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "(self.type == 'Instance') != has(self.path)",
+                "path is required for a Group or a Project, and for them alone",
+            )
+        )
+    )
+
+    type: ScopeType
+    """Instance, Group or Project."""
+    path: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_.][A-Za-z0-9_.-]*)*$", max_length=1024
+    )
+    """Full path of the group or project, such as hpc/simulations."""
+
+
+class GitLabConnection(ApiModel):
+    """The GitLab that the jobs come from."""
+
+    url: HttpUrl
+    """Its URL, as runner pods and the operator reach it."""
+    scope: PoolScope
+    """Whose jobs the pool takes."""
+    api_token_secret: SecretReference | None = None
+    """An access token of GitLab. To see which jobs wait it needs the scope read_api (read access to the project, group
+    or instance); for runner.managed, create_runner and manage_runner. Without it, the pool keeps min runners."""
+    webhook_secret: SecretReference | None = None
+    """The secret token, or the signing token, of the webhook for job events that points at the operator:
+    .../v1/gitlab/<namespace>/<name of the pool>."""
+    poll_seconds: int = Field(default=60, ge=10, le=3600)
+    """How often the waiting jobs are listed, whatever webhooks say; pools with the same url, token and scope share
+    it."""
+    ca_secret: SecretReference | None = None
+    """A PEM bundle of certificate authorities that GitLab's certificate is checked with; by default those of the
+    images."""
+
+
+class AccessLevel(StrEnum):
+    """Which refs' jobs a runner takes."""
+
+    NOT_PROTECTED = "NotProtected"
+    REF_PROTECTED = "RefProtected"
+
+
+class ManagedRunner(ApiModel):
+    """A runner that Bessemer creates in GitLab, whose token it rotates, and which it deletes with the pool."""
+
+    description: str = Field(default="", max_length=128)
+    """What GitLab shows as the runner's description; by default namespace and name of the pool."""
+    locked: bool = True
+    """Whether a project runner may not be enabled for other projects."""
+    rotate_before_seconds: int = Field(default=86400, ge=60, le=31536000)
+    """A token that expires is rotated that long before."""
+
+
+class Runner(ApiModel):
+    """The runner as GitLab knows it; all pods of the pool are its managers."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            ("has(self.tokenSecret) != has(self.managed)", "exactly one of tokenSecret and managed is required"),
+            ("has(self.tags) && size(self.tags) > 0 || self.runUntagged", "tags, or runUntagged: true, are required"),
+        )
+    )
+
+    token_secret: SecretReference | None = None
+    """The runner's authentication token (glrt-...). tags, runUntagged and accessLevel must then say what GitLab has for
+    that runner."""
+    managed: ManagedRunner | None = None
+    """Have Bessemer create the runner; gitlab.apiTokenSecret is required."""
+    tags: list[Tag] = Field(default_factory=list, max_length=50, json_schema_extra={"x-kubernetes-list-type": "set"})
+    """The runner takes jobs all of whose tags are among these."""
+    run_untagged: bool = False
+    """Whether it also takes jobs without tags."""
+    access_level: AccessLevel = AccessLevel.NOT_PROTECTED
+    """RefProtected: only jobs of protected branches and tags."""
+    maximum_timeout_seconds: int = Field(default=3600, ge=600, le=2592000)
+    """Longest time of a job. A pod that is to go is given that long to end its job. The least is GitLab's."""
+
+
+class Schedule(ApiModel):
+    """A time in which other bounds hold."""
+
+    name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)
+    """Name of the schedule, for messages."""
+    start: str = Field(pattern=r"^\S+( +\S+){4}$", max_length=100)
+    """When it begins, as a cron expression of five fields, such as 0 7 * * 1-5."""
+    duration_seconds: int = Field(ge=60, le=604800)
+    """How long it lasts."""
+    time_zone: str = Field(default="Etc/UTC", pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}$", max_length=64)
+    """Time zone of start, by its IANA name."""
+    min: int = Field(ge=0, le=MAX_PODS)
+    """The pool's min while it lasts; where schedules overlap, the greatest counts. Never more than max."""
+
+
+class Mode(StrEnum):
+    """What runs the jobs."""
+
+    POD_PER_JOB = "PodPerJob"
+    MANAGER = "Manager"
+
+
+class RunnerPoolSpec(ApiModel):
+    """What the pool is to be."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            ("self.min <= self.max", "min must not be greater than max"),
+            (
+                "!has(self.runner.managed) || has(self.gitlab.apiTokenSecret)",
+                "gitlab.apiTokenSecret is required for runner.managed",
+            ),
+            (
+                "self.mode != 'Manager' || self.executor.type == 'Kubernetes'",
+                "mode Manager takes executor.type Kubernetes",
+            ),
+        )
+    )
+
+    gitlab: GitLabConnection
+    """The GitLab that the jobs come from."""
+    runner: Runner
+    """The runner as GitLab knows it."""
+    mode: Mode = Mode.POD_PER_JOB
+    """PodPerJob: each runner pod takes one job and goes. Manager: one runner pod starts a pod for each job by the
+    executor Kubernetes, and is itself there only while there are jobs."""
+    min: int = Field(default=0, ge=0, le=MAX_PODS)
+    """Runner pods that are there even without jobs; those that wait start their job at once."""
+    max: int = Field(default=10, ge=1, le=MAX_PODS)
+    """Most runner pods at a time."""
+    max_starting: int = Field(default=50, ge=1, le=MAX_PODS)
+    """Most pods that are starting at a time, so that a burst of jobs does not flood the cluster."""
+    idle_seconds: int = Field(default=60, ge=0, le=86400)
+    """How long a pod that waits for a job is kept above min."""
+    priority: int = Field(default=0, ge=-1000, le=1000)
+    """Among pools of a namespace whose ResourceQuota has no room for all, those with the higher priority go first."""
+    schedules: list[Schedule] = Field(default_factory=list, max_length=16, json_schema_extra=list_map("name"))
+    """Times with another min."""
+    executor: Executor = Executor()
+    """How the runner runs a job."""
+    pod: RunnerPodSpec = RunnerPodSpec()
+    """The runner pods."""

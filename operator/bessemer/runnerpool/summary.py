@@ -1,0 +1,114 @@
+"""The status of a pool and the events it gives rise to, from facts and what was decided. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bessemer.conditions import Truth, Verdict, compute_conditions
+from bessemer.kube.events import EventFact
+from bessemer.names import build_label_value
+from bessemer.runnerpool.facts import Facts, RunnerPodFact, RunnerPodState
+from bessemer.runnerpool.plan import CollectPod, Scaling
+from bessemer.runnerpool.status import BackOff, RunnerPoolStatus, RunnerStatus
+from bessemer.wellknown import POOL_LABEL
+
+
+def compute_status(
+    facts: Facts, scaling: Scaling, minimum: int, back_off: BackOff | None, now: datetime
+) -> RunnerPoolStatus:
+    """Say how the pool is; the counts are those of the pods as they were found."""
+    pool = facts.pool
+
+    def count(state: RunnerPodState) -> int:
+        return len(facts.list_in(state))
+
+    return RunnerPoolStatus(
+        observed_generation=pool.generation,
+        min=minimum,
+        replicas=len(facts.list_live()),
+        pending=len(facts.demand.jobs),
+        starting=count(RunnerPodState.STARTING),
+        idle=count(RunnerPodState.IDLE),
+        running=count(RunnerPodState.RUNNING),
+        draining=count(RunnerPodState.DRAINING),
+        selector=f"{POOL_LABEL}={build_label_value(pool.name)}",
+        runner=RunnerStatus(id=facts.runner.id, token_expires_at=facts.runner.expires_at),
+        back_off=back_off,
+        conditions=compute_conditions(_compute_verdicts(facts, scaling), pool.status.conditions, pool.generation, now),
+    )
+
+
+def _compute_verdicts(facts: Facts, scaling: Scaling) -> list[Verdict]:
+    runner, demand = facts.runner, facts.demand
+    limited = _find_limit(facts, scaling)
+    draining = facts.pool.deleted is not None
+    return [
+        _compute_ready(facts),
+        Verdict("RunnerRegistered", _truth(runner.ready), runner.reason, runner.message),
+        Verdict("DemandKnown", _truth(demand.known), demand.reason, demand.message),
+        Verdict("ScalingLimited", "True", *limited) if limited else Verdict("ScalingLimited", "False", "Unlimited"),
+        Verdict("Draining", "True", "Deleted", f"{len(facts.list_live())} pods are left")
+        if draining
+        else Verdict("Draining", "False", "InUse"),
+    ]
+
+
+def _compute_ready(facts: Facts) -> Verdict:
+    if facts.pool.deleted is not None:
+        return Verdict("Ready", "False", "Deleting", "the pool takes no more jobs")
+    if facts.pool.spec is None:
+        return Verdict("Ready", "False", "InvalidSpec", facts.pool.spec_error)
+    if not facts.runner.ready:
+        return Verdict("Ready", "False", facts.runner.reason, facts.runner.message)
+    stuck = _find_stuck(facts)
+    if stuck is not None:
+        return Verdict("Ready", "False", stuck.reason, f"{stuck.name}: {stuck.message}")
+    if not facts.demand.known:
+        return Verdict("Ready", "True", "DemandUnknown", f"min runners are kept: {facts.demand.message}")
+    return Verdict("Ready", "True", "Serving")
+
+
+def _find_limit(facts: Facts, scaling: Scaling) -> tuple[str, str] | None:
+    if facts.refusal is not None:
+        return facts.refusal.reason, facts.refusal.message
+    return (scaling.limit.reason, scaling.limit.message) if scaling.limit else None
+
+
+def _find_stuck(facts: Facts) -> RunnerPodFact | None:
+    """Give a pod that says why it does not start, where none runs: with others running, it is their business."""
+    starting = facts.list_in(RunnerPodState.STARTING)
+    if facts.list_in(RunnerPodState.RUNNING) or facts.list_in(RunnerPodState.IDLE):
+        return None
+    return next((pod for pod in starting if pod.reason and pod.message), None)
+
+
+def _truth(value: bool) -> Truth:
+    return "True" if value else "False"
+
+
+def compute_events(facts: Facts, scaling: Scaling, status: RunnerPoolStatus) -> list[EventFact]:
+    """Give an event for each decision about scale, each job that lost its pod, and each condition that got worse."""
+    events = [EventFact("Normal", reason, message) for reason, message in scaling.reasons]
+    events += [
+        EventFact("Warning", "PodFailed", _explain_failure(action.pod))
+        for action in scaling.actions
+        if isinstance(action, CollectPod) and action.pod.state is RunnerPodState.FAILED
+    ]
+    before = facts.pool.status
+    for type_, bad in (
+        ("Ready", "False"),
+        ("RunnerRegistered", "False"),
+        ("DemandKnown", "False"),
+        ("ScalingLimited", "True"),
+    ):
+        new, old = status.condition(type_), before.condition(type_)
+        if new is None or new.status != bad or (old is not None and (old.status, old.reason) == (bad, new.reason)):
+            continue
+        if facts.pool.deleted is None:
+            events.append(EventFact("Warning", new.reason, f"{type_}: {new.message or new.reason}"))
+    return events
+
+
+def _explain_failure(pod: RunnerPodFact) -> str:
+    jobs = ", ".join(map(str, pod.claimed)) or "none"
+    return f"{pod.name}: {pod.reason or 'Error'}: {pod.message or 'no message'}; jobs it had taken: {jobs}"

@@ -1,0 +1,187 @@
+"""A RunnerPool in a world in memory: Kubernetes, GitLab, a kubelet that runs pods, and time that is told."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bessemer.gitlab.fake import FakeGitLab, FakeRunner
+from bessemer.gitlab.protocol import PendingJob, RunnerRequest, Scope, ScopeType
+from bessemer.kube.client import RUNNER_POOLS, SECRETS, Object
+from bessemer.kube.events import EventRecorder
+from bessemer.runnerpool.deps import Doors, PoolDeps
+from bessemer.runnerpool.podcache import PodCache
+from bessemer.runnerpool.pods import parse_runner_pod
+from bessemer.runnerpool.reconcile import reconcile
+from bessemer.runnerpool.sources import Sources
+from bessemer.settings import Settings
+from tests.support.fake_kubernetes import FakeKubernetes
+
+KEY = ("ci", "lab")
+PROJECT = "hpc/simulations"
+REQUEST = RunnerRequest(
+    scope=Scope(ScopeType.PROJECT, PROJECT),
+    description="given",
+    marker="by hand",
+    tags=frozenset({"hpc"}),
+    run_untagged=False,
+    protected=False,
+)
+
+
+def manifest(**spec: Any) -> Object:
+    """Build a pool; what is given is laid over the spec."""
+    own: dict[str, Any] = {
+        "gitlab": {
+            "url": "http://gitlab.example",
+            "scope": {"type": "Project", "path": PROJECT},
+            "apiTokenSecret": {"name": "gitlab"},
+            "webhookSecret": {"name": "hook"},
+        },
+        "runner": {"tokenSecret": {"name": "runner"}, "tags": ["hpc"]},
+    }
+    return {
+        "apiVersion": "bessemer.dev/v1alpha1",
+        "kind": "RunnerPool",
+        "metadata": {"name": KEY[1]},
+        "spec": own | spec,
+    }
+
+
+@dataclass
+class PoolWorld:
+    """All there is."""
+
+    kubernetes: FakeKubernetes
+    gitlab: FakeGitLab
+    deps: PoolDeps
+    clock: list[datetime]
+    woken: set[tuple[str, str]] = field(default_factory=set)
+
+    async def apply(self, **spec: Any) -> None:
+        """Apply the pool, and the Secrets that it names."""
+        if ("secrets", KEY[0], "gitlab") not in self.kubernetes.objects:
+            for name, value in (("gitlab", "glpat-secret"), ("runner", "glrt-given"), ("hook", "hook-secret")):
+                await self.put_secret(name, value)
+        body = manifest(**spec)
+        if ("runnerpools", *KEY) in self.kubernetes.objects:
+            self.kubernetes.edit("runnerpools", *KEY, {"spec": body["spec"]})
+        else:
+            await self.kubernetes.create_object(RUNNER_POOLS, KEY[0], body)
+
+    async def put_secret(self, name: str, value: str) -> None:
+        """Write a Secret of the user's."""
+        data = {"token": base64.b64encode(value.encode()).decode()}
+        if ("secrets", KEY[0], name) in self.kubernetes.objects:
+            self.kubernetes.edit("secrets", KEY[0], name, {"data": data})
+        else:
+            await self.kubernetes.create_object(SECRETS, KEY[0], {"metadata": {"name": name}, "data": data})
+
+    async def step(self) -> float | None:
+        """Tell the operator what it watches, let polls under way end, and make a pass."""
+        self.watch()
+        wake = await reconcile(self.deps, KEY, 0.0)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return wake
+
+    async def settle(self, passes: int = 6) -> None:
+        """Make some passes."""
+        for _ in range(passes):
+            await self.step()
+
+    def watch(self) -> None:
+        """Bring what the watch streams would."""
+        raw = self.kubernetes.objects.get(("runnerpools", *KEY))
+        if raw is None:
+            self.deps.pools.pop(KEY, None)
+        else:
+            self.deps.pools[KEY] = json.loads(json.dumps(raw))
+        known = self.deps.pods.list_pods(KEY)
+        for name, pod in known.items():
+            if ("pods", KEY[0], name) not in self.kubernetes.objects and self.deps.pods.drop(KEY, pod):
+                self.deps.vanished.setdefault(KEY, []).append(pod)
+        for body in self.pods().values():
+            self.deps.pods.put(KEY, parse_runner_pod(body))
+
+    def queue(self, *numbers: int) -> None:
+        """Have jobs wait in GitLab; say so by a webhook."""
+        self.gitlab.jobs += [PendingJob(number, PROJECT, frozenset({"hpc"})) for number in numbers]
+        source = self.deps.sources.get_source(KEY)
+        if source is not None:
+            source.nudge()
+
+    def pods(self) -> dict[str, Object]:
+        """Give the pods by their names."""
+        return {name: raw for (plural, _, name), raw in self.kubernetes.objects.items() if plural == "pods"}
+
+    def start_pods(self) -> None:
+        """Be the kubelet, and gitlab-runner: pods run, and those that were sent take the oldest job."""
+        for name, raw in self.pods().items():
+            if raw.get("status", {}).get("phase") is None:
+                running = {"startedAt": self.clock[0].isoformat()}
+                status = {"phase": "Running", "containerStatuses": [{"name": "runner", "state": {"running": running}}]}
+                self.kubernetes.edit("pods", KEY[0], name, {"spec": {"nodeName": "n"}, "status": status})
+
+    def end_pod(self, name: str, *claimed: int, exit_code: int = 0, reason: str = "Completed") -> None:
+        """End a pod that took these jobs."""
+        message = json.dumps({"outcome": "JobTaken" if claimed else "NoJob", "jobs": list(claimed)})
+        terminated = {
+            "exitCode": exit_code,
+            "reason": reason,
+            "message": message,
+            "finishedAt": self.clock[0].isoformat(),
+        }
+        status = {
+            "phase": "Failed" if exit_code else "Succeeded",
+            "containerStatuses": [{"name": "runner", "state": {"terminated": terminated}}],
+        }
+        self.gitlab.jobs = [job for job in self.gitlab.jobs if job.id not in claimed]
+        self.kubernetes.edit("pods", KEY[0], name, {"status": status})
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time go by."""
+        self.clock[0] += timedelta(seconds=seconds)
+
+    def status(self) -> dict[str, Any]:
+        """Give the pool's status."""
+        found: dict[str, Any] = self.kubernetes.objects["runnerpools", *KEY].get("status", {})
+        return found
+
+    def condition(self, type_: str) -> tuple[str, str]:
+        """Give status and reason of a condition."""
+        found = next(one for one in self.status()["conditions"] if one["type"] == type_)
+        return found["status"], found["reason"]
+
+
+@asynccontextmanager
+async def open_pool_world() -> AsyncIterator[PoolWorld]:
+    """Make a world; its polls end with it."""
+    clock = [datetime(2026, 3, 2, 6, 0, tzinfo=UTC)]
+
+    def now() -> datetime:
+        return clock[0]
+
+    kubernetes, gitlab = FakeKubernetes(now), FakeGitLab()
+    gitlab.runners[1] = FakeRunner(1, REQUEST, "glrt-given")
+    woken: set[tuple[str, str]] = set()
+    deps = PoolDeps(
+        kubernetes=kubernetes,
+        settings=Settings(image="operator", namespace="bessemer", identity="me", runner_image="runner"),
+        recorder=EventRecorder(kubernetes, "me", now),
+        now=now,
+        doors=Doors(lambda *_: gitlab),
+        sources=Sources(now, woken.add),
+        pods=PodCache(),
+    )
+    try:
+        yield PoolWorld(kubernetes, gitlab, deps, clock, woken)
+    finally:
+        await deps.sources.close()
+        await deps.doors.close()

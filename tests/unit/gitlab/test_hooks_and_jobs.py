@@ -1,0 +1,99 @@
+"""Webhooks: who may send one and what it says. Jobs: which runner takes which."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from bessemer.errors import Invalid
+from bessemer.gitlab.hooks import JobHook, OtherHook, parse_hook, verify
+from bessemer.gitlab.jobs import RunnerTraits, compute_matches, parse_graphql_job, parse_rest_job
+from bessemer.gitlab.protocol import PendingJob, Scope, ScopeType
+
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
+BODY = json.dumps(
+    {
+        "object_kind": "build",
+        "build_id": 7,
+        "build_status": "pending",
+        "project": {"path_with_namespace": "hpc/simulations"},
+    }
+).encode()
+
+
+def sign(key: bytes, stamp: int, body: bytes = BODY) -> dict[str, str]:
+    digest = hmac.new(key, f"id-1.{stamp}.".encode() + body, hashlib.sha256).digest()
+    signature = f"v1,{base64.b64encode(digest).decode()}"
+    return {"webhook-id": "id-1", "webhook-timestamp": str(stamp), "webhook-signature": signature}
+
+
+def test_a_sender_proves_itself_by_the_token() -> None:
+    assert verify({"X-Gitlab-Token": "right"}, BODY, ["other", "right"], NOW)
+    assert not verify({"X-Gitlab-Token": "wrong"}, BODY, ["right"], NOW)
+    assert not verify({}, BODY, ["right", ""], NOW)
+
+
+def test_a_sender_proves_itself_by_a_signature() -> None:
+    key = b"0123456789abcdef0123456789abcdef"
+    secret = f"whsec_{base64.b64encode(key).decode()}"
+    stamp = int(NOW.timestamp())
+    assert verify(sign(key, stamp), BODY, [secret], NOW)
+    assert verify(sign(b"plain", stamp), BODY, ["plain"], NOW)
+    assert not verify(sign(key, stamp), BODY + b" ", [secret], NOW)
+    assert not verify(sign(key, stamp - 301), BODY, [secret], NOW)
+    assert not verify(sign(b"wrong", stamp), BODY, [secret], NOW)
+
+
+def test_a_wrong_signature_is_not_made_good_by_the_token() -> None:
+    headers = sign(b"wrong", int(NOW.timestamp())) | {"X-Gitlab-Token": "right"}
+    assert not verify(headers, BODY, ["right"], NOW)
+
+
+def test_a_webhook_says_which_job_is_how() -> None:
+    assert parse_hook({}, BODY) == JobHook("hpc/simulations", 7, "pending")
+    assert parse_hook({}, b'{"object_kind": "pipeline"}') == OtherHook("pipeline")
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"null", b'{"object_kind": "build", "build_id": "x"}', b"\xff"])
+def test_what_is_no_webhook_is_refused(body: bytes) -> None:
+    with pytest.raises(Invalid, match="InvalidWebhook"):
+        parse_hook({"X-Gitlab-Event": "Job Hook"}, body)
+
+
+def match(tags: set[str], *, untagged: bool = False, protected: bool = False, scope: Scope | None = None,
+          job_tags: tuple[str, ...] = ("hpc",), job_protected: bool | None = None) -> bool:  # fmt: skip
+    job = PendingJob(1, "hpc/simulations/cfd", frozenset(job_tags), protected=job_protected)
+    scope = scope or Scope(ScopeType.INSTANCE)
+    return compute_matches(job, RunnerTraits(scope, frozenset(tags), untagged, protected))
+
+
+def test_a_runner_takes_jobs_whose_tags_it_has() -> None:
+    assert match({"hpc", "gpu"})
+    assert not match({"gpu"})
+    assert not match({"hpc"}, job_tags=())
+    assert match({"hpc"}, job_tags=(), untagged=True)
+
+
+def test_a_runner_takes_jobs_of_its_scope() -> None:
+    assert match({"hpc"}, scope=Scope(ScopeType.GROUP, "hpc"))
+    assert match({"hpc"}, scope=Scope(ScopeType.GROUP, "hpc/simulations"))
+    assert not match({"hpc"}, scope=Scope(ScopeType.GROUP, "hp"))
+    assert match({"hpc"}, scope=Scope(ScopeType.PROJECT, "hpc/simulations/cfd"))
+    assert not match({"hpc"}, scope=Scope(ScopeType.PROJECT, "hpc/simulations"))
+
+
+def test_a_runner_for_protected_refs_takes_no_job_that_is_not_known_to_be() -> None:
+    assert match({"hpc"}, protected=True, job_protected=True)
+    assert not match({"hpc"}, protected=True, job_protected=False)
+    assert not match({"hpc"}, protected=True)
+
+
+def test_jobs_are_read_from_both_apis() -> None:
+    rest = parse_rest_job({"id": 7, "name": "mesh", "ref": "main", "tag_list": ["hpc"]}, "hpc/simulations")
+    raw = {"id": "gid://gitlab/Ci::Build/7", "name": "mesh", "refName": "main", "tags": ["hpc"]}
+    assert parse_graphql_job(raw, "hpc/simulations") == rest

@@ -1,0 +1,124 @@
+"""A pool in a scripted world: jobs come and go, pods start and end, each step decides and carries out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bessemer.gitlab.protocol import PendingJob
+from bessemer.runnerpool.board import Board
+from bessemer.runnerpool.decide import Plan, decide
+from bessemer.runnerpool.facts import (
+    Demand,
+    Facts,
+    Headroom,
+    RunnerFact,
+    RunnerPodFact,
+    RunnerPodState,
+)
+from bessemer.runnerpool.plan import CollectPod, CreatePod, RetirePod, SendPod
+from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
+
+START = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
+"""A Monday."""
+SPEC: dict[str, Any] = {
+    "gitlab": {
+        "url": "http://gitlab.example",
+        "scope": {"type": "Project", "path": "hpc/simulations"},
+        "apiTokenSecret": {"name": "gitlab"},
+    },
+    "runner": {"tokenSecret": {"name": "runner"}, "tags": ["hpc"]},
+}
+
+
+def build_pool(**spec: Any) -> RunnerPool:
+    return parse_runner_pool(
+        {
+            "metadata": {
+                "namespace": "ci",
+                "name": "lab",
+                "uid": "11111111-2222-3333-4444-555555555555",
+                "resourceVersion": "1",
+                "finalizers": ["bessemer.dev/runners"],
+            },
+            "spec": SPEC | spec,
+        }
+    )
+
+
+class Scene:
+    """The world around a pool, and a log of what was decided in it."""
+
+    def __init__(self, **spec: Any) -> None:
+        self.now = START
+        self.pool = build_pool(**spec)
+        self.board = Board()
+        self.blind = False
+        self.headroom: Headroom | None = None
+        self.template = "t1"
+        self.pods: dict[int, RunnerPodFact] = {}
+        self.jobs: set[int] = set()
+        self.log: list[str] = []
+        self.plan: Plan | None = None
+
+    def wait(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    def poll(self, *jobs: int) -> None:
+        """GitLab says that these jobs wait, and no other."""
+        self.board.put_poll([PendingJob(job, "hpc/simulations", frozenset({"hpc"})) for job in jobs], self.now)
+
+    def start(self, *slots: int) -> None:
+        """The pods of these slots run; those that were not sent wait."""
+        for slot in slots:
+            pod = self.pods[slot]
+            state = RunnerPodState.RUNNING if pod.job else RunnerPodState.IDLE
+            self.pods[slot] = replace(pod, state=state, started=self.now)
+
+    def end(self, slot: int, *claimed: int, failed: str = "") -> None:
+        """The pod of a slot ends, having had these jobs; a reason makes it a failure."""
+        state = RunnerPodState.FAILED if failed else RunnerPodState.FINISHED
+        pod = replace(self.pods[slot], state=state, finished=self.now, claimed=claimed)
+        self.pods[slot] = replace(pod, reason=failed, message=failed.lower())
+
+    def step(self) -> Plan:
+        """Decide once, carry out, and take down what was done."""
+        demand = Demand(not self.blind, "Polled", jobs=tuple(self.board.list_jobs()), blind=self.blind)
+        runner = RunnerFact(ready=True, reason="Registered", template=self.template)
+        pods = {pod.name: pod for pod in self.pods.values()}
+        plan = decide(Facts(self.pool, demand, runner, pods, self.headroom), self.now)
+        for action in plan.scaling.actions:
+            match action:
+                case CreatePod(slot, job):
+                    self.pods[slot] = self._build_pod(slot, job)
+                case SendPod(pod, job):
+                    self.pods[pod.slot] = replace(pod, job=job, sent=self.now)
+                    if pod.state is RunnerPodState.IDLE:
+                        self.pods[pod.slot] = replace(self.pods[pod.slot], state=RunnerPodState.RUNNING)
+                case RetirePod(pod, _):
+                    del self.pods[pod.slot]
+                case CollectPod(pod):
+                    if pod.job and pod.job.isdecimal():
+                        self.board.put_tried(int(pod.job), pod.claimed, self.now)
+                    del self.pods[pod.slot]
+        seconds = (self.now - START).total_seconds()
+        self.log += [f"{seconds:g} s: {reason}: {message}" for reason, message in plan.scaling.reasons]
+        if plan.scaling.limit:
+            self.log.append(f"{seconds:g} s: limited: {plan.scaling.limit.reason}: {plan.scaling.limit.message}")
+        self.pool = replace(self.pool, status=plan.status)
+        self.plan = plan
+        return plan
+
+    def _build_pod(self, slot: int, job: str | None) -> RunnerPodFact:
+        return RunnerPodFact(
+            name=f"lab-runner-{slot}",
+            uid=f"uid-{slot}-{self.now.timestamp()}",
+            owner_uid=self.pool.uid,
+            slot=slot,
+            state=RunnerPodState.STARTING,
+            created=self.now,
+            job=job,
+            sent=self.now if job else None,
+            template=self.template,
+        )

@@ -1,0 +1,144 @@
+"""Pods read, quotas counted, names made, schedules kept, the CRD."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bessemer.crdgen import KINDS, build_crd
+from bessemer.names import runner_pod_name, runner_system_id
+from bessemer.runnerpool.facts import RunnerPodState
+from bessemer.runnerpool.podcache import PodCache
+from bessemer.runnerpool.pods import parse_runner_pod
+from bessemer.runnerpool.podspec import Resources
+from bessemer.runnerpool.quota import compute_headroom
+from bessemer.runnerpool.schedule import compute_minimum
+from tests.unit.runnerpool.scenes import build_pool
+
+CREATED = "2026-03-02T06:00:00Z"
+
+
+def build_raw(status: dict[str, Any], version: int = 1, **metadata: Any) -> dict[str, Any]:
+    own = {
+        "name": "lab-runner-3",
+        "uid": "u",
+        "resourceVersion": str(version),
+        "creationTimestamp": CREATED,
+        "labels": {"bessemer.dev/slot": "3"},
+    }
+    return {"metadata": own | metadata, "spec": {"nodeName": "n"}, "status": status}
+
+
+def running(**annotations: str) -> dict[str, Any]:
+    state = {"running": {"startedAt": CREATED}}
+    status = {"phase": "Running", "containerStatuses": [{"name": "runner", "state": state}]}
+    return build_raw(status, annotations={f"bessemer.dev/{key}": value for key, value in annotations.items()})
+
+
+def ended(message: str, exit_code: int = 0) -> dict[str, Any]:
+    terminated = {"exitCode": exit_code, "message": message, "finishedAt": CREATED, "reason": "Error"}
+    containers = [{"name": "runner", "state": {"terminated": terminated}}]
+    return build_raw({"phase": "Failed" if exit_code else "Succeeded", "containerStatuses": containers})
+
+
+@pytest.mark.parametrize(
+    ("raw", "state"),
+    [
+        (build_raw({"phase": "Pending"}), RunnerPodState.STARTING),
+        (running(), RunnerPodState.IDLE),
+        (running(job="7"), RunnerPodState.RUNNING),
+        (running(job="any"), RunnerPodState.RUNNING),
+        (
+            running(job="7") | {"metadata": running()["metadata"] | {"deletionTimestamp": CREATED}},
+            RunnerPodState.DRAINING,
+        ),
+        (ended('{"jobs":[7]}'), RunnerPodState.FINISHED),
+        (ended("", exit_code=1), RunnerPodState.FAILED),
+        (build_raw({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}), RunnerPodState.FAILED),
+    ],
+)
+def test_a_pod_falls_into_one_bucket(raw: dict[str, Any], state: RunnerPodState) -> None:
+    assert parse_runner_pod(raw).state is state
+
+
+@pytest.mark.parametrize(
+    ("message", "jobs"),
+    [('{"outcome":"JobTaken","jobs":[1001,1002]}', (1001, 1002)), ("OOM", ()), ("[]", ()), ('{"jobs":"x"}', ())],
+)
+def test_what_a_job_writes_as_the_pods_last_word_does_no_harm(message: str, jobs: tuple[int, ...]) -> None:
+    assert parse_runner_pod(ended(message)).claimed == jobs
+
+
+def test_an_evicted_pod_has_an_end_although_its_container_said_nothing() -> None:
+    pod = parse_runner_pod(build_raw({"phase": "Failed", "reason": "Evicted"}))
+    assert (pod.reason, pod.finished) == ("Evicted", datetime(2026, 3, 2, 6, tzinfo=UTC))
+
+
+def quota(name: str, hard: dict[str, str], used: dict[str, str], **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": spec, "status": {"hard": hard, "used": used}}
+
+
+def test_the_tightest_quota_counts() -> None:
+    resources = Resources(requests={"cpu": "500m", "memory": "1Gi"}, limits={"memory": "2Gi"})
+    quotas = [
+        quota("wide", {"pods": "100"}, {"pods": "3"}),
+        quota("cpu", {"requests.cpu": "4"}, {"requests.cpu": "2250m"}),
+        quota("memory", {"limits.memory": "16Gi"}, {"limits.memory": "4Gi"}),
+        quota("scoped", {"pods": "0"}, {}, scopes=["BestEffort"]),
+        quota("other", {"secrets": "1"}, {"secrets": "1"}),
+    ]
+    headroom = compute_headroom(quotas, resources)
+    assert headroom is not None
+    assert headroom.pods == 3
+    assert "ResourceQuota cpu: 2250m of 4 requests.cpu" in headroom.message
+
+
+def test_without_a_quota_that_counts_there_is_no_limit() -> None:
+    assert compute_headroom([quota("other", {"secrets": "1"}, {})], Resources()) is None
+
+
+@given(st.uuids(), st.integers(min_value=0, max_value=999))
+def test_a_slot_has_a_system_id_that_gitlab_runner_takes(uid: object, slot: int) -> None:
+    assert re.fullmatch(r"[sr]_[0-9a-zA-Z]{12}", runner_system_id(str(uid), slot))
+
+
+@given(st.from_regex(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", fullmatch=True), st.integers(0, 999))
+def test_the_name_of_a_runner_pod_is_always_valid(pool: str, slot: int) -> None:
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", runner_pod_name(pool, slot))
+    assert len(runner_pod_name(pool, slot)) <= 63
+
+
+def test_the_cache_keeps_the_later_of_two_sights_and_forgets_what_is_gone() -> None:
+    cache, pool = PodCache(), ("ci", "lab")
+    later = parse_runner_pod(build_raw({"phase": "Running"}, version=5))
+    earlier = parse_runner_pod(build_raw({"phase": "Pending"}, version=4))
+    assert cache.put(pool, later)
+    assert not cache.put(pool, earlier)
+    assert cache.drop(pool, later)
+    assert not cache.put(pool, earlier)
+    assert cache.list_pods(pool) == {}
+
+
+def test_schedules_overlap_in_their_time_zones() -> None:
+    schedules = [
+        {"name": "day", "start": "0 8 * * *", "durationSeconds": 36000, "timeZone": "Europe/Berlin", "min": 3},
+        {"name": "noon", "start": "0 12 * * *", "durationSeconds": 3600, "timeZone": "Europe/Berlin", "min": 5},
+    ]
+    spec = build_pool(min=1, schedules=schedules).spec
+    assert spec is not None
+    midnight = datetime(2026, 7, 1, tzinfo=UTC)
+    found = {hour: compute_minimum(spec, midnight + timedelta(hours=hour))[0] for hour in (5, 6, 9, 10, 11, 15, 16)}
+    assert found == {5: 1, 6: 3, 9: 3, 10: 5, 11: 3, 15: 3, 16: 1}
+
+
+def test_the_crd_says_what_a_schema_can_not_and_can_be_scaled() -> None:
+    version = build_crd(KINDS[1])["spec"]["versions"][0]
+    text = str(version["schema"])
+    for rule in ("self.min <= self.max", "has(self.tokenSecret) != has(self.managed)"):
+        assert rule in text
+    assert version["subresources"]["scale"]["specReplicasPath"] == ".spec.min"

@@ -1,0 +1,228 @@
+"""The reconcile of pools against Kubernetes and GitLab in memory, and the operator dying at every call of it."""
+
+from __future__ import annotations
+
+import base64
+import tomllib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bessemer.errors import Retry
+from bessemer.gitlab.protocol import GitLabUnavailable
+from bessemer.kube.client import Kind, Object, Refused
+from bessemer.names import runner_system_id
+from bessemer.runnerpool import reconcile as module
+from bessemer.runnerpool import sources
+from bessemer.runnerpool.reconcile import reconcile
+from tests.support.fake_kubernetes import Crash
+from tests.support.pool_world import KEY, PoolWorld, open_pool_world
+
+MANAGED = {"managed": {}, "tags": ["hpc"]}
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PoolWorld]:
+    monkeypatch.setattr(sources, "SPACING_SECONDS", 0.0)
+    monkeypatch.setattr(module, "STATUS_SECONDS", 0.0)
+    async with open_pool_world() as world:
+        yield world
+
+
+def read_config(world: PoolWorld) -> dict[str, Any]:
+    secret = world.kubernetes.objects["secrets", KEY[0], "lab-runner"]
+    return tomllib.loads(base64.b64decode(secret["data"]["config.toml"]).decode())
+
+
+async def test_pods_come_with_the_jobs_and_go_with_them(world: PoolWorld) -> None:
+    await world.apply()
+    await world.settle()
+    assert (world.condition("Ready"), world.condition("RunnerRegistered")) == (
+        ("True", "Serving"),
+        ("True", "Registered"),
+    )
+    assert world.pods() == {}
+    world.queue(1001, 1002)
+    await world.settle()
+    assert set(world.pods()) == {"lab-runner-0", "lab-runner-1"}
+    world.start_pods()
+    uid = world.kubernetes.objects["runnerpools", *KEY]["metadata"]["uid"]
+    world.gitlab.runners[1].managers = {runner_system_id(uid, 0), runner_system_id(uid, 1)}
+    await world.settle()
+    world.end_pod("lab-runner-0", 1002)
+    world.end_pod("lab-runner-1", 1001)
+    await world.settle()
+    assert world.pods() == {}
+    assert world.gitlab.runners[1].managers == set()
+    assert len([name for kind, name in world.kubernetes.created if kind == "pods"]) == 2
+
+
+async def test_a_runner_pod_has_no_rights_and_no_secret_in_its_manifest(world: PoolWorld) -> None:
+    await world.apply(min=1)
+    await world.settle()
+    (pod,) = world.pods().values()
+    assert "glrt-" not in str(pod)
+    assert pod["spec"]["automountServiceAccountToken"] is False
+    assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+    assert pod["spec"]["terminationGracePeriodSeconds"] > 3600
+    assert read_config(world)["runners"][0]["token"] == "glrt-given"
+
+
+async def test_a_waiting_pod_is_sent_by_its_annotation(world: PoolWorld) -> None:
+    await world.apply(min=1)
+    await world.settle()
+    world.start_pods()
+    await world.settle()
+    assert world.status()["idle"] == 1
+    world.queue(7)
+    await world.settle()
+    (pod,) = world.pods().values()
+    assert pod["metadata"]["annotations"]["bessemer.dev/job"] == "7"
+
+
+async def test_a_refused_token_is_said_and_a_new_one_is_taken_without_a_restart(world: PoolWorld) -> None:
+    await world.apply()
+    await world.put_secret("runner", "glrt-old")
+    await world.settle()
+    assert world.condition("Ready") == ("False", "TokenRefused")
+    await world.put_secret("runner", "glrt-given")
+    world.pass_time(6)
+    await world.settle()
+    assert world.condition("Ready") == ("True", "Serving")
+
+
+async def test_a_missing_secret_is_said_and_the_pool_goes_on_when_it_is_there(world: PoolWorld) -> None:
+    await world.apply(runner={"tokenSecret": {"name": "later"}, "tags": ["hpc"]})
+    await world.settle()
+    assert world.condition("Ready") == ("False", "SecretMissing")
+    await world.put_secret("later", "glrt-given")
+    world.pass_time(6)
+    await world.settle()
+    assert world.condition("Ready") == ("True", "Serving")
+
+
+async def test_a_managed_runner_is_created_updated_rotated_and_deleted_with_the_pool(world: PoolWorld) -> None:
+    del world.gitlab.runners[1]
+    world.gitlab.expires_at = world.clock[0] + timedelta(days=3)
+    await world.apply(runner=MANAGED)
+    await world.settle()
+    (runner,) = world.gitlab.runners.values()
+    first = runner.token
+    assert runner.request.tags == {"hpc"}
+    await world.apply(runner=MANAGED | {"tags": ["hpc", "gpu"]})
+    await world.settle()
+    assert runner.request.tags == {"hpc", "gpu"}
+    world.pass_time(2 * 86400 + 60)
+    world.gitlab.expires_at = world.clock[0] + timedelta(days=3)
+    await world.settle()
+    assert runner.token != first
+    assert read_config(world)["runners"][0]["token"] == runner.token
+    world.kubernetes.mark_deleted(world.kubernetes.objects["runnerpools", *KEY])
+    await world.settle()
+    assert world.gitlab.runners == {}
+    assert ("runnerpools", *KEY) not in world.kubernetes.objects
+
+
+@pytest.mark.parametrize("after_effect", [False, True])
+async def test_an_operator_that_dies_between_any_two_calls_leaks_no_runner(after_effect: bool) -> None:
+    for call in range(14):
+        async with open_pool_world() as world:
+            del world.gitlab.runners[1]
+            await world.apply(runner=MANAGED, min=1)
+            world.kubernetes.crash_at, world.kubernetes.crash_after_effect = call, after_effect
+            try:
+                await world.settle(3)
+            except Crash:
+                world.deps.runners.clear()  # what it knew is gone with it
+                world.deps.pods.forget(KEY)
+            world.kubernetes.crash_at = None
+            await world.settle()
+            assert len(world.gitlab.runners) == 1
+            assert len(world.pods()) == 1
+            assert world.condition("Ready") == ("True", "Serving")
+
+
+async def test_gitlab_away_for_a_while_changes_nothing_and_is_said(world: PoolWorld) -> None:
+    await world.apply()
+    await world.settle()
+    world.gitlab.error = GitLabUnavailable("503")
+    world.queue(1)
+    await world.settle()
+    world.pass_time(601)
+    await world.settle()
+    assert world.condition("RunnerRegistered") == ("True", "Registered")
+    assert world.condition("DemandKnown") == ("False", "GitLabUnavailable")
+
+
+async def test_quota_leaves_jobs_waiting_and_is_said(world: PoolWorld) -> None:
+    quota = {
+        "metadata": {"name": "small", "namespace": KEY[0]},
+        "spec": {},
+        "status": {"hard": {"pods": "3"}, "used": {"pods": "2"}},
+    }
+    world.kubernetes.objects["resourcequotas", KEY[0], "small"] = quota
+    await world.apply()
+    await world.settle()
+    world.queue(1, 2, 3)
+    await world.step()
+    await world.step()
+    assert len(world.pods()) == 1
+    assert world.condition("ScalingLimited") == ("True", "Quota")
+
+
+async def test_a_pod_that_is_refused_is_said(world: PoolWorld) -> None:
+    def refuse(kind: Kind, body: Object) -> Refused | None:
+        return Refused("Forbidden", "violates PodSecurity") if kind.plural == "pods" else None
+
+    world.kubernetes.refuse = refuse
+    await world.apply(min=1)
+    await world.settle()
+    assert world.condition("ScalingLimited") == ("True", "PodRefused")
+    world.kubernetes.refuse = lambda _kind, _body: None
+    await world.settle()
+    assert len(world.pods()) == 1
+
+
+async def test_a_pod_that_vanishes_is_replaced_and_its_manager_forgotten(world: PoolWorld) -> None:
+    await world.apply()
+    await world.settle()
+    world.queue(5)
+    await world.settle()
+    world.start_pods()
+    await world.settle()
+    uid = world.kubernetes.objects["runnerpools", *KEY]["metadata"]["uid"]
+    world.gitlab.runners[1].managers = {runner_system_id(uid, 0)}
+    del world.kubernetes.objects["pods", KEY[0], "lab-runner-0"]
+    await world.settle()
+    assert world.gitlab.runners[1].managers == set()
+
+
+async def test_a_foreign_pod_of_the_name_is_left_alone(world: PoolWorld) -> None:
+    await world.apply(min=1)
+    foreign = {"kind": "Pod", "metadata": {"name": "lab-runner-0"}}
+    await world.kubernetes.create_object(Kind("", "v1", "pods"), KEY[0], foreign)
+    await world.settle()
+    assert world.condition("ScalingLimited") == ("True", "NameTaken")
+    assert ("pods", KEY[0], "lab-runner-0") in world.kubernetes.objects
+
+
+async def test_reconciling_an_idle_pool_asks_kubernetes_and_gitlab_for_nothing(world: PoolWorld) -> None:
+    await world.apply()
+    await world.settle()
+    world.kubernetes.calls.clear()
+    world.gitlab.calls.clear()
+    await world.settle()
+    assert world.kubernetes.calls == []
+    assert world.gitlab.calls == []
+
+
+async def test_a_conflict_is_tried_again(world: PoolWorld) -> None:
+    await world.apply()
+    world.watch()
+    world.kubernetes.edit("runnerpools", *KEY, {"metadata": {"labels": {"a": "b"}}})
+    stale = world.deps.pools[KEY]
+    stale["metadata"]["resourceVersion"] = "0"
+    with pytest.raises(Retry):
+        await reconcile(world.deps, KEY, 0.0)

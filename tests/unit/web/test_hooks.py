@@ -1,0 +1,75 @@
+"""The door for webhooks: who is let in, and what becomes of what they say."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import CollectorRegistry
+
+from bessemer.gitlab.protocol import PendingJob
+from bessemer.metrics import Metrics
+from bessemer.runnerpool import sources
+from bessemer.web.hooks import PATH, HookDoor
+from tests.support.pool_world import KEY, PROJECT, PoolWorld, open_pool_world
+
+URL = f"/v1/gitlab/{KEY[0]}/{KEY[1]}"
+
+
+@dataclass
+class Site:
+    client: TestClient  # type: ignore[type-arg]  # its arguments say nothing here
+    world: PoolWorld
+    metrics: Metrics
+
+    async def post(self, status: str, token: str = "hook-secret", url: str = URL) -> int:  # noqa: S107  a test's
+        body = {"object_kind": "build", "build_id": 7, "build_status": status}
+        return (await self.client.post(url, json=body, headers={"X-Gitlab-Token": token})).status
+
+    def count(self, outcome: str) -> float | None:
+        return self.metrics.registry.get_sample_value("bessemer_webhooks_total", {"outcome": outcome})
+
+
+@pytest.fixture
+async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    monkeypatch.setattr(sources, "SPACING_SECONDS", 0.0)
+    async with open_pool_world() as world:
+        metrics = Metrics(CollectorRegistry())
+        app = web.Application()
+        app.router.add_post(PATH, HookDoor(world.deps, metrics).post)
+        async with TestClient(TestServer(app)) as client:
+            await world.apply()
+            await world.settle()
+            yield Site(client, world, metrics)
+
+
+async def test_a_job_that_waits_has_the_jobs_listed_at_once(site: Site) -> None:
+    site.world.gitlab.calls.clear()
+    site.world.gitlab.jobs.append(PendingJob(7, PROJECT, frozenset({"hpc"})))
+    assert await site.post("pending") == 204
+    await site.world.settle()
+    assert len(site.world.pods()) == 1
+    assert site.world.gitlab.calls == ["list_pending_jobs"]
+
+
+async def test_a_job_that_waits_no_more_is_forgotten_without_a_question(site: Site) -> None:
+    site.world.queue(7)
+    await site.world.settle()
+    source = site.world.deps.sources.get_source(KEY)
+    assert source is not None
+    assert [waiting.job.id for waiting in source.board.list_jobs()] == [7]
+    site.world.gitlab.calls.clear()
+    assert await site.post("running") == 204
+    assert source.board.list_jobs() == []
+    assert site.world.gitlab.calls == []
+
+
+async def test_who_can_not_prove_itself_is_refused_and_counted(site: Site) -> None:
+    assert await site.post("pending", token="wrong") == 401
+    assert await site.post("pending", url="/v1/gitlab/ci/other") == 404
+    answer = await site.client.post(URL, data=b"{", headers={"X-Gitlab-Token": "hook-secret"})
+    assert answer.status == 400
+    assert [site.count(outcome) for outcome in ("Unauthorized", "UnknownPool", "InvalidWebhook")] == [1, 1, 1]
