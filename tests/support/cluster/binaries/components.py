@@ -43,7 +43,8 @@ class Component:
     def sources(self) -> tuple[Path, ...]:
         """Every file that decides what the build gives."""
         modfile = self.directory / self.modfile
-        return (modfile, modfile.with_suffix(".sum"), *sorted(self.directory.glob("*.go")))
+        stand_ins = self.directory.glob("stubs/*/go.mod")
+        return (modfile, modfile.with_suffix(".sum"), *sorted([*self.directory.rglob("*.go"), *stand_ins]))
 
     @property
     def linker_flags(self) -> str:
@@ -99,3 +100,13 @@ HELM = Component(
 )
 KIND = Component("kind", "0.33.0", "kind", {"kind": "sigs.k8s.io/kind"}, 0.5)
 KWOK = Component("kwok", "0.8.0", "kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, 2.5)
+_RUNNER = "gitlab.com/gitlab-org/gitlab-runner"
+GITLAB_RUNNER = Component(
+    name="gitlab-runner",
+    version="19.4.0",
+    folder="gitlab-runner",
+    packages={"gitlab-runner": ".", "gitlab-runner-helper": f"{_RUNNER}/apps/gitlab-runner-helper"},
+    build_minutes=5,
+    linker_variables={f"{_RUNNER}/common.NAME": "gitlab-runner", f"{_RUNNER}/common.VERSION": "19.4.0"},
+)
+"""GitLab's runner, for the tests of RunnerPool; go/gitlab-runner/README.md says what this build lacks."""

@@ -1,0 +1,198 @@
+"""How a test sets the simulator up, makes jobs, breaks things and looks at what became of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .faults import Fault, Faults
+from .jobs import create_pipeline, give_up_stuck_jobs
+from .model import AccessToken, Hook, Job, Project
+from .spec import PipelineSpec, ProjectSpec, Seed
+from .state import GitLabState, NotThere, compute_token
+
+BASE = "/-/simulator"
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class HookSpec(BaseModel):
+    """A webhook for job events."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    project: str = ""
+    group: str = ""
+    url: str
+    token: str = ""
+    signing_token: str = ""
+
+
+class ControlApi:
+    """The routes below /-/simulator."""
+
+    def __init__(self, state: GitLabState, faults: Faults) -> None:
+        self._state = state
+        self._faults = faults
+        self.requests: Counter[str] = Counter()
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Add them."""
+        router.add_post(f"{BASE}/seed", self.seed)
+        router.add_post(f"{BASE}/pipelines", self.create_pipeline)
+        router.add_get(f"{BASE}/jobs", self.list_jobs)
+        router.add_get(f"{BASE}/runners", self.list_runners)
+        router.add_post(f"{BASE}/hooks", self.create_hook)
+        router.add_get(f"{BASE}/deliveries", self.list_deliveries)
+        router.add_get(f"{BASE}/requests", self.count_requests)
+        router.add_post(f"{BASE}/faults", self.switch_fault)
+        router.add_delete(f"{BASE}/faults", self.clear_faults)
+        router.add_post(f"{BASE}/settings", self.change_settings)
+        router.add_post(f"{BASE}/clock/advance", self.advance)
+
+    @web.middleware
+    async def count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Count the requests of everybody but the tests."""
+        if not request.path.startswith("/-/"):
+            resource = request.match_info.route.resource
+            self.requests[f"{request.method} {resource.canonical if resource else request.path}"] += 1
+        return await handler(request)
+
+    async def seed(self, request: web.Request) -> web.Response:
+        """Create what a seed file would; answers the values of the access tokens by their names."""
+        return web.json_response(apply_seed(self._state, await _read(request, Seed)), status=201)
+
+    async def create_pipeline(self, request: web.Request) -> web.Response:
+        """Create a pipeline; answers the numbers of its jobs."""
+        try:
+            pipeline = create_pipeline(self._state, await _read(request, PipelineSpec))
+        except NotThere as error:
+            raise web.HTTPNotFound(text=f"{error} not found") from error
+        return web.json_response({"id": pipeline.id, "jobs": pipeline.job_ids}, status=201)
+
+    async def list_jobs(self, _: web.Request) -> web.Response:
+        """Say all that is known of all jobs."""
+        return web.json_response([_build_job(job) for job in self._state.jobs.values()])
+
+    async def list_runners(self, _: web.Request) -> web.Response:
+        """Say all that is known of all runners."""
+        return web.json_response(
+            [
+                {
+                    "id": runner.id,
+                    "token": runner.token,
+                    "description": runner.description,
+                    "tags": runner.tags,
+                    "managers": sorted(runner.managers),
+                }
+                for runner in self._state.runners.values()
+            ]
+        )
+
+    async def create_hook(self, request: web.Request) -> web.Response:
+        """Create a webhook for job events."""
+        spec = await _read(request, HookSpec)
+        group = self._state.find_group(spec.group) if spec.group else None
+        owner: Any = group or self._state.get_project(spec.project)
+        hook = Hook(
+            self._state.next_id("hook"), "group" if group else "project", owner.id, spec.url, spec.token,
+            spec.signing_token, frozenset({"job_events"}), self._state.clock.now(),
+        )  # fmt: skip
+        self._state.hooks[hook.id] = hook
+        return web.json_response({"id": hook.id}, status=201)
+
+    async def list_deliveries(self, _: web.Request) -> web.Response:
+        """Say what became of the events that webhooks were sent."""
+        return web.json_response(
+            [
+                {"id": one.id, "status": one.status, "error": one.error, "at": one.at, "body": one.body.decode()}
+                for one in self._state.deliveries.values()
+            ]
+        )
+
+    async def count_requests(self, _: web.Request) -> web.Response:
+        """Say how many requests each route had."""
+        return web.json_response(dict(self.requests))
+
+    async def switch_fault(self, request: web.Request) -> web.Response:
+        """Switch a fault on."""
+        self._faults.active.append(await _read(request, Fault))
+        return web.Response(status=204)
+
+    async def clear_faults(self, _: web.Request) -> web.Response:
+        """Switch all faults off; answers how often they have struck."""
+        self._faults.active.clear()
+        return web.json_response({"struck": self._faults.struck})
+
+    async def change_settings(self, request: web.Request) -> web.Response:
+        """Change settings by their names."""
+        for name, value in (await request.json()).items():
+            if not hasattr(self._state.settings, name):
+                raise web.HTTPBadRequest(text=f"{name}: no such setting")
+            setattr(self._state.settings, name, value)
+        return web.Response(status=204)
+
+    async def advance(self, request: web.Request) -> web.Response:
+        """Let time jump ahead by seconds."""
+        self._state.clock.advance(float((await request.json())["seconds"]))
+        give_up_stuck_jobs(self._state)
+        return web.Response(status=204)
+
+
+def apply_seed(state: GitLabState, seed: Seed) -> dict[str, str]:
+    """Create what a seed says; give the values of the access tokens by their names."""
+    for group in seed.groups:
+        state.add_group(group.path)
+    for project in seed.projects:
+        _add_project(state, project)
+    for user in seed.users:
+        state.add_user(user.username, admin=user.admin, access=user.access)
+    values = {}
+    for token in seed.tokens:
+        owner = state.find_user(token.user)
+        if owner is None:
+            raise web.HTTPNotFound(text=f"tokens: no user {token.user}")
+        value = token.value or compute_token("glpat-")
+        expires = None if token.expires_in is None else state.clock.now() + token.expires_in
+        number = state.next_id("token")
+        state.tokens[number] = AccessToken(number, value, owner.id, frozenset(token.scopes), token.name, expires)
+        values[token.name] = value
+    for pipeline in seed.pipelines:
+        create_pipeline(state, pipeline)
+    return values
+
+
+def _add_project(state: GitLabState, spec: ProjectSpec) -> None:
+    if "/" in spec.path:
+        state.add_group(spec.path.rpartition("/")[0])
+    project = Project(
+        state.next_id("project"), spec.path, default_branch=spec.default_branch,
+        shared_runners_enabled=spec.shared_runners_enabled, group_runners_enabled=spec.group_runners_enabled,
+    )  # fmt: skip
+    if spec.protected_branches is not None:
+        project.protected_branches = list(spec.protected_branches)
+    project.protected_tags = list(spec.protected_tags)
+    state.projects[project.id] = project
+
+
+def _build_job(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id, "name": job.name, "status": job.status.value, "tags": job.tags, "claims": job.claims,
+        "runner": job.runner_id, "system_id": job.system_id, "claimed_by": job.claimed_by,
+        "failure_reason": job.failure_reason, "exit_code": job.exit_code, "retried": job.retried,
+        "created_at": job.created_at, "pending_at": job.pending_at, "started_at": job.started_at,
+        "first_trace_at": job.first_trace_at, "finished_at": job.finished_at,
+        "trace": job.trace.decode("utf-8", "replace"),
+        "artifacts": {kind: name for kind, (name, _) in job.artifacts.items()},
+    }  # fmt: skip
+
+
+async def _read(request: web.Request, model: type[_Model]) -> _Model:
+    try:
+        return model.model_validate(await request.json())
+    except ValidationError as error:
+        raise web.HTTPBadRequest(text=str(error)) from error

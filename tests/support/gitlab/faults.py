@@ -1,0 +1,82 @@
+"""What goes wrong by switch: each fault is for one route, for a number of requests or until it is cleared."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+HANG_SECONDS = 600
+
+
+class Fault(BaseModel):
+    """One fault."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    route: str
+    """Regular expression that a method and a path must match, such as ``POST /api/v4/jobs/request``."""
+    kind: Literal["status", "hang", "reset", "delay", "bad_json", "wrong_content_type"] = "status"
+    status: int = Field(default=503, ge=400, le=599)
+    retry_after: int | None = None
+    seconds: float = 0
+    """How long a delay takes."""
+    times: int | None = Field(default=None, ge=1)
+    """For how many requests; None: until it is cleared."""
+
+
+@dataclass
+class Faults:
+    """Those that are switched on, and how often each has struck."""
+
+    active: list[Fault] = field(default_factory=list)
+    struck: int = 0
+    _broken: Fault | None = None
+
+    def take(self, what: str) -> Fault | None:
+        """Give the fault that strikes a request, counting it."""
+        for fault in self.active:
+            if re.search(fault.route, what):
+                self.struck += 1
+                if fault.times is not None:
+                    fault.times -= 1
+                    if fault.times == 0:
+                        self.active.remove(fault)
+                return fault
+        return None
+
+    def take_broken_answer(self) -> web.Response | None:
+        """Give what is answered in place of a job that was claimed, if that is to go wrong."""
+        fault, self._broken = self._broken, None
+        if fault is None:
+            return None
+        if fault.kind == "bad_json":
+            return web.Response(status=201, text="{", content_type="application/json")
+        return web.Response(status=201, text="<html></html>", content_type="text/html")
+
+    @web.middleware
+    async def strike(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let faults strike the routes of the API."""
+        fault = self.take(f"{request.method} {request.path}") if not request.path.startswith("/-/") else None
+        if fault is None:
+            return await handler(request)
+        match fault.kind:
+            case "status":
+                headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+                return web.json_response({"message": f"{fault.status} by switch"}, status=fault.status, headers=headers)
+            case "hang":
+                await asyncio.sleep(HANG_SECONDS)
+            case "reset":
+                if request.transport is not None:
+                    request.transport.abort()
+            case "delay":
+                await asyncio.sleep(fault.seconds)
+            case _:
+                self._broken = fault
+        return await handler(request)

@@ -1,0 +1,228 @@
+"""What a GitLab holds, as far as it is simulated. Times are seconds since 1970; None: not yet, or never."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+GUEST, REPORTER, DEVELOPER, MAINTAINER, OWNER = 10, 20, 30, 40, 50
+"""Access levels: https://docs.gitlab.com/api/members/#roles"""
+
+
+class JobStatus(StrEnum):
+    """https://docs.gitlab.com/ci/jobs/#job-statuses (those that are simulated)."""
+
+    CREATED = "created"
+    MANUAL = "manual"
+    PENDING = "pending"
+    RUNNING = "running"
+    CANCELING = "canceling"
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    SKIPPED = "skipped"
+
+
+FINISHED = frozenset({JobStatus.SUCCESS, JobStatus.FAILED, JobStatus.CANCELED, JobStatus.SKIPPED})
+AT_RUNNER = frozenset({JobStatus.RUNNING, JobStatus.CANCELING})
+
+
+class RunnerType(StrEnum):
+    """Whose jobs a runner takes."""
+
+    INSTANCE = "instance_type"
+    GROUP = "group_type"
+    PROJECT = "project_type"
+
+
+@dataclass
+class User:
+    id: int
+    username: str
+    admin: bool = False
+    access: dict[str, int] = field(default_factory=dict)
+    """Access level by full path of a group or project; a group's holds for what is below it."""
+
+
+@dataclass
+class AccessToken:
+    """A personal, group or project access token; the latter two belong to a bot user."""
+
+    id: int
+    value: str = field(repr=False)
+    user_id: int
+    scopes: frozenset[str]
+    name: str = "token"
+    expires_at: float | None = None
+    revoked: bool = False
+    last_used_at: float | None = None
+
+
+@dataclass
+class Group:
+    id: int
+    full_path: str
+    visibility: str = "private"
+
+
+@dataclass
+class Project:
+    id: int
+    full_path: str
+    visibility: str = "private"
+    default_branch: str = "main"
+    protected_branches: list[str] = field(default_factory=lambda: ["main"])
+    """Names, with ``*`` as a wildcard."""
+    protected_tags: list[str] = field(default_factory=list)
+    shared_runners_enabled: bool = True
+    group_runners_enabled: bool = True
+    refs: dict[str, str] = field(default_factory=dict)
+    """Commit by branch or tag."""
+    files: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """Content by path, by commit."""
+
+
+@dataclass
+class Manager:
+    """A runner process, told apart by its system_id."""
+
+    id: int
+    runner_id: int
+    system_id: str
+    created_at: float
+    contacted_at: float
+    info: dict[str, Any] = field(default_factory=dict)
+    ip_address: str = ""
+
+
+@dataclass
+class Runner:
+    id: int
+    type: RunnerType
+    token: str = field(repr=False)
+    created_at: float
+    group_id: int | None = None
+    project_ids: list[int] = field(default_factory=list)
+    """The first is its owner."""
+    description: str = ""
+    maintenance_note: str = ""
+    paused: bool = False
+    locked: bool = False
+    access_level: str = "not_protected"
+    run_untagged: bool = True
+    tags: list[str] = field(default_factory=list)
+    maximum_timeout: int | None = None
+    token_expires_at: float | None = None
+    contacted_at: float | None = None
+    managers: dict[str, Manager] = field(default_factory=dict)
+
+
+@dataclass
+class Pipeline:
+    id: int
+    project_id: int
+    ref: str
+    tag: bool
+    sha: str
+    source: str
+    user_id: int | None
+    created_at: float
+    variables: dict[str, str] = field(default_factory=dict)
+    job_ids: list[int] = field(default_factory=list)
+    reported: str = ""
+    """The status that webhooks were told last."""
+
+
+@dataclass
+class Job:
+    id: int
+    project_id: int
+    pipeline_id: int
+    name: str
+    stage: str
+    stage_index: int
+    protected: bool
+    tags: list[str]
+    spec: Any
+    """The `JobSpec` that it was made of."""
+    token: str = field(repr=False)
+    created_at: float
+    status: JobStatus = JobStatus.CREATED
+    failure_reason: str | None = None
+    exit_code: int | None = None
+    runner_id: int | None = None
+    system_id: str | None = None
+    runner_features: dict[str, Any] = field(default_factory=dict)
+    claimed_by: str | None = None
+    """Peer and number of the request that was given the job."""
+    pending_at: float | None = None
+    started_at: float | None = None
+    first_trace_at: float | None = None
+    finished_at: float | None = None
+    updated_at: float = 0
+    trace: bytearray = field(default_factory=bytearray, repr=False)
+    artifacts: dict[str, tuple[str, bytes]] = field(default_factory=dict, repr=False)
+    """File name and content by artifact type."""
+    retried: bool = False
+    attempt: int = 0
+    claims: int = 0
+    """How often it was handed to a runner: more than once would be the simulator's own fault."""
+
+
+@dataclass
+class Hook:
+    id: int
+    scope: str
+    """``project`` or ``group``."""
+    owner_id: int
+    url: str
+    token: str = field(default="", repr=False)
+    signing_token: str = field(default="", repr=False)
+    events: frozenset[str] = frozenset()
+    created_at: float = 0
+    failures: int = 0
+    """Failed deliveries in a row."""
+    disabled_until: float | None = None
+    permanently_disabled: bool = False
+
+
+@dataclass
+class Delivery:
+    """One event that was sent to a hook."""
+
+    id: int
+    hook_id: int
+    event: str
+    body: bytes
+    event_uuid: str
+    idempotency_key: str
+    at: float
+    status: int | None = None
+    """None: no answer; `error` says why."""
+    error: str = ""
+    seconds: float = 0
+
+
+@dataclass
+class CommitStatus:
+    id: int
+    project_id: int
+    sha: str
+    ref: str
+    name: str
+    status: str
+    description: str
+    target_url: str
+    author_id: int
+    created_at: float
+
+
+@dataclass
+class Note:
+    id: int
+    project_id: int
+    merge_request_iid: int
+    body: str
+    author_id: int
+    created_at: float

@@ -1,0 +1,281 @@
+"""The parts of GitLab's REST API that Bessemer and its users' scripts use: https://docs.gitlab.com/api/rest/"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import unquote
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from .clock import build_time
+from .jobs import NotAllowed, cancel_job, play_job, retry_job
+from .model import DEVELOPER, MAINTAINER, OWNER, REPORTER, Job, Project, Runner, RunnerType, User
+from .spec import RunnerSpec
+from .state import GitLabState, compute_token
+
+BASE = "/api/v4"
+
+
+class RestApi:
+    """Routes that take an access token."""
+
+    def __init__(self, state: GitLabState) -> None:
+        self._state = state
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Add them."""
+        project, job, runner = (
+            f"{BASE}/projects/{{project}}",
+            f"{BASE}/projects/{{project}}/jobs/{{job:\\d+}}",
+            "runner:\\d+",
+        )
+        router.add_get(f"{BASE}/version", self.get_version)
+        router.add_get(f"{BASE}/user", self.get_user)
+        router.add_get(project, self.get_project)
+        router.add_get(f"{BASE}/groups/{{group}}", self.get_group)
+        router.add_get(f"{project}/jobs", self.list_jobs)
+        router.add_get(job, self.get_job)
+        router.add_get(f"{job}/trace", self.get_trace)
+        for action in ("cancel", "retry", "play"):
+            router.add_post(f"{job}/{{action:{action}}}", self.change_job)
+        router.add_get(f"{project}/protected_{{kind:branches|tags}}", self.list_protected)
+        router.add_post(f"{BASE}/user/runners", self.create_runner)
+        router.add_get(f"{BASE}/runners/all", self.list_runners)
+        router.add_get(f"{project}/runners", self.list_runners)
+        router.add_get(f"{BASE}/groups/{{group}}/runners", self.list_runners)
+        router.add_get(f"{BASE}/runners/{{{runner}}}", self.get_runner)
+        router.add_put(f"{BASE}/runners/{{{runner}}}", self.update_runner)
+        router.add_delete(f"{BASE}/runners/{{{runner}}}", self.delete_runner)
+        router.add_get(f"{BASE}/runners/{{{runner}}}/managers", self.list_managers)
+        router.add_post(f"{BASE}/runners/{{{runner}}}/reset_authentication_token", self.rotate_runner)
+
+    async def get_version(self, request: web.Request) -> web.Response:
+        """Say what this is."""
+        self._authorize(request)
+        return web.json_response({"version": "19.4.0-simulated", "revision": "0"})
+
+    async def get_user(self, request: web.Request) -> web.Response:
+        """Say whose token it is."""
+        user = self._authorize(request)
+        return web.json_response({"id": user.id, "username": user.username, "is_admin": user.admin})
+
+    async def get_project(self, request: web.Request) -> web.Response:
+        """Give a project."""
+        project = self._get_project(request, REPORTER)
+        return web.json_response(
+            {"id": project.id, "path_with_namespace": project.full_path, "default_branch": project.default_branch}
+        )
+
+    async def get_group(self, request: web.Request) -> web.Response:
+        """Give a group."""
+        user = self._authorize(request)
+        group = self._state.find_group(unquote(request.match_info["group"]))
+        if group is None or not self._state.compute_access(user, group.full_path):
+            raise _refuse(404, "404 Group Not Found")
+        return web.json_response({"id": group.id, "full_path": group.full_path})
+
+    async def list_jobs(self, request: web.Request) -> web.Response:
+        """List a project's jobs, those of some statuses if wanted."""
+        project = self._get_project(request, REPORTER)
+        scopes = request.query.getall("scope[]", []) + request.query.getall("scope", [])
+        jobs = [job for job in self._state.list_project_jobs(project) if not job.retried]
+        return _page(request, [self.build_job(job) for job in jobs if not scopes or job.status.value in scopes])
+
+    async def get_job(self, request: web.Request) -> web.Response:
+        """Give one job."""
+        return web.json_response(self.build_job(self._get_job(request, REPORTER)))
+
+    async def get_trace(self, request: web.Request) -> web.Response:
+        """Give a job's log."""
+        return web.Response(body=bytes(self._get_job(request, REPORTER).trace), content_type="text/plain")
+
+    async def change_job(self, request: web.Request) -> web.Response:
+        """Cancel a job, try it again, or let a manual one begin."""
+        job = self._get_job(request, DEVELOPER, "api")
+        try:
+            match request.match_info["action"]:
+                case "cancel":
+                    cancel_job(self._state, job, force=request.query.get("force") == "true")
+                case "retry":
+                    job = retry_job(self._state, job)
+                case _:
+                    play_job(self._state, job)
+        except NotAllowed as error:
+            raise _refuse(403, f"403 Forbidden - {error}") from error
+        return web.json_response(self.build_job(job), status=201)
+
+    async def list_protected(self, request: web.Request) -> web.Response:
+        """List the rules for protected branches or tags."""
+        project = self._get_project(request, DEVELOPER)
+        branches = request.match_info["kind"] == "branches"
+        return _page(
+            request, [{"name": rule} for rule in (project.protected_branches if branches else project.protected_tags)]
+        )
+
+    async def create_runner(self, request: web.Request) -> web.Response:
+        """Create a runner."""
+        user = self._authorize(request, "api", "create_runner")
+        try:
+            spec = RunnerSpec.model_validate(await _read(request))
+        except ValidationError as error:
+            raise _refuse(400, str(error.errors()[0]["msg"])) from error
+        if not spec.tag_list and not spec.run_untagged:
+            raise _refuse(400, "Tags list can not be empty when runner is not allowed to pick untagged jobs")
+        self._check_owner(user, spec)
+        runner = Runner(
+            id=self._state.next_id("runner"), type=RunnerType(spec.runner_type), token=compute_token("glrt-"),
+            created_at=self._state.clock.now(), group_id=spec.group_id,
+            project_ids=[spec.project_id] if spec.project_id else [],
+        )  # fmt: skip
+        self._lay_over(runner, spec.model_dump(exclude_unset=True))
+        self._state.runners[runner.id] = runner
+        return web.json_response({"id": runner.id, "token": runner.token, "token_expires_at": None}, status=201)
+
+    async def list_runners(self, request: web.Request) -> web.Response:
+        """List the runners of the instance, a group or a project."""
+        user = self._authorize(request, "api", "read_api", "manage_runner")
+        found: list[Runner] = list(self._state.runners.values())
+        if "project" in request.match_info:
+            project = self._get_project(request, MAINTAINER)
+            found = [runner for runner in found if project.id in runner.project_ids]
+        elif "group" in request.match_info:
+            group = self._state.find_group(unquote(request.match_info["group"]))
+            if group is None:
+                raise _refuse(404, "404 Group Not Found")
+            found = [runner for runner in found if runner.group_id == group.id]
+        elif not user.admin:
+            raise _refuse(403, "403 Forbidden")
+        kind = request.query.get("type")
+        return _page(request, [self.build_runner(runner) for runner in found if kind in (None, runner.type.value)])
+
+    async def get_runner(self, request: web.Request) -> web.Response:
+        """Give one runner."""
+        return web.json_response(self.build_runner(self._get_runner(request)))
+
+    async def update_runner(self, request: web.Request) -> web.Response:
+        """Change a runner."""
+        runner = self._get_runner(request)
+        self._lay_over(runner, await _read(request))
+        return web.json_response(self.build_runner(runner))
+
+    async def delete_runner(self, request: web.Request) -> web.Response:
+        """Delete a runner."""
+        del self._state.runners[self._get_runner(request).id]
+        return web.Response(status=204)
+
+    async def list_managers(self, request: web.Request) -> web.Response:
+        """List a runner's managers."""
+        managers = self._get_runner(request).managers.values()
+        return _page(request, [{"id": manager.id, "system_id": manager.system_id} for manager in managers])
+
+    async def rotate_runner(self, request: web.Request) -> web.Response:
+        """Replace a runner's token."""
+        runner = self._get_runner(request)
+        runner.token = compute_token("glrt-")
+        return web.json_response({"token": runner.token, "token_expires_at": None}, status=201)
+
+    def build_job(self, job: Job) -> dict[str, Any]:
+        """Give a job as the API writes it."""
+        pipeline, project = self._state.pipelines[job.pipeline_id], self._state.projects[job.project_id]
+        runner = self._state.runners.get(job.runner_id or 0)
+        return {
+            "id": job.id, "name": job.name, "stage": job.stage, "status": job.status.value, "ref": pipeline.ref,
+            "tag": pipeline.tag, "tag_list": list(job.tags), "allow_failure": job.spec.allow_failure,
+            "failure_reason": job.failure_reason, "created_at": build_time(job.created_at),
+            "queued_at": build_time(job.pending_at), "started_at": build_time(job.started_at),
+            "finished_at": build_time(job.finished_at), "pipeline": {"id": pipeline.id, "sha": pipeline.sha},
+            "project": {"path_with_namespace": project.full_path},
+            "runner": {"id": runner.id, "description": runner.description} if runner else None,
+        }  # fmt: skip
+
+    @staticmethod
+    def build_runner(runner: Runner) -> dict[str, Any]:
+        """Give a runner as the API writes it."""
+        return {
+            "id": runner.id, "description": runner.description, "runner_type": runner.type.value,
+            "paused": runner.paused, "tag_list": list(runner.tags), "run_untagged": runner.run_untagged,
+            "access_level": runner.access_level, "locked": runner.locked, "maximum_timeout": runner.maximum_timeout,
+        }  # fmt: skip
+
+    @staticmethod
+    def _lay_over(runner: Runner, fields: dict[str, Any]) -> None:
+        for name in ("description", "paused", "locked", "access_level", "run_untagged", "maximum_timeout"):
+            if name in fields:
+                setattr(runner, name, fields[name])
+        if "tag_list" in fields:
+            tags = fields["tag_list"]
+            runner.tags = [tag for tag in (tags.split(",") if isinstance(tags, str) else tags) if tag]
+
+    def _authorize(self, request: web.Request, *scopes: str) -> User:
+        """Raises a 401 for no token that is known, a 403 for one without any of the scopes."""
+        value = request.headers.get("PRIVATE-TOKEN") or request.headers.get("Authorization", "").removeprefix("Bearer ")
+        token = self._state.find_token(value) if value else None
+        expired = token is not None and token.expires_at is not None and token.expires_at <= self._state.clock.now()
+        if token is None or token.revoked or expired:
+            raise _refuse(401, "401 Unauthorized")
+        if not token.scopes & set(scopes or ("api", "read_api")):
+            raise _refuse(403, "insufficient_scope")
+        return self._state.users[token.user_id]
+
+    def _get_project(self, request: web.Request, level: int, *scopes: str) -> Project:
+        user = self._authorize(request, *(scopes or ("api", "read_api")))
+        project = self._state.find_project(unquote(request.match_info["project"]))
+        access = self._state.compute_access(user, project.full_path) if project else 0
+        if project is None or not access:
+            raise _refuse(404, "404 Project Not Found")
+        if access < level:
+            raise _refuse(403, "403 Forbidden")
+        return project
+
+    def _get_job(self, request: web.Request, level: int, *scopes: str) -> Job:
+        project = self._get_project(request, level, *scopes)
+        job = self._state.jobs.get(int(request.match_info["job"]))
+        if job is None or job.project_id != project.id:
+            raise _refuse(404, "404 Not found")
+        return job
+
+    def _get_runner(self, request: web.Request) -> Runner:
+        user = self._authorize(request, "api", "manage_runner")
+        runner = self._state.runners.get(int(request.match_info["runner"]))
+        if runner is None:
+            raise _refuse(404, "404 Not found")
+        paths = [self._state.projects[number].full_path for number in runner.project_ids]
+        if runner.group_id is not None:
+            paths.append(self._state.groups[runner.group_id].full_path)
+        if not user.admin and all(self._state.compute_access(user, path) < MAINTAINER for path in paths):
+            raise _refuse(403, "403 Forbidden")
+        return runner
+
+    def _check_owner(self, user: User, spec: RunnerSpec) -> None:
+        allowed = user.admin
+        if spec.runner_type == "project_type":
+            project = self._state.projects.get(spec.project_id or 0)
+            allowed = project is not None and self._state.compute_access(user, project.full_path) >= MAINTAINER
+        elif spec.runner_type == "group_type":
+            group = self._state.groups.get(spec.group_id or 0)
+            allowed = group is not None and self._state.compute_access(user, group.full_path) >= OWNER
+        if not allowed:
+            raise _refuse(403, "403 Forbidden")
+
+
+async def _read(request: web.Request) -> dict[str, Any]:
+    body: dict[str, Any] = await request.json()
+    return body
+
+
+def _page(request: web.Request, items: Sequence[dict[str, Any]]) -> web.Response:
+    """Give one page, by offset: https://docs.gitlab.com/api/rest/#offset-based-pagination"""
+    page, size = int(request.query.get("page", "1")), min(100, int(request.query.get("per_page", "20")))
+    pages = max(1, -(-len(items) // size))
+    headers = {
+        "X-Page": str(page), "X-Per-Page": str(size), "X-Total": str(len(items)), "X-Total-Pages": str(pages),
+        "X-Next-Page": str(page + 1) if page < pages else "",
+    }  # fmt: skip
+    return web.json_response(list(items[(page - 1) * size : page * size]), headers=headers)
+
+
+def _refuse(status: int, message: str) -> web.HTTPException:
+    kinds = {400: web.HTTPBadRequest, 401: web.HTTPUnauthorized, 403: web.HTTPForbidden, 404: web.HTTPNotFound}
+    return kinds[status](text=f'{{"message":"{message}"}}', content_type="application/json")

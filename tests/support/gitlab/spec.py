@@ -1,0 +1,174 @@
+"""What a caller of the control API, or a seed file, may ask to be created. Unknown fields are refused."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class RetrySpec(_Strict):
+    """How often a failed job is tried again by itself: https://docs.gitlab.com/ci/yaml/#retry"""
+
+    max: int = Field(default=0, ge=0, le=2)
+    when: list[str] = ["always"]
+    exit_codes: list[int] = []
+
+
+class ArtifactsSpec(_Strict):
+    """What the runner uploads after the script: https://docs.gitlab.com/ci/yaml/#artifacts"""
+
+    paths: list[str] = []
+    exclude: list[str] = []
+    untracked: bool = False
+    name: str = ""
+    expire_in: str = ""
+    when: Literal["on_success", "on_failure", "always"] = "on_success"
+    reports: dict[str, list[str]] = {}
+
+
+class JobSpec(_Strict):
+    """A job, in the words of ``.gitlab-ci.yml``."""
+
+    name: str = Field(default="job", min_length=1)
+    stage: str = "test"
+    script: list[str] = ["true"]
+    before_script: list[str] = []
+    after_script: list[str] = []
+    tags: list[str] = []
+    variables: dict[str, str] = {}
+    masked: list[str] = []
+    """Names of variables whose values the runner hides in the log."""
+    file_variables: list[str] = []
+    image: str | dict[str, Any] | None = None
+    services: list[str | dict[str, Any]] = []
+    timeout: int = Field(default=3600, ge=1)
+    """Seconds; a runner's maximum_timeout cuts it shorter."""
+    when: Literal["on_success", "on_failure", "always", "manual"] = "on_success"
+    allow_failure: bool = False
+    artifacts: ArtifactsSpec | None = None
+    cache: list[dict[str, Any]] = []
+    """As the runner gets them."""
+    retry: RetrySpec = RetrySpec()
+    payload: dict[str, Any] = {}
+    """Laid over what the runner gets, for what has no field here."""
+
+
+class PipelineSpec(_Strict):
+    """A pipeline of one project at one ref. Whether its jobs are protected follows from the project's rules."""
+
+    project: str
+    """Full path."""
+    ref: str = ""
+    """Empty: the default branch."""
+    tag: bool = False
+    sha: str = ""
+    source: str = "push"
+    user: str = ""
+    variables: dict[str, str] = {}
+    jobs: list[JobSpec] = Field(default=[JobSpec()], min_length=1)
+
+
+class JobsSpec(JobSpec):
+    """So many equal jobs in a pipeline of their own."""
+
+    project: str
+    ref: str = ""
+    count: int = Field(default=1, ge=1, le=10_000)
+
+
+class GroupSpec(_Strict):
+    """A group; those above it are made with it."""
+
+    path: str = Field(min_length=1)
+    visibility: Literal["private", "internal", "public"] = "private"
+
+
+class ProjectSpec(_Strict):
+    """A project; the groups above it are made with it."""
+
+    path: str = Field(pattern=r"^[^/]+(/[^/]+)+$")
+    visibility: Literal["private", "internal", "public"] = "private"
+    default_branch: str = "main"
+    protected_branches: list[str] | None = None
+    protected_tags: list[str] = []
+    shared_runners_enabled: bool = True
+    group_runners_enabled: bool = True
+    files: dict[str, str] = {}
+    """Text by path at the default branch."""
+
+
+class UserSpec(_Strict):
+    """A user and what it may do."""
+
+    username: str = Field(min_length=1)
+    admin: bool = False
+    access: dict[str, int] = {}
+    """Access level (10, 20, 30, 40, 50) by full path of a group or project."""
+
+
+class TokenSpec(_Strict):
+    """An access token of a user."""
+
+    user: str
+    scopes: list[str] = ["api"]
+    name: str = "token"
+    value: str = ""
+    """Empty: one is made up."""
+    expires_in: float | None = None
+    """Seconds."""
+
+
+class PushSpec(_Strict):
+    """A commit: files are laid over those of the ref's last commit."""
+
+    project: str
+    ref: str = ""
+    tag: bool = False
+    files: dict[str, str | None] = {}
+    """Text by path; null removes."""
+    user: str = ""
+
+
+class MergeRequestSpec(_Strict):
+    """A merge request whose event webhooks are told."""
+
+    project: str
+    source_branch: str
+    target_branch: str = ""
+    title: str = "A change"
+    action: Literal["open", "update", "reopen", "close", "merge"] = "open"
+    iid: int = Field(default=1, ge=1)
+    user: str = ""
+
+
+class RunnerSpec(_Strict):
+    """A runner, as ``POST /user/runners`` makes it: https://docs.gitlab.com/api/users/#create-a-runner-linked-to-a-user"""
+
+    runner_type: Literal["instance_type", "group_type", "project_type"]
+    group_id: int | None = None
+    project_id: int | None = None
+    description: str = ""
+    maintenance_note: str = Field(default="", max_length=1024)
+    paused: bool = False
+    locked: bool = False
+    access_level: Literal["not_protected", "ref_protected"] = "not_protected"
+    run_untagged: bool = True
+    tag_list: list[str] = Field(default=[], max_length=50)
+    maximum_timeout: int | None = None
+    token_expires_at: str | None = None
+    token_rotation_deadline: str | None = None
+
+
+class Seed(_Strict):
+    """What a simulator holds when it starts."""
+
+    groups: list[GroupSpec] = []
+    projects: list[ProjectSpec] = []
+    users: list[UserSpec] = []
+    tokens: list[TokenSpec] = []
+    pipelines: list[PipelineSpec] = []

@@ -1,0 +1,167 @@
+"""Everything that the simulated GitLab holds, in memory, and how things in it are found.
+
+No I/O: the HTTP layer listens to `GitLabState.listeners` for what changed. Nothing here is safe for threads; all of it
+runs in one event loop and no call awaits, so each call is a transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from . import model
+from .clock import Clock
+from .matching import compute_is_below
+from .model import Group, Job, Project, Runner, User
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Something happened: ``kind`` is job, pipeline, push, merge_request or queue (then ``id`` is a runner's)."""
+
+    kind: str
+    id: int
+    detail: dict[str, str] = field(default_factory=dict)
+
+
+class NotThere(Exception):
+    """What was asked for does not exist; the text is what GitLab calls it, such as ``Project``."""
+
+
+@dataclass
+class Settings:
+    """What an administrator, or a test, may set while the simulator runs."""
+
+    long_poll_seconds: float = 50
+    """0: Workhorse holds no request."""
+    trace_update_interval: int = 3
+    """Seconds between log updates: GitLab says 3 while somebody watches a job, else 60."""
+    claim_on_dropped_connection: bool = True
+    """Whether a client that is gone is still given a job, as Rails may do; False: it is looked at before the claim."""
+    trace_pending_updates: int = 0
+    """How many of the next final updates with a checksum are answered by 202, as while the log is being stored."""
+    job_events_for_pending: bool = True
+    """Whether job webhooks tell of pending; old GitLabs didn't."""
+    job_event_tags: bool = False
+    """Whether job webhooks carry the job's own tags; documented ones show a runner's tags only, once it has one."""
+    runner_requests_per_minute: int = 2000
+    job_requests_per_minute: int = 200
+    project_jobs_per_minute: int = 600
+    graphql_complexity: int = 250
+    webhook_timeout_seconds: float = 10
+
+
+class GitLabState:
+    """The data and its look-ups. `jobs.py`, `queue.py`, `runners.py` hold what may happen to it."""
+
+    def __init__(self, clock: Clock, external_url: str = "http://127.0.0.1") -> None:
+        self.clock = clock
+        self.external_url = external_url.rstrip("/")
+        self.settings = Settings()
+        self.users: dict[int, User] = {}
+        self.tokens: dict[int, model.AccessToken] = {}
+        self.groups: dict[int, Group] = {}
+        self.projects: dict[int, Project] = {}
+        self.runners: dict[int, Runner] = {}
+        self.pipelines: dict[int, model.Pipeline] = {}
+        self.jobs: dict[int, Job] = {}
+        self.hooks: dict[int, model.Hook] = {}
+        self.deliveries: dict[int, model.Delivery] = {}
+        self.statuses: dict[int, model.CommitStatus] = {}
+        self.notes: dict[int, model.Note] = {}
+        self.stamps: dict[str, tuple[str, float]] = {}
+        """Queue stamp and when it was set, by runner token."""
+        self.listeners: list[Callable[[Changed], None]] = []
+        self._ids: Counter[str] = Counter({"job": 1000, "pipeline": 100})
+        self.add_user("root", admin=True)
+
+    def next_id(self, kind: str) -> int:
+        self._ids[kind] += 1
+        return self._ids[kind]
+
+    def tell(self, kind: str, subject: int, **detail: str) -> None:
+        for listener in self.listeners:
+            listener(Changed(kind, subject, detail))
+
+    def add_user(self, username: str, *, admin: bool = False, access: dict[str, int] | None = None) -> User:
+        """Create a user, or change the one of that name."""
+        user = next((user for user in self.users.values() if user.username == username), None)
+        if user is None:
+            user = User(self.next_id("user"), username)
+            self.users[user.id] = user
+        user.admin, user.access = admin, dict(access or {})
+        return user
+
+    def add_group(self, path: str, visibility: str = "private") -> Group:
+        """Create a group and those above it; one that is there is kept."""
+        for end in [index for index, char in enumerate(path) if char == "/"] + [len(path)]:
+            if (group := self.find_group(path[:end])) is None:
+                group = Group(self.next_id("namespace"), path[:end], visibility)
+                self.groups[group.id] = group
+        assert group is not None
+        return group
+
+    def find_group(self, reference: str | int) -> Group | None:
+        """Find by ID (also as text) or full path."""
+        text = str(reference)
+        return next((g for g in self.groups.values() if g.full_path == text or str(g.id) == text), None)
+
+    def find_project(self, reference: str | int) -> Project | None:
+        """Find by ID (also as text) or full path."""
+        text = str(reference)
+        if text.isdigit():
+            return self.projects.get(int(text))
+        return next((project for project in self.projects.values() if project.full_path == text), None)
+
+    def get_project(self, reference: str | int) -> Project:
+        """Raises NotThere: there is no such project."""
+        if (project := self.find_project(reference)) is None:
+            raise NotThere("Project")
+        return project
+
+    def find_user(self, username: str) -> User | None:
+        return next((user for user in self.users.values() if user.username == username), None)
+
+    def find_token(self, value: str) -> model.AccessToken | None:
+        return next((token for token in self.tokens.values() if secrets.compare_digest(token.value, value)), None)
+
+    def find_runner_by_token(self, value: str) -> Runner | None:
+        return next((runner for runner in self.runners.values() if runner.token == value), None)
+
+    def list_project_jobs(self, project: Project) -> list[Job]:
+        """The newest first, as GitLab lists them; without those that were tried again."""
+        return [job for job in reversed(self.jobs.values()) if job.project_id == project.id]
+
+    def list_group_projects(self, group: Group) -> list[Project]:
+        return [p for p in self.projects.values() if compute_is_below(p.full_path, group.full_path)]
+
+    def compute_access(self, user: User | None, path: str) -> int:
+        """The highest access level of a user at a path, over all that lie above it; 0: none."""
+        if user is None:
+            return 0
+        if user.admin:
+            return model.OWNER
+        return max(
+            (level for at, level in user.access.items() if at == path or compute_is_below(path, at)),
+            default=0,
+        )
+
+
+def compute_sha(*parts: str) -> str:
+    """Make up a commit's name that depends on its content alone."""
+    return hashlib.sha1("\0".join(parts).encode(), usedforsecurity=False).hexdigest()
+
+
+def compute_token(prefix: str) -> str:
+    """Make up a secret such as GitLab's: prefix and 20 characters."""
+    return prefix + secrets.token_urlsafe(15)
+
+
+def iterate_ancestors(path: str) -> Iterable[str]:
+    """Yield the full paths of the groups above a path, the nearest first."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
