@@ -210,7 +210,9 @@ class RestApi:
 
     def _authorize(self, request: web.Request, *scopes: str) -> User:
         """Raises a 401 for no token that is known, a 403 for one without any of the scopes."""
-        value = request.headers.get("PRIVATE-TOKEN") or request.headers.get("Authorization", "").removeprefix("Bearer ")
+        headers = request.headers
+        value = headers.get("PRIVATE-TOKEN") or headers.get("Authorization", "").removeprefix("Bearer ")
+        value = value or request.query.get("private_token", "")
         token = self._state.find_token(value) if value else None
         expired = token is not None and token.expires_at is not None and token.expires_at <= self._state.clock.now()
         if token is None or token.revoked or expired:

@@ -1,0 +1,91 @@
+"""The GitLab simulator as a pod: the operator's image has Python and the libraries, a ConfigMap brings the sources."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zipfile
+from typing import Any
+
+from tests.support.cluster.protocol import Cluster
+from tests.support.gitlab.control import Send, Simulator
+from tests.support.image import ROOT
+from tests.support.kubectl import Kubectl
+
+PORT = 8929
+READY_SECONDS = 60
+SOURCES = ROOT / "tests" / "support" / "gitlab"
+SERVICE = "gitlab"
+
+
+def install_simulator(cluster: Cluster, namespace: str, image: str, long_poll_seconds: int = 50) -> Simulator:
+    """Run a simulator in a namespace, as the Service ``gitlab``; wait until it answers."""
+    kubectl = Kubectl(cluster.kubectl, cluster.kubeconfig, namespace)
+    sources = base64.b64encode(build_archive()).decode()
+    labels = {"app": SERVICE}
+    container = {
+        "name": "gitlab",
+        "image": image,
+        "imagePullPolicy": "Never",
+        "command": [
+            *("python", "-m", "tests.support.gitlab", "--listen", f"0.0.0.0:{PORT}"),
+            *("--external-url", build_url(namespace), "--long-poll-seconds", str(long_poll_seconds)),
+        ],
+        "env": [{"name": "PYTHONPATH", "value": "/simulator/sources.zip"}],
+        "ports": [{"containerPort": PORT}],
+        "readinessProbe": {"httpGet": {"path": "/-/simulator/requests", "port": PORT}, "periodSeconds": 1},
+        "volumeMounts": [{"name": "sources", "mountPath": "/simulator"}],
+    }
+    metadata = {"name": SERVICE, "labels": labels}
+    kubectl.apply(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "binaryData": {"sources.zip": sources}},
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": metadata,
+            "spec": {
+                "containers": [container],
+                "terminationGracePeriodSeconds": 1,
+                "volumes": [{"name": "sources", "configMap": {"name": SERVICE}}],
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": metadata,
+            "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": PORT}]},
+        },
+    )
+    kubectl.run("wait", f"pod/{SERVICE}", "--for=condition=Ready", f"--timeout={READY_SECONDS}s", timeout=90)
+    return Simulator(send_through(kubectl))
+
+
+def build_url(namespace: str) -> str:
+    """Give the URL by which pods reach the simulator."""
+    return f"http://{SERVICE}.{namespace}.svc"
+
+
+def build_archive() -> bytes:
+    """Give a zip archive with the simulator's sources, which Python imports from."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for package in ("tests", "tests/support"):
+            archive.writestr(f"{package}/__init__.py", "")
+        for path in sorted(SOURCES.glob("*.py")):
+            archive.write(path, f"tests/support/gitlab/{path.name}")
+    return buffer.getvalue()
+
+
+def send_through(kubectl: Kubectl) -> Send:
+    """Give how requests get to the simulator: by the API server's proxy for Services."""
+    base = f"/api/v1/namespaces/{kubectl.namespace}/services/http:{SERVICE}:80/proxy"
+    verbs = {"GET": ("get",), "POST": ("create", "-f", "-"), "DELETE": ("delete",)}
+
+    def send(method: str, path: str, body: Any) -> Any:
+        verb, *options = verbs[method]
+        given = None if body is None else json.dumps(body)
+        text = kubectl.run(verb, "--raw", base + path, *options, given=given)
+        return json.loads(text) if text.strip() else None
+
+    return send
