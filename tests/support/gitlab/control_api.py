@@ -13,7 +13,7 @@ from .faults import Fault, Faults
 from .jobs import create_pipeline, give_up_stuck_jobs
 from .model import AccessToken, Hook, Job, Project
 from .spec import PipelineSpec, ProjectSpec, Seed
-from .state import GitLabState, NotThere, compute_token
+from .state import GitLabState, NotThereError, compute_token
 
 BASE = "/-/simulator"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -70,7 +70,7 @@ class ControlApi:
         """Create a pipeline; answers the numbers of its jobs."""
         try:
             pipeline = create_pipeline(self._state, await _read(request, PipelineSpec))
-        except NotThere as error:
+        except NotThereError as error:
             raise web.HTTPNotFound(text=f"{error} not found") from error
         return web.json_response({"id": pipeline.id, "jobs": pipeline.job_ids}, status=201)
 

@@ -12,7 +12,7 @@ from .matching import compute_fits, compute_is_protected, compute_serves
 from .model import AT_RUNNER, FINISHED, Job, JobStatus, Pipeline
 from .spec import JobSpec, PipelineSpec
 from .stamps import tick_queues
-from .state import GitLabState, NotThere, compute_sha, compute_token
+from .state import GitLabState, NotThereError, compute_sha, compute_token
 
 STUCK_RUNNING_SECONDS = 3600
 """A job that runs and was not updated for so long is given up (Ci::StuckBuilds::DropRunningService)."""
@@ -22,7 +22,7 @@ OUTDATED_PENDING_SECONDS = 24 * 3600
 """A job that no runner took is given up after so long."""
 
 
-class NotAllowed(Exception):
+class NotAllowedError(Exception):
     """The job's status does not allow it."""
 
 
@@ -39,12 +39,12 @@ def create_pipeline(state: GitLabState, spec: PipelineSpec) -> Pipeline:
     """Create a pipeline with its jobs; those of the first stage are pending at once.
 
     Raises:
-        NotThere: no such project or user.
+        NotThereError: no such project or user.
     """
     project = state.get_project(spec.project)
     user = state.find_user(spec.user or "root")
     if user is None:
-        raise NotThere("User")
+        raise NotThereError("User")
     ref = spec.ref or project.default_branch
     sha = spec.sha or project.refs.get(ref) or compute_sha(project.full_path, ref)
     pipeline = Pipeline(
@@ -157,10 +157,10 @@ def cancel_job(state: GitLabState, job: Job, *, force: bool = False) -> None:
     """Cancel a job: a runner that can do so is asked to stop it (canceling), others learn of it by being refused.
 
     Raises:
-        NotAllowed: the job is over already.
+        NotAllowedError: the job is over already.
     """
     if job.status in FINISHED:
-        raise NotAllowed("Job is not cancelable")
+        raise NotAllowedError("Job is not cancelable")
     if job.status is JobStatus.RUNNING and job.runner_features.get("cancel_gracefully") and not force:
         _set_status(state, job, JobStatus.CANCELING)
     elif job.status is not JobStatus.CANCELING or force:
@@ -172,10 +172,10 @@ def play_job(state: GitLabState, job: Job) -> None:
     """Let a manual job begin.
 
     Raises:
-        NotAllowed: it does not wait for a hand.
+        NotAllowedError: it does not wait for a hand.
     """
     if job.status is not JobStatus.MANUAL:
-        raise NotAllowed("Unplayable Job")
+        raise NotAllowedError("Unplayable Job")
     enqueue_job(state, job)
     advance_pipeline(state, state.pipelines[job.pipeline_id])
 
@@ -184,10 +184,10 @@ def retry_job(state: GitLabState, job: Job) -> Job:
     """Put a new job in the place of one that is over.
 
     Raises:
-        NotAllowed: it is not over, or has been tried again already.
+        NotAllowedError: it is not over, or has been tried again already.
     """
     if job.status not in FINISHED - {JobStatus.SKIPPED} or job.retried:
-        raise NotAllowed("Job is not retryable")
+        raise NotAllowedError("Job is not retryable")
     again = replace(
         copy.copy(job), id=state.next_id("job"), token=compute_token("glcbt-"), created_at=state.clock.now(),
         status=JobStatus.CREATED, failure_reason=None, exit_code=None, runner_id=None, system_id=None, claimed_by=None,

@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from .clock import build_time
-from .jobs import NotAllowed, cancel_job, play_job, retry_job
+from .jobs import NotAllowedError, cancel_job, play_job, retry_job
 from .model import DEVELOPER, MAINTAINER, OWNER, REPORTER, Job, Project, Runner, RunnerType, User
 from .spec import RunnerSpec
 from .state import GitLabState, compute_token
@@ -102,7 +102,7 @@ class RestApi:
                     job = retry_job(self._state, job)
                 case _:
                     play_job(self._state, job)
-        except NotAllowed as error:
+        except NotAllowedError as error:
             raise _refuse(403, f"403 Forbidden - {error}") from error
         return web.json_response(self.build_job(job), status=201)
 

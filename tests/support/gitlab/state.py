@@ -27,7 +27,7 @@ class Changed:
     detail: dict[str, str] = field(default_factory=dict)
 
 
-class NotThere(Exception):
+class NotThereError(Exception):
     """What was asked for does not exist; the text is what GitLab calls it, such as ``Project``."""
 
 
@@ -117,9 +117,9 @@ class GitLabState:
         return next((project for project in self.projects.values() if project.full_path == text), None)
 
     def get_project(self, reference: str | int) -> Project:
-        """Raises NotThere: there is no such project."""
+        """Raises NotThereError: there is no such project."""
         if (project := self.find_project(reference)) is None:
-            raise NotThere("Project")
+            raise NotThereError("Project")
         return project
 
     def find_user(self, username: str) -> User | None:
