@@ -132,7 +132,8 @@ class GitLabClient:
         """Delete a manager; one that is gone already is fine."""
         data = {"token": runner_token, "system_id": system_id}
         try:
-            await self._run(lambda: self._runner_api.http_delete("/runners/managers", json=data))
+            # http_delete() would send the data as a query, where a token must not stand.
+            await self._run(lambda: self._runner_api.http_request("delete", "/runners/managers", post_data=data))
         except (GitLabNotFound, GitLabRejected):
             return
 

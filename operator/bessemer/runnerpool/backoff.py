@@ -17,7 +17,7 @@ def compute_back_off(facts: Facts, now: datetime) -> BackOff | None:
     previous = facts.pool.status.back_off
     failed = [pod for pod in facts.list_in(RunnerPodState.FAILED) if not pod.claimed]
     if not failed:
-        cleared = any(pod.claimed for pod in facts.pods.values() if not pod.live)
+        cleared = any(pod.claimed for pod in facts.pods.values() if pod.ended)
         return None if cleared else previous
     last = failed[-1]
     # Those that fail side by side are one failure: they were started before anything was known of it.

@@ -31,7 +31,8 @@ def compute_unserved(jobs: Iterable[WaitingJob], pods: Iterable[RunnerPodFact], 
 def _stands_for(job: WaitingJob, pod: RunnerPodFact) -> bool:
     if pod.state in (RunnerPodState.RUNNING, RunnerPodState.DRAINING):
         return job.seen < compute_answered(pod)
-    return True  # it starts, or has ended and was not collected yet, which decides what becomes of its job
+    # A pod that starts stands for its job; one that has ended does so until it is collected, which says what is next.
+    return pod.state is not RunnerPodState.COLLECTED
 
 
 def compute_answered(pod: RunnerPodFact) -> datetime:

@@ -16,7 +16,7 @@ ANY_JOB = "any"
 
 
 class RunnerPodState(StrEnum):
-    """The buckets that runner pods fall into."""
+    """The buckets that runner pods fall into; a collected one has ended, and is only still to vanish from its slot."""
 
     STARTING = "Starting"
     IDLE = "Idle"
@@ -24,6 +24,7 @@ class RunnerPodState(StrEnum):
     DRAINING = "Draining"
     FINISHED = "Finished"
     FAILED = "Failed"
+    COLLECTED = "Collected"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,12 @@ class RunnerPodFact:
     @property
     def live(self) -> bool:
         """Whether anything of it runs or will."""
-        return self.state not in (RunnerPodState.FINISHED, RunnerPodState.FAILED)
+        return not self.ended and self.state is not RunnerPodState.COLLECTED
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended, and was not collected yet."""
+        return self.state in (RunnerPodState.FINISHED, RunnerPodState.FAILED)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from bessemer.runnerpool.facts import RunnerPodFact
+from bessemer.runnerpool.facts import RunnerPodFact, RunnerPodState
 from bessemer.wakeups import Key
 
 PoolKey = Key
@@ -32,6 +32,8 @@ class PodCache:
         known = self._pods[pool].get(pod.name)
         if pod.version <= self._gone[pool].get(pod.name, -1) or (known is not None and known.version >= pod.version):
             return False
+        if known is not None and known.uid == pod.uid and known.state is RunnerPodState.COLLECTED:
+            return False  # whatever it still goes through, we are done with it
         self._pods[pool][pod.name] = pod
         return True
 
@@ -42,12 +44,12 @@ class PodCache:
             self._pods[pool][pod.name] = pod
 
     def drop(self, pool: PoolKey, pod: RunnerPodFact) -> bool:
-        """Forget a pod that is gone; older sights of it that come late are passed over. Tell whether it was known."""
+        """Forget a pod that is gone; older sights of it that come late are passed over. Tell whether that is news."""
         known = self._pods[pool].get(pod.name)
         if known is not None and known.uid == pod.uid:
             del self._pods[pool][pod.name]
         self._gone[pool][pod.name] = max(pod.version, self._gone[pool].get(pod.name, 0))
-        return known is not None and known.uid == pod.uid
+        return known is not None and known.uid == pod.uid and known.state is not RunnerPodState.COLLECTED
 
     def replace(self, pool: PoolKey, pods: list[RunnerPodFact], now: float) -> None:
         """Take over a list of all pods of a pool."""

@@ -154,7 +154,7 @@ async def _collect_pod(deps: PoolDeps, facts: Facts, action: CollectPod, now: da
     await asyncio.gather(
         deps.kubernetes.delete_object(PODS, pool.namespace, pod.name, uid=pod.uid), _close_pod(deps, pool, pod, now)
     )
-    deps.pods.drop((pool.namespace, pool.name), pod)
+    deps.pods.mark((pool.namespace, pool.name), replace(pod, state=RunnerPodState.COLLECTED))
 
 
 async def _close_pod(deps: PoolDeps, pool: RunnerPool, pod: RunnerPodFact, now: datetime) -> None:

@@ -65,20 +65,20 @@ def decide_scaling(
 
 def decide_rest(facts: Facts) -> Scaling:
     """Begin nothing: remove what has ended."""
-    return Scaling(tuple(CollectPod(pod) for pod in facts.pods.values() if not pod.live))
+    return Scaling(tuple(CollectPod(pod) for pod in facts.pods.values() if pod.ended))
 
 
 def decide_drain(facts: Facts, reason: str) -> Scaling:
     """Let all pods go: those that wait at once, those with a job when it has ended."""
     live = [pod for pod in facts.list_live() if pod.state is not RunnerPodState.DRAINING]
-    actions: list[Action] = [CollectPod(pod) for pod in facts.pods.values() if not pod.live]
+    actions: list[Action] = [CollectPod(pod) for pod in facts.pods.values() if pod.ended]
     actions += [RetirePod(pod, reason) for pod in live]
     reasons = ((reason, f"{len(live)} pods are to go; those that have a job finish it"),) if live else ()
     return Scaling(tuple(actions), reasons)
 
 
 def _collect(draft: _Draft) -> None:
-    draft.actions += [CollectPod(pod) for pod in draft.facts.pods.values() if not pod.live]
+    draft.actions += [CollectPod(pod) for pod in draft.facts.pods.values() if pod.ended]
 
 
 def _retire_outdated(draft: _Draft) -> list[RunnerPodFact]:
