@@ -27,7 +27,8 @@ FAILURE_REASONS = [
 
 def compute_timeout(job: Job, runner: Runner) -> int:
     """The shorter of the job's own time and the runner's longest, in seconds."""
-    return min(job.spec.timeout, runner.maximum_timeout or job.spec.timeout)
+    own: int = job.spec.timeout
+    return min(own, runner.maximum_timeout or own)
 
 
 def build_payload(state: GitLabState, job: Job, runner: Runner) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def build_payload(state: GitLabState, job: Job, runner: Runner) -> dict[str, Any
         "secrets": {},
         "hooks": [],
     }
-    return {**payload, **spec.payload}
+    return payload | spec.payload
 
 
 def _build_job_info(state: GitLabState, job: Job, project: Project, pipeline: Pipeline) -> dict[str, Any]:

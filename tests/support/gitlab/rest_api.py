@@ -9,11 +9,21 @@ from urllib.parse import unquote
 from aiohttp import web
 from pydantic import ValidationError
 
-from .clock import build_time
 from .jobs import NotAllowedError, cancel_job, play_job, retry_job
-from .model import DEVELOPER, MAINTAINER, OWNER, REPORTER, Job, Project, Runner, RunnerType, User
+from .model import DEVELOPER, MAINTAINER, OWNER, REPORTER, Job, Project, Runner, User
+from .runner_api import build_token
+from .runners import RejectedError, create_runner, rotate_token, update_runner
 from .spec import RunnerSpec
-from .state import GitLabState, compute_token
+from .state import GitLabState
+from .views import (
+    build_group,
+    build_job,
+    build_manager,
+    build_project,
+    build_runner,
+    build_runner_details,
+    build_user,
+)
 
 BASE = "/api/v4"
 
@@ -59,14 +69,12 @@ class RestApi:
     async def get_user(self, request: web.Request) -> web.Response:
         """Say whose token it is."""
         user = self._authorize(request)
-        return web.json_response({"id": user.id, "username": user.username, "is_admin": user.admin})
+        return web.json_response({**(build_user(self._state, user.id) or {}), "is_admin": user.admin})
 
     async def get_project(self, request: web.Request) -> web.Response:
         """Give a project."""
         project = self._get_project(request, REPORTER)
-        return web.json_response(
-            {"id": project.id, "path_with_namespace": project.full_path, "default_branch": project.default_branch}
-        )
+        return web.json_response(build_project(self._state, project))
 
     async def get_group(self, request: web.Request) -> web.Response:
         """Give a group."""
@@ -74,18 +82,18 @@ class RestApi:
         group = self._state.find_group(unquote(request.match_info["group"]))
         if group is None or not self._state.compute_access(user, group.full_path):
             raise _refuse(404, "404 Group Not Found")
-        return web.json_response({"id": group.id, "full_path": group.full_path})
+        return web.json_response(build_group(self._state, group))
 
     async def list_jobs(self, request: web.Request) -> web.Response:
         """List a project's jobs, those of some statuses if wanted."""
         project = self._get_project(request, REPORTER)
         scopes = request.query.getall("scope[]", []) + request.query.getall("scope", [])
         jobs = [job for job in self._state.list_project_jobs(project) if not job.retried]
-        return _page(request, [self.build_job(job) for job in jobs if not scopes or job.status.value in scopes])
+        return _page(request, [build_job(self._state, job) for job in jobs if not scopes or job.status.value in scopes])
 
     async def get_job(self, request: web.Request) -> web.Response:
         """Give one job."""
-        return web.json_response(self.build_job(self._get_job(request, REPORTER)))
+        return web.json_response(build_job(self._state, self._get_job(request, REPORTER)))
 
     async def get_trace(self, request: web.Request) -> web.Response:
         """Give a job's log."""
@@ -104,7 +112,7 @@ class RestApi:
                     play_job(self._state, job)
         except NotAllowedError as error:
             raise _refuse(403, f"403 Forbidden - {error}") from error
-        return web.json_response(self.build_job(job), status=201)
+        return web.json_response(build_job(self._state, job), status=201)
 
     async def list_protected(self, request: web.Request) -> web.Response:
         """List the rules for protected branches or tags."""
@@ -121,17 +129,12 @@ class RestApi:
             spec = RunnerSpec.model_validate(await _read(request))
         except ValidationError as error:
             raise _refuse(400, str(error.errors()[0]["msg"])) from error
-        if not spec.tag_list and not spec.run_untagged:
-            raise _refuse(400, "Tags list can not be empty when runner is not allowed to pick untagged jobs")
         self._check_owner(user, spec)
-        runner = Runner(
-            id=self._state.next_id("runner"), type=RunnerType(spec.runner_type), token=compute_token("glrt-"),
-            created_at=self._state.clock.now(), group_id=spec.group_id,
-            project_ids=[spec.project_id] if spec.project_id else [],
-        )  # fmt: skip
-        self._lay_over(runner, spec.model_dump(exclude_unset=True))
-        self._state.runners[runner.id] = runner
-        return web.json_response({"id": runner.id, "token": runner.token, "token_expires_at": None}, status=201)
+        try:
+            runner = create_runner(self._state, spec)
+        except RejectedError as error:
+            raise _refuse(400, f"400 Bad request - {error}") from error
+        return web.json_response({"id": runner.id, **build_token(runner)}, status=201)
 
     async def list_runners(self, request: web.Request) -> web.Response:
         """List the runners of the instance, a group or a project."""
@@ -148,17 +151,22 @@ class RestApi:
         elif not user.admin:
             raise _refuse(403, "403 Forbidden")
         kind = request.query.get("type")
-        return _page(request, [self.build_runner(runner) for runner in found if kind in (None, runner.type.value)])
+        return _page(
+            request, [build_runner(self._state, runner) for runner in found if kind in (None, runner.type.value)]
+        )
 
     async def get_runner(self, request: web.Request) -> web.Response:
         """Give one runner."""
-        return web.json_response(self.build_runner(self._get_runner(request)))
+        return web.json_response(build_runner_details(self._state, self._get_runner(request)))
 
     async def update_runner(self, request: web.Request) -> web.Response:
         """Change a runner."""
         runner = self._get_runner(request)
-        self._lay_over(runner, await _read(request))
-        return web.json_response(self.build_runner(runner))
+        try:
+            update_runner(runner, await _read(request))
+        except RejectedError as error:
+            raise _refuse(400, f"400 Bad request - {error}") from error
+        return web.json_response(build_runner_details(self._state, runner))
 
     async def delete_runner(self, request: web.Request) -> web.Response:
         """Delete a runner."""
@@ -168,45 +176,13 @@ class RestApi:
     async def list_managers(self, request: web.Request) -> web.Response:
         """List a runner's managers."""
         managers = self._get_runner(request).managers.values()
-        return _page(request, [{"id": manager.id, "system_id": manager.system_id} for manager in managers])
+        return _page(request, [build_manager(self._state, manager) for manager in managers])
 
     async def rotate_runner(self, request: web.Request) -> web.Response:
         """Replace a runner's token."""
         runner = self._get_runner(request)
-        runner.token = compute_token("glrt-")
-        return web.json_response({"token": runner.token, "token_expires_at": None}, status=201)
-
-    def build_job(self, job: Job) -> dict[str, Any]:
-        """Give a job as the API writes it."""
-        pipeline, project = self._state.pipelines[job.pipeline_id], self._state.projects[job.project_id]
-        runner = self._state.runners.get(job.runner_id or 0)
-        return {
-            "id": job.id, "name": job.name, "stage": job.stage, "status": job.status.value, "ref": pipeline.ref,
-            "tag": pipeline.tag, "tag_list": list(job.tags), "allow_failure": job.spec.allow_failure,
-            "failure_reason": job.failure_reason, "created_at": build_time(job.created_at),
-            "queued_at": build_time(job.pending_at), "started_at": build_time(job.started_at),
-            "finished_at": build_time(job.finished_at), "pipeline": {"id": pipeline.id, "sha": pipeline.sha},
-            "project": {"path_with_namespace": project.full_path},
-            "runner": {"id": runner.id, "description": runner.description} if runner else None,
-        }  # fmt: skip
-
-    @staticmethod
-    def build_runner(runner: Runner) -> dict[str, Any]:
-        """Give a runner as the API writes it."""
-        return {
-            "id": runner.id, "description": runner.description, "runner_type": runner.type.value,
-            "paused": runner.paused, "tag_list": list(runner.tags), "run_untagged": runner.run_untagged,
-            "access_level": runner.access_level, "locked": runner.locked, "maximum_timeout": runner.maximum_timeout,
-        }  # fmt: skip
-
-    @staticmethod
-    def _lay_over(runner: Runner, fields: dict[str, Any]) -> None:
-        for name in ("description", "paused", "locked", "access_level", "run_untagged", "maximum_timeout"):
-            if name in fields:
-                setattr(runner, name, fields[name])
-        if "tag_list" in fields:
-            tags = fields["tag_list"]
-            runner.tags = [tag for tag in (tags.split(",") if isinstance(tags, str) else tags) if tag]
+        rotate_token(runner)
+        return web.json_response(build_token(runner), status=201)
 
     def _authorize(self, request: web.Request, *scopes: str) -> User:
         """Raises a 401 for no token that is known, a 403 for one without any of the scopes."""

@@ -6,25 +6,25 @@ Sources: https://docs.gitlab.com/api/runners/, lib/api/ci/runner.rb, workhorse/i
 from __future__ import annotations
 
 import asyncio
-import re
+import json
 import secrets
-import zlib
 from typing import Any
 
 from aiohttp import web
 
+from .clock import build_time
 from .faults import Faults
 from .jobs import finish_job
-from .model import AT_RUNNER, Job, Project, Runner
+from .model import AT_RUNNER, Job, Runner
+from .payload import build_payload
 from .queues import claim_job, heartbeat
+from .runners import compute_token_is_valid, rotate_token
 from .stamps import ensure_stamp, read_stamp
-from .state import Changed, GitLabState, compute_token
+from .state import Changed, GitLabState
+from .traces import append_trace, compute_trace_is_whole, parse_range
 
-FAILURE_REASONS = (
-    "unknown_failure", "script_failure", "runner_system_failure", "job_execution_timeout", "image_pull_failure",
-    "runner_configuration_error", "runner_external_dependency_failure", "runner_interrupted", "job_canceled",
-)  # fmt: skip
-"""What a runner may give as a reason; it sends unknown_failure for any other."""
+RATE_SECONDS = 60
+"""Rate limits count by the minute."""
 
 
 class RunnerApi:
@@ -33,7 +33,8 @@ class RunnerApi:
     def __init__(self, state: GitLabState, faults: Faults) -> None:
         self._state = state
         self._faults = faults
-        self._ticked: dict[int, asyncio.Event] = {}
+        self._ticked: dict[str, asyncio.Event] = {}
+        self._rates: dict[str, tuple[int, int]] = {}
         state.listeners.append(self._on_change)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
@@ -42,6 +43,7 @@ class RunnerApi:
         router.add_put("/api/v4/jobs/{id:\\d+}", self.update_job)
         router.add_patch("/api/v4/jobs/{id:\\d+}/trace", self.append_trace)
         router.add_post("/api/v4/jobs/{id:\\d+}/artifacts", self.upload_artifacts)
+        router.add_get("/api/v4/jobs/{id:\\d+}/artifacts", self.download_artifacts)
         router.add_post("/api/v4/runners/verify", self.verify)
         router.add_delete("/api/v4/runners/managers", self.delete_manager)
         router.add_delete("/api/v4/runners", self.delete_runner)
@@ -50,16 +52,21 @@ class RunnerApi:
 
     async def request_job(self, request: web.Request) -> web.Response:
         """Give a job, or say that there is none, at once or when the queue has changed."""
-        body: dict[str, Any] = await request.json()
+        body = await _read(request)
         token, last = str(body.get("token") or ""), body.get("last_update")
-        runner = self._state.find_runner_by_token(token)
-        if runner is not None and last and last == read_stamp(self._state, token):
-            await self._hold(runner)
+        if token and last and self._state.settings.long_poll_seconds and last == read_stamp(self._state, token):
+            await self._hold(token)
             return web.Response(status=204, headers={"Gitlab-Ci-Builds-Polling": "yes"})
+        settings = self._state.settings
+        if (limited := self._limit(f"runner {token}", settings.runner_requests_per_minute)) is not None:
+            return limited
         if not token:
             return web.json_response({"error": "token is missing"}, status=400)
+        runner = self._find_runner(token)
         if runner is None:
-            return web.json_response({"message": "403 Forbidden"}, status=403)
+            return _forbid()
+        if len(str(body.get("system_id") or "")) > 64:
+            return web.json_response({"error": "system_id is too long (maximum is 64 characters)"}, status=400)
         info = body.get("info") or {}
         manager = heartbeat(self._state, runner, body.get("system_id"), info, request.remote or "")
         stamp = ensure_stamp(self._state, token)
@@ -67,7 +74,7 @@ class RunnerApi:
         if runner.paused or last == stamp:
             return web.Response(status=204, headers=headers)
         transport = request.transport
-        if not self._state.settings.claim_on_dropped_connection and (transport is None or transport.is_closing()):
+        if not settings.claim_on_dropped_connection and (transport is None or transport.is_closing()):
             return web.Response(status=204)
         job = claim_job(self._state, runner, manager, f"{request.remote} {secrets.token_hex(4)}")
         if job is None:
@@ -75,57 +82,38 @@ class RunnerApi:
         broken = self._faults.take_broken_answer()
         if broken is not None:
             return broken
-        return web.json_response(self._build_payload(job, runner), status=201)
+        return web.json_response(build_payload(self._state, job, runner), status=201)
 
     async def update_job(self, request: web.Request) -> web.Response:
         """Take what a runner says of its job."""
-        body: dict[str, Any] = await request.json()
-        job = self._find_job(request, str(body.get("token") or ""))
-        if job is None:
-            return web.Response(status=403)
+        body = await _read(request)
+        job = self._get_job(request, str(body.get("token") or ""))
         job.updated_at = self._state.clock.now()
         state = body.get("state")
-        if state == "running":
+        if state not in {"success", "failed"}:
             return self._answer(job, 200)
-        output = body.get("output") or {}
-        if state in {"success", "failed"}:
-            checksum = body.get("checksum") or output.get("checksum")
-            if checksum and checksum != f"crc32:{zlib.crc32(bytes(job.trace)):08x}":
-                return self._answer(job, 412)
-            if self._state.settings.trace_pending_updates > 0:
-                self._state.settings.trace_pending_updates -= 1
-                return self._answer(job, 202)
-            finish_job(
-                self._state,
-                job,
-                success=state == "success",
-                reason=body.get("failure_reason"),
-                exit_code=body.get("exit_code"),
-            )
+        if self._state.settings.trace_pending_updates > 0 and body.get("output"):
+            self._state.settings.trace_pending_updates -= 1
+            return self._answer(job, 202)
+        if not compute_trace_is_whole(job, body):
+            return self._answer(job, 412)
+        reason, code = body.get("failure_reason"), body.get("exit_code")
+        finish_job(self._state, job, success=state == "success", reason=reason, exit_code=code)
         return self._answer(job, 200)
 
     async def append_trace(self, request: web.Request) -> web.Response:
         """Take a piece of a log, if it follows what is there."""
-        job = self._find_job(request, "")
-        if job is None:
-            return web.Response(status=403)
+        job = self._get_job(request, "")
         content = await request.read()
-        found = re.fullmatch(r"(\d+)-(\d+)", request.headers.get("Content-Range", ""))
+        found = parse_range(request.headers.get("Content-Range"))
         if found is None:
             return web.json_response({"error": "400 Bad request - Missing header Content-Range"}, status=400)
-        job.updated_at = self._state.clock.now()
-        if int(found[1]) != len(job.trace):
-            return web.Response(status=416, headers={"Range": f"0-{len(job.trace)}", "Job-Status": job.status})
-        if job.first_trace_at is None and content:
-            job.first_trace_at = self._state.clock.now()
-        job.trace += content
-        return self._answer(job, 202, Range=f"0-{len(job.trace)}")
+        appended = append_trace(job, *found, content, self._state.clock.now())
+        return self._answer(job, appended.status, Range=f"0-{appended.size}")
 
     async def upload_artifacts(self, request: web.Request) -> web.Response:
         """Keep what a job has made."""
-        job = self._find_job(request, "")
-        if job is None:
-            return web.Response(status=403)
+        job = self._get_job(request, "")
         reader = await request.multipart()
         async for part in reader:
             if getattr(part, "name", "") == "file":
@@ -134,129 +122,119 @@ class RunnerApi:
                 job.artifacts[kind] = (getattr(part, "filename", None) or "artifacts.zip", bytes(content))
         return web.json_response({}, status=201)
 
+    async def download_artifacts(self, request: web.Request) -> web.Response:
+        """Give what a job has made, to a job that depends on it and has been given its token."""
+        job = self._state.jobs.get(int(request.match_info["id"]))
+        token = request.headers.get("JOB-TOKEN") or request.query.get("token", "")
+        if job is None or job.token != token or "archive" not in job.artifacts:
+            return web.json_response({"message": "404 Not found"}, status=404)
+        name, content = job.artifacts["archive"]
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return web.Response(body=content, content_type="application/zip", headers=headers)
+
     async def verify(self, request: web.Request) -> web.Response:
         """Say whose token that is."""
-        body: dict[str, Any] = await request.json()
-        runner = self._state.find_runner_by_token(str(body.get("token") or ""))
+        body = await _read(request)
+        runner = self._find_runner(str(body.get("token") or ""))
         if runner is None:
-            return web.json_response({"message": "403 Forbidden"}, status=403)
+            return _forbid()
         heartbeat(self._state, runner, body.get("system_id"), body.get("info") or {}, request.remote or "")
-        return web.json_response({"id": runner.id, "token": runner.token, "token_expires_at": None})
+        return web.json_response({"id": runner.id, **build_token(runner)})
 
     async def delete_manager(self, request: web.Request) -> web.Response:
         """Forget a manager."""
-        body: dict[str, Any] = await request.json()
-        runner = self._state.find_runner_by_token(str(body.get("token") or ""))
+        body = await _read(request)
+        runner = self._find_runner(str(body.get("token") or ""))
         if runner is None:
-            return web.json_response({"message": "403 Forbidden"}, status=403)
+            return _forbid()
         if runner.managers.pop(str(body.get("system_id")), None) is None:
             return web.json_response({"message": "404 Not found"}, status=404)
         return web.Response(status=204)
 
     async def delete_runner(self, request: web.Request) -> web.Response:
         """Forget a runner."""
-        body: dict[str, Any] = await request.json()
-        runner = self._state.find_runner_by_token(str(body.get("token") or ""))
+        body = await _read(request)
+        runner = self._find_runner(str(body.get("token") or ""))
         if runner is None:
-            return web.json_response({"message": "403 Forbidden"}, status=403)
+            return _forbid()
         del self._state.runners[runner.id]
         return web.Response(status=204)
 
     async def reset_token(self, request: web.Request) -> web.Response:
         """Replace a runner's token by its own wish."""
-        body: dict[str, Any] = await request.json()
-        runner = self._state.find_runner_by_token(str(body.get("token") or ""))
+        body = await _read(request)
+        runner = self._find_runner(str(body.get("token") or ""))
         if runner is None:
-            return web.json_response({"message": "403 Forbidden"}, status=403)
-        runner.token = compute_token("glrt-")
-        return web.json_response({"token": runner.token, "token_expires_at": None}, status=201)
+            return _forbid()
+        rotate_token(runner)
+        return web.json_response(build_token(runner), status=201)
 
     async def discover(self, _: web.Request) -> web.Response:
         """There is no job router."""
         return web.Response(status=501)
 
-    async def _hold(self, runner: Runner) -> None:
-        event = self._ticked.setdefault(runner.id, asyncio.Event())
+    async def _hold(self, token: str) -> None:
+        """Wait until the stamp of a token changes, or for the time of a long poll."""
+        event = self._ticked.setdefault(token, asyncio.Event())
         await self._state.clock.wait(event, self._state.clock.now() + self._state.settings.long_poll_seconds)
 
     def _on_change(self, change: Changed) -> None:
-        if change.kind == "queue" and (event := self._ticked.pop(change.id, None)):
+        if change.kind == "queue" and (event := self._ticked.pop(self._state.runners[change.id].token, None)):
             event.set()
 
-    def _find_job(self, request: web.Request, body_token: str) -> Job | None:
+    def _find_runner(self, token: str) -> Runner | None:
+        runner = self._state.find_runner_by_token(token)
+        return runner if compute_token_is_valid(runner, self._state.clock.now()) else None
+
+    def _get_job(self, request: web.Request, body_token: str) -> Job:
+        """Raises what GitLab answers for a job that is not there (404), not this token's, or does not run (403)."""
         job = self._state.jobs.get(int(request.match_info["id"]))
-        token = request.headers.get("JOB-TOKEN") or body_token
-        if job is None or job.token != token or job.status not in AT_RUNNER:
-            return None
+        if job is None:
+            raise web.HTTPNotFound(text='{"message":"404 Not found"}', content_type="application/json")
+        if job.token != (request.headers.get("JOB-TOKEN") or body_token):
+            raise web.HTTPForbidden(text='{"message":"403 Forbidden"}', content_type="application/json")
+        limited = self._limit(f"job {job.id}", self._state.settings.job_requests_per_minute)
+        if limited is not None:
+            raise web.HTTPTooManyRequests(text=limited.text, headers=limited.headers)
+        if job.status not in AT_RUNNER:
+            text = '{"message":"403 Forbidden - Job is not running"}'
+            headers = {"Job-Status": job.status.value, "Content-Type": "application/json"}
+            raise web.HTTPForbidden(text=text, headers=headers)
         return job
+
+    def _limit(self, who: str, per_minute: int) -> web.Response | None:
+        """Count a request; give the refusal if there were too many within this minute of the clock."""
+        now = self._state.clock.now()
+        minute = int(now // RATE_SECONDS)
+        began, count = self._rates.get(who, (minute, 0))
+        count = count + 1 if began == minute else 1
+        self._rates[who] = (minute, count)
+        if count <= per_minute:
+            return None
+        left = max(1, int((minute + 1) * RATE_SECONDS - now))
+        return web.Response(status=429, text="Retry later\n", headers={"Retry-After": str(left)})
 
     def _answer(self, job: Job, status: int, **headers: str) -> web.Response:
         interval = str(self._state.settings.trace_update_interval)
         common = {"Job-Status": job.status.value, "X-GitLab-Trace-Update-Interval": interval}
         return web.Response(status=status, headers=common | headers)
 
-    def _build_payload(self, job: Job, runner: Runner) -> dict[str, Any]:
-        spec, project = job.spec, self._state.projects[job.project_id]
-        pipeline = self._state.pipelines[job.pipeline_id]
-        timeout = min(spec.timeout, runner.maximum_timeout or spec.timeout)
-        steps = [{"name": "script", "script": [*spec.before_script, *spec.script], "timeout": timeout,
-                  "when": "on_success", "allow_failure": False}]  # fmt: skip
-        if spec.after_script:
-            after = {"name": "after_script", "script": spec.after_script, "timeout": 300, "when": "always"}
-            steps.append(after | {"allow_failure": True})
-        payload: dict[str, Any] = {
-            "id": job.id,
-            "token": job.token,
-            "allow_git_fetch": True,
-            "job_info": {
-                "name": job.name, "stage": job.stage, "pipeline_id": pipeline.id, "project_id": project.id,
-                "project_name": project.full_path.rpartition("/")[2], "project_full_path": project.full_path,
-            },
-            "git_info": {
-                "repo_url": f"{self._state.external_url}/{project.full_path}.git", "ref": pipeline.ref,
-                "sha": pipeline.sha, "before_sha": "0" * 40, "ref_type": "tag" if pipeline.tag else "branch",
-                "refspecs": [], "depth": 20, "protected": job.protected,
-            },
-            "runner_info": {"timeout": timeout},
-            "variables": self._build_variables(job, project),
-            "steps": steps,
-            "image": {"name": spec.image} if isinstance(spec.image, str) else spec.image,
-            "services": [{"name": one} if isinstance(one, str) else one for one in spec.services],
-            "artifacts": _build_artifacts(spec.artifacts),
-            "cache": spec.cache,
-            "credentials": [],
-            "dependencies": [],
-            "features": {"trace_sections": True, "failure_reasons": list(FAILURE_REASONS)},
-        }  # fmt: skip
-        own: dict[str, Any] = spec.payload
-        return payload | own
 
-    def _build_variables(self, job: Job, project: Project) -> list[dict[str, Any]]:
-        pipeline = self._state.pipelines[job.pipeline_id]
-        own = {
-            "CI": "true", "CI_JOB_ID": str(job.id), "CI_JOB_NAME": job.name, "CI_JOB_STAGE": job.stage,
-            "CI_PIPELINE_ID": str(pipeline.id), "CI_PROJECT_ID": str(project.id),
-            "CI_PROJECT_PATH": project.full_path, "CI_PROJECT_NAME": project.full_path.rpartition("/")[2],
-            "CI_COMMIT_SHA": pipeline.sha, "CI_COMMIT_REF_NAME": pipeline.ref,
-            "CI_SERVER_URL": self._state.external_url, "CI_API_V4_URL": f"{self._state.external_url}/api/v4",
-            "GIT_STRATEGY": "none",
-        }  # fmt: skip
-        values = own | pipeline.variables | job.spec.variables
-        hidden, in_files = set(job.spec.masked), set(job.spec.file_variables)
-        variables: list[dict[str, Any]] = [
-            {"key": key, "value": value, "public": key not in hidden, "masked": key in hidden, "file": key in in_files}
-            for key, value in values.items()
-        ]
-        token = {"key": "CI_JOB_TOKEN", "value": job.token, "public": False, "masked": True, "file": False}
-        return [*variables, token]
+def build_token(runner: Runner) -> dict[str, Any]:
+    """Give a runner's token as GitLab answers it."""
+    return {"token": runner.token, "token_expires_at": build_time(runner.token_expires_at)}
 
 
-def _build_artifacts(spec: Any) -> list[dict[str, Any]]:
-    if spec is None:
-        return []
-    common = {"when": spec.when, "expire_in": spec.expire_in, "name": spec.name}
-    archive = {"paths": spec.paths, "exclude": spec.exclude, "untracked": spec.untracked,
-               "artifact_type": "archive", "artifact_format": "zip"}  # fmt: skip
-    reports = [{"paths": paths, "artifact_type": kind, "artifact_format": "gzip"}
-               for kind, paths in spec.reports.items()]  # fmt: skip
-    return [common | archive, *(common | report for report in reports)]
+def _forbid() -> web.Response:
+    return web.json_response({"message": "403 Forbidden"}, status=403)
+
+
+async def _read(request: web.Request) -> dict[str, Any]:
+    """Raises a 400 for what is no JSON object."""
+    try:
+        body = json.loads(await request.read() or b"{}")
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise web.HTTPBadRequest(text='{"error":"body is invalid"}', content_type="application/json")
+    return body

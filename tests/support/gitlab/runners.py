@@ -49,9 +49,10 @@ def create_runner(state: GitLabState, spec: RunnerSpec) -> Runner:
     return runner
 
 
-def compute_tags(tags: list[str]) -> list[str]:
-    """Take apart at commas and blanks around them, as GitLab does; each tag once."""
-    return sorted({part.strip() for tag in tags for part in tag.split(",") if part.strip()})
+def compute_tags(tags: str | list[str]) -> list[str]:
+    """Take apart at commas, as GitLab does; each tag once."""
+    parts = (part.strip() for tag in ([tags] if isinstance(tags, str) else tags) for part in tag.split(","))
+    return sorted({part for part in parts if part})
 
 
 def parse_time(text: str | None) -> float | None:

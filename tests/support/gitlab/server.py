@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+
 from aiohttp import web
 
 from .clock import Clock
 from .control_api import ControlApi
 from .faults import Faults
+from .jobs import give_up_stuck_jobs
 from .page import add_page
 from .rest_api import RestApi
 from .runner_api import RunnerApi
 from .state import GitLabState
 from .webhooks import Webhooks
 
+SWEEP_SECONDS = 30
+"""By the simulator's clock; GitLab's own worker looks once an hour."""
 BODY_LIMIT = 64 * 1024 * 1024
 """Bytes of one request: an artifact."""
 
@@ -27,11 +33,21 @@ def build_app(state: GitLabState) -> web.Application:
     add_page(app.router, state)
     webhooks = Webhooks(state)
 
-    async def close(_: web.Application) -> None:
+    async def run_beside(_: web.Application) -> AsyncIterator[None]:
+        sweeper = asyncio.create_task(_sweep(state))
+        yield
+        sweeper.cancel()
         await webhooks.close()
 
-    app.on_cleanup.append(close)
+    app.cleanup_ctx.append(run_beside)
     return app
+
+
+async def _sweep(state: GitLabState) -> None:
+    """Give up stuck jobs for as long as the server runs."""
+    while True:
+        give_up_stuck_jobs(state)
+        await state.clock.sleep(SWEEP_SECONDS)
 
 
 def build_state(external_url: str) -> GitLabState:

@@ -149,6 +149,8 @@ class MergeRequestSpec(_Strict):
 class RunnerSpec(_Strict):
     """A runner, as ``POST /user/runners`` makes it: https://docs.gitlab.com/api/users/#create-a-runner-linked-to-a-user"""
 
+    model_config = ConfigDict(extra="ignore")
+
     runner_type: Literal["instance_type", "group_type", "project_type"]
     group_id: int | None = None
     project_id: int | None = None
@@ -158,7 +160,7 @@ class RunnerSpec(_Strict):
     locked: bool = False
     access_level: Literal["not_protected", "ref_protected"] = "not_protected"
     run_untagged: bool = True
-    tag_list: list[str] = Field(default=[], max_length=50)
+    tag_list: str | list[str] = []
     maximum_timeout: int | None = None
     token_expires_at: str | None = None
     token_rotation_deadline: str | None = None

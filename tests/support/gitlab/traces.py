@@ -1,6 +1,6 @@
 """The log of a job: patches by range, and the check of the whole at the end.
 
-Source: lib/api/ci/runner.rb, app/services/ci/append_build_trace_service.rb, app/services/ci/update_build_state_service.rb
+Source: lib/api/ci/runner.rb, app/services/ci/{append_build_trace,update_build_state}_service.rb
 """
 
 from __future__ import annotations
