@@ -9,8 +9,10 @@ from urllib.parse import unquote
 from aiohttp import web
 from pydantic import ValidationError
 
+from .access import authorize, refuse
 from .jobs import NotAllowedError, cancel_job, play_job, retry_job
 from .model import DEVELOPER, MAINTAINER, OWNER, REPORTER, Job, Project, Runner, User
+from .paging import build_page
 from .runner_api import build_token
 from .runners import RejectedError, create_runner, rotate_token, update_runner
 from .spec import RunnerSpec
@@ -63,12 +65,12 @@ class RestApi:
 
     async def get_version(self, request: web.Request) -> web.Response:
         """Say what this is."""
-        self._authorize(request)
+        authorize(self._state, request)
         return web.json_response({"version": "19.4.0-simulated", "revision": "0"})
 
     async def get_user(self, request: web.Request) -> web.Response:
         """Say whose token it is."""
-        user = self._authorize(request)
+        user = authorize(self._state, request)
         return web.json_response({**(build_user(self._state, user.id) or {}), "is_admin": user.admin})
 
     async def get_project(self, request: web.Request) -> web.Response:
@@ -78,10 +80,10 @@ class RestApi:
 
     async def get_group(self, request: web.Request) -> web.Response:
         """Give a group."""
-        user = self._authorize(request)
+        user = authorize(self._state, request)
         group = self._state.find_group(unquote(request.match_info["group"]))
         if group is None or not self._state.compute_access(user, group.full_path):
-            raise _refuse(404, "404 Group Not Found")
+            raise refuse(404, "404 Group Not Found")
         return web.json_response(build_group(self._state, group))
 
     async def list_jobs(self, request: web.Request) -> web.Response:
@@ -89,7 +91,9 @@ class RestApi:
         project = self._get_project(request, REPORTER)
         scopes = request.query.getall("scope[]", []) + request.query.getall("scope", [])
         jobs = [job for job in self._state.list_project_jobs(project) if not job.retried]
-        return _page(request, [build_job(self._state, job) for job in jobs if not scopes or job.status.value in scopes])
+        return self._page(
+            request, [build_job(self._state, job) for job in jobs if not scopes or job.status.value in scopes]
+        )
 
     async def get_job(self, request: web.Request) -> web.Response:
         """Give one job."""
@@ -111,34 +115,34 @@ class RestApi:
                 case _:
                     play_job(self._state, job)
         except NotAllowedError as error:
-            raise _refuse(403, f"403 Forbidden - {error}") from error
+            raise refuse(403, f"403 Forbidden - {error}") from error
         return web.json_response(build_job(self._state, job), status=201)
 
     async def list_protected(self, request: web.Request) -> web.Response:
         """List the rules for protected branches or tags."""
         project = self._get_project(request, DEVELOPER)
         branches = request.match_info["kind"] == "branches"
-        return _page(
+        return self._page(
             request, [{"name": rule} for rule in (project.protected_branches if branches else project.protected_tags)]
         )
 
     async def create_runner(self, request: web.Request) -> web.Response:
         """Create a runner."""
-        user = self._authorize(request, "api", "create_runner")
+        user = authorize(self._state, request, "api", "create_runner")
         try:
             spec = RunnerSpec.model_validate(await _read(request))
         except ValidationError as error:
-            raise _refuse(400, str(error.errors()[0]["msg"])) from error
+            raise refuse(400, str(error.errors()[0]["msg"])) from error
         self._check_owner(user, spec)
         try:
             runner = create_runner(self._state, spec)
         except RejectedError as error:
-            raise _refuse(400, f"400 Bad request - {error}") from error
+            raise refuse(400, f"400 Bad request - {error}") from error
         return web.json_response({"id": runner.id, **build_token(runner)}, status=201)
 
     async def list_runners(self, request: web.Request) -> web.Response:
         """List the runners of the instance, a group or a project."""
-        user = self._authorize(request, "api", "read_api", "manage_runner")
+        user = authorize(self._state, request, "api", "read_api", "manage_runner")
         found: list[Runner] = list(self._state.runners.values())
         if "project" in request.match_info:
             project = self._get_project(request, MAINTAINER)
@@ -146,12 +150,12 @@ class RestApi:
         elif "group" in request.match_info:
             group = self._state.find_group(unquote(request.match_info["group"]))
             if group is None:
-                raise _refuse(404, "404 Group Not Found")
+                raise refuse(404, "404 Group Not Found")
             found = [runner for runner in found if runner.group_id == group.id]
         elif not user.admin:
-            raise _refuse(403, "403 Forbidden")
+            raise refuse(403, "403 Forbidden")
         kind = request.query.get("type")
-        return _page(
+        return self._page(
             request, [build_runner(self._state, runner) for runner in found if kind in (None, runner.type.value)]
         )
 
@@ -165,7 +169,7 @@ class RestApi:
         try:
             update_runner(runner, await _read(request))
         except RejectedError as error:
-            raise _refuse(400, f"400 Bad request - {error}") from error
+            raise refuse(400, f"400 Bad request - {error}") from error
         return web.json_response(build_runner_details(self._state, runner))
 
     async def delete_runner(self, request: web.Request) -> web.Response:
@@ -176,7 +180,7 @@ class RestApi:
     async def list_managers(self, request: web.Request) -> web.Response:
         """List a runner's managers."""
         managers = self._get_runner(request).managers.values()
-        return _page(request, [build_manager(self._state, manager) for manager in managers])
+        return self._page(request, [build_manager(self._state, manager) for manager in managers])
 
     async def rotate_runner(self, request: web.Request) -> web.Response:
         """Replace a runner's token."""
@@ -184,46 +188,36 @@ class RestApi:
         rotate_token(runner)
         return web.json_response(build_token(runner), status=201)
 
-    def _authorize(self, request: web.Request, *scopes: str) -> User:
-        """Raises a 401 for no token that is known, a 403 for one without any of the scopes."""
-        headers = request.headers
-        value = headers.get("PRIVATE-TOKEN") or headers.get("Authorization", "").removeprefix("Bearer ")
-        value = value or request.query.get("private_token", "")
-        token = self._state.find_token(value) if value else None
-        expired = token is not None and token.expires_at is not None and token.expires_at <= self._state.clock.now()
-        if token is None or token.revoked or expired:
-            raise _refuse(401, "401 Unauthorized")
-        if not token.scopes & set(scopes or ("api", "read_api")):
-            raise _refuse(403, "insufficient_scope")
-        return self._state.users[token.user_id]
+    def _page(self, request: web.Request, items: Sequence[dict[str, Any]]) -> web.Response:
+        return build_page(request, self._state.external_url, items)
 
     def _get_project(self, request: web.Request, level: int, *scopes: str) -> Project:
-        user = self._authorize(request, *(scopes or ("api", "read_api")))
+        user = authorize(self._state, request, *(scopes or ("api", "read_api")))
         project = self._state.find_project(unquote(request.match_info["project"]))
         access = self._state.compute_access(user, project.full_path) if project else 0
         if project is None or not access:
-            raise _refuse(404, "404 Project Not Found")
+            raise refuse(404, "404 Project Not Found")
         if access < level:
-            raise _refuse(403, "403 Forbidden")
+            raise refuse(403, "403 Forbidden")
         return project
 
     def _get_job(self, request: web.Request, level: int, *scopes: str) -> Job:
         project = self._get_project(request, level, *scopes)
         job = self._state.jobs.get(int(request.match_info["job"]))
         if job is None or job.project_id != project.id:
-            raise _refuse(404, "404 Not found")
+            raise refuse(404, "404 Not found")
         return job
 
     def _get_runner(self, request: web.Request) -> Runner:
-        user = self._authorize(request, "api", "manage_runner")
+        user = authorize(self._state, request, "api", "manage_runner")
         runner = self._state.runners.get(int(request.match_info["runner"]))
         if runner is None:
-            raise _refuse(404, "404 Not found")
+            raise refuse(404, "404 Not found")
         paths = [self._state.projects[number].full_path for number in runner.project_ids]
         if runner.group_id is not None:
             paths.append(self._state.groups[runner.group_id].full_path)
         if not user.admin and all(self._state.compute_access(user, path) < MAINTAINER for path in paths):
-            raise _refuse(403, "403 Forbidden")
+            raise refuse(403, "403 Forbidden")
         return runner
 
     def _check_owner(self, user: User, spec: RunnerSpec) -> None:
@@ -235,25 +229,9 @@ class RestApi:
             group = self._state.groups.get(spec.group_id or 0)
             allowed = group is not None and self._state.compute_access(user, group.full_path) >= OWNER
         if not allowed:
-            raise _refuse(403, "403 Forbidden")
+            raise refuse(403, "403 Forbidden")
 
 
 async def _read(request: web.Request) -> dict[str, Any]:
     body: dict[str, Any] = await request.json()
     return body
-
-
-def _page(request: web.Request, items: Sequence[dict[str, Any]]) -> web.Response:
-    """Give one page, by offset: https://docs.gitlab.com/api/rest/#offset-based-pagination"""
-    page, size = int(request.query.get("page", "1")), min(100, int(request.query.get("per_page", "20")))
-    pages = max(1, -(-len(items) // size))
-    headers = {
-        "X-Page": str(page), "X-Per-Page": str(size), "X-Total": str(len(items)), "X-Total-Pages": str(pages),
-        "X-Next-Page": str(page + 1) if page < pages else "",
-    }  # fmt: skip
-    return web.json_response(list(items[(page - 1) * size : page * size]), headers=headers)
-
-
-def _refuse(status: int, message: str) -> web.HTTPException:
-    kinds = {400: web.HTTPBadRequest, 401: web.HTTPUnauthorized, 403: web.HTTPForbidden, 404: web.HTTPNotFound}
-    return kinds[status](text=f'{{"message":"{message}"}}', content_type="application/json")

@@ -10,6 +10,7 @@ from aiohttp import web
 from .clock import Clock
 from .control_api import ControlApi
 from .faults import Faults
+from .graphql_api import GraphQLApi
 from .jobs import give_up_stuck_jobs
 from .page import add_page
 from .rest_api import RestApi
@@ -28,7 +29,7 @@ def build_app(state: GitLabState) -> web.Application:
     faults = Faults()
     control = ControlApi(state, faults)
     app = web.Application(client_max_size=BODY_LIMIT, middlewares=[control.count, faults.strike])
-    for api in (RunnerApi(state, faults), RestApi(state), control):
+    for api in (RunnerApi(state, faults), RestApi(state), GraphQLApi(state), control):
         api.add_routes(app.router)
     add_page(app.router, state)
     webhooks = Webhooks(state)

@@ -18,8 +18,7 @@ from tests.support.gitlab.model import Job, JobStatus
 from tests.support.gitlab.queues import claim_job, heartbeat
 from tests.support.gitlab.state import Changed, GitLabState
 from tests.support.gitlab.traces import append_trace, compute_checksum, compute_trace_is_whole, parse_range
-
-from .scenes import START, add_jobs, add_runner, build_state
+from tests.unit.support.gitlab.scenes import START, add_jobs, add_runner, build_state
 
 
 def _claim(state: GitLabState, **features: bool) -> Job:

@@ -12,8 +12,7 @@ from tests.support.gitlab.queues import claim_job, heartbeat
 from tests.support.gitlab.runners import RejectedError, create_runner
 from tests.support.gitlab.spec import RunnerSpec
 from tests.support.gitlab.stamps import RECENT_SECONDS, STAMP_SECONDS, ensure_stamp, read_stamp
-
-from .scenes import add_jobs, add_runner, build_state
+from tests.unit.support.gitlab.scenes import add_jobs, add_runner, build_state
 
 
 @pytest.mark.parametrize(
