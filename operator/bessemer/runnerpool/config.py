@@ -17,7 +17,9 @@ CONFIG_KEY = "config.toml"
 ENTRYPOINT_KEY = "entrypoint.sh"
 CA_KEY = "ca.crt"
 CONFIG_DIRECTORY = "/etc/bessemer/runner"
-"""Where the Secret is mounted in a runner pod."""
+"""Where the Secret is mounted, in the init container alone."""
+HOME_DIRECTORY = "/run/bessemer/home"
+"""Where the init container puts what the runner needs: in memory, and the configuration is gone before a job starts."""
 BUILDS_DIRECTORY = "/builds"
 
 
@@ -34,7 +36,7 @@ def build_config(pool: RunnerPool, spec: RunnerPoolSpec, token: str, *, with_ca:
         "environment": [f"{variable.name}={variable.value}" for variable in spec.pod.environment],
     }
     if with_ca:
-        runner["tls-ca-file"] = f"{CONFIG_DIRECTORY}/{CA_KEY}"
+        runner["tls-ca-file"] = f"{HOME_DIRECTORY}/{CA_KEY}"
     return tomli_w.dumps({"concurrent": 1, "check_interval": 3, "runners": [runner]})
 
 

@@ -3,7 +3,7 @@
 #
 # BESSEMER_RUNNER     name of the runner in config.toml
 # BESSEMER_SYSTEM_ID  by which GitLab knows this runner manager
-# BESSEMER_HOME       a directory in memory for the runner's own files
+# BESSEMER_HOME       a directory in memory with config.toml
 #
 # A TERM or QUIT while it waits ends it at once. Later the runner is told to take no further job: one that it has taken
 # runs to its end. (gitlab-runner's own answer to TERM is to kill the job.)
@@ -35,11 +35,16 @@ until [ -n "$job" ]; do
     [ -n "$job" ] || read -r -t 0.1 -u "$never"
 done
 
-mkdir -p "$BESSEMER_HOME" && cp /etc/bessemer/runner/config.toml "$BESSEMER_HOME/config.toml" &&
+# The configuration has the runner's token, and a job, which is the same user, can read what the runner can: gitlab-runner
+# gets it by a pipe, once, and the file is gone before it starts.
+configuration=$(<"$BESSEMER_HOME/config.toml") && rm "$BESSEMER_HOME/config.toml" &&
+    mkfifo -m 600 "$BESSEMER_HOME/config.toml" &&
     printf %s "$BESSEMER_SYSTEM_ID" >"$BESSEMER_HOME/.runner_system_id" || {
-    outcome=NoHome
+    outcome=NoConfiguration
     finish 1
 }
+printf '%s\n' "$configuration" >"$BESSEMER_HOME/config.toml" &
+unset configuration
 
 # Sent for a job, it asks once: if another runner was faster, it ends. Where nobody knows which jobs wait, it goes on.
 arguments=(--max-builds 1)

@@ -13,7 +13,14 @@ from datetime import datetime
 
 from bessemer.kube.client import Object
 from bessemer.names import build_label_value, runner_pod_name, runner_secret_name, runner_system_id
-from bessemer.runnerpool.config import BUILDS_DIRECTORY, CONFIG_DIRECTORY, ENTRYPOINT_KEY
+from bessemer.runnerpool.config import (
+    BUILDS_DIRECTORY,
+    CA_KEY,
+    CONFIG_DIRECTORY,
+    CONFIG_KEY,
+    ENTRYPOINT_KEY,
+    HOME_DIRECTORY,
+)
 from bessemer.runnerpool.resource import RunnerPool
 from bessemer.runnerpool.spec import RunnerPoolSpec
 from bessemer.settings import Settings
@@ -98,6 +105,7 @@ def _build_pod_spec(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings, 
             "fsGroup": USER_ID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        "initContainers": [_build_init_container(spec, settings)],
         "containers": [_build_container(pool, spec, settings, system_id)],
         "volumes": [
             {"name": "config", "secret": {"secretName": runner_secret_name(pool.name), "defaultMode": SECRET_MODE}},
@@ -122,29 +130,48 @@ def _job_item() -> Object:
     return {"path": "job", "fieldRef": {"fieldPath": f"metadata.annotations['{JOB_ANNOTATION}']"}}
 
 
-def _build_container(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings, system_id: str) -> Object:
-    resources = spec.pod.resources.model_dump(exclude_defaults=True)
-    environment = {
-        "BESSEMER_RUNNER": pool.name,
-        "BESSEMER_SYSTEM_ID": system_id,
-        "BESSEMER_HOME": "/run/bessemer/home",
-        "HOME": BUILDS_DIRECTORY,
-    }
+def _build_init_container(spec: RunnerPoolSpec, settings: Settings) -> Object:
+    """Give the container that alone sees the Secret: a job runs as the runner's user, and could read what it mounts."""
+    copy = f"cp {CONFIG_DIRECTORY}/{CONFIG_KEY} {CONFIG_DIRECTORY}/{ENTRYPOINT_KEY} {HOME_DIRECTORY}/"
+    copy_ca = f"[ ! -e {CONFIG_DIRECTORY}/{CA_KEY} ] || cp {CONFIG_DIRECTORY}/{CA_KEY} {HOME_DIRECTORY}/"
     return {
-        "name": RUNNER_CONTAINER,
+        **_build_common(spec, settings),
+        "name": "config",
+        "command": ["bash", "-euc", f"umask 077; mkdir {HOME_DIRECTORY}; {copy}; {copy_ca}"],
+        "volumeMounts": [
+            {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
+            {"name": "home", "mountPath": "/run/bessemer"},
+        ],
+    }
+
+
+def _build_common(spec: RunnerPoolSpec, settings: Settings) -> Object:
+    return {
         "image": spec.pod.image or settings.runner_image,
         "imagePullPolicy": spec.pod.image_pull_policy or settings.runner_pull_policy,
-        "command": ["bash", f"{CONFIG_DIRECTORY}/{ENTRYPOINT_KEY}"],
-        "env": [{"name": name, "value": value} for name, value in environment.items()],
-        "resources": resources,
+        "resources": spec.pod.resources.model_dump(exclude_defaults=True),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
+    }
+
+
+def _build_container(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings, system_id: str) -> Object:
+    environment = {
+        "BESSEMER_RUNNER": pool.name,
+        "BESSEMER_SYSTEM_ID": system_id,
+        "BESSEMER_HOME": HOME_DIRECTORY,
+        "HOME": BUILDS_DIRECTORY,
+    }
+    return {
+        **_build_common(spec, settings),
+        "name": RUNNER_CONTAINER,
+        "command": ["bash", f"{HOME_DIRECTORY}/{ENTRYPOINT_KEY}"],
+        "env": [{"name": name, "value": value} for name, value in environment.items()],
         "terminationMessagePolicy": "File",
         "volumeMounts": [
-            {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
             {"name": "pod", "mountPath": "/etc/bessemer/pod", "readOnly": True},
             {"name": "home", "mountPath": "/run/bessemer"},
             {"name": "builds", "mountPath": BUILDS_DIRECTORY},

@@ -16,6 +16,9 @@ from bessemer.runnerpool.registration import get_webhook_secret
 PATH = "/v1/gitlab/{namespace}/{pool}"
 WAITING = "pending"
 """The status of a job that waits for a runner. Source: https://docs.gitlab.com/api/jobs/"""
+OVER = frozenset({"running", "success", "failed", "canceling", "canceled", "skipped"})
+"""Those of a job that waits no more. What comes before (created, manual and others) says nothing: webhooks overtake each
+other."""
 
 
 class HookDoor:
@@ -42,7 +45,7 @@ class HookDoor:
         if source is not None and isinstance(hook, JobHook):
             if hook.status == WAITING:
                 source.nudge()
-            elif source.board.close_job(hook.job_id, self._deps.now()):
+            elif hook.status in OVER and source.board.close_job(hook.job_id, self._deps.now()):
                 source.tell()
         return self._answer(204, "Taken")
 

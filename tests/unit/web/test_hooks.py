@@ -67,6 +67,14 @@ async def test_a_job_that_waits_no_more_is_forgotten_without_a_question(site: Si
     assert site.world.gitlab.calls == []
 
 
+async def test_a_job_is_not_lost_when_the_news_of_its_creation_comes_late(site: Site) -> None:
+    site.world.gitlab.jobs.append(PendingJob(7, PROJECT, frozenset({"hpc"})))
+    assert await site.post("pending") == 204
+    assert await site.post("created") == 204
+    await site.world.settle()
+    assert len(site.world.pods()) == 1
+
+
 async def test_who_can_not_prove_itself_is_refused_and_counted(site: Site) -> None:
     assert await site.post("pending", token="wrong") == 401
     assert await site.post("pending", url="/v1/gitlab/ci/other") == 404
