@@ -53,6 +53,7 @@ class ControlApi:
         router.add_delete(f"{BASE}/faults", self.clear_faults)
         router.add_post(f"{BASE}/settings", self.change_settings)
         router.add_post(f"{BASE}/clock/advance", self.advance)
+        router.add_post(f"{BASE}/clock/{{what:freeze|resume}}", self.stop_clock)
 
     @web.middleware
     async def count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -140,6 +141,14 @@ class ControlApi:
         """Let time jump ahead by seconds."""
         self._state.clock.advance(float((await request.json())["seconds"]))
         give_up_stuck_jobs(self._state)
+        return web.Response(status=204)
+
+    async def stop_clock(self, request: web.Request) -> web.Response:
+        """Let time stand still, or go on from where it stands."""
+        if request.match_info["what"] == "freeze":
+            self._state.clock.freeze()
+        else:
+            self._state.clock.resume()
         return web.Response(status=204)
 
 

@@ -16,7 +16,6 @@ from aiohttp import web
 from .access import authorize
 from .clock import build_time
 from .graphql_syntax import GraphQLSyntaxError, Selected, parse_query
-from .matching import compute_is_below
 from .model import REPORTER, Group, Job, Project, Runner, User
 from .state import GitLabState
 
@@ -151,7 +150,7 @@ class GraphQLApi:
         projects = self._state.list_group_projects(group)
         if not args.get("includeSubgroups"):
             projects = [one for one in projects if one.full_path.rpartition("/")[0] == group.full_path]
-        seen = [one for one in projects if self._see(one, user) and compute_is_below(one.full_path, group.full_path)]
+        seen = [one for one in projects if self._see(one, user)]
         return _connect(seen, args, newest_first=False)
 
 

@@ -46,7 +46,7 @@ def create_pipeline(state: GitLabState, spec: PipelineSpec) -> Pipeline:
     if user is None:
         raise NotThereError("User")
     ref = spec.ref or project.default_branch
-    sha = spec.sha or project.refs.get(ref) or compute_sha(project.full_path, ref)
+    sha = spec.sha or compute_sha(project.full_path, ref)
     pipeline = Pipeline(
         state.next_id("pipeline"), project.id, ref, spec.tag, sha, spec.source, user.id, state.clock.now(),
         dict(spec.variables),

@@ -63,24 +63,18 @@ class AccessToken:
 class Group:
     id: int
     full_path: str
-    visibility: str = "private"
 
 
 @dataclass
 class Project:
     id: int
     full_path: str
-    visibility: str = "private"
     default_branch: str = "main"
     protected_branches: list[str] = field(default_factory=lambda: ["main"])
     """Names, with ``*`` as a wildcard."""
     protected_tags: list[str] = field(default_factory=list)
     shared_runners_enabled: bool = True
     group_runners_enabled: bool = True
-    refs: dict[str, str] = field(default_factory=dict)
-    """Commit by branch or tag."""
-    files: dict[str, dict[str, bytes]] = field(default_factory=dict)
-    """Content by path, by commit."""
 
 
 @dataclass
@@ -202,27 +196,3 @@ class Delivery:
     """None: no answer; `error` says why."""
     error: str = ""
     seconds: float = 0
-
-
-@dataclass
-class CommitStatus:
-    id: int
-    project_id: int
-    sha: str
-    ref: str
-    name: str
-    status: str
-    description: str
-    target_url: str
-    author_id: int
-    created_at: float
-
-
-@dataclass
-class Note:
-    id: int
-    project_id: int
-    merge_request_iid: int
-    body: str
-    author_id: int
-    created_at: float

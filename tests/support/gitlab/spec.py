@@ -73,33 +73,21 @@ class PipelineSpec(_Strict):
     jobs: list[JobSpec] = Field(default=[JobSpec()], min_length=1)
 
 
-class JobsSpec(JobSpec):
-    """So many equal jobs in a pipeline of their own."""
-
-    project: str
-    ref: str = ""
-    count: int = Field(default=1, ge=1, le=10_000)
-
-
 class GroupSpec(_Strict):
     """A group; those above it are made with it."""
 
     path: str = Field(min_length=1)
-    visibility: Literal["private", "internal", "public"] = "private"
 
 
 class ProjectSpec(_Strict):
     """A project; the groups above it are made with it."""
 
     path: str = Field(pattern=r"^[^/]+(/[^/]+)+$")
-    visibility: Literal["private", "internal", "public"] = "private"
     default_branch: str = "main"
     protected_branches: list[str] | None = None
     protected_tags: list[str] = []
     shared_runners_enabled: bool = True
     group_runners_enabled: bool = True
-    files: dict[str, str] = {}
-    """Text by path at the default branch."""
 
 
 class UserSpec(_Strict):
@@ -121,29 +109,6 @@ class TokenSpec(_Strict):
     """Empty: one is made up."""
     expires_in: float | None = None
     """Seconds."""
-
-
-class PushSpec(_Strict):
-    """A commit: files are laid over those of the ref's last commit."""
-
-    project: str
-    ref: str = ""
-    tag: bool = False
-    files: dict[str, str | None] = {}
-    """Text by path; null removes."""
-    user: str = ""
-
-
-class MergeRequestSpec(_Strict):
-    """A merge request whose event webhooks are told."""
-
-    project: str
-    source_branch: str
-    target_branch: str = ""
-    title: str = "A change"
-    action: Literal["open", "update", "reopen", "close", "merge"] = "open"
-    iid: int = Field(default=1, ge=1)
-    user: str = ""
 
 
 class RunnerSpec(_Strict):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from . import model
@@ -49,7 +49,6 @@ class Settings:
     """Whether job webhooks carry the job's own tags; documented ones show a runner's tags only, once it has one."""
     runner_requests_per_minute: int = 2000
     job_requests_per_minute: int = 200
-    project_jobs_per_minute: int = 600
     graphql_complexity: int = 250
     webhook_timeout_seconds: float = 10
 
@@ -70,8 +69,6 @@ class GitLabState:
         self.jobs: dict[int, Job] = {}
         self.hooks: dict[int, model.Hook] = {}
         self.deliveries: dict[int, model.Delivery] = {}
-        self.statuses: dict[int, model.CommitStatus] = {}
-        self.notes: dict[int, model.Note] = {}
         self.stamps: dict[str, tuple[str, float]] = {}
         """Queue stamp and when it was set, by runner token."""
         self.listeners: list[Callable[[Changed], None]] = []
@@ -95,11 +92,11 @@ class GitLabState:
         user.admin, user.access = admin, dict(access or {})
         return user
 
-    def add_group(self, path: str, visibility: str = "private") -> Group:
+    def add_group(self, path: str) -> Group:
         """Create a group and those above it; one that is there is kept."""
         for end in [index for index, char in enumerate(path) if char == "/"] + [len(path)]:
             if (group := self.find_group(path[:end])) is None:
-                group = Group(self.next_id("namespace"), path[:end], visibility)
+                group = Group(self.next_id("namespace"), path[:end])
                 self.groups[group.id] = group
         assert group is not None
         return group
@@ -158,10 +155,3 @@ def compute_sha(*parts: str) -> str:
 def compute_token(prefix: str) -> str:
     """Make up a secret such as GitLab's: prefix and 20 characters."""
     return prefix + secrets.token_urlsafe(15)
-
-
-def iterate_ancestors(path: str) -> Iterable[str]:
-    """Yield the full paths of the groups above a path, the nearest first."""
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        yield path

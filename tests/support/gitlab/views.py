@@ -37,7 +37,7 @@ def build_group(state: GitLabState, group: model.Group) -> dict[str, Any]:
         "full_name": group.full_path.replace("/", " / "),
         "full_path": group.full_path,
         "parent_id": above.id if above else None,
-        "visibility": group.visibility,
+        "visibility": "private",
         "web_url": f"{state.external_url}/groups/{group.full_path}",
     }
 
@@ -52,7 +52,7 @@ def build_project(state: GitLabState, project: model.Project) -> dict[str, Any]:
         "path_with_namespace": project.full_path,
         "name_with_namespace": project.full_path.replace("/", " / "),
         "default_branch": project.default_branch,
-        "visibility": project.visibility,
+        "visibility": "private",
         "shared_runners_enabled": project.shared_runners_enabled,
         "group_runners_enabled": project.group_runners_enabled,
         "web_url": f"{state.external_url}/{project.full_path}",

@@ -1,6 +1,8 @@
 """Sends job events to webhooks, as GitLab does: https://docs.gitlab.com/user/project/integrations/webhook_events/
 
-GitLab does not send an event again; a hook that fails again and again is disabled for a while, which is left out here.
+GitLab does not send an event again by itself. A hook that fails again and again gets none for a while, in the end none
+at all: https://docs.gitlab.com/user/project/integrations/webhooks/#auto-disabled-webhooks
+The signed form: https://gitlab.com/gitlab-org/gitlab/-/merge_requests/230944
 """
 
 from __future__ import annotations
@@ -19,6 +21,28 @@ from .clock import build_time
 from .matching import compute_is_below
 from .model import Delivery, Hook, Job
 from .state import Changed, GitLabState
+
+FAILURES_BEFORE_PAUSE, FAILURES_BEFORE_END = 4, 40
+"""Failures in a row."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 24 * 3600.0
+
+
+def note_outcome(hook: Hook, now: float, *, delivered: bool) -> None:
+    """Count a delivery: from the fourth failure in a row on the hook rests, twice as long each time."""
+    if delivered:
+        hook.failures, hook.disabled_until = 0, None
+        return
+    hook.failures += 1
+    if hook.failures >= FAILURES_BEFORE_END:
+        hook.permanently_disabled = True
+    elif hook.failures >= FAILURES_BEFORE_PAUSE:
+        pause = FIRST_PAUSE_SECONDS * 2 ** (hook.failures - FAILURES_BEFORE_PAUSE)
+        hook.disabled_until = now + min(LONGEST_PAUSE_SECONDS, pause)
+
+
+def compute_is_disabled(hook: Hook, now: float) -> bool:
+    """Tell whether a hook gets no events now."""
+    return hook.permanently_disabled or (hook.disabled_until is not None and now < hook.disabled_until)
 
 
 class Webhooks:
@@ -43,7 +67,8 @@ class Webhooks:
         job = self._state.jobs[change.id]
         path = self._state.projects[job.project_id].full_path
         for hook in self._state.hooks.values():
-            if "job_events" in hook.events and self._covers(hook, job.project_id, path):
+            wanted = "job_events" in hook.events and not compute_is_disabled(hook, self._state.clock.now())
+            if wanted and self._covers(hook, job.project_id, path):
                 body = json.dumps(self._build_job_event(job)).encode()
                 task = asyncio.get_running_loop().create_task(self._deliver(hook, "Job Hook", body))
                 self._tasks.add(task)
@@ -61,7 +86,7 @@ class Webhooks:
         headers = {
             "Content-Type": "application/json", "User-Agent": "GitLab/19.4.0", "X-Gitlab-Event": event,
             "X-Gitlab-Event-UUID": str(uuid.uuid4()), "X-Gitlab-Instance": self._state.external_url,
-            "Idempotency-Key": identifier,
+            "Idempotency-Key": identifier, "X-Gitlab-Webhook-UUID": str(uuid.uuid5(uuid.NAMESPACE_URL, hook.url)),
         }  # fmt: skip
         if hook.token:
             headers["X-Gitlab-Token"] = hook.token
@@ -81,6 +106,8 @@ class Webhooks:
         except (aiohttp.ClientError, TimeoutError) as error:
             delivery.error = f"{type(error).__name__} {error}"
         delivery.seconds = self._state.clock.now() - now
+        succeeded = delivery.status is not None and delivery.status < 400
+        note_outcome(hook, self._state.clock.now(), delivered=succeeded)
 
     def _build_job_event(self, job: Job) -> dict[str, Any]:
         project, pipeline = self._state.projects[job.project_id], self._state.pipelines[job.pipeline_id]

@@ -198,6 +198,15 @@ async def test_artifacts_are_given_to_the_jobs_that_depend_on_them(
     assert await got.read() == b"PK-zip"
 
 
+async def test_time_stands_still_jumps_and_goes_on(client: Client, state: GitLabState) -> None:
+    await client.post("/-/simulator/clock/resume")
+    assert not state.clock.frozen
+    await client.post("/-/simulator/clock/freeze")
+    before = state.clock.now()
+    await client.post("/-/simulator/clock/advance", json={"seconds": 90})
+    assert state.clock.now() == before + 90
+
+
 async def test_faults_strike_as_often_as_wanted(client: Client, state: GitLabState, runner: Runner) -> None:
     add_jobs(state)
     fault = {"route": "POST /api/v4/jobs/request", "status": 429, "retry_after": 7, "times": 1}
