@@ -34,7 +34,6 @@ class Runners:
     image: str
     access_token: str
     made: list[str] = field(default_factory=list)
-    hooked: set[str] = field(default_factory=set)
 
     def apply_secret(self, name: str, value: str) -> None:
         """Write a Secret as a user would."""
@@ -58,14 +57,6 @@ class Runners:
         self.kubectl.apply(pool)
         self.made.append(name)
         self.kubectl.run("wait", f"runnerpool/{name}", "--for=condition=Ready", f"--timeout={SOON}s", timeout=SOON + 10)
-        self._add_hook(name)
-
-    def _add_hook(self, pool: str) -> None:
-        """Have GitLab tell the operator of jobs, by the URL of a pool."""
-        if pool not in self.hooked:
-            url = f"http://bessemer.{SYSTEM_NAMESPACE}.svc:8080/v1/gitlab/{NAMESPACE}/{pool}"
-            self.gitlab.add_hook(project=PROJECT, url=url, token="webhook-secret")
-            self.hooked.add(pool)
 
     def pods(self) -> list[Resource]:
         """List all runner pods."""
@@ -121,6 +112,10 @@ def runners(bessemer: Cluster) -> Iterator[Runners]:
     made = Runners(kubectl, gitlab, image.name, tokens["api"])
     made.apply_secret("gitlab", tokens["api"])
     made.apply_secret("webhook", "webhook-secret")
+    # GitLab disables a webhook that fails, as that of a pool does which comes and goes with the tests.
+    made.apply_pool("hub", ["nothing"])
+    url = f"http://bessemer.{SYSTEM_NAMESPACE}.svc:8080/v1/gitlab/{NAMESPACE}/hub"
+    gitlab.add_hook(project=PROJECT, url=url, token="webhook-secret")
     yield made
     kubectl.run("delete", "runnerpool", "--all", timeout=120)
     kubectl.run("delete", "namespace", NAMESPACE, timeout=120)
@@ -133,7 +128,7 @@ def apply_pool(runners: Runners) -> Iterator[Callable[..., None]]:
     yield runners.apply_pool
     for name in runners.made:
         runners.kubectl.run("delete", "runnerpool", name, "--ignore-not-found", timeout=120)
-    assert [runner for runner in runners.gitlab.runners() if "by hand" not in runner["description"]] == []
+    assert [runner["tags"] for runner in runners.gitlab.runners()] == [["nothing"]]
     assert runners.pods() == []
 
 

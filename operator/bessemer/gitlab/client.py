@@ -83,7 +83,7 @@ class GitLabClient:
         """List jobs that wait."""
         if scope.type is ScopeType.PROJECT:
             return await self._run(lambda: self._list_project_jobs(scope.path, with_protected=with_protected))
-        return await self._run(lambda: self._list_jobs_by_graphql(scope))
+        return await self._run(lambda: self._list_jobs_by_graphql(scope, with_protected=with_protected))
 
     async def create_runner(self, request: RunnerRequest) -> Registration:
         """Create a runner."""
@@ -153,12 +153,19 @@ class GitLabClient:
         base = f"/projects/{quote(project, safe='')}"
         raw, complete = self._list_pages(f"{base}/jobs", {"scope[]": "pending"})
         jobs = [parse_rest_job(job, project) for job in raw]
-        if with_protected and jobs:
+        if with_protected:
+            jobs = self._add_protected(jobs)
+        return PendingJobs(tuple(jobs), complete)
+
+    def _add_protected(self, jobs: list[PendingJob]) -> list[PendingJob]:
+        """Look up which refs are protected, in each project that has jobs."""
+        rules = {}
+        for project in {job.project for job in jobs}:
+            base = f"/projects/{quote(project, safe='')}"
             branches, _ = self._list_pages(f"{base}/protected_branches", {})
             tags, _ = self._list_pages(f"{base}/protected_tags", {})
-            patterns = [entry["name"] for entry in (*branches, *tags)]
-            jobs = [_with_protected(job, patterns) for job in jobs]
-        return PendingJobs(tuple(jobs), complete)
+            rules[project] = [entry["name"] for entry in (*branches, *tags)]
+        return [_with_protected(job, rules[job.project]) for job in jobs]
 
     def _list_pages(self, path: str, query: dict[str, Any]) -> tuple[list[dict[str, Any]], bool]:
         found: list[dict[str, Any]] = []
@@ -170,9 +177,10 @@ class GitLabClient:
                 return found, True
         return found, False
 
-    def _list_jobs_by_graphql(self, scope: Scope) -> PendingJobs:
+    def _list_jobs_by_graphql(self, scope: Scope, *, with_protected: bool) -> PendingJobs:
         jobs: list[PendingJob] = []
         after: str | None = None
+        complete = False
         for _ in range(MAX_PAGES):
             page = self._query(scope, after)
             nodes = page["nodes"]
@@ -180,10 +188,11 @@ class GitLabClient:
                 jobs += [parse_graphql_job(node, node["project"]["fullPath"]) for node in nodes]
             else:
                 jobs += [parse_graphql_job(job, node["fullPath"]) for node in nodes for job in node["jobs"]["nodes"]]
-            if not page["pageInfo"]["hasNextPage"]:
-                return PendingJobs(tuple(jobs))
+            complete = not page["pageInfo"]["hasNextPage"]
+            if complete:
+                break
             after = page["pageInfo"]["endCursor"]
-        return PendingJobs(tuple(jobs), complete=False)
+        return PendingJobs(tuple(self._add_protected(jobs) if with_protected else jobs), complete)
 
     def _query(self, scope: Scope, after: str | None) -> dict[str, Any]:
         whole = scope.type is ScopeType.INSTANCE
@@ -191,7 +200,7 @@ class GitLabClient:
             "query": _INSTANCE_JOBS if whole else _GROUP_JOBS,
             "variables": {"after": after, **({} if whole else {"path": scope.path})},
         }
-        url = f"{self._api.url.rstrip('/')}/graphql".replace("/api/v4/graphql", "/api/graphql")
+        url = f"{self._api.url}/api/graphql"
         answer: Any = self._api.http_post(url, post_data=body)
         if answer.get("errors"):
             raise GitLabRejected("; ".join(str(error.get("message")) for error in answer["errors"])[:1024])

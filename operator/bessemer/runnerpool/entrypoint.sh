@@ -29,6 +29,7 @@ trap stop TERM QUIT INT
 # Waiting: reads of a pipe that nothing comes from, as each sleep would be a process.
 exec {never}<> <(:)
 job=
+[ -s "$sent_for" ] || echo "waits to be sent for a job"
 until [ -n "$job" ]; do
     [ -z "$stopping" ] || finish 0
     read -r job <"$sent_for"

@@ -17,8 +17,8 @@ PATH = "/v1/gitlab/{namespace}/{pool}"
 WAITING = "pending"
 """The status of a job that waits for a runner. Source: https://docs.gitlab.com/api/jobs/"""
 OVER = frozenset({"running", "success", "failed", "canceling", "canceled", "skipped"})
-"""Those of a job that waits no more. What comes before (created, manual and others) says nothing: webhooks overtake each
-other."""
+"""Those of a job that waits no more. What comes before (created, manual and others) says nothing: webhooks
+overtake each other."""
 
 
 class HookDoor:

@@ -7,7 +7,7 @@ from typing import Any
 import gitlab
 import pytest
 
-from tests.contract.gitlab.simulator.conftest import Site
+from tests.contract.gitlab.conftest import Site
 
 JOBS = """query($after: String) { jobs(statuses: [PENDING], first: 2, after: $after) {
   pageInfo { hasNextPage endCursor } nodes { id name tags refName queuedAt project { fullPath } } } }"""

@@ -1,0 +1,164 @@
+"""The fake GitLab and the real client against the simulator pass the same tests; then what only a server can do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from bessemer.gitlab.client import GitLabClient
+from bessemer.gitlab.fake import FakeGitLab
+from bessemer.gitlab.protocol import (
+    GitLab,
+    GitLabNotFound,
+    GitLabRefused,
+    GitLabUnavailable,
+    PendingJob,
+    RateLimited,
+    RunnerRequest,
+    Scope,
+    ScopeType,
+)
+from tests.contract.gitlab.conftest import Site
+
+PROJECT = Scope(ScopeType.PROJECT, "hpc/sim")
+GROUP = Scope(ScopeType.GROUP, "hpc")
+INSTANCE = Scope(ScopeType.INSTANCE)
+REQUEST = RunnerRequest(
+    scope=PROJECT,
+    description="a pool",
+    marker="uid-of-the-pool",
+    tags=frozenset({"gpu", "hpc"}),
+    run_untagged=False,
+    protected=False,
+)
+
+
+@dataclass
+class World:
+    """A GitLab behind its door, and how a job gets into it."""
+
+    gitlab: GitLab
+    add_job: Callable[[str, list[str]], None]
+
+
+def seed(site: Site) -> dict[str, str]:
+    return site.control.seed(
+        projects=[{"path": "hpc/sim"}, {"path": "hpc/deep/other"}, {"path": "else/where"}],
+        users=[{"username": "admin", "admin": True}, {"username": "reporter", "access": {"hpc/sim": 20}}],
+        tokens=[
+            {"user": "admin", "name": "admin", "scopes": ["api", "create_runner", "manage_runner"]},
+            {"user": "reporter", "name": "reporter", "scopes": ["read_api"]},
+        ],
+    )
+
+
+@pytest.fixture(params=["fake", "real"])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    if request.param == "fake":
+        fake = FakeGitLab()
+
+        def add(project: str, tags: list[str]) -> None:
+            fake.jobs.append(PendingJob(1001 + len(fake.jobs), project, frozenset(tags), "main", protected=True))
+
+        yield World(fake, add)
+        return
+    site: Site = request.getfixturevalue("site")
+    client = GitLabClient(site.url, seed(site)["admin"], None)
+    yield World(client, lambda project, tags: void(site.control.run_jobs(project, {"tags": tags})))
+    await client.close()
+
+
+def void(_: object) -> None:
+    """Give nothing."""
+
+
+@pytest.fixture
+async def client(site: Site) -> AsyncIterator[GitLabClient]:
+    client = GitLabClient(site.url, seed(site)["admin"], None)
+    yield client
+    await client.close()
+
+
+async def test_jobs_that_wait_are_listed_by_scope(world: World) -> None:
+    for project in ("hpc/sim", "hpc/deep/other", "else/where"):
+        world.add_job(project, ["hpc"])
+    found = {scope: await world.gitlab.list_pending_jobs(scope) for scope in (PROJECT, GROUP, INSTANCE)}
+    assert {job.project for job in found[PROJECT].jobs} == {"hpc/sim"}
+    assert {job.project for job in found[GROUP].jobs} == {"hpc/sim", "hpc/deep/other"}
+    assert len(found[INSTANCE].jobs) == 3
+    assert all(pending.complete for pending in found.values())
+    assert all(job.tags == {"hpc"} and job.protected is None for pending in found.values() for job in pending.jobs)
+
+
+async def test_whether_a_ref_is_protected_is_looked_up_when_wanted(world: World) -> None:
+    world.add_job("hpc/sim", [])
+    for scope in (PROJECT, GROUP):
+        (job,) = (await world.gitlab.list_pending_jobs(scope, with_protected=True)).jobs
+        assert job.protected is True
+
+
+async def test_a_runner_is_found_by_its_marker_until_it_is_deleted(world: World) -> None:
+    made = await world.gitlab.create_runner(REQUEST)
+    assert await world.gitlab.list_runners(PROJECT, "uid-of-the-pool") == [made.id]
+    assert await world.gitlab.list_runners(PROJECT, "another") == []
+    await world.gitlab.update_runner(made.id, replace(REQUEST, tags=frozenset({"cpu"})))
+    await world.gitlab.delete_runner(made.id)
+    await world.gitlab.delete_runner(made.id)
+    assert await world.gitlab.list_runners(PROJECT, "uid-of-the-pool") == []
+
+
+async def test_a_token_that_was_rotated_is_refused(world: World) -> None:
+    made = await world.gitlab.create_runner(REQUEST)
+    identity = await world.gitlab.verify_runner(made.token)
+    assert identity is not None
+    assert identity.id == made.id
+    again = await world.gitlab.rotate_runner(made.id)
+    assert await world.gitlab.verify_runner(made.token) is None
+    assert await world.gitlab.verify_runner(again.token) is not None
+
+
+async def test_what_is_gone_is_said_and_a_manager_that_is_gone_is_fine(world: World) -> None:
+    made = await world.gitlab.create_runner(REQUEST)
+    await world.gitlab.delete_manager(made.token, "r_0123456789ab")
+    with pytest.raises(GitLabRefused):
+        await world.gitlab.delete_manager("glrt-nobody", "r_0123456789ab")
+    with pytest.raises(GitLabNotFound):
+        await world.gitlab.rotate_runner(made.id + 1)
+
+
+async def test_asking_whose_token_it_is_leaves_no_manager(site: Site, client: GitLabClient) -> None:
+    made = await client.create_runner(REQUEST)
+    await client.verify_runner(made.token)
+    assert [runner["managers"] for runner in site.control.runners()] == [[]]
+
+
+async def test_a_token_without_the_right_is_refused_and_stands_in_no_message(site: Site) -> None:
+    token = seed(site)["reporter"]
+    client = GitLabClient(site.url, token, None)
+    with pytest.raises(GitLabRefused) as caught:
+        await client.create_runner(REQUEST)
+    assert token not in str(caught.value)
+    await client.close()
+
+
+async def test_how_long_to_wait_is_taken_from_gitlab(site: Site, client: GitLabClient) -> None:
+    site.control.switch_fault(route="GET /api/v4/projects", status=429, retry_after=7, times=1)
+    with pytest.raises(RateLimited) as caught:
+        await client.list_pending_jobs(PROJECT)
+    assert caught.value.after == 7
+    assert (await client.list_pending_jobs(PROJECT)).jobs == ()
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 500}, {"kind": "reset"}])
+async def test_a_gitlab_in_trouble_is_told_once(site: Site, client: GitLabClient, fault: dict[str, object]) -> None:
+    site.control.switch_fault(route="GET /api/v4/projects", **fault)
+    with pytest.raises(GitLabUnavailable):
+        await client.list_pending_jobs(PROJECT)
+    assert site.control.clear_faults() <= 2  # a connection that was kept open may be tried once more
+
+
+async def test_all_pages_are_read(site: Site, client: GitLabClient) -> None:
+    site.control.run_jobs("hpc/sim", *({"name": f"job {number}", "tags": ["hpc"]} for number in range(230)))
+    assert len((await client.list_pending_jobs(PROJECT)).jobs) == 230
