@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.support.cluster.protocol import Cluster
 from tests.support.gitlab.control import Simulator
 from tests.support.gitlab_pod import build_url, install_simulator
-from tests.support.image import build_image
-from tests.support.kubectl import Kubectl, Resource
+from tests.support.image import ROOT, build_image
+from tests.support.kubectl import Kubectl, KubectlError, Resource
 from tests.support.runner_image import build_runner_image
 from tests.support.site import SYSTEM_NAMESPACE
 
@@ -130,6 +132,38 @@ def apply_pool(runners: Runners) -> Iterator[Callable[..., None]]:
         runners.kubectl.run("delete", "runnerpool", name, "--ignore-not-found", timeout=120)
     assert [runner["tags"] for runner in runners.gitlab.runners()] == [["nothing"]]
     assert runners.pods() == []
+
+
+def build_example(**changes: Any) -> Resource:
+    """Read the example; lay changes over parts of its spec."""
+    manifest: Resource = yaml.safe_load((ROOT / "examples" / "runnerpool.yaml").read_text(encoding="utf-8"))
+    for part, fields in changes.items():
+        own = manifest["spec"].get(part)
+        manifest["spec"][part] = own | fields if isinstance(own, dict) else fields
+    return manifest
+
+
+def test_the_example_is_taken(runners: Runners) -> None:
+    runners.kubectl.run("apply", "--dry-run=server", "-f", "-", given=json.dumps(build_example()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"min": 21}, "min must not be greater than max"),
+        ({"runner": {"tokenSecret": {"name": "given"}}}, "exactly one of tokenSecret and managed is required"),
+        ({"runner": {"tags": []}}, "tags, or runUntagged: true, are required"),
+        ({"gitlab": {"scope": {"type": "Instance", "path": "hpc"}}}, "path is required for a Group or a Project"),
+        ({"gitlab": {"scope": {"type": "Project"}}}, "path is required for a Group or a Project"),
+        ({"gitlab": {"apiTokenSecret": None}}, "gitlab.apiTokenSecret is required for runner.managed"),
+        ({"gitlab": {"url": "gitlab.example.org"}}, "spec.gitlab.url"),
+        ({"executor": {"type": "VirtualBox"}}, "spec.executor.type"),
+        ({"idleSeconds": -1}, "spec.idleSeconds"),
+    ],
+)
+def test_a_bad_pool_is_refused_at_apply_naming_the_field(runners: Runners, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(KubectlError, match=re.escape(said)):
+        runners.kubectl.run("apply", "--dry-run=server", "-f", "-", given=json.dumps(build_example(**changes)))
 
 
 def test_a_job_gets_a_pod_and_nothing_is_left_of_it(runners: Runners, apply_pool: Callable[..., None]) -> None:

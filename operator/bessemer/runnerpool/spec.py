@@ -137,13 +137,6 @@ class Schedule(ApiModel):
     """The pool's min while it lasts; where schedules overlap, the greatest counts. Never more than max."""
 
 
-class Mode(StrEnum):
-    """What runs the jobs."""
-
-    POD_PER_JOB = "PodPerJob"
-    MANAGER = "Manager"
-
-
 class RunnerPoolSpec(ApiModel):
     """What the pool is to be."""
 
@@ -154,10 +147,6 @@ class RunnerPoolSpec(ApiModel):
                 "!has(self.runner.managed) || has(self.gitlab.apiTokenSecret)",
                 "gitlab.apiTokenSecret is required for runner.managed",
             ),
-            (
-                "self.mode != 'Manager' || self.executor.type == 'Kubernetes'",
-                "mode Manager takes executor.type Kubernetes",
-            ),
         )
     )
 
@@ -165,9 +154,6 @@ class RunnerPoolSpec(ApiModel):
     """The GitLab that the jobs come from."""
     runner: Runner
     """The runner as GitLab knows it."""
-    mode: Mode = Mode.POD_PER_JOB
-    """PodPerJob: each runner pod takes one job and goes. Manager: one runner pod starts a pod for each job by the
-    executor Kubernetes, and is itself there only while there are jobs."""
     min: int = Field(default=0, ge=0, le=MAX_PODS)
     """Runner pods that are there even without jobs; those that wait start their job at once."""
     max: int = Field(default=10, ge=1, le=MAX_PODS)
@@ -176,8 +162,6 @@ class RunnerPoolSpec(ApiModel):
     """Most pods that are starting at a time, so that a burst of jobs does not flood the cluster."""
     idle_seconds: int = Field(default=60, ge=0, le=86400)
     """How long a pod that waits for a job is kept above min."""
-    priority: int = Field(default=0, ge=-1000, le=1000)
-    """Among pools of a namespace whose ResourceQuota has no room for all, those with the higher priority go first."""
     schedules: list[Schedule] = Field(default_factory=list, max_length=16, json_schema_extra=list_map("name"))
     """Times with another min."""
     executor: Executor = Executor()
