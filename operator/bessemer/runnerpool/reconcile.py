@@ -10,10 +10,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import monotonic
 
-from bessemer.errors import Retry
+from bessemer.errors import BessemerError, Retry
 from bessemer.kube.client import (
     PODS,
     RUNNER_POOLS,
@@ -22,6 +22,7 @@ from bessemer.kube.client import (
     Object,
     Refused,
 )
+from bessemer.kube.events import EventFact
 from bessemer.runnerpool.decide import decide
 from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import ANY_JOB, Facts, Refusal, RunnerPodFact, RunnerPodState
@@ -48,7 +49,8 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
     raw = deps.pools.get(key)
     if raw is None:
         deps.pods.forget(key)
-        deps.runners.pop(key, None)
+        for memory in (deps.runners, deps.written, deps.vanished):
+            memory.pop(key, None)
         await deps.sources.leave(key)
         return None
     pool = parse_runner_pool(raw)
@@ -182,8 +184,15 @@ async def _add_finalizer(deps: PoolDeps, pool: RunnerPool) -> float | None:
 
 
 async def _let_go(deps: PoolDeps, pool: RunnerPool) -> float | None:
-    """Have GitLab forget the runner, then let the pool go."""
-    await delete_runner(deps, pool)
+    """Have GitLab forget the runner, then let the pool go; after a time it goes even where GitLab could not be told."""
+    try:
+        await delete_runner(deps, pool)
+    except BessemerError as error:
+        patience = timedelta(seconds=deps.settings.deletion_seconds)
+        if pool.deleted is None or deps.now() - pool.deleted < patience:
+            raise Retry(error.reason, error.message, after=RETRY_SECONDS) from error
+        text = f"GitLab keeps the runner {pool.status.runner.id}: {error.message}"
+        await deps.recorder.record(pool.reference(), EventFact("Warning", "RunnerLeft", text))
     left = [name for name in pool.finalizers if name != POOL_FINALIZER]
     patch = {"metadata": {"finalizers": left, "resourceVersion": pool.resource_version}}
     try:

@@ -137,11 +137,13 @@ async def delete_manager(deps: PoolDeps, pool: RunnerPool, slot: int) -> None:
 
 
 async def delete_runner(deps: PoolDeps, pool: RunnerPool) -> None:
-    """Have GitLab forget the runner, if it is ours; raises Retry where that could not be done."""
+    """Have GitLab forget the runner, if it is ours; raises what keeps that from being done."""
     spec = pool.spec
     if spec is None or spec.runner.managed is None:
         return
-    access = await get_access(deps, pool, spec)
+    # As it was known last, where it was: when a namespace is deleted, its Secrets go before its pools.
+    known: Known | None = deps.runners.get((pool.namespace, pool.name))
+    access = known.access if known is not None and known.access is not None else await get_access(deps, pool, spec)
     gitlab = deps.doors.get(spec.gitlab.url, access.api_token, access.ca)
     for runner_id in await gitlab.list_runners(build_scope(spec), pool.uid):
         await gitlab.delete_runner(runner_id)

@@ -125,6 +125,29 @@ async def test_a_managed_runner_is_created_updated_rotated_and_deleted_with_the_
     assert ("runnerpools", *KEY) not in world.kubernetes.objects
 
 
+async def test_a_deleted_pool_has_its_runner_deleted_although_its_secrets_are_gone(world: PoolWorld) -> None:
+    await world.apply(runner=MANAGED)
+    await world.settle()
+    for name in ("gitlab", "hook"):
+        del world.kubernetes.objects["secrets", KEY[0], name]
+    world.kubernetes.mark_deleted(world.kubernetes.objects["runnerpools", *KEY])
+    await world.settle()
+    assert set(world.gitlab.runners) == {1}
+    assert ("runnerpools", *KEY) not in world.kubernetes.objects
+
+
+async def test_a_deleted_pool_goes_after_a_while_although_gitlab_is_away(world: PoolWorld) -> None:
+    await world.apply(runner=MANAGED)
+    await world.settle()
+    world.gitlab.error = GitLabUnavailable("503")
+    world.kubernetes.mark_deleted(world.kubernetes.objects["runnerpools", *KEY])
+    with pytest.raises(Retry):
+        await world.step()
+    world.pass_time(901)
+    await world.step()
+    assert ("runnerpools", *KEY) not in world.kubernetes.objects
+
+
 @pytest.mark.parametrize("after_effect", [False, True])
 async def test_an_operator_that_dies_between_any_two_calls_leaks_no_runner(after_effect: bool) -> None:
     for call in range(14):
