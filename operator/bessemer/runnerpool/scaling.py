@@ -16,6 +16,8 @@ from bessemer.runnerpool.plan import Action, CollectPod, CreatePod, Limit, Retir
 from bessemer.runnerpool.spec import RunnerPoolSpec
 from bessemer.runnerpool.status import BackOff
 
+START_PATIENCE = timedelta(seconds=15)
+"""A pod that is younger may have started, and taken its job, without our having heard of it."""
 SPARE_SLOTS = 2
 """Slots for each pod of max, as a slot is free again only when Kubernetes has removed its last pod."""
 
@@ -45,6 +47,7 @@ def decide_scaling(
     draft = _Draft(facts, spec, now, minimum, back_off)
     _collect(draft)
     kept = _retire_outdated(draft)
+    _retire_needless(draft)
     unserved = compute_unserved(facts.demand.jobs, facts.pods.values(), now)
     unserved, kept = _send(draft, unserved, kept)
     if facts.demand.blind:
@@ -91,6 +94,22 @@ def _retire_outdated(draft: _Draft) -> list[RunnerPodFact]:
         draft.actions += [RetirePod(pod, "Outdated") for pod in outdated]
         draft.note("Outdated", f"{_count(outdated)} made from an earlier spec, without a job: replaced")
     return [pod for pod in idle if pod.template == wanted]
+
+
+def _retire_needless(draft: _Draft) -> None:
+    """Let pods go that don't start, sent for jobs that wait no more: such as cancelled ones. One that got its job after
+    all, unseen, finishes it."""
+    if not draft.facts.demand.known:
+        return
+    waiting = {str(job.job.id) for job in draft.facts.demand.jobs}
+    stuck = [
+        pod
+        for pod in draft.facts.list_in(RunnerPodState.STARTING)
+        if pod.job not in (None, ANY_JOB, *waiting) and pod.created + START_PATIENCE <= draft.now
+    ]
+    if stuck:
+        draft.actions += [RetirePod(pod, "JobGone") for pod in stuck]
+        draft.note("Retired", f"{_count(stuck)} that did not start yet, as the job waits no more")
 
 
 def _send(

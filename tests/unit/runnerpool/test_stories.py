@@ -177,3 +177,17 @@ def test_a_deleted_pool_lets_waiting_pods_go_and_is_let_go_when_none_is_left() -
     assert not plan.let_go
     assert scene.pods == {}
     assert scene.step().let_go
+
+
+def test_a_pod_that_does_not_start_goes_when_its_job_is_cancelled_and_only_then() -> None:
+    scene = Scene(max=1)
+    scene.poll(1, 2)
+    scene.step()
+    scene.wait(600)  # a node is being added: a pod that waits for it is not made anew
+    scene.poll(1, 2)
+    scene.step()
+    assert [pod.job for pod in scene.pods.values()] == ["1"]
+    scene.poll(2)
+    scene.step()
+    scene.step()
+    assert [pod.job for pod in scene.pods.values()] == ["2"]
