@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.support.cluster.protocol import Cluster
+from tests.support.disturbance import kill_operator
 from tests.support.gitlab.control import Simulator
 from tests.support.gitlab_pod import build_url, install_simulator
 from tests.support.image import ROOT, build_image
@@ -84,15 +85,19 @@ class Runners:
 
         self.kubectl.wait_for("GitLab forgets the managers", forgotten, 5, self.explain)
 
+    @property
+    def system(self) -> Kubectl:
+        """kubectl in the operator's namespace."""
+        return Kubectl(self.kubectl.program, self.kubectl.kubeconfig, SYSTEM_NAMESPACE)
+
     def explain(self) -> str:
         """Say how things stand, for a test that fails."""
-        system = Kubectl(self.kubectl.program, self.kubectl.kubeconfig, SYSTEM_NAMESPACE)
         return "\n".join(
             [
                 str([(one["status"], one["error"]) for one in self.gitlab.deliveries()[-5:]]),
                 self.kubectl.run("get", "pods,rp", "-o", "wide"),
                 self.kubectl.run("describe", "rp")[-6000:],
-                system.run("logs", "deployment/bessemer", "--tail=60"),
+                self.system.run("logs", "deployment/bessemer", "--tail=60"),
             ]
         )
 
@@ -208,6 +213,20 @@ def test_a_pod_that_is_deleted_ends_its_job_first(runners: Runners, apply_pool: 
     runners.kubectl.run("delete", "pod", pod["metadata"]["name"], "--wait=false")
     done = runners.wait_for_jobs([job])[job]
     assert (done["status"], "to the end" in done["trace"]) == ("success", True)
+    runners.wait_until_empty()
+
+
+def test_jobs_outlive_the_operator(runners: Runners, apply_pool: Callable[..., None]) -> None:
+    apply_pool("lab", ["hpc"])
+    jobs = runners.gitlab.run_jobs(PROJECT, *[{"tags": ["hpc"], "script": ["sleep 5; echo to the end"]}] * 3)
+
+    def run() -> bool:
+        return all(runners.gitlab.jobs()[job]["status"] == "running" for job in jobs)
+
+    runners.kubectl.wait_for("the jobs run", run, SOON, runners.explain)
+    kill_operator(runners)
+    done = runners.wait_for_jobs(jobs)
+    assert {(job["status"], job["claims"]) for job in done.values()} == {("success", 1)}
     runners.wait_until_empty()
 
 

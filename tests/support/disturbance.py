@@ -6,8 +6,9 @@ import os
 import signal
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
-from tests.support.kubectl import Resource
+from tests.support.kubectl import Kubectl, Resource
 from tests.support.site import Site
 
 OPERATOR_SECONDS = 120
@@ -38,7 +39,18 @@ def find_running(site: Site, phase: str, passed_over: str = "") -> Resource | No
     return pod if pod and pod["status"]["phase"] == "Running" else None
 
 
-def kill_operator(site: Site) -> None:
+class WithOperator(Protocol):
+    """Where an operator runs."""
+
+    @property
+    def system(self) -> Kubectl:
+        """kubectl in the operator's namespace."""
+
+    def explain(self) -> str:
+        """Say how things stand."""
+
+
+def kill_operator(site: WithOperator) -> None:
     """Send SIGKILL to the operator's process, then replace its pod, as the kubelet's back-off grows with each kill."""
     name, pids = site.system.wait_for(
         "the operator to run", partial(find_operator, site), OPERATOR_SECONDS, site.explain
@@ -48,7 +60,7 @@ def kill_operator(site: Site) -> None:
     site.system.run("delete", "pod", name, "--wait=false")
 
 
-def find_operator(site: Site) -> tuple[str, list[int]] | None:
+def find_operator(site: WithOperator) -> tuple[str, list[int]] | None:
     """Give the name of the operator's pod and its process as the node's host sees it."""
     for pod in site.system.items("pods"):
         metadata = pod["metadata"]
