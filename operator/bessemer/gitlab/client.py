@@ -243,6 +243,8 @@ def _with_protected(job: PendingJob, patterns: list[str]) -> PendingJob:
 def _raise_when_limited(response: requests.Response, *_: Any, **__: Any) -> None:
     """Leave python-gitlab's own waiting out, and keep what GitLab says of when to come again."""
     if response.status_code == 429:
+        # requests calls hooks before it reads the body: a connection left in the middle of an answer is never closed.
+        response.close()
         asked = response.headers.get("Retry-After", "")
         raise RateLimited("GitLab has had too many requests", float(asked) if asked.isdecimal() else None)
 
