@@ -1,5 +1,5 @@
 // Command gitlab-runner is GitLab's runner with the executors that can be built from public Go modules:
-// shell, custom and kubernetes. README.md says what is left out.
+// shell, ssh, custom and kubernetes. README.md says what is left out.
 package main
 
 import (
@@ -15,6 +15,7 @@ import (
 	"gitlab.com/gitlab-org/gitlab-runner/executors/custom"
 	"gitlab.com/gitlab-org/gitlab-runner/executors/kubernetes"
 	"gitlab.com/gitlab-org/gitlab-runner/executors/shell"
+	"gitlab.com/gitlab-org/gitlab-runner/executors/ssh"
 	clihelpers "gitlab.com/gitlab-org/gitlab-runner/helpers/cli"
 	"gitlab.com/gitlab-org/gitlab-runner/log"
 	"gitlab.com/gitlab-org/gitlab-runner/network"
@@ -33,6 +34,7 @@ func main() {
 	providers := executors.NewProviderRegistry(map[string]common.ExecutorProvider{
 		"shell":                   shell.NewProvider(self),
 		"custom":                  custom.NewProvider("gitlab-runner"),
+		"ssh":                     ssh.NewProvider(),
 		common.ExecutorKubernetes: kubernetes.NewProvider(),
 	})
 	requests := network.NewAPIRequestsCollector()
@@ -50,7 +52,7 @@ func main() {
 
 	app := cli.NewApp()
 	app.Name = "gitlab-runner"
-	app.Usage = "GitLab Runner, with the executors shell, custom and kubernetes"
+	app.Usage = "GitLab Runner, with the executors shell, ssh, custom and kubernetes"
 	app.Version = common.AppVersion.ShortLine()
 	cli.VersionPrinter = common.AppVersion.Printer
 	app.Commands = []cli.Command{
