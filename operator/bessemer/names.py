@@ -55,6 +55,11 @@ def runner_secret_name(pool: str) -> str:
     return bounded_label(pool, DNS_LABEL_LIMIT - len("-runner")) + "-runner"
 
 
+def runner_account_name(pool: str) -> str:
+    """Give the name of the service account, and its RoleBinding, of runners that create pods for jobs."""
+    return runner_secret_name(pool)
+
+
 def runner_system_id(pool_uid: str, slot: int) -> str:
     """Give the system_id by which GitLab tells the runner managers of a RunnerPool apart, one for each slot.
 

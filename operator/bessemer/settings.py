@@ -37,6 +37,8 @@ class Settings:
     """Image of runner pods whose pool names none."""
     runner_pull_policy: str = "IfNotPresent"
     """imagePullPolicy of runner pods whose pool names none."""
+    executor_role: str = ""
+    """Name of the ClusterRole of runners that run jobs in pods of their own."""
     cpu_request: str = "100m"
     """CPU that a phase pod asks for."""
     memory_request: str = "256Mi"

@@ -32,3 +32,7 @@ readOnlyRootFilesystem: true
 capabilities:
   drop: [ALL]
 {{- end }}
+
+{{- define "bessemer.executorRole" -}}
+{{ .Release.Namespace }}-{{ .Release.Name }}-kubernetes-executor
+{{- end }}

@@ -45,6 +45,8 @@ PODS = Kind("", "v1", "pods")
 CONFIG_MAPS = Kind("", "v1", "configmaps")
 SECRETS = Kind("", "v1", "secrets")
 RESOURCE_QUOTAS = Kind("", "v1", "resourcequotas")
+SERVICE_ACCOUNTS = Kind("", "v1", "serviceaccounts")
+ROLE_BINDINGS = Kind("rbac.authorization.k8s.io", "v1", "rolebindings")
 LEASES = Kind("coordination.k8s.io", "v1", "leases")
 EVENTS = Kind("events.k8s.io", "v1", "events")
 """Events as we write them."""

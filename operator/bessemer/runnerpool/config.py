@@ -5,47 +5,106 @@ Source: https://docs.gitlab.com/runner/configuration/advanced-configuration/
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
 import tomli_w
 
+from bessemer.runnerpool.cache import Proxy, S3Authentication, S3Cache
+from bessemer.runnerpool.executor_config import (
+    IDENTITY_FILE,
+    KNOWN_HOSTS_FILE,
+    build_executor_config,
+    build_known_hosts,
+)
+from bessemer.runnerpool.references import SecretReference
 from bessemer.runnerpool.resource import RunnerPool
-from bessemer.runnerpool.spec import RunnerPoolSpec
+from bessemer.runnerpool.spec import Mode, RunnerPoolSpec
 
 CONFIG_KEY = "config.toml"
 ENTRYPOINT_KEY = "entrypoint.sh"
 CA_KEY = "ca.crt"
+ACCESS_KEY = "s3-access-key"
+SECRET_KEY = "s3-secret-key"  # noqa: S105  the name of a key, not one
 CONFIG_DIRECTORY = "/etc/bessemer/runner"
 """Where the Secret is mounted, in the init container alone."""
 HOME_DIRECTORY = "/run/bessemer/home"
 """Where the init container puts what the runner needs: in memory, and the configuration is gone before a job starts."""
-BUILDS_DIRECTORY = "/builds"
 
 
-def build_config(pool: RunnerPool, spec: RunnerPoolSpec, token: str, *, with_ca: bool) -> str:
-    """Give the text of config.toml."""
+def list_references(spec: RunnerPoolSpec) -> dict[str, tuple[SecretReference, str]]:
+    """Give what of the user's Secrets the configuration needs: by our name for it, the reference and its field."""
+    found: dict[str, tuple[SecretReference | None, str]] = {CA_KEY: (spec.gitlab.ca_secret, "spec.gitlab.caSecret")}
+    if spec.executor.ssh is not None:
+        found[IDENTITY_FILE] = spec.executor.ssh.identity_secret, "spec.executor.ssh.identitySecret"
+    if spec.cache is not None and spec.cache.s3 is not None:
+        found[ACCESS_KEY] = spec.cache.s3.access_key_secret, "spec.cache.s3.accessKeySecret"
+        found[SECRET_KEY] = spec.cache.s3.secret_key_secret, "spec.cache.s3.secretKeySecret"
+    return {key: (reference, field) for key, (reference, field) in found.items() if reference is not None}
+
+
+def list_files(spec: RunnerPoolSpec) -> list[str]:
+    """List the keys of the pool's Secret that are files of the runner's; it holds the token's record as well."""
+    optional = {CA_KEY: spec.gitlab.ca_secret, IDENTITY_FILE: spec.executor.ssh, KNOWN_HOSTS_FILE: spec.executor.ssh}
+    return [CONFIG_KEY, ENTRYPOINT_KEY, *(key for key, wanted in optional.items() if wanted is not None)]
+
+
+def build_config(pool: RunnerPool, spec: RunnerPoolSpec, token: str, secrets: Mapping[str, str]) -> str:
+    """Give the text of config.toml; ``secrets`` are the values of :func:`list_references`."""
+    claim = spec.cache.volume.claim_name if spec.cache and spec.cache.volume else None
+    environment = build_proxy_environment(spec.proxy) | {item.name: item.value for item in spec.pod.environment}
     runner: dict[str, Any] = {
         "name": pool.name,
         "url": spec.gitlab.url,
         "token": token,
-        "executor": "shell",
-        "shell": "bash",
-        "builds_dir": BUILDS_DIRECTORY,
-        "cache_dir": f"{BUILDS_DIRECTORY}/cache",
-        "environment": [f"{variable.name}={variable.value}" for variable in spec.pod.environment],
+        "environment": [f"{name}={value}" for name, value in environment.items()],
+        **build_executor_config(pool, spec.executor, HOME_DIRECTORY, claim),
     }
-    if with_ca:
+    if spec.gitlab.ca_secret is not None:
         runner["tls-ca-file"] = f"{HOME_DIRECTORY}/{CA_KEY}"
-    return tomli_w.dumps({"concurrent": 1, "check_interval": 3, "runners": [runner]})
+    if spec.cache is not None and spec.cache.s3 is not None:
+        runner["cache"] = _build_s3(spec.cache.s3, secrets)
+    whole: dict[str, Any] = {"concurrent": 1, "check_interval": 3}
+    if spec.mode is Mode.MANAGER:
+        whole = {"concurrent": spec.max, "check_interval": 1}
+        runner["limit"] = spec.max
+    return tomli_w.dumps({**whole, "runners": [runner]})
 
 
-def build_secret_data(pool: RunnerPool, spec: RunnerPoolSpec, token: str, ca: str | None) -> dict[str, str]:
+def build_secret_data(pool: RunnerPool, spec: RunnerPoolSpec, token: str, secrets: Mapping[str, str]) -> dict[str, str]:
     """Give the contents of the Secret that runner pods mount."""
-    data = {
-        CONFIG_KEY: build_config(pool, spec, token, with_ca=ca is not None),
+    contents = {
+        **secrets,
+        CONFIG_KEY: build_config(pool, spec, token, secrets),
         ENTRYPOINT_KEY: files("bessemer.runnerpool").joinpath("entrypoint.sh").read_text(),
     }
-    if ca is not None:
-        data[CA_KEY] = ca
-    return data
+    if spec.executor.ssh is not None:
+        contents[KNOWN_HOSTS_FILE] = build_known_hosts(spec.executor.ssh)
+        contents[IDENTITY_FILE] = contents[IDENTITY_FILE].rstrip("\n") + "\n"
+    return {key: contents[key] for key in list_files(spec)}
+
+
+def build_proxy_environment(proxy: Proxy | None) -> dict[str, str]:
+    """Give the variables that programs look for, in both spellings."""
+    if proxy is None:
+        return {}
+    values = {"HTTP_PROXY": proxy.http, "HTTPS_PROXY": proxy.https, "NO_PROXY": ",".join(proxy.none)}
+    given = {name: value for name, value in values.items() if value}
+    return given | {name.lower(): value for name, value in given.items()}
+
+
+def _build_s3(cache: S3Cache, secrets: Mapping[str, str]) -> dict[str, Any]:
+    s3: dict[str, Any] = {"ServerAddress": cache.server, "BucketName": cache.bucket, "Insecure": cache.insecure}
+    if cache.region is not None:
+        s3["BucketLocation"] = cache.region
+    if cache.authentication is S3Authentication.IAM:
+        s3["AuthenticationType"] = "iam"
+    else:
+        s3 |= {
+            "AuthenticationType": "access-key",
+            "AccessKey": secrets[ACCESS_KEY],
+            "SecretKey": secrets[SECRET_KEY],
+        }
+    section: dict[str, Any] = {"Type": "s3", "Shared": cache.shared, "s3": s3}
+    return section | ({"Path": cache.path} if cache.path else {})

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bessemer.runnerpool.backoff import compute_back_off
 from bessemer.runnerpool.facts import Facts
-from bessemer.runnerpool.plan import Scaling
+from bessemer.runnerpool.jobpods import list_orphans
+from bessemer.runnerpool.manager import decide_manager
+from bessemer.runnerpool.plan import EndJobPod, Scaling
 from bessemer.runnerpool.scaling import decide_drain, decide_rest, decide_scaling
 from bessemer.runnerpool.schedule import compute_minimum
+from bessemer.runnerpool.spec import Mode
 from bessemer.runnerpool.status import RunnerPoolStatus
 from bessemer.runnerpool.summary import compute_status
 
@@ -37,12 +40,21 @@ def decide(facts: Facts, now: datetime) -> Plan:
         scaling, minimum, change = decide_rest(facts), 0, None
     else:
         minimum, change = compute_minimum(spec, now)
-        scaling = decide_scaling(facts, spec, minimum, back_off, now)
+        choose = decide_manager if spec.mode is Mode.MANAGER else decide_scaling
+        scaling = choose(facts, spec, minimum, back_off, now)
+    orphans = list_orphans(facts.job_pods, facts.pods.values())
+    if orphans:
+        ended = ", ".join(pod.name for pod in orphans[:5])
+        scaling = replace(
+            scaling,
+            actions=(*scaling.actions, *map(EndJobPod, orphans)),
+            reasons=(*scaling.reasons, ("JobPodEnded", f"{len(orphans)} whose runner was killed: {ended}"[:1024])),
+        )
     status = compute_status(facts, scaling, minimum, back_off, now)
     wakes = [wake for wake in (scaling.wake_after, change - now if change else None) if wake is not None]
     return Plan(
         scaling,
         status,
         max(timedelta(), min(wakes)).total_seconds() if wakes else None,
-        let_go=facts.pool.deleted is not None and not facts.pods,
+        let_go=facts.pool.deleted is not None and not facts.pods and not orphans,
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from bessemer.clock import Now
 from bessemer.gitlab.protocol import GitLab
 from bessemer.kube.client import Kubernetes
 from bessemer.kube.events import EventRecorder
-from bessemer.runnerpool.facts import RunnerPodFact
+from bessemer.runnerpool.facts import JobPodFact, RunnerPodFact
 from bessemer.runnerpool.podcache import PodCache
 from bessemer.runnerpool.sources import Sources
 from bessemer.settings import Settings
@@ -58,5 +59,9 @@ class PoolDeps:
     """When the status of each pool was last written, in monotonic seconds."""
     vanished: dict[Key, list[RunnerPodFact]] = field(default_factory=dict)
     """Pods that went without our doing, and that no pass has looked at yet."""
+    job_pods: dict[Key, dict[str, JobPodFact]] = field(default_factory=dict)
+    """Pods of jobs by pool and name, as they were seen last."""
+    quiet: dict[Key, datetime] = field(default_factory=dict)
+    """Since when pools have had neither waiting jobs nor pods of jobs."""
     runners: dict[Key, Any] = field(default_factory=dict)
     """What registration knows of each pool's runner."""

@@ -1,9 +1,11 @@
 #!/bin/bash
 # What a runner pod runs: waits until it is sent for a job, has gitlab-runner take one, and ends with it.
 #
+# BESSEMER_MODE       Pods: take one job and end with it. Manager: take jobs until told to end
 # BESSEMER_RUNNER     name of the runner in config.toml
 # BESSEMER_SYSTEM_ID  by which GitLab knows this runner manager
 # BESSEMER_HOME       a directory in memory with config.toml
+# BESSEMER_POD_UID    UID of this pod, by which the pods of its jobs are known
 #
 # A TERM or QUIT while it waits ends it at once. Later the runner is told to take no further job: one that it has taken
 # runs to its end. (gitlab-runner's own answer to TERM is to kill the job.)
@@ -37,23 +39,33 @@ until [ -n "$job" ]; do
 done
 
 # The configuration has the runner's token, and a job, which is the same user, can read what the runner can: gitlab-runner
-# gets it by a pipe, once, and the file is gone before it starts.
-configuration=$(<"$BESSEMER_HOME/config.toml") && rm "$BESSEMER_HOME/config.toml" &&
-    mkfifo -m 600 "$BESSEMER_HOME/config.toml" &&
-    printf %s "$BESSEMER_SYSTEM_ID" >"$BESSEMER_HOME/.runner_system_id" || {
+# gets it by a pipe, once, and the file is gone before it starts. A manager reads its file again and again; its jobs run
+# in other pods.
+fail() {
     outcome=NoConfiguration
     finish 1
 }
+configuration=$(<"$BESSEMER_HOME/config.toml") && rm "$BESSEMER_HOME/config.toml" || fail
+configuration=${configuration//@RUNNER_UID@/$BESSEMER_POD_UID}
+[ "$BESSEMER_MODE" = Manager ] || mkfifo -m 600 "$BESSEMER_HOME/config.toml" || fail
+printf %s "$BESSEMER_SYSTEM_ID" >"$BESSEMER_HOME/.runner_system_id" || fail
+umask 077
 printf '%s\n' "$configuration" >"$BESSEMER_HOME/config.toml" &
+written=$!
+umask 022
 unset configuration
 
-# Sent for a job, it asks once: if another runner was faster, it ends. Where nobody knows which jobs wait, it goes on.
-arguments=(--max-builds 1)
-[ "$job" = any ] || arguments+=(--wait-timeout 1)
+if [ "$BESSEMER_MODE" = Manager ]; then
+    wait "$written" || fail
+    arguments=(run -c "$BESSEMER_HOME/config.toml")
+else
+    arguments=(run-single -c "$BESSEMER_HOME/config.toml" -r "$BESSEMER_RUNNER" --max-builds 1)
+    # Sent for a job, it asks once: if another runner was faster, it ends. Where nobody knows which jobs wait, it goes on.
+    [ "$job" = any ] || arguments+=(--wait-timeout 1)
+fi
 
 set -m # or the runner would be started with QUIT ignored
-exec {log}< <(exec gitlab-runner --log-format json run-single -c "$BESSEMER_HOME/config.toml" -r "$BESSEMER_RUNNER" \
-    "${arguments[@]}" 2>&1)
+exec {log}< <(exec gitlab-runner --log-format json "${arguments[@]}" 2>&1)
 runner=$!
 set +m
 [ -z "$stopping" ] || stop
@@ -66,6 +78,7 @@ while :; do
     }
     [ -n "$line" ] || continue
     printf '%s\n' "$line"
+    [ "$BESSEMER_MODE" = Pods ] || continue
     case $line in
     *'Checking for jobs... received'*)
         outcome=JobTaken

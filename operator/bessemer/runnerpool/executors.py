@@ -1,20 +1,156 @@
-"""The part of a RunnerPool's spec that says how a runner runs a job."""
+"""The part of a RunnerPool's spec that says how a runner runs a job.
+
+What an executor can be told beyond our fields goes under ``settings``, by the names that GitLab's documentation has:
+https://docs.gitlab.com/runner/configuration/advanced-configuration/
+"""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
-from bessemer.resource import ApiModel
+from pydantic import ConfigDict, Field
+
+from bessemer.fields import HostKey, HostOrAddress, ObjectName, Port
+from bessemer.resource import ATOMIC_LIST, ApiModel, cel
+from bessemer.runnerpool.podspec import FreeForm, ImageName, PullPolicy, Resources
+from bessemer.runnerpool.references import SecretReference
+
+Program = Annotated[str, Field(pattern=r"^/[^\s]*$", max_length=1024)]
+Arguments = Annotated[list[str], Field(max_length=32, json_schema_extra=ATOMIC_LIST)]
 
 
 class ExecutorType(StrEnum):
     """How a runner runs a job."""
 
     SHELL = "Shell"
+    KUBERNETES = "Kubernetes"
+    DOCKER = "Docker"
+    SSH = "SSH"
+    CUSTOM = "Custom"
+    VIRTUALBOX = "VirtualBox"
+
+
+class KubernetesExecutor(ApiModel):
+    """Jobs in pods of their own, in the pool's namespace."""
+
+    image: ImageName
+    """Image of jobs that name none."""
+    helper_image: ImageName | None = None
+    """Image of the helper container, which fetches sources and keeps artifacts; by default the one that belongs to the
+    runner."""
+    pull_policy: PullPolicy | None = None
+    """Always, IfNotPresent or Never, for job pods; by default the cluster's."""
+    image_pull_secrets: list[ObjectName] = Field(default_factory=list, max_length=8, json_schema_extra=ATOMIC_LIST)
+    """Names of pull Secrets for job pods, in the pool's namespace."""
+    service_account_name: ObjectName | None = None
+    """Service account of job pods; they get no token of it unless settings.automount_service_account_token is true."""
+    resources: Resources = Resources()
+    """What the build container of a job asks for, and may use: cpu and memory. A ResourceQuota is looked at for this,
+    too, before a runner pod is created."""
+    node_selector: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
+    """Labels of the nodes that job pods may run on."""
+    start_seconds: int = Field(default=180, ge=10, le=3600)
+    """How long a job's pod may take to start; then the job fails."""
+    settings: FreeForm = Field(default_factory=dict)
+    """Further settings of [runners.kubernetes], by GitLab's names."""
+
+
+class DockerExecutor(ApiModel):
+    """Jobs in containers of a Docker daemon of their own, beside the runner in its pod; the daemon is privileged."""
+
+    image: ImageName
+    """Image of jobs that name none."""
+    daemon_image: ImageName = "docker.io/library/docker:28-dind"
+    """Image of the Docker daemon."""
+    daemon_resources: Resources = Resources()
+    """What the daemon, with the job's containers in it, asks for, and may use."""
+    settings: FreeForm = Field(default_factory=dict)
+    """Further settings of [runners.docker], by GitLab's names."""
+
+
+class SshExecutor(ApiModel):
+    """Jobs on another machine, by SSH; gitlab-runner has to be installed there for artifacts and caches."""
+
+    host: HostOrAddress
+    """The machine."""
+    port: Port = 22
+    """Its SSH port."""
+    user: str = Field(pattern=r"^[a-z_][a-z0-9_-]*\$?$", max_length=32)
+    """The account that jobs run under."""
+    identity_secret: SecretReference
+    """The private key to log in with, without a passphrase."""
+    host_key: HostKey
+    """The machine's public host key; nothing else is trusted."""
+
+
+class CustomExecutor(ApiModel):
+    """Jobs by programs of the pod's image or its volumes, as in GitLab's Custom executor."""
+
+    run: Program
+    """Path of the program that runs a stage of a job (run_exec)."""
+    run_arguments: Arguments = Field(default_factory=list)
+    """Arguments before the ones that GitLab's runner adds."""
+    config: Program | None = None
+    """Path of the program that tells settings of the job (config_exec)."""
+    prepare: Program | None = None
+    """Path of the program that makes the environment (prepare_exec)."""
+    cleanup: Program | None = None
+    """Path of the program that takes it away (cleanup_exec)."""
+    settings: FreeForm = Field(default_factory=dict)
+    """Further settings of [runners.custom], by GitLab's names."""
+
+
+class VirtualBoxExecutor(ApiModel):
+    """Jobs in virtual machines of VirtualBox: for bessemer plan only, as a pod has no hypervisor."""
+
+    base_name: str = Field(min_length=1, max_length=255)
+    """Name of the virtual machine that jobs' machines are cloned from."""
+    user: str = Field(pattern=r"^[a-z_][a-z0-9_-]*\$?$", max_length=32)
+    """Account in the virtual machine."""
+    settings: FreeForm = Field(default_factory=dict)
+    """Further settings of [runners.virtualbox], by GitLab's names."""
+
+
+_FIELDS = {
+    ExecutorType.KUBERNETES: "kubernetes",
+    ExecutorType.DOCKER: "docker",
+    ExecutorType.SSH: "ssh",
+    ExecutorType.CUSTOM: "custom",
+    ExecutorType.VIRTUALBOX: "virtualbox",
+}
 
 
 class Executor(ApiModel):
     """How the runner runs a job."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            *(
+                (
+                    f"(self.type == '{type_}') == has(self.{name})",
+                    f"{name} is required for type {type_}, and for it alone",
+                )
+                for type_, name in _FIELDS.items()
+            ),
+            (
+                "self.type != 'VirtualBox'",
+                "VirtualBox needs a hypervisor on the host, which a pod does not have: run gitlab-runner on that host "
+                "with the configuration that bessemer plan prints, or take another type",
+            ),
+        )
+    )
+
     type: ExecutorType = ExecutorType.SHELL
-    """Shell: in the runner pod itself."""
+    """Shell: in the runner pod itself. Kubernetes: in a pod for each job. Docker: in containers beside the runner. SSH:
+    on another machine. Custom: by programs of your own. VirtualBox: refused, as a pod has no hypervisor."""
+    kubernetes: KubernetesExecutor | None = None
+    """For type Kubernetes."""
+    docker: DockerExecutor | None = None
+    """For type Docker."""
+    ssh: SshExecutor | None = None
+    """For type SSH."""
+    custom: CustomExecutor | None = None
+    """For type Custom."""
+    virtualbox: VirtualBoxExecutor | None = None
+    """For type VirtualBox."""

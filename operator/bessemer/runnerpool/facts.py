@@ -66,6 +66,20 @@ class RunnerPodFact:
 
 
 @dataclass(frozen=True)
+class JobPodFact:
+    """A pod that a runner of the executor Kubernetes has made for its job."""
+
+    name: str
+    uid: str
+    runner_uid: str
+    """UID of the runner pod."""
+    leaving: bool
+    """Its containers have ended, or are about to."""
+    deleted: bool
+    """Somebody has deleted it already."""
+
+
+@dataclass(frozen=True)
 class WaitingJob:
     """A job that waits in GitLab for a runner such as this pool's."""
 
@@ -133,6 +147,10 @@ class Facts:
     headroom: Headroom | None = None
     """None: no quota that counts, or not looked at as no pod is wanted."""
     refusal: Refusal | None = None
+    job_pods: tuple[JobPodFact, ...] = ()
+    """Pods of jobs that run by the executor Kubernetes."""
+    quiet_since: datetime | None = None
+    """Since when there has been neither a job that waits nor one that runs in a pod of its own; None: there is."""
 
     @property
     def finalizer_set(self) -> bool:

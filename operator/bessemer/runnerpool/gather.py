@@ -11,7 +11,7 @@ from bessemer.names import build_label_value
 from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import Demand, Facts, Headroom, RunnerFact, RunnerPodFact
 from bessemer.runnerpool.pods import parse_runner_pod
-from bessemer.runnerpool.quota import compute_headroom
+from bessemer.runnerpool.quota import compute_headroom, compute_runner_cost
 from bessemer.runnerpool.registration import build_scope, get_runner
 from bessemer.runnerpool.resource import RunnerPool
 from bessemer.runnerpool.spec import AccessLevel, RunnerPoolSpec
@@ -32,7 +32,13 @@ async def get_facts(deps: PoolDeps, pool: RunnerPool) -> Facts:
     else:
         runner = await get_runner(deps, pool, pool.spec)
         demand = compute_demand(deps, key, pool.spec)
-    return Facts(pool=pool, demand=demand, runner=runner, pods=await list_pods(deps, pool))
+    pods = await list_pods(deps, pool)
+    job_pods = tuple(deps.job_pods.get(key, {}).values())
+    busy = demand.blind or bool(demand.jobs) or any(not pod.leaving for pod in job_pods)
+    if busy:
+        deps.quiet.pop(key, None)
+    quiet = None if busy else deps.quiet.setdefault(key, deps.now())
+    return Facts(pool, demand, runner, pods, job_pods=job_pods, quiet_since=quiet)
 
 
 async def list_pods(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact]:
@@ -64,5 +70,5 @@ def compute_demand(deps: PoolDeps, key: Key, spec: RunnerPoolSpec) -> Demand:
 async def add_headroom(deps: PoolDeps, facts: Facts, spec: RunnerPoolSpec) -> Facts:
     """Look at the namespace's quotas."""
     quotas = await deps.kubernetes.list_objects(RESOURCE_QUOTAS, facts.pool.namespace)
-    headroom: Headroom | None = compute_headroom(quotas, spec.pod.resources)
+    headroom: Headroom | None = compute_headroom(quotas, compute_runner_cost(spec))
     return replace(facts, headroom=headroom)

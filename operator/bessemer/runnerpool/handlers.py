@@ -10,10 +10,11 @@ import kopf
 from bessemer.hearing import Hearing
 from bessemer.resource import GROUP, VERSION
 from bessemer.runnerpool.deps import PoolDeps
+from bessemer.runnerpool.jobpods import parse_job_pod
 from bessemer.runnerpool.pods import parse_runner_pod
 from bessemer.runnerpool.resource import KIND, PLURAL
 from bessemer.wakeups import WakeUps
-from bessemer.wellknown import POOL_LABEL
+from bessemer.wellknown import POOL_LABEL, RUNNER_UID_LABEL
 
 
 def register(registry: kopf.OperatorRegistry, deps: PoolDeps, wakeups: WakeUps, hearing: Hearing) -> None:
@@ -52,6 +53,22 @@ def register(registry: kopf.OperatorRegistry, deps: PoolDeps, wakeups: WakeUps, 
                 wakeups.wake(key)
             elif deps.pods.put(key, pod):
                 wakeups.wake(key)
+
+    @kopf.on.event("v1", "pods", labels={RUNNER_UID_LABEL: kopf.PRESENT}, registry=registry)
+    async def on_job_pod(namespace: str | None, type: str | None, body: Mapping[str, Any], **_: Any) -> None:  # noqa: A002  kopf's
+        hearing.note()
+        pool, pod = parse_job_pod(body)
+        key = (namespace or "", pool)
+        pods = deps.job_pods.setdefault(key, {})
+        if type == "DELETED":
+            pods.pop(pod.name, None)
+            if not pods:
+                del deps.job_pods[key]
+        elif pods.get(pod.name) == pod:
+            return
+        else:
+            pods[pod.name] = pod
+        wakeups.wake(key)
 
 
 def _version(raw: Mapping[str, Any]) -> int:

@@ -12,15 +12,22 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from bessemer.kube.client import Object
-from bessemer.names import build_label_value, runner_pod_name, runner_secret_name, runner_system_id
+from bessemer.names import (
+    build_label_value,
+    runner_account_name,
+    runner_pod_name,
+    runner_secret_name,
+    runner_system_id,
+)
 from bessemer.runnerpool.config import (
-    BUILDS_DIRECTORY,
-    CA_KEY,
     CONFIG_DIRECTORY,
-    CONFIG_KEY,
     ENTRYPOINT_KEY,
     HOME_DIRECTORY,
+    build_proxy_environment,
+    list_files,
 )
+from bessemer.runnerpool.executor_config import BUILDS_DIRECTORY, CACHE_DIRECTORY, DOCKER_DIRECTORY
+from bessemer.runnerpool.executors import DockerExecutor, ExecutorType
 from bessemer.runnerpool.resource import RunnerPool
 from bessemer.runnerpool.spec import RunnerPoolSpec
 from bessemer.settings import Settings
@@ -43,6 +50,8 @@ END_SECONDS = 60
 """What a runner needs beyond its job's time: to upload artifacts and the end of the log."""
 SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 """Source: https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md"""
+DOCKER_SECONDS = 60
+"""A Docker daemon starts within seconds; one that has not by then has no rights or no disk."""
 _DIGEST_DIGITS = 16
 
 
@@ -54,6 +63,28 @@ def build_runner_secret(pool: RunnerPool, data: Mapping[str, str]) -> Object:
         "metadata": _metadata(pool, runner_secret_name(pool.name)),
         "type": "Opaque",
         "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
+    }
+
+
+def build_service_account(pool: RunnerPool) -> Object:
+    """Give the service account of runners that create pods for jobs."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": _metadata(pool, runner_account_name(pool.name)),
+        "automountServiceAccountToken": False,
+    }
+
+
+def build_role_binding(pool: RunnerPool, cluster_role: str) -> Object:
+    """Give what lets these runners do in the pool's namespace what the ClusterRole says."""
+    name = runner_account_name(pool.name)
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": _metadata(pool, name),
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": cluster_role},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": pool.namespace}],
     }
 
 
@@ -92,10 +123,10 @@ def _metadata(pool: RunnerPool, name: str) -> Object:
 
 
 def _build_pod_spec(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings, system_id: str) -> Object:
-    pod = spec.pod
+    pod, executor = spec.pod, spec.executor
     result: Object = {
         "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
+        "automountServiceAccountToken": executor.type is ExecutorType.KUBERNETES,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": spec.runner.maximum_timeout_seconds + END_SECONDS,
         "securityContext": {
@@ -107,16 +138,12 @@ def _build_pod_spec(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings, 
         },
         "initContainers": [_build_init_container(spec, settings)],
         "containers": [_build_container(pool, spec, settings, system_id)],
-        "volumes": [
-            {"name": "config", "secret": {"secretName": runner_secret_name(pool.name), "defaultMode": SECRET_MODE}},
-            {"name": "pod", "downwardAPI": {"items": [_job_item()]}},
-            {"name": "home", "emptyDir": {"medium": "Memory", "sizeLimit": HOME_LIMIT}},
-            {"name": "builds", "emptyDir": {}},
-            {"name": "tmp", "emptyDir": {}},
-            *pod.volumes,
-        ],
+        "volumes": [*_build_volumes(pool, spec), *pod.volumes],
     }
+    if executor.docker is not None:
+        result["initContainers"].append(_build_docker_daemon(executor.docker))
     optional = {
+        "serviceAccountName": runner_account_name(pool.name) if executor.type is ExecutorType.KUBERNETES else None,
         "nodeSelector": pod.node_selector,
         "tolerations": pod.tolerations,
         "affinity": pod.affinity,
@@ -126,21 +153,68 @@ def _build_pod_spec(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings, 
     return result | {key: value for key, value in optional.items() if value}
 
 
+def _build_volumes(pool: RunnerPool, spec: RunnerPoolSpec) -> list[Object]:
+    files = [{"key": key, "path": key} for key in list_files(spec)]
+    secret = {"secretName": runner_secret_name(pool.name), "defaultMode": SECRET_MODE, "items": files}
+    volumes: list[Object] = [
+        {"name": "config", "secret": secret},
+        {"name": "pod", "downwardAPI": {"items": [_job_item()]}},
+        {"name": "home", "emptyDir": {"medium": "Memory", "sizeLimit": HOME_LIMIT}},
+        {"name": "builds", "emptyDir": {}},
+        {"name": "tmp", "emptyDir": {}},
+    ]
+    if _has_cache_volume(spec) and spec.cache is not None and spec.cache.volume is not None:
+        volumes.append({"name": "cache", "persistentVolumeClaim": {"claimName": spec.cache.volume.claim_name}})
+    if spec.executor.docker is not None:
+        volumes += [{"name": "docker", "emptyDir": {}}, {"name": "docker-data", "emptyDir": {}}]
+    return volumes
+
+
+def _has_cache_volume(spec: RunnerPoolSpec) -> bool:
+    """Whether jobs' caches lie on a volume of the runner pod: where jobs run in it."""
+    in_pod = spec.executor.type in (ExecutorType.SHELL, ExecutorType.CUSTOM)
+    return in_pod and spec.cache is not None and spec.cache.volume is not None
+
+
 def _job_item() -> Object:
     return {"path": "job", "fieldRef": {"fieldPath": f"metadata.annotations['{JOB_ANNOTATION}']"}}
 
 
 def _build_init_container(spec: RunnerPoolSpec, settings: Settings) -> Object:
     """Give the container that alone sees the Secret: a job runs as the runner's user, and could read what it mounts."""
-    copy = f"cp {CONFIG_DIRECTORY}/{CONFIG_KEY} {CONFIG_DIRECTORY}/{ENTRYPOINT_KEY} {HOME_DIRECTORY}/"
-    copy_ca = f"[ ! -e {CONFIG_DIRECTORY}/{CA_KEY} ] || cp {CONFIG_DIRECTORY}/{CA_KEY} {HOME_DIRECTORY}/"
     return {
         **_build_common(spec, settings),
         "name": "config",
-        "command": ["bash", "-euc", f"umask 077; mkdir {HOME_DIRECTORY}; {copy}; {copy_ca}"],
+        "command": ["bash", "-euc", f"umask 077; mkdir {HOME_DIRECTORY}; cp {CONFIG_DIRECTORY}/* {HOME_DIRECTORY}/"],
         "volumeMounts": [
             {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
             {"name": "home", "mountPath": "/run/bessemer"},
+        ],
+    }
+
+
+def _build_docker_daemon(executor: DockerExecutor) -> Object:
+    """Give a sidecar with a Docker daemon, which only this pod's runner reaches: it listens on a socket in a volume.
+
+    Source: https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
+    """
+    socket = f"unix://{DOCKER_DIRECTORY}/docker.sock"
+    return {
+        "name": "docker",
+        "image": executor.daemon_image,
+        "restartPolicy": "Always",
+        "args": ["dockerd", f"--host={socket}", f"--group={USER_ID}"],
+        "env": [{"name": "DOCKER_HOST", "value": socket}],
+        "resources": executor.daemon_resources.model_dump(exclude_defaults=True),
+        "securityContext": {"privileged": True, "runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": False},
+        "startupProbe": {
+            "exec": {"command": ["docker", "info"]},
+            "periodSeconds": 1,
+            "failureThreshold": DOCKER_SECONDS,
+        },
+        "volumeMounts": [
+            {"name": "docker", "mountPath": DOCKER_DIRECTORY},
+            {"name": "docker-data", "mountPath": "/var/lib/docker"},
         ],
     }
 
@@ -159,23 +233,31 @@ def _build_common(spec: RunnerPoolSpec, settings: Settings) -> Object:
 
 
 def _build_container(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings, system_id: str) -> Object:
-    environment = {
+    environment = build_proxy_environment(spec.proxy) | {
+        "BESSEMER_MODE": spec.mode.value,
         "BESSEMER_RUNNER": pool.name,
         "BESSEMER_SYSTEM_ID": system_id,
         "BESSEMER_HOME": HOME_DIRECTORY,
         "HOME": BUILDS_DIRECTORY,
     }
+    mounts = [
+        {"name": "pod", "mountPath": "/etc/bessemer/pod", "readOnly": True},
+        {"name": "home", "mountPath": "/run/bessemer"},
+        {"name": "builds", "mountPath": BUILDS_DIRECTORY},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  a volume of the pod's own
+    ]
+    if _has_cache_volume(spec):
+        mounts.append({"name": "cache", "mountPath": CACHE_DIRECTORY})
+    if spec.executor.docker is not None:
+        mounts.append({"name": "docker", "mountPath": DOCKER_DIRECTORY})
     return {
         **_build_common(spec, settings),
         "name": RUNNER_CONTAINER,
         "command": ["bash", f"{HOME_DIRECTORY}/{ENTRYPOINT_KEY}"],
-        "env": [{"name": name, "value": value} for name, value in environment.items()],
-        "terminationMessagePolicy": "File",
-        "volumeMounts": [
-            {"name": "pod", "mountPath": "/etc/bessemer/pod", "readOnly": True},
-            {"name": "home", "mountPath": "/run/bessemer"},
-            {"name": "builds", "mountPath": BUILDS_DIRECTORY},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  a volume of the pod's own
-            *spec.pod.volume_mounts,
+        "env": [
+            {"name": "BESSEMER_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+            *({"name": name, "value": value} for name, value in environment.items()),
         ],
+        "terminationMessagePolicy": "File",
+        "volumeMounts": [*mounts, *spec.pod.volume_mounts],
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from bessemer.runnerpool.facts import RunnerPodFact
+from bessemer.runnerpool.facts import JobPodFact, RunnerPodFact
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,14 @@ class CollectPod:
     pod: RunnerPodFact
 
 
-Action = CreatePod | SendPod | RetirePod | CollectPod
+@dataclass(frozen=True)
+class EndJobPod:
+    """Delete the pod of a job whose runner was killed: nobody waits for its outcome any more."""
+
+    pod: JobPodFact
+
+
+Action = CreatePod | SendPod | RetirePod | CollectPod | EndJobPod
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from bessemer.resource import ATOMIC_LIST, FREE_FORM, ApiModel, list_map
 
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$", max_length=32)]
 Quantities = Annotated[dict[str, Quantity], Field(max_length=16)]
+ImageName = Annotated[str, Field(pattern=r"^[^\s]+$", min_length=1, max_length=512)]
+PullPolicy = Annotated[str, Field(pattern=r"^(Always|IfNotPresent|Never)$", max_length=16)]
 FreeForm = Annotated[dict[str, Any], Field(json_schema_extra=FREE_FORM)]
 
 
@@ -35,9 +37,9 @@ class EnvironmentVariable(ApiModel):
 class RunnerPodSpec(ApiModel):
     """The runner pods."""
 
-    image: str | None = Field(default=None, pattern=r"^[^\s]+$", max_length=512)
+    image: ImageName | None = None
     """Image with gitlab-runner, bash and what shell jobs need; by default that of the operator's chart."""
-    image_pull_policy: str | None = Field(default=None, pattern=r"^(Always|IfNotPresent|Never)$", max_length=16)
+    image_pull_policy: PullPolicy | None = None
     """Always, IfNotPresent or Never; by default that of the operator's chart."""
     image_pull_secrets: list[ObjectName] = Field(default_factory=list, max_length=8, json_schema_extra=ATOMIC_LIST)
     """Names of pull Secrets in the pool's namespace."""

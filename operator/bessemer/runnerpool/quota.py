@@ -13,14 +13,32 @@ from kubernetes.utils.quantity import parse_quantity
 
 from bessemer.runnerpool.facts import Headroom
 from bessemer.runnerpool.podspec import Resources
+from bessemer.runnerpool.spec import Mode, RunnerPoolSpec
 
 _PLAIN = {"cpu": "requests.cpu", "memory": "requests.memory"}
 """Names in a quota that mean the same as the ones with a prefix."""
 
 
-def compute_headroom(quotas: Iterable[Mapping[str, Any]], resources: Resources) -> Headroom | None:
-    """Give the tightest limit; None where no quota counts pods like these."""
-    cost = _compute_cost(resources)
+def compute_runner_cost(spec: RunnerPoolSpec) -> dict[str, Decimal]:
+    """Give what one more runner takes of each kind that a quota may count: its pod, and its job's if that is another.
+
+    The pods of a manager's jobs are not the pool's to plan: GitLab's runner creates them as jobs come.
+    """
+    executor = spec.executor
+    pods, parts = 1, [spec.pod.resources]
+    if executor.docker is not None:
+        parts.append(executor.docker.daemon_resources)
+    if executor.kubernetes is not None and spec.mode is Mode.PODS:
+        pods, parts = 2, [*parts, executor.kubernetes.resources]
+    cost = {"pods": Decimal(pods), "count/pods": Decimal(pods)}
+    for part in parts:
+        for name, quantity in _compute_cost(part).items():
+            cost[name] = cost.get(name, Decimal(0)) + quantity
+    return cost
+
+
+def compute_headroom(quotas: Iterable[Mapping[str, Any]], cost: Mapping[str, Decimal]) -> Headroom | None:
+    """Give the tightest limit for runners of that cost; None where no quota counts them."""
     rooms: list[Headroom] = []
     for quota in quotas:
         if (quota.get("spec") or {}).get("scopes") or (quota.get("spec") or {}).get("scopeSelector"):
@@ -38,8 +56,8 @@ def compute_headroom(quotas: Iterable[Mapping[str, Any]], resources: Resources) 
 
 
 def _compute_cost(resources: Resources) -> dict[str, Decimal]:
-    """Give what one pod takes of each kind that a quota may count; a limit without a request is the request, too."""
-    cost = {"pods": Decimal(1), "count/pods": Decimal(1)}
+    """Give what these resources are in a quota's words; a limit without a request is the request, too."""
+    cost: dict[str, Decimal] = {}
     for name, value in {**resources.limits, **resources.requests}.items():
         cost[f"requests.{name}"] = _parse(value)
     for name, value in resources.limits.items():

@@ -28,7 +28,7 @@ from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import ANY_JOB, Facts, Refusal, RunnerPodFact, RunnerPodState
 from bessemer.runnerpool.gather import add_headroom, get_facts
 from bessemer.runnerpool.manifest import build_runner_pod, build_sending
-from bessemer.runnerpool.plan import Action, CollectPod, CreatePod, RetirePod, SendPod
+from bessemer.runnerpool.plan import Action, CollectPod, CreatePod, EndJobPod, RetirePod, SendPod
 from bessemer.runnerpool.pods import parse_runner_pod
 from bessemer.runnerpool.registration import CHECK_SECONDS, RETRY_SECONDS, delete_manager, delete_runner
 from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
@@ -49,7 +49,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
     raw = deps.pools.get(key)
     if raw is None:
         deps.pods.forget(key)
-        for memory in (deps.runners, deps.written, deps.vanished):
+        for memory in (deps.runners, deps.written, deps.vanished, deps.quiet):
             memory.pop(key, None)
         await deps.sources.leave(key)
         return None
@@ -105,6 +105,8 @@ def _choose(deps: PoolDeps, facts: Facts, action: Action, now: datetime) -> Call
             return lambda: _retire_pod(deps, facts, action)
         case CollectPod():
             return lambda: _collect_pod(deps, facts, action, now)
+        case EndJobPod():
+            return lambda: _end_job_pod(deps, facts, action)
 
 
 async def _create_pod(deps: PoolDeps, facts: Facts, action: CreatePod, now: datetime) -> Refusal | None:
@@ -148,6 +150,14 @@ async def _retire_pod(deps: PoolDeps, facts: Facts, action: RetirePod) -> None:
     pool, pod = facts.pool, action.pod
     await deps.kubernetes.delete_object(PODS, pool.namespace, pod.name, uid=pod.uid)
     deps.pods.mark((pool.namespace, pool.name), replace(pod, state=RunnerPodState.DRAINING))
+
+
+async def _end_job_pod(deps: PoolDeps, facts: Facts, action: EndJobPod) -> None:
+    pool, pod = facts.pool, action.pod
+    await deps.kubernetes.delete_object(PODS, pool.namespace, pod.name, uid=pod.uid)
+    known = deps.job_pods.get((pool.namespace, pool.name), {})
+    if pod.name in known:
+        known[pod.name] = replace(pod, leaving=True, deleted=True)
 
 
 async def _collect_pod(deps: PoolDeps, facts: Facts, action: CollectPod, now: datetime) -> None:

@@ -19,13 +19,15 @@ from bessemer.gitlab.protocol import GitLab, Identity, Registration, RunnerReque
 from bessemer.kube.client import SECRETS, AlreadyExists, Object
 from bessemer.names import runner_secret_name, runner_system_id
 from bessemer.resource import parse_time
-from bessemer.runnerpool.config import build_secret_data
+from bessemer.runnerpool.account import ensure_account
+from bessemer.runnerpool.config import CA_KEY, build_secret_data, list_references
 from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import RunnerFact
 from bessemer.runnerpool.manifest import build_runner_secret, compute_template
+from bessemer.runnerpool.references import SecretReference
 from bessemer.runnerpool.resource import RunnerPool
 from bessemer.runnerpool.sources import Source, SourceKey
-from bessemer.runnerpool.spec import AccessLevel, RunnerPoolSpec, SecretReference
+from bessemer.runnerpool.spec import AccessLevel, RunnerPoolSpec
 from bessemer.wakeups import Key
 
 CHECK_SECONDS = 30
@@ -42,8 +44,14 @@ class Access:
     """The user's secrets that a pool names, as they were read."""
 
     api_token: str | None = field(repr=False)
-    ca: str | None = field(repr=False)
     webhook_secret: str | None = field(default=None, repr=False)
+    others: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What the runner's configuration needs, by the names of :func:`config.list_references`."""
+
+    @property
+    def ca(self) -> str | None:
+        """The authorities that GitLab's certificate is checked with."""
+        return self.others.get(CA_KEY)
 
 
 @dataclass(frozen=True)
@@ -90,12 +98,16 @@ def _explain_failure(known: Known | None, error: Invalid | Retry, pool: RunnerPo
 
 
 async def get_access(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec) -> Access:
-    """Read the access token and the authorities that the spec names; raises Invalid naming what is missing."""
+    """Read the user's secrets that the spec names; raises Retry naming what is missing."""
     gitlab = spec.gitlab
+    others = {
+        key: await _get_secret(deps, pool, reference, where) or ""
+        for key, (reference, where) in list_references(spec).items()
+    }
     return Access(
         await _get_secret(deps, pool, gitlab.api_token_secret, "spec.gitlab.apiTokenSecret"),
-        await _get_secret(deps, pool, gitlab.ca_secret, "spec.gitlab.caSecret"),
         await _get_secret(deps, pool, gitlab.webhook_secret, "spec.gitlab.webhookSecret"),
+        others,
     )
 
 
@@ -168,7 +180,8 @@ async def _ensure_runner(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec,
         registration, request_digest = await _ensure_managed(deps, pool, spec, gitlab, (secret, known))
         token, identity = registration.token, Identity(registration.id, registration.expires_at)
         extra = _build_record(registration, request_digest)
-    data = build_secret_data(pool, spec, token, access.ca) | extra
+    await ensure_account(deps, pool, spec)
+    data = build_secret_data(pool, spec, token, access.others) | extra
     version = await _apply_secret(deps, pool, secret, data)
     fact = RunnerFact(
         ready=True,

@@ -10,24 +10,17 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from bessemer.fields import HttpUrl, ObjectName
+from bessemer.fields import HttpUrl
 from bessemer.resource import ApiModel, cel, list_map
+from bessemer.runnerpool.cache import Cache, Proxy
 from bessemer.runnerpool.executors import Executor
 from bessemer.runnerpool.podspec import RunnerPodSpec
+from bessemer.runnerpool.references import SecretReference
 
 MAX_PODS = 500
 """Pods of one pool; a slot, and so a runner manager in GitLab, stands behind each."""
 Tag = Annotated[str, Field(pattern=r"^[^,\s]([^,]{0,253}[^,\s])?$", min_length=1, max_length=255)]
 """Source: https://docs.gitlab.com/ci/yaml/#tags (tags are separated by commas where they are written as a list)"""
-
-
-class SecretReference(ApiModel):
-    """One key of a Secret in the namespace of the RunnerPool."""
-
-    name: ObjectName
-    """Name of the Secret."""
-    key: str = Field(default="token", pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)
-    """Key in the Secret."""
 
 
 class ScopeType(StrEnum):
@@ -137,6 +130,13 @@ class Schedule(ApiModel):
     """The pool's min while it lasts; where schedules overlap, the greatest counts. Never more than max."""
 
 
+class Mode(StrEnum):
+    """Who takes the jobs."""
+
+    PODS = "Pods"
+    MANAGER = "Manager"
+
+
 class RunnerPoolSpec(ApiModel):
     """What the pool is to be."""
 
@@ -147,6 +147,11 @@ class RunnerPoolSpec(ApiModel):
                 "!has(self.runner.managed) || has(self.gitlab.apiTokenSecret)",
                 "gitlab.apiTokenSecret is required for runner.managed",
             ),
+            (
+                "self.mode != 'Manager' || self.executor.type == 'Kubernetes'",
+                "mode Manager needs executor.type Kubernetes",
+            ),
+            ("self.mode != 'Manager' || self.min <= 1", "mode Manager has one manager: min is 0 or 1"),
         )
     )
 
@@ -154,6 +159,9 @@ class RunnerPoolSpec(ApiModel):
     """The GitLab that the jobs come from."""
     runner: Runner
     """The runner as GitLab knows it."""
+    mode: Mode = Mode.PODS
+    """Pods: a runner pod for each job. Manager: one runner for all jobs, each in a pod by the executor Kubernetes; it
+    is there while there are jobs, and max is how many it runs at a time."""
     min: int = Field(default=0, ge=0, le=MAX_PODS)
     """Runner pods that are there even without jobs; those that wait start their job at once."""
     max: int = Field(default=10, ge=1, le=MAX_PODS)
@@ -166,5 +174,9 @@ class RunnerPoolSpec(ApiModel):
     """Times with another min."""
     executor: Executor = Executor()
     """How the runner runs a job."""
+    cache: Cache | None = None
+    """Where jobs' caches lie."""
+    proxy: Proxy | None = None
+    """The proxies that runners and jobs use."""
     pod: RunnerPodSpec = RunnerPodSpec()
     """The runner pods."""

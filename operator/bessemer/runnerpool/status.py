@@ -47,7 +47,7 @@ class RunnerPoolStatus(ApiModel):
     idle: int = Field(default=0, ge=0)
     """Pods that wait for a job."""
     running: int = Field(default=0, ge=0)
-    """Pods that were sent for a job, or have one."""
+    """Pods that were sent for a job, or have one; in mode Manager, jobs."""
     draining: int = Field(default=0, ge=0)
     """Pods that are to go, and finish their job first."""
     selector: str = Field(default="", max_length=512)

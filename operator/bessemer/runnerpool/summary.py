@@ -9,6 +9,7 @@ from bessemer.kube.events import EventFact
 from bessemer.names import build_label_value
 from bessemer.runnerpool.facts import Facts, RunnerPodFact, RunnerPodState
 from bessemer.runnerpool.plan import CollectPod, Scaling
+from bessemer.runnerpool.spec import Mode
 from bessemer.runnerpool.status import BackOff, RunnerPoolStatus, RunnerStatus
 from bessemer.wellknown import POOL_LABEL
 
@@ -29,13 +30,21 @@ def compute_status(
         pending=len(facts.demand.jobs),
         starting=count(RunnerPodState.STARTING),
         idle=count(RunnerPodState.IDLE),
-        running=count(RunnerPodState.RUNNING),
+        running=_count_running(facts),
         draining=count(RunnerPodState.DRAINING),
         selector=f"{POOL_LABEL}={build_label_value(pool.name)}",
         runner=RunnerStatus(id=facts.runner.id, token_expires_at=facts.runner.expires_at),
         back_off=back_off,
         conditions=compute_conditions(_compute_verdicts(facts, scaling), pool.status.conditions, pool.generation, now),
     )
+
+
+def _count_running(facts: Facts) -> int:
+    """Count the jobs that run: pods that were sent for one, or a manager's jobs' own pods."""
+    spec = facts.pool.spec
+    if spec is not None and spec.mode is Mode.MANAGER:
+        return sum(not pod.leaving for pod in facts.job_pods)
+    return len(facts.list_in(RunnerPodState.RUNNING))
 
 
 def _compute_verdicts(facts: Facts, scaling: Scaling) -> list[Verdict]:

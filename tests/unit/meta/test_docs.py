@@ -30,6 +30,9 @@ NO_REASONS = set(
         Age CleanedUp Elapsed JobsVerified MachinesClaimed ManagementBooted ManagementConfigured Nodes NodesBooted Phase
         PreflightPassed Progressing Reason ServicesConfigured
 
+        AccessKey AuthenticationType BucketLocation BucketName Insecure Role ServerAddress Shared SecretKey Type Path
+        Always ClusterRole RoleBinding ServiceAccount
+
         Accept All Authorization BatchHost ExitCode JobState Location NodeList None
         """,
     )

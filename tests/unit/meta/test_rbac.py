@@ -26,6 +26,8 @@ WATCHED = {
 """What kopf does for the handlers of the kinds."""
 OWNER_REFERENCES = {(GROUP, f"{kind}/finalizers", "update") for kind in ("clusterbuilds", "runnerpools")}
 """Needed by whoever sets blockOwnerDeletion, where that admission plug-in is on."""
+BINDING = {("rbac.authorization.k8s.io", "clusterroles", "bind")}
+"""Of the one role for runners that run jobs in pods; the operator may not hand out more than is in it."""
 OWN_LEASE = {("coordination.k8s.io", "leases", "list"), ("coordination.k8s.io", "leases", "watch")}
 
 
@@ -83,7 +85,7 @@ def test_the_roles_allow_what_the_code_uses_and_no_more() -> None:
     assert permissions(roles()["Role"], named=False) == in_own_namespace
     everywhere = (used - in_own_namespace) | WATCHED | OWNER_REFERENCES
     assert permissions(roles()["ClusterRole"], named=False) == everywhere
-    assert permissions(roles()["ClusterRole"], named=True) == OWN_LEASE
+    assert permissions(roles()["ClusterRole"], named=True) == OWN_LEASE | BINDING
 
 
 def test_no_role_of_the_chart_has_a_wildcard() -> None:

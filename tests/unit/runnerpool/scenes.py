@@ -13,12 +13,14 @@ from bessemer.runnerpool.facts import (
     Demand,
     Facts,
     Headroom,
+    JobPodFact,
     RunnerFact,
     RunnerPodFact,
     RunnerPodState,
 )
-from bessemer.runnerpool.plan import CollectPod, CreatePod, RetirePod, SendPod
+from bessemer.runnerpool.plan import CollectPod, CreatePod, EndJobPod, RetirePod, SendPod
 from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
+from bessemer.runnerpool.spec import RunnerPoolSpec
 
 START = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
 """A Monday."""
@@ -47,6 +49,12 @@ def build_pool(**spec: Any) -> RunnerPool:
     )
 
 
+def build_spec(**spec: Any) -> RunnerPoolSpec:
+    found = build_pool(**spec).spec
+    assert found is not None, build_pool(**spec).spec_error
+    return found
+
+
 class Scene:
     """The world around a pool, and a log of what was decided in it."""
 
@@ -58,7 +66,8 @@ class Scene:
         self.headroom: Headroom | None = None
         self.template = "t1"
         self.pods: dict[int, RunnerPodFact] = {}
-        self.jobs: set[int] = set()
+        self.job_pods: dict[str, JobPodFact] = {}
+        self.quiet: datetime | None = None
         self.log: list[str] = []
         self.plan: Plan | None = None
 
@@ -82,12 +91,24 @@ class Scene:
         pod = replace(self.pods[slot], state=state, finished=self.now, claimed=claimed)
         self.pods[slot] = replace(pod, reason=failed, message=failed.lower())
 
+    def run_job(self, slot: int) -> str:
+        """The manager in a slot runs a job in a pod of its own; give the pod's name."""
+        pod = JobPodFact(f"job-{len(self.job_pods)}", "uid", self.pods[slot].uid, leaving=False, deleted=False)
+        self.job_pods[pod.name] = pod
+        return pod.name
+
     def step(self) -> Plan:
         """Decide once, carry out, and take down what was done."""
         demand = Demand(not self.blind, "Polled", jobs=tuple(self.board.list_jobs()), blind=self.blind)
         runner = RunnerFact(ready=True, reason="Registered", template=self.template)
         pods = {pod.name: pod for pod in self.pods.values()}
-        plan = decide(Facts(self.pool, demand, runner, pods, self.headroom), self.now)
+        if demand.jobs or demand.blind or self.job_pods:
+            self.quiet = None
+        else:
+            self.quiet = self.quiet or self.now
+        facts = Facts(self.pool, demand, runner, pods, self.headroom)
+        facts = replace(facts, job_pods=tuple(self.job_pods.values()), quiet_since=self.quiet)
+        plan = decide(facts, self.now)
         for action in plan.scaling.actions:
             match action:
                 case CreatePod(slot, job):
@@ -102,6 +123,8 @@ class Scene:
                     if pod.job and pod.job.isdecimal():
                         self.board.put_tried(int(pod.job), pod.claimed, self.now)
                     del self.pods[pod.slot]
+                case EndJobPod(job_pod):
+                    del self.job_pods[job_pod.name]
         seconds = (self.now - START).total_seconds()
         self.log += [f"{seconds:g} s: {reason}: {message}" for reason, message in plan.scaling.reasons]
         if plan.scaling.limit:

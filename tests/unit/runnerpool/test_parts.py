@@ -15,10 +15,9 @@ from bessemer.names import runner_pod_name, runner_system_id
 from bessemer.runnerpool.facts import RunnerPodState
 from bessemer.runnerpool.podcache import PodCache
 from bessemer.runnerpool.pods import parse_runner_pod
-from bessemer.runnerpool.podspec import Resources
-from bessemer.runnerpool.quota import compute_headroom
+from bessemer.runnerpool.quota import compute_headroom, compute_runner_cost
 from bessemer.runnerpool.schedule import compute_minimum
-from tests.unit.runnerpool.scenes import build_pool
+from tests.unit.runnerpool.scenes import build_pool, build_spec
 
 CREATED = "2026-03-02T06:00:00Z"
 
@@ -84,7 +83,7 @@ def quota(name: str, hard: dict[str, str], used: dict[str, str], **spec: Any) ->
 
 
 def test_the_tightest_quota_counts() -> None:
-    resources = Resources(requests={"cpu": "500m", "memory": "1Gi"}, limits={"memory": "2Gi"})
+    resources = {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"memory": "2Gi"}}
     quotas = [
         quota("wide", {"pods": "100"}, {"pods": "3"}),
         quota("cpu", {"requests.cpu": "4"}, {"requests.cpu": "2250m"}),
@@ -92,14 +91,27 @@ def test_the_tightest_quota_counts() -> None:
         quota("scoped", {"pods": "0"}, {}, scopes=["BestEffort"]),
         quota("other", {"secrets": "1"}, {"secrets": "1"}),
     ]
-    headroom = compute_headroom(quotas, resources)
+    headroom = compute_headroom(quotas, compute_runner_cost(build_spec(pod={"resources": resources})))
     assert headroom is not None
     assert headroom.pods == 3
     assert "ResourceQuota cpu: 2250m of 4 requests.cpu" in headroom.message
 
 
+def test_a_job_in_a_pod_of_its_own_counts_in_the_quota_too() -> None:
+    executor = {
+        "type": "Kubernetes",
+        "kubernetes": {"image": "debian", "resources": {"requests": {"cpu": "1"}}},
+    }
+    spec = build_spec(pod={"resources": {"requests": {"cpu": "500m"}}}, executor=executor)
+    quotas = [quota("cpu", {"requests.cpu": "4"}, {}), quota("pods", {"pods": "5"}, {})]
+    headroom = compute_headroom(quotas, compute_runner_cost(spec))
+    assert headroom is not None
+    assert headroom.pods == 2
+    assert compute_runner_cost(build_spec(mode="Manager", executor=executor))["pods"] == 1
+
+
 def test_without_a_quota_that_counts_there_is_no_limit() -> None:
-    assert compute_headroom([quota("other", {"secrets": "1"}, {})], Resources()) is None
+    assert compute_headroom([quota("other", {"secrets": "1"}, {})], compute_runner_cost(build_spec())) is None
 
 
 @given(st.uuids(), st.integers(min_value=0, max_value=999))

@@ -37,6 +37,8 @@ class Pod:
         environment = {
             "PATH": f"{self.runner.parent}:{os.environ['PATH']}",
             "HOME": str(self.folder / "builds"),
+            "BESSEMER_MODE": "Pods",
+            "BESSEMER_POD_UID": "the-pods-uid",
             "BESSEMER_RUNNER": "lab",
             "BESSEMER_SYSTEM_ID": "r_0123456789ab",
             "BESSEMER_HOME": str(self.folder / "home"),

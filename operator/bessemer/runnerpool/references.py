@@ -1,0 +1,17 @@
+"""How the spec of a RunnerPool names things that it does not hold itself."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from bessemer.fields import ObjectName
+from bessemer.resource import ApiModel
+
+
+class SecretReference(ApiModel):
+    """One key of a Secret in the namespace of the RunnerPool."""
+
+    name: ObjectName
+    """Name of the Secret."""
+    key: str = Field(default="token", pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)
+    """Key in the Secret."""

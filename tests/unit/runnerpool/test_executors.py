@@ -1,0 +1,178 @@
+"""What each executor makes of config.toml, of the pool's Secret and of the runner pod."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import Any
+
+import pytest
+
+from bessemer.runnerpool.config import build_config, build_secret_data, list_references
+from bessemer.runnerpool.manifest import build_runner_pod, compute_template
+from bessemer.settings import Settings
+from tests.unit.runnerpool.scenes import build_pool, build_spec
+
+SETTINGS = Settings(image="operator", namespace="bessemer", identity="me", runner_image="runner")
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHk"
+EXECUTORS: dict[str, dict[str, Any]] = {
+    "Shell": {"type": "Shell"},
+    "Kubernetes": {"type": "Kubernetes", "kubernetes": {"image": "debian"}},
+    "Docker": {"type": "Docker", "docker": {"image": "debian"}},
+    "SSH": {
+        "type": "SSH",
+        "ssh": {"host": "login", "user": "ci", "identitySecret": {"name": "key"}, "hostKey": HOST_KEY},
+    },
+    "Custom": {"type": "Custom", "custom": {"run": "/opt/run"}},
+    "VirtualBox": {"type": "VirtualBox", "virtualbox": {"baseName": "lab", "user": "ci"}},
+}
+
+
+def render(secrets: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
+    """Give the runner's part of config.toml."""
+    text = build_config(build_pool(**spec), build_spec(**spec), "glrt-token", secrets or {})
+    (runner,) = tomllib.loads(text)["runners"]
+    return dict(runner)
+
+
+def render_pod(**spec: Any) -> dict[str, Any]:
+    return build_runner_pod(build_pool(**spec), build_spec(**spec), SETTINGS, 0, "t")
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_the_executor_has_gitlabs_name_and_its_own_section(name: str) -> None:
+    runner = render(executor=EXECUTORS[name])
+    assert runner["executor"] == name.lower()
+    sections = {"shell": "builds_dir"}
+    assert sections.get(name.lower(), name.lower()) in runner
+
+
+def test_a_kubernetes_job_pod_says_whose_it_is_and_gets_no_token() -> None:
+    executor = {
+        "type": "Kubernetes",
+        "kubernetes": {
+            "image": "debian:13",
+            "helperImage": "helper",
+            "pullPolicy": "IfNotPresent",
+            "imagePullSecrets": ["pull"],
+            "serviceAccountName": "jobs",
+            "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "2Gi", "nvidia.com/gpu": "1"}},
+            "nodeSelector": {"gpu": "a100"},
+            "settings": {"namespace": "kube-system", "pod_labels": {"mine": "1"}, "privileged": True},
+        },
+    }
+    assert render(executor=executor)["kubernetes"] == {
+        "automount_service_account_token": False,
+        "cpu_request": "1",
+        "helper_image": "helper",
+        "image": "debian:13",
+        "image_pull_secrets": ["pull"],
+        "memory_limit": "2Gi",
+        "namespace": "ci",  # and not what the settings say
+        "node_selector": {"gpu": "a100"},
+        "pod_annotations": {"bessemer.dev/pool": "lab"},
+        "pod_labels": {"mine": "1", "bessemer.dev/runner-uid": "@RUNNER_UID@", "bessemer.dev/job-of-pool": "lab"},
+        "poll_timeout": 180,
+        "privileged": True,
+        "pull_policy": "if-not-present",
+        "service_account": "jobs",
+    }
+
+
+def test_only_runners_that_create_pods_have_an_account() -> None:
+    accounts = {}
+    for name, executor in EXECUTORS.items():
+        spec = render_pod(executor=executor)["spec"]
+        accounts[name] = (spec["automountServiceAccountToken"], spec.get("serviceAccountName"))
+    assert accounts.pop("Kubernetes") == (True, "lab-runner")
+    assert set(accounts.values()) == {(False, None)}
+
+
+def test_a_docker_daemon_of_its_own_is_beside_the_runner_and_it_alone_is_privileged() -> None:
+    pod = render_pod(executor=EXECUTORS["Docker"])["spec"]
+    _, daemon = pod["initContainers"]
+    assert (daemon["restartPolicy"], daemon["securityContext"]["privileged"]) == ("Always", True)
+    (runner,) = pod["containers"]
+    assert runner["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    socket = render(executor=EXECUTORS["Docker"])["docker"]["host"].removeprefix("unix://")
+    shared = [mount["mountPath"] for mount in runner["volumeMounts"] if mount["name"] == "docker"]
+    assert socket.startswith(f"{shared[0]}/")
+    assert f"--host=unix://{socket}" in daemon["args"]
+
+
+def test_ssh_trusts_the_given_host_key_alone_and_its_key_is_a_file_of_the_runner() -> None:
+    spec = {"executor": EXECUTORS["SSH"]}
+    ssh = render(**spec)["ssh"]
+    assert ssh["disable_strict_host_key_checking"] is False
+    data = build_secret_data(build_pool(**spec), build_spec(**spec), "glrt", {"ssh-identity": "KEY"})
+    assert data["ssh-identity"] == "KEY\n"
+    assert data["ssh-known-hosts"] == f"login {HOST_KEY}\n"
+    assert "KEY" not in json.dumps(render_pod(**spec))
+
+
+def test_a_pod_mounts_the_files_of_the_secret_and_not_the_record_of_the_token() -> None:
+    (config, *_) = render_pod()["spec"]["volumes"]
+    assert [item["key"] for item in config["secret"]["items"]] == ["config.toml", "entrypoint.sh"]
+
+
+def test_caches_lie_in_a_bucket_with_the_keys_from_secrets() -> None:
+    s3 = {
+        "server": "minio.storage.svc:9000",
+        "bucket": "ci-cache",
+        "insecure": True,
+        "accessKeySecret": {"name": "s3", "key": "access"},
+        "secretKeySecret": {"name": "s3", "key": "secret"},
+        "path": "lab",
+    }
+    assert {key: reference.key for key, (reference, _) in list_references(build_spec(cache={"s3": s3})).items()} == {
+        "s3-access-key": "access",
+        "s3-secret-key": "secret",
+    }
+    secrets = {"s3-access-key": "A", "s3-secret-key": "S"}
+    assert render(secrets, cache={"s3": s3})["cache"] == {
+        "Type": "s3",
+        "Shared": True,
+        "Path": "lab",
+        "s3": {
+            "ServerAddress": "minio.storage.svc:9000",
+            "BucketName": "ci-cache",
+            "Insecure": True,
+            "AuthenticationType": "access-key",
+            "AccessKey": "A",
+            "SecretKey": "S",
+        },
+    }
+    data = build_secret_data(build_pool(), build_spec(cache={"s3": s3}), "glrt", secrets)
+    assert sorted(data) == ["config.toml", "entrypoint.sh"]
+
+
+def test_caches_lie_on_a_volume_of_the_pod_that_runs_the_job() -> None:
+    cache = {"volume": {"claimName": "ci-cache"}}
+    pod = render_pod(cache=cache)["spec"]
+    assert {"name": "cache", "persistentVolumeClaim": {"claimName": "ci-cache"}} in pod["volumes"]
+    assert {"name": "cache", "mountPath": "/cache"} in pod["containers"][0]["volumeMounts"]
+    assert render(cache=cache)["cache_dir"] == "/cache"
+    runner = render(cache=cache, executor=EXECUTORS["Kubernetes"])
+    assert runner["kubernetes"]["volumes"]["pvc"] == [{"name": "ci-cache", "mount_path": "/cache"}]
+    assert all(volume["name"] != "cache" for volume in render_pod(executor=EXECUTORS["Kubernetes"])["spec"]["volumes"])
+
+
+def test_runner_and_jobs_use_the_proxy() -> None:
+    proxy = {"https": "http://proxy:3128", "none": ["10.0.0.0/8", ".svc"]}
+    wanted = {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "10.0.0.0/8,.svc"}
+    (container,) = render_pod(proxy=proxy)["spec"]["containers"]
+    assert wanted.items() <= {item["name"]: item.get("value") for item in container["env"]}.items()
+    assert {f"{name}={value}" for name, value in wanted.items()} <= set(render(proxy=proxy)["environment"])
+
+
+def test_a_manager_runs_as_many_jobs_as_max() -> None:
+    spec = {"mode": "Manager", "max": 7, "executor": EXECUTORS["Kubernetes"]}
+    text = build_config(build_pool(**spec), build_spec(**spec), "glrt", {})
+    config = tomllib.loads(text)
+    assert (config["concurrent"], config["runners"][0]["limit"]) == (7, 7)
+
+
+def test_a_change_of_the_executor_rolls_the_pods_out() -> None:
+    first, second = ({"executor": EXECUTORS[name]} for name in ("Kubernetes", "Docker"))
+    templates = {compute_template(build_pool(**spec), build_spec(**spec), SETTINGS, "1") for spec in (first, second)}
+    assert len(templates) == 2
