@@ -1,4 +1,4 @@
-"""Builds the image of runner pods: GitLab's runner on a small Debian, as an archive that any cluster can import."""
+"""Builds the images of runner pods and of their jobs' helpers, as archives that any cluster can import."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from tests.support.oci import ImageConfiguration, create_archive
 
 REPOSITORY = "localhost/bessemer-runner"
 ROOT = Root("runner", ("bash", "ca-certificates", "git"))
+BUILD_SCRIPT = Path(__file__).with_name("gitlab-runner-build")
 CONFIGURATION = ImageConfiguration(
-    entrypoint=("gitlab-runner",), environment={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+    entrypoint=("bash",), environment={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 )
 
 
@@ -29,25 +30,43 @@ def get_gitlab_runner() -> Path:
 
 
 def build_runner_image() -> Image:
-    """Build the image unless it is cached.
+    """Build the image of runner pods, GitLab's runner on a small Debian, unless it is cached.
 
     Raises:
         subprocess.CalledProcessError: a tool failed; its output is above.
 
     """
-    program = get_gitlab_runner()
+    return _build_image(REPOSITORY, {"gitlab-runner": get_gitlab_runner()})
+
+
+def build_helper_image() -> Image:
+    """Build the image of the helper container of the executor Kubernetes, unless it is cached.
+
+    The executor wants a shell under the name gitlab-runner-build and the helper's program beside it. Source:
+    https://gitlab.com/gitlab-org/gitlab-runner/-/tree/main/dockerfiles/runner-helper
+    """
+    folder = get_binaries(GITLAB_RUNNER)
+    programs = {"gitlab-runner-helper": folder / "gitlab-runner-helper", "gitlab-runner-build": BUILD_SCRIPT}
+    return _build_image(f"{REPOSITORY}-helper", programs)
+
+
+def _build_image(repository: str, programs: dict[str, Path]) -> Image:
+    """Put programs into a small Debian with git."""
     install_tools()
     cache = cache_directory()
     root = build_root(ROOT, cache)
     tag = f"{GITLAB_RUNNER.version}-{root.stem.removeprefix('runner-')}"
-    image = Image(f"{REPOSITORY}:{tag}", cache / f"bessemer-runner-{tag}-{program.parent.name}.tar")
+    name = repository.removeprefix("localhost/")
+    origin = next(iter(programs.values())).parent.name
+    image = Image(f"{repository}:{tag}", cache / f"{name}-{tag}-{origin}.tar")
     with locked(cache / "runner.lock"):
         if not image.archive.exists():
             with tempfile.TemporaryDirectory(dir=cache) as folder:
                 layer = Path(folder)
                 layer.chmod(0o755)  # it becomes the image's root
                 (layer / "usr/bin").mkdir(parents=True)
-                shutil.copy(program, layer / "usr/bin/gitlab-runner")
-                (layer / "usr/bin/gitlab-runner").chmod(0o755)
+                for program, path in programs.items():
+                    shutil.copy(path, layer / "usr/bin" / program)
+                    (layer / "usr/bin" / program).chmod(0o755)
                 create_archive(image.archive, [image.name], [root, layer], CONFIGURATION)
     return image
