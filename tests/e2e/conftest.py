@@ -5,7 +5,7 @@ A cluster is made for the run and removed after it; tests refuse any other (see 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
@@ -14,6 +14,7 @@ import pytest
 from tests.support.cluster.protocol import Cluster
 from tests.support.kubectl import Kubectl
 from tests.support.lab.lab import Lab
+from tests.support.runners import Runners, open_runners
 from tests.support.site import Site, install_bessemer
 
 NAMESPACE_SECONDS = 180
@@ -68,3 +69,21 @@ def delete_namespace(kubectl: Kubectl) -> None:
     """Delete the builds first, as their finalizers need the rack, then all else."""
     kubectl.run("delete", "clusterbuild", "--all", timeout=NAMESPACE_SECONDS)
     kubectl.run("delete", "namespace", kubectl.namespace, timeout=NAMESPACE_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def runners(bessemer: Cluster) -> Iterator[Runners]:
+    """Give a namespace with a GitLab in it; it goes when the module ends."""
+    with open_runners(bessemer) as made:
+        yield made
+
+
+@pytest.fixture
+def apply_pool(runners: Runners) -> Iterator[Callable[..., None]]:
+    """Give what applies pools; they go with the test, and leave nothing in GitLab."""
+    runners.made.clear()
+    yield runners.apply_pool
+    for name in runners.made:
+        runners.kubectl.run("delete", "runnerpool", name, "--ignore-not-found", timeout=120)
+    assert [runner["tags"] for runner in runners.gitlab.runners()] == [["nothing"]]
+    assert runners.pods() == []

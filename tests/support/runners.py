@@ -1,0 +1,146 @@
+"""A namespace with a GitLab simulator and runner pools in it, as the end-to-end tests use it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from tests.support.cluster.protocol import Cluster
+from tests.support.gitlab.control import Simulator
+from tests.support.gitlab_pod import build_url, install_simulator
+from tests.support.image import ROOT, build_image
+from tests.support.kubectl import Kubectl, KubectlError, Resource
+from tests.support.runner_image import build_runner_image
+from tests.support.site import SYSTEM_NAMESPACE
+
+PROJECT = "hpc/simulations"
+NAMESPACE = "runners"
+SOON = 60
+"""Seconds for a handful of pods, on a busy machine."""
+
+
+@dataclass
+class Runners:
+    """A namespace with a GitLab, and pools in it."""
+
+    kubectl: Kubectl
+    gitlab: Simulator
+    image: str
+    access_token: str
+    made: list[str] = field(default_factory=list)
+
+    def apply_secret(self, name: str, value: str) -> None:
+        """Write a Secret as a user would."""
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"token": value}}
+        self.kubectl.apply(secret)
+
+    def apply_pool(self, name: str, tags: list[str], **spec: Any) -> None:
+        """Apply a pool whose runner Bessemer manages, unless something else is given; wait until it is ready."""
+        own = {
+            "gitlab": {
+                "url": build_url(NAMESPACE),
+                "scope": {"type": "Project", "path": PROJECT},
+                "apiTokenSecret": {"name": "gitlab"},
+                "webhookSecret": {"name": "webhook"},
+            },
+            "runner": {"managed": {}, "tags": tags},
+            "pod": self.pod,
+        }
+        metadata = {"name": name}
+        pool = {"apiVersion": "bessemer.dev/v1alpha1", "kind": "RunnerPool", "metadata": metadata, "spec": own | spec}
+        self.kubectl.apply(pool)
+        self.made.append(name)
+        self.kubectl.run("wait", f"runnerpool/{name}", "--for=condition=Ready", f"--timeout={SOON}s", timeout=SOON + 10)
+
+    @property
+    def pod(self) -> Resource:
+        """Give what a pool has to say of its pods."""
+        return {"image": self.image, "imagePullPolicy": "Never"}
+
+    def explain_refusal(self, **changes: Any) -> str:
+        """Have the API server refuse the example with parts of its spec changed; give what it says."""
+        try:
+            self.kubectl.run("apply", "--dry-run=server", "-f", "-", given=json.dumps(build_example(**changes)))
+        except KubectlError as error:
+            return str(error)
+        return ""
+
+    def pods(self) -> list[Resource]:
+        """List all runner pods."""
+        return self.kubectl.items("pods", "-l", "bessemer.dev/pool")
+
+    def wait_for_jobs(self, jobs: list[int], seconds: float = SOON) -> dict[int, dict[str, Any]]:
+        """Wait until jobs have ended; give them."""
+
+        def ended() -> dict[int, dict[str, Any]] | None:
+            found = {number: job for number, job in self.gitlab.jobs().items() if number in jobs}
+            over = all(job["status"] in ("success", "failed", "canceled") for job in found.values())
+            return found if over else None
+
+        result: dict[int, dict[str, Any]] = self.kubectl.wait_for("jobs end", ended, seconds, self.explain)
+        return result
+
+    def wait_until_empty(self, seconds: float = SOON) -> None:
+        """Wait until no runner pod is left, and no manager."""
+        self.kubectl.wait_for("runner pods go", lambda: not self.pods(), seconds, self.explain)
+
+        def forgotten() -> bool:
+            return not any(runner["managers"] for runner in self.gitlab.runners())
+
+        self.kubectl.wait_for("GitLab forgets the managers", forgotten, 5, self.explain)
+
+    @property
+    def system(self) -> Kubectl:
+        """kubectl in the operator's namespace."""
+        return Kubectl(self.kubectl.program, self.kubectl.kubeconfig, SYSTEM_NAMESPACE)
+
+    def explain(self) -> str:
+        """Say how things stand, for a test that fails."""
+        return "\n".join(
+            [
+                str([(one["status"], one["error"]) for one in self.gitlab.deliveries()[-5:]]),
+                self.kubectl.run("get", "pods,rp", "-o", "wide"),
+                self.kubectl.run("describe", "rp")[-6000:],
+                self.system.run("logs", "deployment/bessemer", "--tail=60"),
+            ]
+        )
+
+
+@contextmanager
+def open_runners(bessemer: Cluster) -> Iterator[Runners]:
+    """Give a namespace with a GitLab in it, where Bessemer is installed; it goes at the end."""
+    image = build_runner_image()
+    bessemer.load_image(image.archive)
+    kubectl = Kubectl(bessemer.kubectl, bessemer.kubeconfig, NAMESPACE)
+    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    kubectl.run("wait", "serviceaccount/default", "--for=create", "--timeout=30s")
+    gitlab = install_simulator(bessemer, NAMESPACE, build_image().name)
+    tokens = gitlab.seed(
+        projects=[{"path": PROJECT}],
+        users=[{"username": "bot", "access": {"hpc": 50}}],
+        tokens=[{"user": "bot", "name": "api", "scopes": ["api", "create_runner", "manage_runner"]}],
+    )
+    made = Runners(kubectl, gitlab, image.name, tokens["api"])
+    made.apply_secret("gitlab", tokens["api"])
+    made.apply_secret("webhook", "webhook-secret")
+    # GitLab disables a webhook that fails, as that of a pool does which comes and goes with the tests.
+    made.apply_pool("hub", ["nothing"])
+    url = f"http://bessemer.{SYSTEM_NAMESPACE}.svc:8080/v1/gitlab/{NAMESPACE}/hub"
+    gitlab.add_hook(project=PROJECT, url=url, token="webhook-secret")
+    yield made
+    kubectl.run("delete", "runnerpool", "--all", timeout=120)
+    kubectl.run("delete", "namespace", NAMESPACE, timeout=120)
+
+
+def build_example(**changes: Any) -> Resource:
+    """Read the example; lay changes over parts of its spec."""
+    manifest: Resource = yaml.safe_load((ROOT / "examples" / "runnerpool.yaml").read_text(encoding="utf-8"))
+    for part, fields in changes.items():
+        own = manifest["spec"].get(part)
+        manifest["spec"][part] = own | fields if isinstance(own, dict) else fields
+    return manifest
