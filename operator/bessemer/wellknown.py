@@ -5,7 +5,7 @@ from __future__ import annotations
 from bessemer.resource import GROUP
 
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
-"""Set by the operator on all that it creates."""
+"""Set by the operator on all that it creates, and on what its runners create."""
 MANAGED_BY = "bessemer"
 """The value of MANAGED_BY_LABEL."""
 BUILD_LABEL = f"{GROUP}/build"

@@ -20,7 +20,7 @@ from bessemer.runnerpool.executors import (
 )
 from bessemer.runnerpool.podspec import Resources
 from bessemer.runnerpool.resource import RunnerPool
-from bessemer.wellknown import JOB_POD_POOL_LABEL, POOL_ANNOTATION, RUNNER_UID_LABEL
+from bessemer.wellknown import JOB_POD_POOL_LABEL, MANAGED_BY, MANAGED_BY_LABEL, POOL_ANNOTATION, RUNNER_UID_LABEL
 
 Section = dict[str, Any]
 RUNNER_UID = "@RUNNER_UID@"
@@ -68,14 +68,17 @@ def _build_directories(cache_claim: str | None) -> Section:
 def _build_kubernetes(pool: RunnerPool, executor: KubernetesExecutor, cache_claim: str | None) -> Section:
     section: Section = {
         "automount_service_account_token": False,
+        "cleanup_grace_period_seconds": 0,  # the job is over: else its shell, deaf to TERM, holds the pod for 30 s
         **executor.settings,
         "namespace": pool.namespace,
         "image": executor.image,
         "poll_timeout": executor.start_seconds,
         **_build_quantities(executor.resources),
     }
-    # By these a job's pod is found whose runner was killed, and could not delete it.
+    # By these the operator, which watches only pods that are marked as Bessemer's, sees what runs, and ends the pod of
+    # a job whose runner was killed, and could not delete it.
     section["pod_labels"] = (executor.settings.get("pod_labels") or {}) | {
+        MANAGED_BY_LABEL: MANAGED_BY,
         RUNNER_UID_LABEL: RUNNER_UID,
         JOB_POD_POOL_LABEL: build_label_value(pool.name),
     }

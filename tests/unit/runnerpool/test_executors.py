@@ -63,6 +63,7 @@ def test_a_kubernetes_job_pod_says_whose_it_is_and_gets_no_token() -> None:
     }
     assert render(executor=executor)["kubernetes"] == {
         "automount_service_account_token": False,
+        "cleanup_grace_period_seconds": 0,
         "cpu_request": "1",
         "helper_image": "helper",
         "image": "debian:13",
@@ -71,7 +72,12 @@ def test_a_kubernetes_job_pod_says_whose_it_is_and_gets_no_token() -> None:
         "namespace": "ci",  # and not what the settings say
         "node_selector": {"gpu": "a100"},
         "pod_annotations": {"bessemer.dev/pool": "lab"},
-        "pod_labels": {"mine": "1", "bessemer.dev/runner-uid": "@RUNNER_UID@", "bessemer.dev/job-of-pool": "lab"},
+        "pod_labels": {
+            "mine": "1",
+            "app.kubernetes.io/managed-by": "bessemer",
+            "bessemer.dev/runner-uid": "@RUNNER_UID@",
+            "bessemer.dev/job-of-pool": "lab",
+        },
         "poll_timeout": 180,
         "privileged": True,
         "pull_policy": "if-not-present",
