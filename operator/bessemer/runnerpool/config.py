@@ -11,6 +11,7 @@ from typing import Any
 
 import tomli_w
 
+from bessemer.runnerpool import slurm_files
 from bessemer.runnerpool.cache import Proxy, S3Authentication, S3Cache
 from bessemer.runnerpool.executor_config import (
     IDENTITY_FILE,
@@ -20,6 +21,7 @@ from bessemer.runnerpool.executor_config import (
 )
 from bessemer.runnerpool.references import SecretReference
 from bessemer.runnerpool.resource import RunnerPool
+from bessemer.runnerpool.slurm_files import SlurmHost, build_slurm_files
 from bessemer.runnerpool.spec import Mode, RunnerPoolSpec
 
 CONFIG_KEY = "config.toml"
@@ -27,6 +29,7 @@ ENTRYPOINT_KEY = "entrypoint.sh"
 CA_KEY = "ca.crt"
 ACCESS_KEY = "s3-access-key"
 SECRET_KEY = "s3-secret-key"  # noqa: S105  the name of a key, not one
+_OWNER_DIGITS = 8
 CONFIG_DIRECTORY = "/etc/bessemer/runner"
 """Where the Secret is mounted, in the init container alone."""
 HOME_DIRECTORY = "/run/bessemer/home"
@@ -38,6 +41,8 @@ def list_references(spec: RunnerPoolSpec) -> dict[str, tuple[SecretReference, st
     found: dict[str, tuple[SecretReference | None, str]] = {CA_KEY: (spec.gitlab.ca_secret, "spec.gitlab.caSecret")}
     if spec.executor.ssh is not None:
         found[IDENTITY_FILE] = spec.executor.ssh.identity_secret, "spec.executor.ssh.identitySecret"
+    if spec.executor.slurm is not None:
+        found[slurm_files.IDENTITY_FILE] = spec.executor.slurm.identity_secret, "spec.executor.slurm.identitySecret"
     if spec.cache is not None and spec.cache.s3 is not None:
         found[ACCESS_KEY] = spec.cache.s3.access_key_secret, "spec.cache.s3.accessKeySecret"
         found[SECRET_KEY] = spec.cache.s3.secret_key_secret, "spec.cache.s3.secretKeySecret"
@@ -47,7 +52,8 @@ def list_references(spec: RunnerPoolSpec) -> dict[str, tuple[SecretReference, st
 def list_files(spec: RunnerPoolSpec) -> list[str]:
     """List the keys of the pool's Secret that are files of the runner's; it holds the token's record as well."""
     optional = {CA_KEY: spec.gitlab.ca_secret, IDENTITY_FILE: spec.executor.ssh, KNOWN_HOSTS_FILE: spec.executor.ssh}
-    return [CONFIG_KEY, ENTRYPOINT_KEY, *(key for key, wanted in optional.items() if wanted is not None)]
+    slurm = slurm_files.FILES if spec.executor.slurm is not None else ()
+    return [CONFIG_KEY, ENTRYPOINT_KEY, *(key for key, wanted in optional.items() if wanted is not None), *slurm]
 
 
 def build_config(pool: RunnerPool, spec: RunnerPoolSpec, token: str, secrets: Mapping[str, str]) -> str:
@@ -72,8 +78,10 @@ def build_config(pool: RunnerPool, spec: RunnerPoolSpec, token: str, secrets: Ma
     return tomli_w.dumps({**whole, "runners": [runner]})
 
 
-def build_secret_data(pool: RunnerPool, spec: RunnerPoolSpec, token: str, secrets: Mapping[str, str]) -> dict[str, str]:
-    """Give the contents of the Secret that runner pods mount."""
+def build_secret_data(
+    pool: RunnerPool, spec: RunnerPoolSpec, token: str, secrets: Mapping[str, str], slurm_host: SlurmHost | None = None
+) -> dict[str, str]:
+    """Give the contents of the Secret that runner pods mount; ``slurm_host`` is needed for the executor Slurm."""
     contents = {
         **secrets,
         CONFIG_KEY: build_config(pool, spec, token, secrets),
@@ -82,6 +90,9 @@ def build_secret_data(pool: RunnerPool, spec: RunnerPoolSpec, token: str, secret
     if spec.executor.ssh is not None:
         contents[KNOWN_HOSTS_FILE] = build_known_hosts(spec.executor.ssh)
         contents[IDENTITY_FILE] = contents[IDENTITY_FILE].rstrip("\n") + "\n"
+    if spec.executor.slurm is not None and slurm_host is not None:
+        identity, owner = contents[slurm_files.IDENTITY_FILE], pool.uid[:_OWNER_DIGITS]
+        contents |= build_slurm_files(spec.executor.slurm, slurm_host, owner, HOME_DIRECTORY, identity)
     return {key: contents[key] for key in list_files(spec)}
 
 

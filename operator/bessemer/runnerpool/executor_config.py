@@ -20,6 +20,7 @@ from bessemer.runnerpool.executors import (
 )
 from bessemer.runnerpool.podspec import Resources
 from bessemer.runnerpool.resource import RunnerPool
+from bessemer.runnerpool.slurm_files import build_custom_section
 from bessemer.wellknown import JOB_POD_POOL_LABEL, MANAGED_BY, MANAGED_BY_LABEL, POOL_ANNOTATION, RUNNER_UID_LABEL
 
 Section = dict[str, Any]
@@ -48,6 +49,8 @@ def build_executor_config(pool: RunnerPool, executor: Executor, home: str, cache
         section["ssh"] = _build_ssh(executor.ssh, home)
     elif executor.custom is not None:
         section |= {"custom": _build_custom(executor.custom), **_build_directories(cache_claim)}
+    elif executor.slurm is not None:
+        section |= {"executor": "custom", "custom": build_custom_section(home)}
     elif executor.virtualbox is not None:
         section |= _build_virtualbox(executor.virtualbox)
     return section

@@ -11,13 +11,19 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from bessemer.fields import HostKey, HostOrAddress, ObjectName, Port
+from bessemer.fields import Directory, HostKey, HostOrAddress, ObjectName, Port
 from bessemer.resource import ATOMIC_LIST, ApiModel, cel
 from bessemer.runnerpool.podspec import FreeForm, ImageName, PullPolicy, Resources
 from bessemer.runnerpool.references import SecretReference
 
 Program = Annotated[str, Field(pattern=r"^/[^\s]*$", max_length=1024)]
 Arguments = Annotated[list[str], Field(max_length=32, json_schema_extra=ATOMIC_LIST)]
+
+
+SbatchOption = Annotated[
+    str, Field(pattern=r"^--[a-z][a-z-]*(=[A-Za-z0-9_.,:/@%*+\[\]=-]*)?$", min_length=3, max_length=256)
+]
+"""Source: https://slurm.schedmd.com/sbatch.html"""
 
 
 class ExecutorType(StrEnum):
@@ -28,6 +34,7 @@ class ExecutorType(StrEnum):
     DOCKER = "Docker"
     SSH = "SSH"
     CUSTOM = "Custom"
+    SLURM = "Slurm"
     VIRTUALBOX = "VirtualBox"
 
 
@@ -101,6 +108,42 @@ class CustomExecutor(ApiModel):
     """Further settings of [runners.custom], by GitLab's names."""
 
 
+class ClusterReference(ApiModel):
+    """A ClusterBuild in the namespace of the RunnerPool."""
+
+    name: ObjectName
+    """Name of the ClusterBuild."""
+
+
+class SlurmExecutor(ApiModel):
+    """Jobs under sbatch on a Slurm cluster."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            ("has(self.clusterRef) != has(self.host)", "exactly one of clusterRef and host is required"),
+            ("has(self.host) == has(self.hostKey)", "hostKey is required with host, and with it alone"),
+        )
+    )
+
+    cluster_ref: ClusterReference | None = None
+    """The ClusterBuild that made the cluster; jobs are submitted on its management node once it is Ready."""
+    host: HostOrAddress | None = None
+    """A host of another cluster on which sbatch may be called."""
+    port: Port = 22
+    """Its SSH port."""
+    host_key: HostKey | None = None
+    """Its public host key; nothing else is trusted. That of a ClusterBuild is known."""
+    user: str = Field(pattern=r"^[a-z_][a-z0-9_-]*\$?$", max_length=32)
+    """The account that jobs run under; it has to be on all nodes."""
+    identity_secret: SecretReference
+    """The private key that the account logs in with, without a passphrase."""
+    builds_directory: Directory
+    """A directory, on storage that all nodes share, that the account may write to; each job has one of its own in it
+    while it runs."""
+    options: list[SbatchOption] = Field(default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST)
+    """Options of sbatch for every job, such as --partition=gpu. A job's variable SCHEDULER_PARAMETERS adds to them."""
+
+
 class VirtualBoxExecutor(ApiModel):
     """Jobs in virtual machines of VirtualBox: for bessemer plan only, as a pod has no hypervisor."""
 
@@ -117,6 +160,7 @@ _FIELDS = {
     ExecutorType.DOCKER: "docker",
     ExecutorType.SSH: "ssh",
     ExecutorType.CUSTOM: "custom",
+    ExecutorType.SLURM: "slurm",
     ExecutorType.VIRTUALBOX: "virtualbox",
 }
 
@@ -143,7 +187,8 @@ class Executor(ApiModel):
 
     type: ExecutorType = ExecutorType.SHELL
     """Shell: in the runner pod itself. Kubernetes: in a pod for each job. Docker: in containers beside the runner. SSH:
-    on another machine. Custom: by programs of your own. VirtualBox: refused, as a pod has no hypervisor."""
+    on another machine. Custom: by programs of your own. Slurm: under sbatch on a cluster. VirtualBox: refused, as a pod
+    has no hypervisor."""
     kubernetes: KubernetesExecutor | None = None
     """For type Kubernetes."""
     docker: DockerExecutor | None = None
@@ -152,5 +197,7 @@ class Executor(ApiModel):
     """For type SSH."""
     custom: CustomExecutor | None = None
     """For type Custom."""
+    slurm: SlurmExecutor | None = None
+    """For type Slurm."""
     virtualbox: VirtualBoxExecutor | None = None
     """For type VirtualBox."""

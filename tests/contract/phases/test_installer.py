@@ -25,7 +25,20 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_has_a_kernels_first_program_and_all_that_its_script_calls(root: Path) -> None:
     assert (root / "init").stat().st_mode & 0o111
-    for program in ("udhcpc", "wget", "tar", "mount", "switch_root", "reboot", "timeout", "ip", "sed", "od"):
+    for program in (
+        "udhcpc",
+        "wget",
+        "nc",
+        "wc",
+        "tar",
+        "mount",
+        "switch_root",
+        "reboot",
+        "timeout",
+        "ip",
+        "sed",
+        "od",
+    ):
         assert (root / "bin" / program).is_symlink(), program
 
 

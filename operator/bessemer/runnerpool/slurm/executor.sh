@@ -1,0 +1,177 @@
+#!/bin/bash
+# Executor Slurm, as programs of GitLab Runner's Custom executor: executor.sh config|prepare|run|cleanup [SCRIPT STAGE].
+# Source: https://docs.gitlab.com/runner/executors/custom/
+#
+# A job's script runs under sbatch on the cluster; sources, caches and artifacts are seen to here, in the runner pod. So
+# the cluster needs neither gitlab-runner, nor Git, nor a way to GitLab. The job's directory has the same path in both
+# places: it goes to the cluster before the script, and comes back only for a stage that uploads something.
+#
+# BESSEMER_HOME       a directory with the runner's own files, of which these are for us:
+#   slurm-settings    an assignment of BUILDS, OWNER and OPTIONS, for bash
+#   slurm-ssh-config  how ssh reaches the cluster, under the name "cluster"
+#   slurm-job.sh      what runs on the cluster
+set -u -o pipefail
+
+home=$BESSEMER_HOME
+# shellcheck disable=SC1091  # rendered by the operator
+. "$home/slurm-settings"
+job=$CUSTOM_ENV_CI_JOB_ID
+directory=$BUILDS/$OWNER-$job # of the job, here and on the cluster
+own=$directory/.slurm
+scratch=$TMPDIR # of this job, removed by gitlab-runner
+BEAT_SECONDS=10
+
+say() {
+    printf 'slurm: %s\n' "$*"
+}
+
+fail_system() {
+    say "$*"
+    exit "$SYSTEM_FAILURE_EXIT_CODE"
+}
+
+fail_build() { # exit code of the job, what to say
+    printf '%s\n' "$1" >"$BUILD_EXIT_CODE_FILE"
+    shift
+    say "$*"
+    exit "$BUILD_FAILURE_EXIT_CODE"
+}
+
+# on_cluster COMMAND...: a command of fixed words and paths that we made; input and output are the caller's
+on_cluster() {
+    ssh -F "$home/slurm-ssh-config" cluster "$(printf '%q ' "$@")"
+}
+
+config() {
+    printf '{"driver":{"name":"Bessemer Slurm"},"builds_dir":"%s","cache_dir":"%s","builds_dir_is_shared":false}\n' \
+        "$directory" "$BUILDS/cache"
+}
+
+prepare() {
+    mkdir -p "$own" || fail_system "cannot make $own in the runner pod"
+    # shellcheck disable=SC2016  # for the shell over there
+    on_cluster bash -c '
+        umask 077
+        command -v sbatch >/dev/null || { echo "sbatch is not there"; exit 3; }
+        mkdir -p "$1/.slurm" && cat >"$1/.slurm/job.sh"' slurm "$directory" <"$home/slurm-job.sh" >"$scratch/said" 2>&1
+    case $? in
+    0) ;;
+    255) fail_system "no connection to the cluster: $(tail -n 1 "$scratch/said")" ;;
+    3) fail_system "the host has no Slurm: sbatch is not on the PATH of the account" ;;
+    *) fail_system "cannot write to $BUILDS on the cluster (spec.executor.slurm.buildsDirectory): $(tail -n 1 "$scratch/said")" ;;
+    esac
+    say "$(on_cluster hostname 2>/dev/null), job directory $directory"
+}
+
+# check_options WORD...: the job's own options of sbatch, from the variable SCHEDULER_PARAMETERS. They are options, so that
+# no word can take the place of the script, and none of those that we depend on.
+check_options() {
+    local value_may_follow="" word
+    for word in "$@"; do
+        case $word in
+        --wrap* | --array* | -a* | --output* | -o* | --error* | -e* | --input* | -i* | --chdir* | -D* | --parsable* | \
+            --wait | -W* | --test-only* | --job-name* | -J* | --requeue* | --uid* | --gid* | --clusters* | -M* | -h | \
+            --help* | --usage* | -V | --version* | --quiet* | -Q* | --open-mode* | :)
+            fail_build 1 "SCHEDULER_PARAMETERS: $word can't be given: Bessemer sets it or depends on it" ;;
+        --*=*) value_may_follow= ;;
+        --?* | -?) value_may_follow=yes ;;
+        -?*) value_may_follow= ;;
+        *)
+            [ -n "$value_may_follow" ] || fail_build 1 "SCHEDULER_PARAMETERS: $word is no option of sbatch"
+            value_may_follow=
+            ;;
+        esac
+    done
+}
+
+write_options() {
+    local words=()
+    read -ra words <<<"${CUSTOM_ENV_SCHEDULER_PARAMETERS:-}"
+    check_options "${words[@]}"
+    # Slurm counts whole minutes. Without a limit of the pool's or the job's, a job lasts as long as GitLab lets it.
+    local minutes=$(((${CUSTOM_ENV_CI_JOB_TIMEOUT:-3600} + 59) / 60))
+    printf '%s\0' "--time=$minutes" "${OPTIONS[@]}" "${words[@]}" "--job-name=gitlab-$job" \
+        "--comment=${CUSTOM_ENV_CI_JOB_URL:-GitLab job $job}" >"$own/options"
+}
+
+# run_in_slurm SCRIPT: what the job says is told as it comes, and the last word of its state decides.
+run_in_slurm() {
+    write_options
+    { [[ $(head -c 2 "$1") == '#!' ]] || echo '#!/bin/bash'; cat "$1"; } >"$own/script"
+    tar -C "$directory" -cf - . | on_cluster tar -C "$directory" -xf - 2>"$scratch/said" ||
+        fail_system "cannot copy the job's directory to the cluster: $(tail -n 1 "$scratch/said")"
+    : >"$scratch/ran"
+    # Its own session, as a cancelled job's processes are all told to end: ssh has to tell us how the Slurm job ended.
+    # It reads a pipe that is written to now and then; when that ends, the Slurm job is cancelled on the other side.
+    rm -f "$scratch/beat" && mkfifo "$scratch/beat"
+    setsid ssh -F "$home/slurm-ssh-config" cluster "bash $(printf %q "$own/job.sh") $(printf %q "$directory")" \
+        <"$scratch/beat" 2>"$scratch/result" &
+    local ssh=$! cancelled=""
+    exec {beat}>"$scratch/beat"
+    # Nothing else may hold the pipe open, nor our output.
+    (
+        exec 1>&"$beat" 2>/dev/null {beat}>&-
+        while echo; do sleep "$BEAT_SECONDS" >/dev/null; done
+    ) &
+    local beater=$!
+    trap 'cancelled=yes; exec {beat}>&-; kill "$beater" 2>/dev/null; trap "" TERM INT' TERM INT
+    wait "$ssh"
+    [ -z "$cancelled" ] || wait "$ssh"
+    kill "$beater" 2>/dev/null
+    tell_result "$(sed -n 's/^result //p' "$scratch/result" | tail -n 1)"
+}
+
+tell_result() { # STATE CODE SIGNAL REASON...
+    local state code signal reason
+    read -r state code signal reason <<<"$1"
+    case $state in
+    COMPLETED) return 0 ;;
+    FAILED)
+        [ "$code" = 0 ] && code=$((128 + signal))
+        fail_build "$code" "the script ended with exit code $code"
+        ;;
+    TIMEOUT | DEADLINE) fail_build 124 "TIMEOUT: the job reached its time limit in Slurm (--time)" ;;
+    OUT_OF_MEMORY) fail_build 137 "OUT_OF_MEMORY: the job used more memory than it had asked for (--mem)" ;;
+    REFUSED) fail_build 1 "sbatch refuses the job: $reason" ;;
+    UNSEEN) fail_system "the job's output is not to be seen on the host: is $BUILDS (spec.executor.slurm.buildsDirectory)" \
+        "shared by all nodes? $reason" ;;
+    NODE_FAIL | BOOT_FAIL | PREEMPTED | REVOKED) fail_system "$state: not the job's fault: ${reason:-Slurm took its nodes}" ;;
+    CANCELLED) fail_system "CANCELLED: the job was cancelled in Slurm" ;;
+    UNAVAILABLE) fail_system "Slurm does not answer: $reason" ;;
+    *) fail_system "the connection to the cluster was lost; the Slurm job is cancelled: $(tail -n 1 "$scratch/result")" ;;
+    esac
+}
+
+fetch() {
+    [ -e "$scratch/ran" ] || return 0 # nothing has run on the cluster since
+    rm "$scratch/ran"
+    find "$directory" -mindepth 1 -maxdepth 1 ! -name .slurm -exec rm -rf {} +
+    on_cluster tar -C "$directory" --exclude=./.slurm -cf - . | tar -C "$directory" -xf - ||
+        fail_system "cannot copy the job's directory from the cluster"
+}
+
+run() { # SCRIPT STAGE
+    case $2 in
+    step_* | build_script) run_in_slurm "$1" ;;
+    after_script)
+        # The allocation is over: on the host itself, as the same account.
+        : >"$scratch/ran"
+        # shellcheck disable=SC2016
+        on_cluster bash -c 'cd "$1" && exec bash -s' slurm "$directory" <"$1" || exit "$BUILD_FAILURE_EXIT_CODE"
+        ;;
+    archive_cache* | upload_artifacts*)
+        fetch
+        bash "$1" || exit "$BUILD_FAILURE_EXIT_CODE"
+        ;;
+    *) bash "$1" || exit "$BUILD_FAILURE_EXIT_CODE" ;;
+    esac
+}
+
+cleanup() {
+    # shellcheck disable=SC2016
+    on_cluster bash -c 'scancel --quiet --name="$2" --user="$(id -un)"; rm -rf "$1"' slurm "$directory" "gitlab-$job" ||
+        say "the job's directory on the cluster is left: $directory"
+    rm -rf "$directory"
+}
+
+"$@"
