@@ -173,7 +173,9 @@ async def open_pool_world() -> AsyncIterator[PoolWorld]:
     woken: set[tuple[str, str]] = set()
     deps = PoolDeps(
         kubernetes=kubernetes,
-        settings=Settings(image="operator", namespace="bessemer", identity="me", runner_image="runner"),
+        settings=Settings(
+            image="operator", namespace="bessemer", identity="me", runner_image="runner", executor_role="executor-role"
+        ),
         recorder=EventRecorder(kubernetes, "me", now),
         now=now,
         doors=Doors(lambda *_: gitlab),

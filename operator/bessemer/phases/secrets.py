@@ -58,7 +58,7 @@ class BuildSecrets:
 
     def host_key(self, host: str) -> SshKeyPair:
         """Give the SSH host key that is planted on a host."""
-        return _key_pair(Ed25519PrivateKey.from_private_bytes(self._derive(f"hostkey/{self.uid}/{host}", 32)))
+        return derive_host_key(self.uid, self.seed, host)
 
     def install_token(self, host: str, phase: str, phase_attempt: int, node_attempt: int) -> str:
         """Give the one-time token with which a host's installer authenticates, in URL-safe base64."""
@@ -76,7 +76,16 @@ class BuildSecrets:
         return self._derive(f"munge/{self.uid}", MUNGE_KEY_BYTES)
 
     def _derive(self, info: str, length: int) -> bytes:
-        return HKDF(algorithm=SHA256(), length=length, salt=None, info=info.encode()).derive(self.seed)
+        return _derive(self.seed, info, length)
+
+
+def derive_host_key(uid: str, seed: bytes, host: str) -> SshKeyPair:
+    """Give the SSH host key that a build plants on a host, from the build's UID and seed."""
+    return _key_pair(Ed25519PrivateKey.from_private_bytes(_derive(seed, f"hostkey/{uid}/{host}", 32)))
+
+
+def _derive(seed: bytes, info: str, length: int) -> bytes:
+    return HKDF(algorithm=SHA256(), length=length, salt=None, info=info.encode()).derive(seed)
 
 
 def read_secrets(phase_input: PhaseInput, secret_directory: Path, ssh_key_directory: Path) -> BuildSecrets:

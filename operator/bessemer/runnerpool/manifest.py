@@ -232,18 +232,23 @@ def _build_common(spec: RunnerPoolSpec, settings: Settings) -> Object:
     }
 
 
+def _find_builds_directory(spec: RunnerPoolSpec) -> str:
+    """Give where jobs' directories are; with the executor Slurm, the same path as on the cluster."""
+    return spec.executor.slurm.builds_directory if spec.executor.slurm is not None else BUILDS_DIRECTORY
+
+
 def _build_container(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings, system_id: str) -> Object:
     environment = build_proxy_environment(spec.proxy) | {
         "BESSEMER_MODE": spec.mode.value,
         "BESSEMER_RUNNER": pool.name,
         "BESSEMER_SYSTEM_ID": system_id,
         "BESSEMER_HOME": HOME_DIRECTORY,
-        "HOME": BUILDS_DIRECTORY,
+        "HOME": _find_builds_directory(spec),
     }
     mounts = [
         {"name": "pod", "mountPath": "/etc/bessemer/pod", "readOnly": True},
         {"name": "home", "mountPath": "/run/bessemer"},
-        {"name": "builds", "mountPath": BUILDS_DIRECTORY},
+        {"name": "builds", "mountPath": _find_builds_directory(spec)},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  a volume of the pod's own
     ]
     if _has_cache_volume(spec):

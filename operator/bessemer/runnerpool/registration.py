@@ -20,6 +20,7 @@ from bessemer.kube.client import SECRETS, AlreadyExists, Object
 from bessemer.names import runner_secret_name, runner_system_id
 from bessemer.resource import parse_time
 from bessemer.runnerpool.account import ensure_account
+from bessemer.runnerpool.cluster import get_slurm_host
 from bessemer.runnerpool.config import CA_KEY, build_secret_data, list_references
 from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import RunnerFact
@@ -181,7 +182,8 @@ async def _ensure_runner(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec,
         token, identity = registration.token, Identity(registration.id, registration.expires_at)
         extra = _build_record(registration, request_digest)
     await ensure_account(deps, pool, spec)
-    data = build_secret_data(pool, spec, token, access.others) | extra
+    slurm_host = await get_slurm_host(deps, pool, spec)
+    data = build_secret_data(pool, spec, token, access.others, slurm_host) | extra
     version = await _apply_secret(deps, pool, secret, data)
     fact = RunnerFact(
         ready=True,

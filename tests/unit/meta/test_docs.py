@@ -31,6 +31,8 @@ NO_REASONS = set(
         PreflightPassed Progressing Reason ServicesConfigured
 
         AccessKey AuthenticationType BucketLocation BucketName Insecure Role ServerAddress Shared SecretKey Type Path
+        BatchMode ConnectTimeout ConnectionAttempts GlobalKnownHostsFile Host HostKeyAlias HostName IdentitiesOnly
+        IdentityFile LogLevel Port ServerAliveCountMax ServerAliveInterval StrictHostKeyChecking User UserKnownHostsFile
         Always ClusterRole RoleBinding ServiceAccount
 
         Accept All Authorization BatchHost ExitCode JobState Location NodeList None

@@ -10,6 +10,7 @@ import pytest
 
 from bessemer.runnerpool.config import build_config, build_secret_data, list_references
 from bessemer.runnerpool.manifest import build_runner_pod, compute_template
+from bessemer.runnerpool.slurm_files import SlurmHost
 from bessemer.settings import Settings
 from tests.unit.runnerpool.scenes import build_pool, build_spec
 
@@ -24,6 +25,16 @@ EXECUTORS: dict[str, dict[str, Any]] = {
         "ssh": {"host": "login", "user": "ci", "identitySecret": {"name": "key"}, "hostKey": HOST_KEY},
     },
     "Custom": {"type": "Custom", "custom": {"run": "/opt/run"}},
+    "Slurm": {
+        "type": "Slurm",
+        "slurm": {
+            "clusterRef": {"name": "oxygen"},
+            "user": "ci",
+            "identitySecret": {"name": "key"},
+            "buildsDirectory": "/home/ci/builds/",
+            "options": ["--partition=gpu", "--mem=4G"],
+        },
+    },
     "VirtualBox": {"type": "VirtualBox", "virtualbox": {"baseName": "lab", "user": "ci"}},
 }
 
@@ -42,8 +53,8 @@ def render_pod(**spec: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_the_executor_has_gitlabs_name_and_its_own_section(name: str) -> None:
     runner = render(executor=EXECUTORS[name])
-    assert runner["executor"] == name.lower()
-    sections = {"shell": "builds_dir"}
+    assert runner["executor"] == ("custom" if name == "Slurm" else name.lower())
+    sections = {"shell": "builds_dir", "slurm": "custom"}
     assert sections.get(name.lower(), name.lower()) in runner
 
 
@@ -114,6 +125,20 @@ def test_ssh_trusts_the_given_host_key_alone_and_its_key_is_a_file_of_the_runner
     assert data["ssh-identity"] == "KEY\n"
     assert data["ssh-known-hosts"] == f"login {HOST_KEY}\n"
     assert "KEY" not in json.dumps(render_pod(**spec))
+
+
+def test_for_slurm_the_runner_has_its_programs_and_a_way_to_the_cluster_that_trusts_one_key() -> None:
+    spec = {"executor": EXECUTORS["Slurm"]}
+    host = SlurmHost("10.77.0.5", 2222, HOST_KEY)
+    files = build_secret_data(build_pool(**spec), build_spec(**spec), "glrt", {"slurm-identity": "KEY"}, host)
+    assert files["slurm-settings"] == "BUILDS=/home/ci/builds\nOWNER=11111111\nOPTIONS=(--partition=gpu --mem=4G)\n"
+    assert files["slurm-known-hosts"] == f"cluster {HOST_KEY}\n"
+    options = dict(line.split(" ", 1) for line in files["slurm-ssh-config"].splitlines())
+    assert (options["HostName"], options["Port"], options["User"]) == ("10.77.0.5", "2222", "ci")
+    assert (options["StrictHostKeyChecking"], options["HostKeyAlias"]) == ("yes", "cluster")
+    (container,) = render_pod(**spec)["spec"]["containers"]
+    assert {"name": "builds", "mountPath": "/home/ci/builds/"} in container["volumeMounts"]
+    assert set(build_spec(**spec).executor.model_dump(exclude_none=True)) == {"type", "slurm"}
 
 
 def test_a_pod_mounts_the_files_of_the_secret_and_not_the_record_of_the_token() -> None:
