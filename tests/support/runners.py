@@ -39,11 +39,11 @@ class Runners:
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"token": value}}
         self.kubectl.apply(secret)
 
-    def apply_pool(self, name: str, tags: list[str], **spec: Any) -> None:
+    def apply_pool(self, name: str, tags: list[str], *, ready: bool = True, **spec: Any) -> None:
         """Apply a pool whose runner Bessemer manages, unless something else is given; wait until it is ready."""
         own = {
             "gitlab": {
-                "url": build_url(NAMESPACE),
+                "url": build_url(self.kubectl.namespace),
                 "scope": {"type": "Project", "path": PROJECT},
                 "apiTokenSecret": {"name": "gitlab"},
                 "webhookSecret": {"name": "webhook"},
@@ -55,6 +55,11 @@ class Runners:
         pool = {"apiVersion": "bessemer.dev/v1alpha1", "kind": "RunnerPool", "metadata": metadata, "spec": own | spec}
         self.kubectl.apply(pool)
         self.made.append(name)
+        if ready:
+            self.wait_until_ready(name)
+
+    def wait_until_ready(self, name: str) -> None:
+        """Wait until a pool serves."""
         self.kubectl.run("wait", f"runnerpool/{name}", "--for=condition=Ready", f"--timeout={SOON}s", timeout=SOON + 10)
 
     @property
@@ -69,6 +74,11 @@ class Runners:
         except KubectlError as error:
             return str(error)
         return ""
+
+    def find_condition(self, pool: str, type_: str) -> dict[str, Any]:
+        """Give a condition of a pool, nothing where it has none yet."""
+        conditions = self.kubectl.get("rp", pool).get("status", {}).get("conditions", [])
+        return next((one for one in conditions if one["type"] == type_), {})
 
     def pods(self) -> list[Resource]:
         """List all runner pods."""
@@ -112,14 +122,14 @@ class Runners:
 
 
 @contextmanager
-def open_runners(bessemer: Cluster) -> Iterator[Runners]:
+def open_runners(bessemer: Cluster, namespace: str = NAMESPACE) -> Iterator[Runners]:
     """Give a namespace with a GitLab in it, where Bessemer is installed; it goes at the end."""
     image = build_runner_image()
     bessemer.load_image(image.archive)
-    kubectl = Kubectl(bessemer.kubectl, bessemer.kubeconfig, NAMESPACE)
-    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    kubectl = Kubectl(bessemer.kubectl, bessemer.kubeconfig, namespace)
+    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     kubectl.run("wait", "serviceaccount/default", "--for=create", "--timeout=30s")
-    gitlab = install_simulator(bessemer, NAMESPACE, build_image().name)
+    gitlab = install_simulator(bessemer, namespace, build_image().name)
     tokens = gitlab.seed(
         projects=[{"path": PROJECT}],
         users=[{"username": "bot", "access": {"hpc": 50}}],
@@ -130,11 +140,11 @@ def open_runners(bessemer: Cluster) -> Iterator[Runners]:
     made.apply_secret("webhook", "webhook-secret")
     # GitLab disables a webhook that fails, as that of a pool does which comes and goes with the tests.
     made.apply_pool("hub", ["nothing"])
-    url = f"http://bessemer.{SYSTEM_NAMESPACE}.svc:8080/v1/gitlab/{NAMESPACE}/hub"
+    url = f"http://bessemer.{SYSTEM_NAMESPACE}.svc:8080/v1/gitlab/{namespace}/hub"
     gitlab.add_hook(project=PROJECT, url=url, token="webhook-secret")
     yield made
     kubectl.run("delete", "runnerpool", "--all", timeout=120)
-    kubectl.run("delete", "namespace", NAMESPACE, timeout=120)
+    kubectl.run("delete", "namespace", namespace, timeout=120)
 
 
 def build_example(**changes: Any) -> Resource:

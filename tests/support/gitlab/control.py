@@ -61,6 +61,11 @@ class Simulator:
         """Switch all faults off; give how often they have struck."""
         return int(self._send("DELETE", "/-/simulator/faults", None)["struck"])
 
+    def cancel_job(self, token: str, number: int) -> None:
+        """Cancel a job by the API, with an access token."""
+        job = self.jobs()[number]
+        self._send("POST", f"/api/v4/projects/{job['project_id']}/jobs/{number}/cancel?private_token={token}", {})
+
     def create_runner(self, token: str, **fields: Any) -> dict[str, Any]:
         """Create a runner by the API, with an access token."""
         found: dict[str, Any] = self._send("POST", f"/api/v4/user/runners?private_token={token}", fields)
