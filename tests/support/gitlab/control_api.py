@@ -190,7 +190,8 @@ def _add_project(state: GitLabState, spec: ProjectSpec) -> None:
 
 def _build_job(job: Job) -> dict[str, Any]:
     return {
-        "id": job.id, "project_id": job.project_id, "name": job.name, "status": job.status.value, "tags": job.tags, "claims": job.claims,
+        "id": job.id, "project_id": job.project_id, "name": job.name, "status": job.status.value, "tags": job.tags,
+        "claims": job.claims,
         "runner": job.runner_id, "system_id": job.system_id, "claimed_by": job.claimed_by,
         "failure_reason": job.failure_reason, "exit_code": job.exit_code, "retried": job.retried,
         "created_at": job.created_at, "pending_at": job.pending_at, "started_at": job.started_at,
