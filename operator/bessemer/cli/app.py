@@ -11,11 +11,13 @@ from typing import Annotated
 import typer
 
 from bessemer.cli.annotate import Order, patch_annotations
+from bessemer.cli.dev import dev
 from bessemer.cli.logs import copy_logs
 from bessemer.cli.plan import print_plan
 from bessemer.cli.session import Session, open_session
 from bessemer.cli.watch import watch_build
-from bessemer.errors import BessemerError
+from bessemer.cli.watch_pool import watch_pool
+from bessemer.errors import BessemerError, Invalid
 from bessemer.phases.report import PhaseName
 from bessemer.process import run_operator
 from bessemer.settings import get_settings
@@ -37,6 +39,10 @@ Namespace = Annotated[
 Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.", show_default=False)]
 
 
+_WATCHED = {"": watch_build, "cb": watch_build, "rp": watch_pool}
+app.add_typer(dev, name="dev")
+
+
 @app.command()
 def run() -> None:
     """Run the operator; settings come from the environment."""
@@ -46,23 +52,26 @@ def run() -> None:
 
 
 @app.command()
-def plan(file: Annotated[Path, typer.Argument(help="Manifest of a ClusterBuild; - for stdin.")]) -> None:
-    """Show what would be done to which machine; touches nothing."""
+def plan(file: Annotated[Path, typer.Argument(help="Manifest of a ClusterBuild or RunnerPool; - for stdin.")]) -> None:
+    """Show what would be done to which machine, or how runners would be configured; touches nothing."""
     print_plan(sys.stdin.read() if str(file) == "-" else _read(file))
 
 
 @app.command()
 def watch(
-    name: Name,
+    name: Annotated[str, typer.Argument(help="Name of a ClusterBuild, or cb/NAME, or rp/NAME of a RunnerPool.")],
     namespace: Namespace = None,
     context: Context = None,
     timeout: Annotated[float, typer.Option(help="Seconds to watch at most; 0: for ever.", min=0)] = 0,
 ) -> None:
-    """Follow a build to its end: exit code 0 Ready, 1 failed or aborted, 2 anything else."""
+    """Follow a build to its end, or a pool: exit code 0 Ready, 1 failed, aborted or not Ready, 2 anything else."""
+    kind, _, bare = name.rpartition("/")
+    if kind not in _WATCHED:
+        raise Invalid("InvalidName", f"{name}: cb/NAME or rp/NAME is wanted")
 
     async def work() -> int:
         async with open_session(context, namespace) as session:
-            return await watch_build(session, name, timeout or None)
+            return await _WATCHED[kind](session, bare, timeout or None)
 
     raise typer.Exit(asyncio.run(work()))
 

@@ -10,8 +10,9 @@ from kubernetes import config
 
 from bessemer.clusterbuild.resource import ClusterBuild, parse_cluster_build
 from bessemer.errors import Invalid
-from bessemer.kube.client import CLUSTER_BUILDS, KubernetesClient
+from bessemer.kube.client import CLUSTER_BUILDS, RUNNER_POOLS, KubernetesClient
 from bessemer.kube.connect import connect
+from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,18 @@ class Session:
         if build is None:
             raise Invalid("NotFound", f"there is no ClusterBuild {name} in namespace {self.namespace}")
         return build
+
+    async def get_pool(self, name: str) -> RunnerPool | None:
+        """Read a pool."""
+        raw = await self.kubernetes.get_object(RUNNER_POOLS, self.namespace, name)
+        return None if raw is None else parse_runner_pool(raw)
+
+    async def require_pool(self, name: str) -> RunnerPool:
+        """Read a pool; raises Invalid where there is none."""
+        pool = await self.get_pool(name)
+        if pool is None:
+            raise Invalid("NotFound", f"there is no RunnerPool {name} in namespace {self.namespace}")
+        return pool
 
 
 @contextlib.asynccontextmanager

@@ -17,7 +17,7 @@ from bessemer.cli import logs as logs_module
 from bessemer.cli import watch as watch_module
 from bessemer.cli.annotate import Order, patch_annotations
 from bessemer.cli.logs import copy_logs
-from bessemer.cli.plan import parse_manifest, print_plan
+from bessemer.cli.plan import print_plan
 from bessemer.cli.session import Session
 from bessemer.cli.watch import build_view, watch_build
 from bessemer.errors import Invalid
@@ -102,7 +102,7 @@ HEAD = "apiVersion: bessemer.dev/v1alpha1\nkind: ClusterBuild\n"
 )
 def test_what_is_no_manifest_is_refused(text: str) -> None:
     with pytest.raises(Invalid):
-        parse_manifest(text)
+        print_plan(text)
 
 
 def test_watch_tells_each_change_and_exits_with_0_when_ready(world: World) -> None:

@@ -1,0 +1,63 @@
+"""Read a manifest as the API server would, without asking it: one object of ours, its name and its spec."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from bessemer.crdschema import compute_structural_schema
+from bessemer.errors import Invalid
+from bessemer.resource import GROUP, VERSION, explain_validation_error
+
+API_VERSION = f"{GROUP}/{VERSION}"
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+
+def parse_manifest(text: str, kinds: Mapping[str, type[BaseModel]]) -> tuple[str, BaseModel]:
+    """Give name and spec of the only object of one of these kinds; raises Invalid naming what is wrong."""
+    try:
+        documents = [document for document in yaml.safe_load_all(text) if isinstance(document, dict)]
+    except yaml.YAMLError as error:
+        raise Invalid("InvalidManifest", f"this is no YAML: {error}") from error
+    objects = [document for document in documents if document.get("kind") in kinds]
+    if len(objects) != 1 or objects[0].get("apiVersion") != API_VERSION:
+        wanted = f"one object of kind {' or '.join(kinds)}, apiVersion {API_VERSION}"
+        raise Invalid("InvalidManifest", f"the manifest must hold {wanted}")
+    model = kinds[objects[0]["kind"]]
+    metadata, given = objects[0].get("metadata"), objects[0].get("spec")
+    if not isinstance(given, dict):
+        raise Invalid("InvalidManifest", "spec must hold fields")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise Invalid("InvalidManifest", "metadata.name must be a DNS name, such as oxygen: a-z, 0-9, '-' and '.'")
+    unknown = list_unknown_fields(given, compute_structural_schema(model), "spec")
+    try:
+        spec = model.model_validate(given)
+    except ValidationError as error:
+        lines = [f"spec.{line}" for line in explain_validation_error(error).splitlines()]
+        raise build_refusal([*unknown, *lines]) from error
+    if unknown:
+        raise build_refusal(unknown)
+    return name, spec
+
+
+def list_unknown_fields(value: Any, schema: Mapping[str, Any], path: str) -> list[str]:
+    """List fields that the CRD doesn't have, as kubectl does; ``schema`` is structural."""
+    if isinstance(value, list):
+        items = schema.get("items", {})
+        return [line for at, item in enumerate(value) for line in list_unknown_fields(item, items, f"{path}[{at}]")]
+    fields = schema.get("properties")
+    if not isinstance(value, dict) or fields is None:
+        return []
+    unknown = [f"{path}.{name}: there is no such field" for name in value if name not in fields]
+    inner = (list_unknown_fields(value[name], fields[name], f"{path}.{name}") for name in value if name in fields)
+    return [*unknown, *(line for lines in inner for line in lines)]
+
+
+def build_refusal(lines: Iterable[str]) -> Invalid:
+    """Make the error of a manifest with all that is wrong with it."""
+    return Invalid("InvalidManifest", "the manifest is not valid:\n" + "\n".join(f"  {line}" for line in lines))

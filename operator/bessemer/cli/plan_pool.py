@@ -1,0 +1,20 @@
+"""Show what a pool's runners would be configured with; for a host of your own as well as for pods."""
+
+from __future__ import annotations
+
+from bessemer.runnerpool.config import build_config, list_references
+from bessemer.runnerpool.resource import RunnerPool
+from bessemer.runnerpool.spec import RunnerPoolSpec
+
+
+def print_pool_plan(name: str, spec: RunnerPoolSpec) -> None:
+    """Print the runner's config.toml, with names in the place of what stands in Secrets."""
+    runner = spec.runner
+    scope = " ".join(part for part in (spec.gitlab.scope.type.value, spec.gitlab.scope.path) if part)
+    jobs = [f"with tags among {', '.join(runner.tags)}"] if runner.tags else []
+    jobs += ["without tags"] if runner.run_untagged else []
+    print(f"# {name}: jobs of {scope}, {' or '.join(jobs)}; {spec.min} to {spec.max} at a time")
+    secrets = {key: f"<{reference.name}/{reference.key}>" for key, (reference, _) in list_references(spec).items()}
+    pool = RunnerPool("<namespace>", name, "", 0, "", None, (), spec)
+    token = runner.token_secret
+    print(build_config(pool, spec, f"<{token.name}/{token.key}>" if token else "<the runner's token>", secrets), end="")

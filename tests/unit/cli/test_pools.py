@@ -1,0 +1,125 @@
+"""What the command has for runner pools: the plan, watching, the simulator."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tomllib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.console import Console
+
+from bessemer.cli import app as cli
+from bessemer.cli import watch_pool as watch_pool_module
+from bessemer.cli.plan import print_plan
+from bessemer.cli.session import Session
+from bessemer.cli.watch_pool import describe_changes, describe_counts, watch_pool
+from bessemer.errors import Invalid
+from bessemer.runnerpool.status import RunnerPoolStatus
+from tests.support.pool_world import KEY, PoolWorld, open_pool_world
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "runnerpool.yaml"
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PoolWorld]:
+    monkeypatch.setattr(watch_pool_module, "POLL_SECONDS", 0)
+    async with open_pool_world() as world:
+        yield world
+
+
+def session(world: PoolWorld) -> Session:
+    return Session(world.kubernetes, KEY[0])  # type: ignore[arg-type]  # the fake has no logs
+
+
+async def watch(world: PoolWorld, seconds: float | None = 0) -> tuple[int, str]:
+    out = io.StringIO()
+    return await watch_pool(session(world), KEY[1], seconds, Console(file=out, width=200)), out.getvalue()
+
+
+def test_the_plan_of_a_pool_is_its_configuration_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    print_plan(EXAMPLE.read_text())
+    out = capsys.readouterr().out
+    assert out.startswith("# simulations: jobs of Project hpc/simulations, with tags among hpc; 0 to 20 at a time\n")
+    (runner,) = tomllib.loads(out)["runners"]
+    assert (runner["executor"], runner["token"]) == ("shell", "<the runner's token>")
+
+
+def test_the_plan_has_what_a_pod_can_not_run(capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = yaml.safe_load(EXAMPLE.read_text())
+    manifest["spec"]["executor"] = {"type": "VirtualBox", "virtualbox": {"baseName": "lab", "user": "ci"}}
+    print_plan(yaml.safe_dump(manifest))
+    (runner,) = tomllib.loads(capsys.readouterr().out)["runners"]
+    assert (runner["executor"], runner["virtualbox"]) == ("virtualbox", {"base_name": "lab"})
+
+
+def test_a_field_that_a_pool_does_not_have_is_named() -> None:
+    manifest = yaml.safe_load(EXAMPLE.read_text())
+    manifest["spec"]["maximum"] = 3
+    with pytest.raises(Invalid, match=r"spec\.maximum: there is no such field"):
+        print_plan(yaml.safe_dump(manifest))
+
+
+async def test_watching_tells_conditions_and_counts_and_exits_with_0_while_the_pool_serves(world: PoolWorld) -> None:
+    await world.apply(min=1)
+    await world.settle()
+    world.start_pods()
+    world.deps.written.clear()  # counts alone are written once a second
+    await world.settle()
+    code, out = await watch(world)
+    assert code == 0
+    assert "Ready=True (Serving)" in out
+    assert "0 jobs wait; pods: 0 run, 0 start, 1 idle" in out
+
+
+async def test_watching_exits_with_1_while_the_pool_can_not_serve_and_says_why(world: PoolWorld) -> None:
+    await world.apply()
+    await world.put_secret("runner", "glrt-wrong")
+    await world.settle()
+    code, out = await watch(world)
+    assert code == 1
+    assert "Ready=False (TokenRefused)" in out
+
+
+async def test_watching_ends_with_2_when_the_pool_is_gone(world: PoolWorld) -> None:
+    await world.apply()
+    await world.settle()
+
+    async def vanish() -> None:
+        await asyncio.sleep(0)
+        del world.kubernetes.objects["runnerpools", *KEY]
+
+    task = asyncio.create_task(vanish())
+    code, out = await watch(world, None)
+    await task
+    assert (code, "RunnerPool lab is gone" in out) == (2, True)
+
+
+def test_a_change_is_told_once() -> None:
+    before = RunnerPoolStatus(observed_generation=1, running=2)
+    assert describe_changes(before, before) == []
+    after = RunnerPoolStatus(observed_generation=1, running=2, starting=1, idle=1)
+    assert describe_changes(before, after) == [describe_counts(after)]
+    assert describe_counts(after).startswith("|##+.    ")
+
+
+def test_a_kind_that_can_not_be_watched_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["bessemer", "watch", "pod/x"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "cb/NAME or rp/NAME is wanted" in capsys.readouterr().err
+
+
+def test_without_a_checkout_there_is_no_simulator(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("bessemer.__file__", str(tmp_path / "lib" / "bessemer" / "__init__.py"))
+    monkeypatch.setattr("sys.argv", ["bessemer", "dev", "gitlab"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "comes with a checkout" in capsys.readouterr().err
