@@ -21,6 +21,7 @@ class Metrics:
     reconcile_seconds: Histogram = field(init=False)
     reconcile_errors: Counter = field(init=False)
     webhooks: Counter = field(init=False)
+    kubernetes_requests: Counter = field(init=False)
     leading: Gauge = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,4 +53,7 @@ class Metrics:
             "webhooks",
             Counter("bessemer_webhooks", "Webhooks by what became of them", ["outcome"], registry=self.registry),
         )
+        make(self, "kubernetes_requests", Counter(
+            "bessemer_kubernetes_requests", "Requests to Kubernetes, watches left out", ["method", "plural"],
+            registry=self.registry))  # fmt: skip
         make(self, "leading", Gauge("bessemer_leading", "1 while this process is the leader", registry=self.registry))

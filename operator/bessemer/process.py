@@ -60,8 +60,8 @@ async def run_operator(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with connect() as api:
-        kubernetes = KubernetesClient(api)
         metrics = Metrics(CollectorRegistry())
+        kubernetes = KubernetesClient(api, lambda *labels: metrics.kubernetes_requests.labels(*labels).inc())
         deps = Deps(
             kubernetes=kubernetes,
             settings=settings,

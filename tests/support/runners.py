@@ -13,7 +13,7 @@ import yaml
 from tests.support.cluster.protocol import Cluster
 from tests.support.gitlab.control import Simulator
 from tests.support.gitlab_pod import build_url, install_simulator
-from tests.support.image import ROOT, build_image
+from tests.support.image import ROOT
 from tests.support.kubectl import Kubectl, KubectlError, Resource
 from tests.support.runner_image import build_runner_image
 from tests.support.site import SYSTEM_NAMESPACE
@@ -41,6 +41,13 @@ class Runners:
 
     def apply_pool(self, name: str, tags: list[str], *, ready: bool = True, **spec: Any) -> None:
         """Apply a pool whose runner Bessemer manages, unless something else is given; wait until it is ready."""
+        self.kubectl.apply(self.build_pool(name, tags, **spec))
+        self.made.append(name)
+        if ready:
+            self.wait_until_ready(name)
+
+    def build_pool(self, name: str, tags: list[str], **spec: Any) -> Resource:
+        """Give the manifest of a pool whose runner Bessemer manages, unless something else is given."""
         own = {
             "gitlab": {
                 "url": build_url(self.kubectl.namespace),
@@ -52,11 +59,7 @@ class Runners:
             "pod": self.pod,
         }
         metadata = {"name": name}
-        pool = {"apiVersion": "bessemer.dev/v1alpha1", "kind": "RunnerPool", "metadata": metadata, "spec": own | spec}
-        self.kubectl.apply(pool)
-        self.made.append(name)
-        if ready:
-            self.wait_until_ready(name)
+        return {"apiVersion": "bessemer.dev/v1alpha1", "kind": "RunnerPool", "metadata": metadata, "spec": own | spec}
 
     def wait_until_ready(self, name: str) -> None:
         """Wait until a pool serves."""
@@ -129,7 +132,10 @@ def open_runners(bessemer: Cluster, namespace: str = NAMESPACE) -> Iterator[Runn
     kubectl = Kubectl(bessemer.kubectl, bessemer.kubeconfig, namespace)
     kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     kubectl.run("wait", "serviceaccount/default", "--for=create", "--timeout=30s")
-    gitlab = install_simulator(bessemer, namespace, build_image().name)
+    # The image that is there: sources may have changed since it was built.
+    operator = Kubectl(bessemer.kubectl, bessemer.kubeconfig, SYSTEM_NAMESPACE).get("deployment", "bessemer")
+    python = operator["spec"]["template"]["spec"]["containers"][0]["image"]
+    gitlab = install_simulator(bessemer, namespace, python)
     tokens = gitlab.seed(
         projects=[{"path": PROJECT}],
         users=[{"username": "bot", "access": {"hpc": 50}}],

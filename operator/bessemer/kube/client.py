@@ -8,7 +8,7 @@ Needed permissions: for each :class:`Kind` just the verbs that the callers use, 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -103,19 +103,22 @@ class Kubernetes(Protocol):
 
 
 class KubernetesClient:
-    """The real door, by the official client's transport."""
+    """The real door, by the official client's transport; ``count`` is told method and plural of each request."""
 
-    def __init__(self, api: ApiClient) -> None:
+    def __init__(self, api: ApiClient, count: Callable[[str, str], None] = lambda _method, _plural: None) -> None:
         self._api = api
+        self._count = count
 
     async def get_object(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Read one object; None where it does not exist."""
+        self._count("GET", kind.plural)
         return await self._request_or_none("GET", _path(kind, namespace, name))
 
     async def list_objects(
         self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "", limit: int | None = None
     ) -> list[Object]:
         """Read the objects of a namespace that a label selector and a field selector choose."""
+        self._count("GET", kind.plural)
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(limit) if limit else ""}
         answer = await self._request("GET", _path(kind, namespace), query={k: v for k, v in query.items() if v})
         items: list[Object] = answer["items"]
@@ -123,12 +126,14 @@ class KubernetesClient:
 
     async def create_object(self, kind: Kind, namespace: str, body: Object) -> Object:
         """Create an object; raises AlreadyExists or Refused."""
+        self._count("POST", kind.plural)
         return await self._request("POST", _path(kind, namespace), body=body)
 
     async def patch_object(
         self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = ""
     ) -> Object | None:
         """Merge a patch into an object; None where it does not exist."""
+        self._count("PATCH", kind.plural)
         path = _path(kind, namespace, name) + (f"/{subresource}" if subresource else "")
         return await self._request_or_none("PATCH", path, body=patch, content_type=MERGE_PATCH)
 
@@ -136,6 +141,7 @@ class KubernetesClient:
         self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, version: str | None = None
     ) -> None:
         """Delete an object if it exists and is still as it was seen."""
+        self._count("DELETE", kind.plural)
         body: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
         preconditions = {"uid": uid, "resourceVersion": version}
         body["preconditions"] = {key: value for key, value in preconditions.items() if value is not None}
@@ -146,6 +152,7 @@ class KubernetesClient:
 
     async def get_log(self, namespace: str, pod: str, container: str) -> str:
         """Read the whole log of a container of a pod."""
+        self._count("GET", PODS.plural)
         path = _path(PODS, namespace, pod) + "/log"
         return (await self._send("GET", path, query={"container": container})).decode("utf-8", "replace")
 

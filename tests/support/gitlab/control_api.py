@@ -89,6 +89,7 @@ class ControlApi:
                     "description": runner.description,
                     "tags": runner.tags,
                     "managers": sorted(runner.managers),
+                    "forgotten": runner.forgotten,
                 }
                 for runner in self._state.runners.values()
             ]

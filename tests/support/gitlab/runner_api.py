@@ -147,8 +147,10 @@ class RunnerApi:
         runner = self._find_runner(str(body.get("token") or ""))
         if runner is None:
             return _forbid()
-        if runner.managers.pop(str(body.get("system_id")), None) is None:
+        system_id = str(body.get("system_id"))
+        if runner.managers.pop(system_id, None) is None:
             return web.json_response({"message": "404 Not found"}, status=404)
+        runner.forgotten[system_id] = self._state.clock.now()
         return web.Response(status=204)
 
     async def delete_runner(self, request: web.Request) -> web.Response:
