@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -72,14 +73,14 @@ class Simulator:
         return found
 
 
-def send_over_http(url: str) -> Send:
-    """Give how requests get to a simulator that this process reaches."""
+def send_over_http(url: str, context: ssl.SSLContext | None = None) -> Send:
+    """Give how requests get to a simulator that this process reaches; ``context`` is for HTTPS."""
 
     def send(method: str, path: str, body: Any) -> Any:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(url + path, data, headers, method=method)  # noqa: S310  ours
-        with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=SECONDS, context=context) as answer:  # noqa: S310
             text = answer.read()
         return json.loads(text) if text else None
 

@@ -20,7 +20,7 @@ from bessemer.gitlab.protocol import (
     Scope,
     ScopeType,
 )
-from tests.contract.gitlab.conftest import Site
+from tests.contract.gitlab.conftest import Site, TlsSite
 
 PROJECT = Scope(ScopeType.PROJECT, "hpc/sim")
 GROUP = Scope(ScopeType.GROUP, "hpc")
@@ -162,3 +162,13 @@ async def test_a_gitlab_in_trouble_is_told_once(site: Site, client: GitLabClient
 async def test_all_pages_are_read(site: Site, client: GitLabClient) -> None:
     site.control.run_jobs("hpc/sim", *({"name": f"job {number}", "tags": ["hpc"]} for number in range(230)))
     assert len((await client.list_pending_jobs(PROJECT)).jobs) == 230
+
+
+async def test_the_certificate_of_a_sites_own_authority_is_checked(tls_site: TlsSite) -> None:
+    token = seed(tls_site)["admin"]
+    trusting, doubting = (GitLabClient(tls_site.url, token, ca) for ca in (tls_site.ca, None))
+    assert (await trusting.list_pending_jobs(PROJECT)).jobs == ()
+    with pytest.raises(GitLabUnavailable, match="certificate verify failed"):
+        await doubting.list_pending_jobs(PROJECT)
+    await trusting.close()
+    await doubting.close()

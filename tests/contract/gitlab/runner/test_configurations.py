@@ -11,7 +11,7 @@ import pytest
 
 from bessemer.runnerpool.config import HOME_DIRECTORY, build_secret_data
 from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
-from tests.contract.gitlab.conftest import Site
+from tests.contract.gitlab.conftest import Site, TlsSite
 from tests.contract.phases.daemons import run_sshd
 from tests.contract.phases.test_ssh import make_key
 from tests.support.runner_image import get_gitlab_runner
@@ -20,9 +20,12 @@ PROJECT = "hpc/sim"
 SECONDS = 60
 
 
+GITLAB = {"scope": {"type": "Project", "path": PROJECT}}
+
+
 def build_pool(site: Site, **spec: Any) -> RunnerPool:
     own: dict[str, Any] = {
-        "gitlab": {"url": site.url, "scope": {"type": "Project", "path": PROJECT}},
+        "gitlab": GITLAB | {"url": site.url},
         "runner": {"tokenSecret": {"name": "runner"}, "tags": ["hpc"]},
     }
     metadata = {"namespace": "ci", "name": "lab", "uid": "uid"}
@@ -75,3 +78,14 @@ def test_by_ssh_a_job_runs_on_the_machine_with_the_given_host_key_only(
     assert ("from 127.0.0.1" in done["trace"]) == trusted
     if not trusted:
         assert "key mismatch" in done["trace"]
+
+
+def test_a_gitlab_with_a_certificate_of_the_sites_own_authority_is_trusted(tls_site: TlsSite, tmp_path: Path) -> None:
+    pool = build_pool(tls_site, gitlab=GITLAB | {"url": tls_site.url, "caSecret": {"name": "ca", "key": "ca.crt"}})
+    done = run_job(tls_site, tmp_path, pool, {"ca.crt": tls_site.ca}, script=["echo by TLS"])
+    assert (done["status"], "by TLS" in done["trace"]) == ("success", True)
+
+
+def test_without_that_authority_no_job_is_asked_for(tls_site: TlsSite, tmp_path: Path) -> None:
+    done = run_job(tls_site, tmp_path, build_pool(tls_site), {}, script=["true"])
+    assert (done["status"], done["claims"]) == ("pending", 0)
