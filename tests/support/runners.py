@@ -130,6 +130,7 @@ def open_runners(bessemer: Cluster, namespace: str = NAMESPACE) -> Iterator[Runn
     image = build_runner_image()
     bessemer.load_image(image.archive)
     kubectl = Kubectl(bessemer.kubectl, bessemer.kubeconfig, namespace)
+    shared = kubectl.find("namespace", namespace) is not None
     kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     kubectl.run("wait", "serviceaccount/default", "--for=create", "--timeout=30s")
     # The image that is there: sources may have changed since it was built.
@@ -150,7 +151,8 @@ def open_runners(bessemer: Cluster, namespace: str = NAMESPACE) -> Iterator[Runn
     gitlab.add_hook(project=PROJECT, url=url, token="webhook-secret")
     yield made
     kubectl.run("delete", "runnerpool", "--all", timeout=120)
-    kubectl.run("delete", "namespace", namespace, timeout=120)
+    if not shared:
+        kubectl.run("delete", "namespace", namespace, timeout=120)
 
 
 def build_example(**changes: Any) -> Resource:

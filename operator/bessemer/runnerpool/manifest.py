@@ -44,6 +44,7 @@ from bessemer.wellknown import (
 RUNNER_CONTAINER = "runner"
 USER_ID = 65532
 """The unprivileged user of the runner image, as of the operator's own; also the group that may read the Secret."""
+USERS_FILE = "/run/bessemer/passwd"
 SECRET_MODE = 0o440
 HOME_LIMIT = "16Mi"
 END_SECONDS = 60
@@ -182,10 +183,14 @@ def _job_item() -> Object:
 
 def _build_init_container(spec: RunnerPoolSpec, settings: Settings) -> Object:
     """Give the container that alone sees the Secret: a job runs as the runner's user, and could read what it mounts."""
+    copy = f"umask 077; mkdir {HOME_DIRECTORY}; cp {CONFIG_DIRECTORY}/* {HOME_DIRECTORY}/"
+    # Programs such as ssh do nothing for a user who has no name; the image need not know ours.
+    user = f"runner:x:{USER_ID}:{USER_ID}::{_find_builds_directory(spec)}:/bin/bash"
+    name = f"umask 022; {{ grep -v ':{USER_ID}:' /etc/passwd; echo {user}; }} >{USERS_FILE}"
     return {
         **_build_common(spec, settings),
         "name": "config",
-        "command": ["bash", "-euc", f"umask 077; mkdir {HOME_DIRECTORY}; cp {CONFIG_DIRECTORY}/* {HOME_DIRECTORY}/"],
+        "command": ["bash", "-euc", f"{copy}; {name}"],
         "volumeMounts": [
             {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
             {"name": "home", "mountPath": "/run/bessemer"},
@@ -249,6 +254,7 @@ def _build_container(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings,
         {"name": "pod", "mountPath": "/etc/bessemer/pod", "readOnly": True},
         {"name": "home", "mountPath": "/run/bessemer"},
         {"name": "builds", "mountPath": _find_builds_directory(spec)},
+        {"name": "home", "mountPath": "/etc/passwd", "subPath": USERS_FILE.rpartition("/")[2], "readOnly": True},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  a volume of the pod's own
     ]
     if _has_cache_volume(spec):
