@@ -9,7 +9,7 @@ KEEP ?=
 KUBE ?= 1.37
 export KUBE
 
-.PHONY: help demo check lint unit component contract test e2e soak bench crds image cluster-up cluster-down cluster-sweep clean
+.PHONY: help demo check lint unit component contract test e2e soak bench bench-runners crds image cluster-up cluster-down cluster-sweep clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ soak: .venv/ready ## the long ones: many kills, many nodes
 
 bench: .venv/ready ## figures, as a table and JSON
 	$(SUDO) $(PY) -m tests.bench
+
+bench-runners: .venv/ready ## figures of runner pools, beside GitLab's own executor
+	$(SUDO) $(PY) -m tests.bench.runners
 
 crds: .venv/ready ## generate crds/, the CRD chart and the field reference from the models
 	$(PY) -m bessemer.crdgen

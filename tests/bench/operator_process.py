@@ -15,6 +15,9 @@ METRICS = "/api/v1/namespaces/{namespace}/services/{service}:http/proxy/metrics"
 SERVICE = "bessemer"
 """The chart's Service and Deployment, named like the release."""
 READ_STATUS = "print(open('/proc/1/status').read())"
+READ_STAT = "print(open('/proc/1/stat').read())"
+CLOCK_TICKS = 100
+"""A second, on all that Linux runs on (sysconf(_SC_CLK_TCK))."""
 
 
 @dataclass(frozen=True)
@@ -70,3 +73,10 @@ def parse_memory(status: str) -> OperatorMemory:
     """Read /proc/PID/status; its unit kB is 1024 bytes."""
     found = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB$", status, re.MULTILINE))
     return OperatorMemory(int(found["VmRSS"]) * 1024, int(found["VmHWM"]) * 1024)
+
+
+def get_cpu_seconds(system: Kubectl) -> float:
+    """Read how much processor time the operator's process has taken (proc_pid_stat(5): utime and stime)."""
+    stat = system.run("exec", f"deployment/{SERVICE}", "--", "python", "-c", READ_STAT)
+    fields = stat.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS

@@ -110,8 +110,8 @@ class Runner:
     token_expires_at: float | None = None
     contacted_at: float | None = None
     managers: dict[str, Manager] = field(default_factory=dict)
-    forgotten: dict[str, float] = field(default_factory=dict)
-    """When managers were deleted last, by system_id."""
+    forgotten: list[tuple[str, float]] = field(default_factory=list)
+    """The managers that were deleted, by system_id, each with when."""
 
 
 @dataclass

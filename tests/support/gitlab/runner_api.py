@@ -150,7 +150,7 @@ class RunnerApi:
         system_id = str(body.get("system_id"))
         if runner.managers.pop(system_id, None) is None:
             return web.json_response({"message": "404 Not found"}, status=404)
-        runner.forgotten[system_id] = self._state.clock.now()
+        runner.forgotten.append((system_id, self._state.clock.now()))
         return web.Response(status=204)
 
     async def delete_runner(self, request: web.Request) -> web.Response:

@@ -1,0 +1,91 @@
+"""Jobs one at a time, at times that fall in step with nobody's polling."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from tests.bench.builds import BenchError
+from tests.bench.runners.journeys import SCRIPT, Journey, compute_journey, find_webhooks
+from tests.bench.runners.manager import DEFAULT, TUNED, run_manager
+from tests.bench.runners.scene import Requests, Scene
+from tests.bench.runners.sights import PodSight
+from tests.support.runners import PROJECT
+
+JOB_SECONDS = 60
+"""For one job to come and go on a busy machine."""
+LONGEST_PAUSE_SECONDS = 3.0
+"""Between two jobs: as long as the interval at which gitlab-runner polls by default."""
+WARM_PODS = 3
+
+
+@dataclass(frozen=True)
+class Lone:
+    """Jobs that were run one at a time."""
+
+    journeys: list[Journey]
+    requests: Requests
+    """The operator's, meanwhile."""
+
+
+def measure_cold(scene: Scene, count: int) -> Lone:
+    """Run jobs by a pool without any pod."""
+    scene.runners.apply_pool("cold", ["cold"])
+    return run_alone(scene, "cold", count, lambda _: True)
+
+
+def measure_warm(scene: Scene, count: int) -> Lone:
+    """Run jobs by a pool that keeps some pods waiting; each is taken when as many wait again."""
+    scene.runners.apply_pool("warm", ["warm"], min=WARM_PODS, max=WARM_PODS + 2)
+
+    def are_waiting(pods: list[PodSight]) -> bool:
+        waiting = [pod for pod in pods if pod.name.startswith("warm-") and pod.gone is None and pod.running is not None]
+        return sum(pod.job is None for pod in waiting) == len(waiting) == WARM_PODS
+
+    done = run_alone(scene, "warm", count, are_waiting)
+    scene.runners.kubectl.run("delete", "runnerpool", "warm", timeout=JOB_SECONDS)
+    return done
+
+
+def measure_managers(scene: Scene, count: int) -> dict[str, Lone]:
+    """Run jobs by GitLab's own executor, with its defaults and tuned."""
+    found = {}
+    for name, settings in (("default", DEFAULT), ("tuned", TUNED)):
+        with run_manager(scene, name, settings):
+            found[name] = run_alone(scene, name, count, lambda _: True)
+    return found
+
+
+def run_alone(scene: Scene, tag: str, count: int, is_ready: Callable[[list[PodSight]], bool]) -> Lone:
+    """Run jobs with a tag, each when the one before has left nothing and the pods are ready."""
+    before, watch = scene.count_requests(), scene.watch
+    numbers: list[int] = []
+    for _ in range(count):
+        watch.wait_until("pods are ready", is_ready, JOB_SECONDS)
+        time.sleep(random.uniform(0, LONGEST_PAUSE_SECONDS))  # noqa: S311  the distance of samples, no secret
+        (job,) = scene.gitlab.run_jobs(PROJECT, {"tags": [tag], "script": [SCRIPT]})
+        numbers.append(job)
+        watch.wait_until(f"job {job} comes and goes", partial(is_gone, job), JOB_SECONDS)
+    requests = scene.count_requests().subtract(before)
+    return Lone(collect_journeys(scene, numbers), requests)
+
+
+def is_gone(job: int, pods: list[PodSight]) -> bool:
+    """Tell whether a job's pod has come and gone."""
+    return any(pod.job == job and pod.gone is not None for pod in pods)
+
+
+def collect_journeys(scene: Scene, numbers: list[int]) -> list[Journey]:
+    """Put together what is known of jobs that are over. Raises BenchError where one went wrong."""
+    jobs, webhooks = scene.gitlab.jobs(), find_webhooks(scene.gitlab.deliveries())
+    forgotten = {runner["id"]: runner["forgotten"] for runner in scene.gitlab.runners()}
+    try:
+        return [
+            compute_journey(jobs[n], webhooks[n], scene.watch.get_of_job(n), forgotten[jobs[n]["runner"]])
+            for n in numbers
+        ]
+    except ValueError as error:
+        raise BenchError(str(error)) from error

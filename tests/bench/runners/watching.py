@@ -1,0 +1,91 @@
+"""Watches the pods of a namespace from outside of the operator. Nothing is polled meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from kubernetes.client import ApiClient, CoreV1Api
+from kubernetes.watch import Watch
+
+from tests.bench.builds import BenchError
+from tests.bench.runners.sights import PodSight, compute_sight
+
+WATCH_SECONDS = 3600
+"""Longest life of a watch; far more than what it is to see."""
+Listener = Callable[[Mapping[str, Any]], None]
+"""Takes a raw pod."""
+Sights = list[PodSight]
+
+
+class PodWatch:
+    """What was seen of all pods of a namespace."""
+
+    def __init__(self) -> None:
+        self.listeners: list[Listener] = []
+        self._sights: dict[str, PodSight] = {}
+        self._changed = threading.Condition()
+        self._broken: Future[None] | None = None
+
+    def list_sights(self) -> Sights:
+        """Give all pods there were."""
+        with self._changed:
+            return list(self._sights.values())
+
+    def get_of_job(self, job: int) -> PodSight:
+        """Give the pod that was sent or made for a job. Raises BenchError where there was none, or several."""
+        found = [sight for sight in self.list_sights() if sight.job == job]
+        if len(found) != 1:
+            raise BenchError(f"job {job} should have one pod, and has {len(found)}")
+        return found[0]
+
+    def wait_until(self, what: str, is_so: Callable[[Sights], bool], seconds: float) -> None:
+        """Wait until something is so of the pods. Raises BenchError where that takes too long."""
+        with self._changed:
+            ended = self._changed.wait_for(
+                lambda: self._broken is not None or is_so(list(self._sights.values())), seconds
+            )
+            if self._broken is not None:
+                raise BenchError("the watch ended too early") from self._broken.exception()
+            if not ended:
+                raise BenchError(f"{what}: not within {seconds:.0f} s")
+
+    def note(self, event: str, pod: Mapping[str, Any], seen: float) -> None:
+        """Note an event."""
+        uid = pod["metadata"]["uid"]
+        with self._changed:
+            self._sights[uid] = compute_sight(self._sights.get(uid), event, pod, seen)
+            self._changed.notify_all()
+        for listener in self.listeners:
+            listener(pod)
+
+    def note_end(self, watch: Future[None]) -> None:
+        """Note that the watch ended."""
+        with self._changed:
+            self._broken = watch
+            self._changed.notify_all()
+
+
+@contextmanager
+def watch_pods(client: ApiClient, namespace: str) -> Iterator[PodWatch]:
+    """Watch a namespace as long as the context lasts."""
+    look = partial(CoreV1Api(client).list_namespaced_pod, namespace)
+    found = PodWatch()
+    # As JSON, since filling models would take time.
+    watch: Any = Watch(return_type="object")  # type: ignore[no-untyped-call]  # the library has no types
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            thread.submit(_follow, watch, look, found).add_done_callback(found.note_end)
+            yield found
+        finally:
+            watch.stop()
+
+
+def _follow(watch: Any, look: Callable[..., Any], found: PodWatch) -> None:
+    for event in watch.stream(look, timeout_seconds=WATCH_SECONDS):
+        found.note(event["type"], event["object"], time.time())
