@@ -32,6 +32,8 @@ SECRET_KEY = "s3-secret-key"  # noqa: S105  the name of a key, not one
 _OWNER_DIGITS = 8
 CONFIG_DIRECTORY = "/etc/bessemer/runner"
 """Where the Secret is mounted, in the init container alone."""
+UNHEALTHY_INTERVAL = "10s"
+"""How long a manager asks for nothing after GitLab has refused it three times; by default that would be an hour."""
 HOME_DIRECTORY = "/run/bessemer/home"
 """Where the init container puts what the runner needs: in memory, and the configuration is gone before a job starts."""
 
@@ -74,7 +76,7 @@ def build_config(pool: RunnerPool, spec: RunnerPoolSpec, token: str, secrets: Ma
     whole: dict[str, Any] = {"concurrent": 1, "check_interval": 3}
     if spec.mode is Mode.MANAGER:
         whole = {"concurrent": spec.max, "check_interval": 1}
-        runner["limit"] = spec.max
+        runner |= {"limit": spec.max, "unhealthy_interval": UNHEALTHY_INTERVAL}
     return tomli_w.dumps({**whole, "runners": [runner]})
 
 

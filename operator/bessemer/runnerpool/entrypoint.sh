@@ -24,7 +24,15 @@ finish() { # exit code
 
 stop() {
     stopping=yes
-    [ -z "$runner" ] || kill -QUIT "$runner" 2>/dev/null
+    [ -n "$runner" ] || return
+    if [ "$BESSEMER_MODE" = Manager ]; then
+        # It would drop a request under way, with the job that GitLab may answer. So it is left without a runner first,
+        # as it reads its file every 3 s, and told to quit when GitLab must have answered.
+        echo 'concurrent = 1' >"$BESSEMER_HOME/config.toml"
+        { sleep 10 && kill -QUIT "$runner" 2>/dev/null; } &
+    else
+        kill -QUIT "$runner" 2>/dev/null
+    fi
 }
 trap stop TERM QUIT INT
 
@@ -80,11 +88,11 @@ while :; do
     printf '%s\n' "$line"
     [ "$BESSEMER_MODE" = Pods ] || continue
     case $line in
-    *'Checking for jobs... received'*)
+    *'"msg":"Checking for jobs... received"'*) # quotes and all, which no name of a job in a line can have
         outcome=JobTaken
         [[ $line =~ \"job\":([0-9]+) ]] && jobs=${jobs:+$jobs,}${BASH_REMATCH[1]}
         ;;
-    *'Checking for jobs... forbidden'*)
+    *'"msg":"Checking for jobs... forbidden"'*)
         # It would be silent for five minutes now, deaf to QUIT. It has no job.
         outcome=Forbidden
         kill -TERM "$runner"
@@ -94,4 +102,6 @@ done
 wait "$runner"
 code=$?
 [ "$outcome" != Forbidden ] || finish 1
+# Told to end before it listens to signals, it dies of them; it has asked for nothing then.
+[ "$BESSEMER_MODE.$outcome" != Pods.NoJob ] || [ -z "$stopping" ] || finish 0
 finish "$code"

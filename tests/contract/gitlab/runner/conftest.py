@@ -62,6 +62,20 @@ class Pod:
         assert self.process is not None
         self.process.send_signal(number)
 
+    def kill(self) -> None:
+        """Kill it with its runner, which leads a process group of its own."""
+        assert self.process is not None
+        for child in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+        self.process.kill()
+        self.process.wait()
+
+    def heeds_term(self) -> bool:
+        """Whether it has set its traps; a TERM before that is lost in a pod, whose first process it is."""
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return bool(int(status.partition("SigCgt:")[2].split()[0], 16) >> (signal.SIGTERM - 1) & 1)
+
     def wait(self, seconds: float = SECONDS) -> tuple[int, str, list[int]]:
         """Wait for its end; give exit code, outcome and jobs."""
         assert self.process is not None
@@ -74,9 +88,10 @@ class Pod:
         (job,) = self.site.control.run_jobs(PROJECT, {"tags": ["hpc"], "script": list(script), **fields})
         return job
 
-    def cancel_job(self, job: int) -> None:
-        """Press Cancel in GitLab."""
-        self.site.connect(self.api_token).projects.get(PROJECT).jobs.get(job, lazy=True).cancel()
+    def cancel_job(self, job: int, *, force: bool = False) -> None:
+        """Press Cancel in GitLab, once or again."""
+        path = f"/projects/{PROJECT.replace('/', '%2F')}/jobs/{job}/cancel"
+        self.site.connect(self.api_token).http_post(path, query_data={"force": str(force).lower()})
 
     def change_gitlab(self, **settings: Any) -> None:
         """Change settings of the simulator."""
@@ -119,5 +134,4 @@ def pod(site: Site, runner: Path, tmp_path: Path) -> Iterator[Pod]:
     made = Pod(tmp_path, site, runner, tokens["api"], token)
     yield made
     if made.process is not None and made.process.poll() is None:
-        made.process.kill()
-        made.process.wait()
+        made.kill()
