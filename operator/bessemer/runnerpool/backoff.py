@@ -13,8 +13,11 @@ LONGEST = timedelta(minutes=5)
 
 
 def compute_back_off(facts: Facts, now: datetime) -> BackOff | None:
-    """Count the pods that ended without a job through a failure; one that took a job clears the count."""
-    previous = facts.pool.status.back_off
+    """Count the pods that ended without a job through a failure; one that took a job clears the count, and so does
+    another spec.
+    """
+    status = facts.pool.status
+    previous = status.back_off if status.observed_generation == facts.pool.generation else None
     failed = [pod for pod in facts.list_in(RunnerPodState.FAILED) if not pod.claimed]
     if not failed:
         cleared = any(pod.claimed for pod in facts.pods.values() if pod.ended)

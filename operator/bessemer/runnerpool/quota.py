@@ -11,7 +11,7 @@ from typing import Any
 
 from kubernetes.utils.quantity import parse_quantity
 
-from bessemer.runnerpool.facts import Headroom
+from bessemer.runnerpool.facts import Headroom, JobPodFact, RunnerPodFact
 from bessemer.runnerpool.podspec import Resources
 from bessemer.runnerpool.spec import Mode, RunnerPoolSpec
 
@@ -37,8 +37,22 @@ def compute_runner_cost(spec: RunnerPoolSpec) -> dict[str, Decimal]:
     return cost
 
 
-def compute_headroom(quotas: Iterable[Mapping[str, Any]], cost: Mapping[str, Decimal]) -> Headroom | None:
-    """Give the tightest limit for runners of that cost; None where no quota counts them."""
+def compute_owed(
+    spec: RunnerPoolSpec, pods: Iterable[RunnerPodFact], job_pods: Iterable[JobPodFact]
+) -> dict[str, Decimal]:
+    """Give what the pods of jobs will take whose runners are there already: room that no other runner may be given."""
+    if spec.executor.kubernetes is None or spec.mode is not Mode.PODS:
+        return {}
+    served = {pod.runner_uid for pod in job_pods}
+    count = sum(pod.live and pod.uid not in served for pod in pods)
+    each = {"pods": Decimal(1), "count/pods": Decimal(1), **_compute_cost(spec.executor.kubernetes.resources)}
+    return {name: cost * count for name, cost in each.items()}
+
+
+def compute_headroom(
+    quotas: Iterable[Mapping[str, Any]], cost: Mapping[str, Decimal], owed: Mapping[str, Decimal] | None = None
+) -> Headroom | None:
+    """Give the tightest limit for runners of that cost, less what is owed; None where no quota counts them."""
     rooms: list[Headroom] = []
     for quota in quotas:
         if (quota.get("spec") or {}).get("scopes") or (quota.get("spec") or {}).get("scopeSelector"):
@@ -49,8 +63,11 @@ def compute_headroom(quotas: Iterable[Mapping[str, Any]], cost: Mapping[str, Dec
             if not each:
                 continue
             used = (status.get("used") or {}).get(name, "0")
-            left = (_parse(hard) - _parse(used)) / each
+            coming = (owed or {}).get(_PLAIN.get(name, name), Decimal(0))
+            left = (_parse(hard) - _parse(used) - coming) / each
             text = f"ResourceQuota {quota['metadata']['name']}: {used} of {hard} {name} are used"
+            if coming:
+                text += f", and {coming.normalize():f} more soon, by jobs of runners that are there"
             rooms.append(Headroom(max(0, int(left)), text))
     return min(rooms, key=lambda room: room.pods, default=None)
 

@@ -90,6 +90,9 @@ def _retire_outdated(draft: _Draft) -> list[RunnerPodFact]:
     idle = draft.facts.list_in(RunnerPodState.IDLE)
     idle += [pod for pod in draft.facts.list_in(RunnerPodState.STARTING) if pod.job is None]
     outdated = [pod for pod in idle if pod.template != wanted]
+    # What keeps one that was sent for a job from starting may be just what was changed, such as its image.
+    sent = [pod for pod in draft.facts.list_in(RunnerPodState.STARTING) if pod.job is not None]
+    outdated += [pod for pod in sent if pod.template != wanted and pod.created + START_PATIENCE <= draft.now]
     if outdated:
         draft.actions += [RetirePod(pod, "Outdated") for pod in outdated]
         draft.note("Outdated", f"{_count(outdated)} made from an earlier spec, without a job: replaced")
@@ -105,7 +108,9 @@ def _retire_needless(draft: _Draft) -> None:
     stuck = [
         pod
         for pod in draft.facts.list_in(RunnerPodState.STARTING)
-        if pod.job not in (None, ANY_JOB, *waiting) and pod.created + START_PATIENCE <= draft.now
+        if pod.job not in (None, ANY_JOB, *waiting)
+        and pod.created + START_PATIENCE <= draft.now
+        and pod.template == draft.facts.runner.template
     ]
     if stuck:
         draft.actions += [RetirePod(pod, "JobGone") for pod in stuck]

@@ -119,5 +119,6 @@ def compute_events(facts: Facts, scaling: Scaling, status: RunnerPoolStatus) -> 
 
 
 def _explain_failure(pod: RunnerPodFact) -> str:
-    jobs = ", ".join(map(str, pod.claimed)) or "none"
-    return f"{pod.name}: {pod.reason or 'Error'}: {pod.message or 'no message'}; jobs it had taken: {jobs}"
+    """Say what a pod ended of, and whose job that was: one that was killed could not say what it had taken."""
+    jobs = f"jobs it had taken: {', '.join(map(str, pod.claimed))}" if pod.claimed else f"sent for job {pod.job}"
+    return f"{pod.name}: {pod.reason or 'Error'}: {pod.message or 'no message'}; {jobs}"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bessemer.gitlab.protocol import PendingJob
+from bessemer.kube.events import EventFact
 from bessemer.runnerpool.board import Board
 from bessemer.runnerpool.decide import Plan, decide
 from bessemer.runnerpool.facts import (
@@ -21,6 +22,7 @@ from bessemer.runnerpool.facts import (
 from bessemer.runnerpool.plan import CollectPod, CreatePod, EndJobPod, RetirePod, SendPod
 from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
 from bessemer.runnerpool.spec import RunnerPoolSpec
+from bessemer.runnerpool.summary import compute_events
 
 START = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
 """A Monday."""
@@ -69,7 +71,13 @@ class Scene:
         self.job_pods: dict[str, JobPodFact] = {}
         self.quiet: datetime | None = None
         self.log: list[str] = []
+        self.events: list[EventFact] = []
         self.plan: Plan | None = None
+
+    def change_spec(self, **spec: Any) -> None:
+        """The user applies another spec."""
+        changed = build_pool(**spec)
+        self.pool = replace(changed, generation=self.pool.generation + 1, status=self.pool.status)
 
     def wait(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
@@ -109,6 +117,7 @@ class Scene:
         facts = Facts(self.pool, demand, runner, pods, self.headroom)
         facts = replace(facts, job_pods=tuple(self.job_pods.values()), quiet_since=self.quiet)
         plan = decide(facts, self.now)
+        self.events += compute_events(facts, plan.scaling, plan.status)
         for action in plan.scaling.actions:
             match action:
                 case CreatePod(slot, job):
