@@ -9,7 +9,7 @@ KEEP ?=
 KUBE ?= 1.37
 export KUBE
 
-.PHONY: help demo check lint unit component contract test e2e soak bench bench-runners crds image cluster-up cluster-down cluster-sweep clean
+.PHONY: help demo demo-runners check lint unit component contract test e2e soak bench bench-runners crds image cluster-up cluster-down cluster-sweep clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -20,6 +20,9 @@ help: ## list the targets
 
 demo: .venv/ready ## bare metal to a verified Slurm job, before your eyes; KEEP=1 leaves it running
 	$(SUDO) $(PY) -m tests.support.demo $(if $(KEEP),--keep)
+
+demo-runners: .venv/ready ## twenty GitLab jobs on pods that come and go, before your eyes; KEEP=1 leaves it running
+	$(SUDO) $(PY) -m tests.support.demo_runners $(if $(KEEP),--keep)
 
 check: lint unit component ## the inner loop: lint, types, contracts, generated files, unit and component tests
 
