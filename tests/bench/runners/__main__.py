@@ -41,6 +41,7 @@ def main(
     """Measure runner pools."""
     chosen = parse_parts(parts)
     report = Report(Machine.get(), os.getloadavg()[0])
+    output.parent.mkdir(parents=True, exist_ok=True)
     try:
         made = get_cluster(cluster) if cluster else open_cluster("bench-runners", kept=False)
         try:
@@ -49,14 +50,13 @@ def main(
                 for part in chosen:
                     console.print(f"Measuring: {part} ...")
                     MEASURES[part](scene, report, jobs)
+                    output.write_text(build_document(report), encoding="utf-8")  # after each, as the next may fail
         finally:
             if not cluster:
                 made.down()
     except (BenchError, ClusterError, KubectlError, TimeoutError, subprocess.SubprocessError) as error:
         console.print(f"[red]error:[/] {error}", soft_wrap=True)
         raise SystemExit(1) from None
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(build_document(report), encoding="utf-8")
     show(report, console)
     console.print(f"All figures are in {output}", soft_wrap=True)
 

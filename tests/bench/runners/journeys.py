@@ -35,9 +35,8 @@ class Journey:
     marks: Mapping[str, float]
     finished: float
     """When GitLab was told that the job is over."""
-    pod_gone: float
-    manager_gone: float | None
-    """When GitLab was told to forget the manager; None where the manager stays."""
+    gone: float | None
+    """When pod and manager were gone; None where one stays."""
 
     def compute_split(self, order: Sequence[str]) -> list[float]:
         """Give the seconds between each mark and the next."""
@@ -54,9 +53,11 @@ class Journey:
         return self.finished - self.marks["webhook"]
 
     @property
-    def to_cleared(self) -> float:
-        """Seconds from the end of the job until pod and manager were gone."""
-        return max(self.pod_gone, self.manager_gone or 0.0) - self.finished
+    def to_gone(self) -> float:
+        """Seconds from the end of the job until pod and manager were gone. Raises ValueError where one stays."""
+        if self.gone is None:
+            raise ValueError(f"job {self.job}: its pod or its manager has not gone")
+        return self.gone - self.finished
 
 
 def compute_journey(
@@ -67,15 +68,15 @@ def compute_journey(
     Args:
         job: as the simulator's control API gives it.
         webhook: when the simulator sent the event that it waits.
-        pod: the pod that was sent or made for it, which is gone.
+        pod: the pod that was sent or made for it.
         forgotten: the managers of its runner that were deleted, by system_id, each with when.
 
     Raises:
-        ValueError: the job did not succeed, or said not what it should, or the pod is not gone.
+        ValueError: the job did not succeed, or said not what it should.
 
     """
     began = _BEGAN.search(job["trace"])
-    if job["status"] != "success" or began is None or pod.gone is None:
+    if job["status"] != "success" or began is None:
         raise ValueError(f"job {job['id']}: {job['status']}, {job['failure_reason']}, log: {job['trace'][-500:]}")
     line, start, uptime = (float(number) for number in began.groups())
     marks = {
@@ -88,8 +89,9 @@ def compute_journey(
         "first line": line,
     }
     known = {name: when for name, when in marks.items() if when is not None}
-    gone = [when for system_id, when in forgotten if system_id == job["system_id"] and when >= job["started_at"]]
-    return Journey(job["id"], known, job["finished_at"], pod.gone, min(gone, default=None))
+    ends = [when for system_id, when in forgotten if system_id == job["system_id"] and when >= job["started_at"]]
+    gone = max(pod.gone, min(ends)) if ends and pod.gone is not None else None
+    return Journey(job["id"], known, job["finished_at"], gone)
 
 
 def find_webhooks(deliveries: Iterable[Mapping[str, Any]]) -> dict[int, float]:

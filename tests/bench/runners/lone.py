@@ -60,7 +60,7 @@ def measure_managers(scene: Scene, count: int) -> dict[str, Lone]:
 
 
 def run_alone(scene: Scene, tag: str, count: int, is_ready: Callable[[list[PodSight]], bool]) -> Lone:
-    """Run jobs with a tag, each when the one before has left nothing and the pods are ready."""
+    """Run jobs with a tag, each when the pod of the one before goes, and the pods are ready."""
     before, watch = scene.count_requests(), scene.watch
     numbers: list[int] = []
     for _ in range(count):
@@ -68,14 +68,15 @@ def run_alone(scene: Scene, tag: str, count: int, is_ready: Callable[[list[PodSi
         time.sleep(random.uniform(0, LONGEST_PAUSE_SECONDS))  # noqa: S311  the distance of samples, no secret
         (job,) = scene.gitlab.run_jobs(PROJECT, {"tags": [tag], "script": [SCRIPT]})
         numbers.append(job)
-        watch.wait_until(f"job {job} comes and goes", partial(is_gone, job), JOB_SECONDS)
+        watch.wait_until(f"job {job} comes and goes", partial(is_over, job), JOB_SECONDS)
     requests = scene.count_requests().subtract(before)
     return Lone(collect_journeys(scene, numbers), requests)
 
 
-def is_gone(job: int, pods: list[PodSight]) -> bool:
-    """Tell whether a job's pod has come and gone."""
-    return any(pod.job == job and pod.gone is not None for pod in pods)
+def is_over(job: int, pods: list[PodSight]) -> bool:
+    """Tell whether a job's pod has gone, or is about to: that of the executor Kubernetes takes its grace period."""
+    made_for = [pod for pod in pods if pod.job == job]
+    return any(pod.gone is not None or (pod.leaving is not None and pod.name.startswith("runner-")) for pod in made_for)
 
 
 def collect_journeys(scene: Scene, numbers: list[int]) -> list[Journey]:

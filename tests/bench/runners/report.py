@@ -72,7 +72,7 @@ def build_latencies(report: Report) -> Table:
         "webhook to pod created": (lambda way: way.marks["pod created"] - way.marks["webhook"], ("0.15", "1")),
         "webhook to first line": (lambda way: way.to_first_line, ("", "")),
         "webhook to job's end": (lambda way: way.to_end, ("", "")),
-        "job's end to pod and manager gone": (lambda way: way.to_cleared, ("1", "3")),
+        "job's end to pod and manager gone": (lambda way: way.to_gone, ("1", "3")),
     }
     for label, (value, wanted) in rows.items():
         for name, (lone, _) in report.ways.items():

@@ -32,6 +32,8 @@ class PodSight:
     """When all its containers were seen running, which is later than they run."""
     ended: float | None = None
     """When its first container was seen terminated, or the pod ended."""
+    leaving: float | None = None
+    """When it was first seen to be deleted, though it may take its grace period to go."""
     gone: float | None = None
 
 
@@ -52,6 +54,8 @@ def compute_sight(known: PodSight | None, event: str, pod: Mapping[str, Any], se
         changes["running"] = seen
     if sight.ended is None and ended:
         changes["ended"] = seen
+    if sight.leaving is None and "deletionTimestamp" in metadata:
+        changes["leaving"] = seen
     if event == "DELETED":
         changes["gone"] = seen
     return replace(sight, **changes)

@@ -24,7 +24,10 @@ def raw_pod(job: str | None = None, node: str | None = None, **states: dict[str,
 
 
 def test_each_state_of_a_pod_counts_from_when_it_was_first_seen() -> None:
-    running, over = {"running": {}}, {"terminated": {"exitCode": 0}}
+    running: dict[str, Any] = {"running": {}}
+    over = {"terminated": {"exitCode": 0}}
+    leaving = raw_pod(job="7", node="n", runner=over)
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
     events = [
         (1.0, "ADDED", raw_pod()),
         (2.0, "MODIFIED", raw_pod(node="n")),
@@ -32,12 +35,13 @@ def test_each_state_of_a_pod_counts_from_when_it_was_first_seen() -> None:
         (4.0, "MODIFIED", raw_pod(job="7", node="n", runner=running)),
         (5.0, "MODIFIED", raw_pod(job="7", node="n", runner=running)),
         (6.0, "MODIFIED", raw_pod(job="7", node="n", runner=over)),
-        (7.0, "DELETED", raw_pod(job="7", node="n", runner=over)),
+        (7.0, "MODIFIED", leaving),
+        (8.0, "DELETED", leaving),
     ]
     sight = None
     for seen, event, pod in events:
         sight = compute_sight(sight, event, pod, seen)
-    assert sight == PodSight("u", "lab-0", 1.0, 7, 4.0, 2.0, 3.0, 6.0, 7.0)
+    assert sight == PodSight("u", "lab-0", 1.0, 7, 4.0, 2.0, 3.0, 6.0, 7.0, 8.0)
 
 
 def test_a_pod_runs_when_all_its_containers_do() -> None:
@@ -62,7 +66,7 @@ def test_a_jobs_way_is_split_where_it_passed_each_mark() -> None:
     # The first manager of the same name was another job's.
     journey = compute_journey(JOB, 100.0, pod, [("r_1", 90.0), ("r_2", 106.5), ("r_1", 109.0)])
     assert journey.compute_split(COLD) == [1.0, 0.5, 2.25, -0.75, 1.25]
-    assert (journey.to_first_line, journey.to_end, journey.to_cleared) == (4.25, 6.0, 3.0)
+    assert (journey.to_first_line, journey.to_end, journey.to_gone) == (4.25, 6.0, 3.0)
 
 
 def test_a_job_that_went_wrong_is_no_sample() -> None:
