@@ -33,7 +33,7 @@ from bessemer.runnerpool.pods import parse_runner_pod
 from bessemer.runnerpool.registration import CHECK_SECONDS, RETRY_SECONDS, delete_manager, delete_runner
 from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
 from bessemer.runnerpool.status import RunnerPoolStatus
-from bessemer.runnerpool.summary import compute_events
+from bessemer.runnerpool.summary import compute_events, compute_loss
 from bessemer.wakeups import Key
 from bessemer.wellknown import POOL_FINALIZER
 
@@ -59,6 +59,9 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
     facts = await get_facts(deps, pool)
     for pod in deps.vanished.pop(key, ()):
         await _close_pod(deps, pool, pod, deps.now())
+        lost = compute_loss(pod)
+        if lost is not None:
+            await deps.recorder.record(pool.reference(), lost)
     plan = decide(facts, deps.now())
     if pool.spec is not None and any(isinstance(action, CreatePod) for action in plan.scaling.actions):
         facts = await add_headroom(deps, facts, pool.spec)

@@ -7,7 +7,7 @@ from datetime import datetime
 from bessemer.conditions import Truth, Verdict, compute_conditions
 from bessemer.kube.events import EventFact
 from bessemer.names import build_label_value
-from bessemer.runnerpool.facts import Facts, RunnerPodFact, RunnerPodState
+from bessemer.runnerpool.facts import ANY_JOB, Facts, RunnerPodFact, RunnerPodState
 from bessemer.runnerpool.plan import CollectPod, Scaling
 from bessemer.runnerpool.spec import Mode
 from bessemer.runnerpool.status import BackOff, RunnerPoolStatus, RunnerStatus
@@ -116,6 +116,19 @@ def compute_events(facts: Facts, scaling: Scaling, status: RunnerPoolStatus) -> 
         if facts.pool.deleted is None:
             events.append(EventFact("Warning", new.reason, f"{type_}: {new.message or new.reason}"))
     return events
+
+
+def compute_loss(pod: RunnerPodFact) -> EventFact | None:
+    """Give an event for a pod that is gone without our doing and may have had a job; None where none is lost.
+
+    A runner that is killed can't tell GitLab, which takes its job for running until nothing was heard for an hour.
+    Source: https://gitlab.com/gitlab-org/gitlab/-/blob/master/app/services/ci/stuck_builds/drop_running_service.rb
+    """
+    if pod.ended or pod.job is None or pod.started is None:
+        return None
+    job = "a job" if pod.job == ANY_JOB else f"job {pod.job} or another"
+    text = f"{pod.name} was killed, or lost with its node; if it had {job}, GitLab fails that within an hour"
+    return EventFact("Warning", "PodLost", text)
 
 
 def _explain_failure(pod: RunnerPodFact) -> str:

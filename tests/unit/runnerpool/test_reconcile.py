@@ -220,6 +220,9 @@ async def test_a_pod_that_vanishes_is_replaced_and_its_manager_forgotten(world: 
     del world.kubernetes.objects["pods", KEY[0], "lab-runner-0"]
     await world.settle()
     assert world.gitlab.runners[1].managers == set()
+    told = [raw for (plural, _, _), raw in world.kubernetes.objects.items() if plural == "events"]
+    (lost,) = (event for event in told if event["reason"] == "PodLost")
+    assert "job 5 or another" in lost["note"]
 
 
 async def test_a_foreign_pod_of_the_name_is_left_alone(world: PoolWorld) -> None:
