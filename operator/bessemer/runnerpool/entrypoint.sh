@@ -5,15 +5,17 @@
 # BESSEMER_RUNNER     name of the runner in config.toml
 # BESSEMER_SYSTEM_ID  by which GitLab knows this runner manager
 # BESSEMER_HOME       a directory in memory with config.toml
+# BESSEMER_GRACE      seconds that a job may take when the pod is told to end; then it fails as runner_interrupted
 # BESSEMER_POD_UID    UID of this pod, by which the pods of its jobs are known
 #
 # A TERM or QUIT while it waits ends it at once. Later the runner is told to take no further job: one that it has taken
-# runs to its end. (gitlab-runner's own answer to TERM is to kill the job.)
+# runs to its end, if it does not take too long. (gitlab-runner's own answer to TERM is to kill the job.)
 set -u
 
 sent_for=/etc/bessemer/pod/job
 stopping=
 runner=
+interrupting=
 jobs=
 outcome=NoJob
 
@@ -22,9 +24,22 @@ finish() { # exit code
     exit "$1"
 }
 
+interrupt() {
+    # TERM has the runner end the job, and tell GitLab when the script has ended; after 30 s it ends without a word.
+    sleep "$BESSEMER_GRACE"
+    kill -TERM "$runner" || return
+    sleep 10
+    for script in $(cat "/proc/$runner/task/"*/children); do
+        kill -KILL -- "-$script"
+    done
+}
+
 stop() {
     stopping=yes
     [ -n "$runner" ] || return
+    # Once only: at a second TERM the runner ends at once.
+    [ -n "$interrupting" ] || interrupt 2>/dev/null &
+    interrupting=yes
     if [ "$BESSEMER_MODE" = Manager ]; then
         # It would drop a request under way, with the job that GitLab may answer. So it is left without a runner first,
         # as it reads its file every 3 s, and told to quit when GitLab must have answered.

@@ -129,7 +129,7 @@ def _build_pod_spec(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings, 
         "restartPolicy": "Never",
         "automountServiceAccountToken": executor.type is ExecutorType.KUBERNETES,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": spec.runner.maximum_timeout_seconds + END_SECONDS,
+        "terminationGracePeriodSeconds": _get_grace_period(spec) + END_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": USER_ID,
@@ -152,6 +152,12 @@ def _build_pod_spec(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings, 
         "imagePullSecrets": [{"name": name} for name in pod.image_pull_secrets],
     }
     return result | {key: value for key, value in optional.items() if value}
+
+
+def _get_grace_period(spec: RunnerPoolSpec) -> int:
+    """Give how long a pod that is to go may take to end its job."""
+    given = spec.runner.grace_period_seconds
+    return spec.runner.maximum_timeout_seconds if given is None else given
 
 
 def _build_volumes(pool: RunnerPool, spec: RunnerPoolSpec) -> list[Object]:
@@ -248,6 +254,7 @@ def _build_container(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings,
         "BESSEMER_RUNNER": pool.name,
         "BESSEMER_SYSTEM_ID": system_id,
         "BESSEMER_HOME": HOME_DIRECTORY,
+        "BESSEMER_GRACE": str(_get_grace_period(spec)),
         "HOME": _find_builds_directory(spec),
     }
     mounts = [

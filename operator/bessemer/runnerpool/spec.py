@@ -112,7 +112,11 @@ class Runner(ApiModel):
     access_level: AccessLevel = AccessLevel.NOT_PROTECTED
     """RefProtected: only jobs of protected branches and tags."""
     maximum_timeout_seconds: int = Field(default=3600, ge=600, le=2592000)
-    """Longest time of a job. A pod that is to go is given that long to end its job. The least is GitLab's."""
+    """Longest time of a job. The least is GitLab's."""
+    grace_period_seconds: int | None = Field(default=None, ge=0, le=2592000)
+    """How long a pod that is to go, such as by a drained node, may take to end its job; then the job fails as
+    runner_interrupted. By default maximumTimeoutSeconds: no job is interrupted. On nodes that may be taken away, what
+    they give notice of, less a minute: GitLab then hears of it, and would else wait an hour."""
 
 
 class Schedule(ApiModel):

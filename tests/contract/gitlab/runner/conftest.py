@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ class Pod:
             "PATH": f"{self.runner.parent}:{os.environ['PATH']}",
             "HOME": str(self.folder / "builds"),
             "BESSEMER_MODE": "Pods",
+            "BESSEMER_GRACE": "3600",
             "BESSEMER_POD_UID": "the-pods-uid",
             "BESSEMER_RUNNER": "lab",
             "BESSEMER_SYSTEM_ID": SYSTEM_ID,
@@ -50,7 +52,11 @@ class Pod:
         } | changes
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
-                ["bash", str(self.folder / "entrypoint.sh")], env=environment, stdout=log, stderr=subprocess.STDOUT
+                ["bash", str(self.folder / "entrypoint.sh")],
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     def send(self, job: str) -> None:
@@ -135,3 +141,6 @@ def pod(site: Site, runner: Path, tmp_path: Path) -> Iterator[Pod]:
     yield made
     if made.process is not None and made.process.poll() is None:
         made.kill()
+    if made.process is not None:
+        with suppress(ProcessLookupError):
+            os.killpg(made.process.pid, signal.SIGKILL)  # what it has left, as no container ends with it here

@@ -169,6 +169,18 @@ def test_a_job_outlasts_the_shutdown_timeout_though_its_script_is_deaf_to_term(p
     assert (done["status"], "to the end" in done["trace"], "and after" in done["trace"]) == ("success", True, True)
 
 
+@pytest.mark.parametrize("script", ["sleep 60", "trap '' TERM; sleep 60"])
+def test_a_job_that_may_not_take_longer_is_told_to_gitlab_as_interrupted(pod: Pod, script: str) -> None:
+    """A script that ignores TERM would have the runner end after 30 s without a word, and GitLab wait for an hour."""
+    job = pod.run_job(f"{script}; echo to the end")
+    pod.start(str(job), BESSEMER_GRACE="1")
+    pod.wait_until(lambda: read_status(pod, job) == "running")
+    pod.stop()
+    assert pod.wait() == (0, "JobTaken", [job])
+    done = pod.site.control.jobs()[job]
+    assert (done["status"], done["failure_reason"]) == ("failed", "runner_interrupted")
+
+
 def test_a_second_term_would_force_the_end(pod: Pod) -> None:
     job = pod.run_job("sleep 2; echo to the end")
     pod.start(str(job))
