@@ -13,6 +13,7 @@ from bessemer.kube.client import Kubernetes
 from bessemer.kube.events import EventRecorder
 from bessemer.runnerpool.facts import JobPodFact, RunnerPodFact
 from bessemer.runnerpool.podcache import PodCache
+from bessemer.runnerpool.quota import Want
 from bessemer.runnerpool.sources import Sources
 from bessemer.settings import Settings
 from bessemer.wakeups import Key
@@ -63,5 +64,7 @@ class PoolDeps:
     """Pods of jobs by pool and name, as they were seen last."""
     quiet: dict[Key, datetime] = field(default_factory=dict)
     """Since when pools have had neither waiting jobs nor pods of jobs."""
+    wants: dict[Key, Want] = field(default_factory=dict)
+    """What pools could not create for want of room in a quota."""
     runners: dict[Key, Any] = field(default_factory=dict)
     """What registration knows of each pool's runner."""

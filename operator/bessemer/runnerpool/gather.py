@@ -11,7 +11,7 @@ from bessemer.names import build_label_value
 from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import Demand, Facts, Headroom, RunnerFact, RunnerPodFact
 from bessemer.runnerpool.pods import parse_runner_pod
-from bessemer.runnerpool.quota import compute_headroom, compute_owed, compute_runner_cost
+from bessemer.runnerpool.quota import compute_headroom, compute_owed, compute_runner_cost, list_claims
 from bessemer.runnerpool.registration import build_scope, get_runner
 from bessemer.runnerpool.resource import RunnerPool
 from bessemer.runnerpool.spec import AccessLevel, RunnerPoolSpec
@@ -70,6 +70,11 @@ def compute_demand(deps: PoolDeps, key: Key, spec: RunnerPoolSpec) -> Demand:
 async def add_headroom(deps: PoolDeps, facts: Facts, spec: RunnerPoolSpec) -> Facts:
     """Look at the namespace's quotas."""
     quotas = await deps.kubernetes.list_objects(RESOURCE_QUOTAS, facts.pool.namespace)
-    owed = compute_owed(spec, facts.pods.values(), facts.job_pods)
-    headroom: Headroom | None = compute_headroom(quotas, compute_runner_cost(spec), owed)
+    own = facts.pool.name
+    others = {name: want for (space, name), want in deps.wants.items() if space == facts.pool.namespace and name != own}
+    claims = [
+        compute_owed(spec, facts.pods.values(), facts.job_pods),
+        *list_claims(others, spec.priority, deps.now()),
+    ]
+    headroom: Headroom | None = compute_headroom(quotas, compute_runner_cost(spec), claims)
     return replace(facts, headroom=headroom)

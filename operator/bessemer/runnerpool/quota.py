@@ -5,7 +5,9 @@ Source: https://kubernetes.io/docs/concepts/policy/resource-quotas/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +17,9 @@ from bessemer.runnerpool.facts import Headroom, JobPodFact, RunnerPodFact
 from bessemer.runnerpool.podspec import Resources
 from bessemer.runnerpool.spec import Mode, RunnerPoolSpec
 
+QUOTA_SECONDS = 3
+"""How often a pool that wants room looks whether there is some: Kubernetes tells nobody when a quota has room again."""
+WANT_LASTS = timedelta(seconds=5 * QUOTA_SECONDS)
 _PLAIN = {"cpu": "requests.cpu", "memory": "requests.memory"}
 """Names in a quota that mean the same as the ones with a prefix."""
 
@@ -37,22 +42,56 @@ def compute_runner_cost(spec: RunnerPoolSpec) -> dict[str, Decimal]:
     return cost
 
 
-def compute_owed(
-    spec: RunnerPoolSpec, pods: Iterable[RunnerPodFact], job_pods: Iterable[JobPodFact]
-) -> dict[str, Decimal]:
+@dataclass(frozen=True)
+class Claim:
+    """Room that is spoken for, though no pod takes it yet."""
+
+    amounts: Mapping[str, Decimal]
+    why: str
+
+
+@dataclass(frozen=True)
+class Want:
+    """What a pool could not create for want of room."""
+
+    priority: int
+    amounts: Mapping[str, Decimal]
+    seen: datetime
+
+
+def compute_owed(spec: RunnerPoolSpec, pods: Iterable[RunnerPodFact], job_pods: Iterable[JobPodFact]) -> Claim:
     """Give what the pods of jobs will take whose runners are there already: room that no other runner may be given."""
+    why = "more soon, by jobs of runners that are there"
     if spec.executor.kubernetes is None or spec.mode is not Mode.PODS:
-        return {}
+        return Claim({}, why)
     served = {pod.runner_uid for pod in job_pods}
     count = sum(pod.live and pod.uid not in served for pod in pods)
     each = {"pods": Decimal(1), "count/pods": Decimal(1), **_compute_cost(spec.executor.kubernetes.resources)}
-    return {name: cost * count for name, cost in each.items()}
+    return Claim({name: cost * count for name, cost in each.items()}, why)
+
+
+def compute_want(spec: RunnerPoolSpec, missing: int, now: datetime) -> Want:
+    """Give what so many more runners would take."""
+    amounts = {name: cost * missing for name, cost in compute_runner_cost(spec).items()}
+    return Want(spec.priority, amounts, now)
+
+
+def list_claims(wants: Mapping[str, Want], priority: int, now: datetime) -> list[Claim]:
+    """List the room that goes to other pools of a namespace first, by their names: those of higher priority.
+
+    A want that was not seen again lately is void: its pool is gone, or wants nothing any more.
+    """
+    return [
+        Claim(want.amounts, f"kept for pool {name}, whose priority is {want.priority}")
+        for name, want in sorted(wants.items())
+        if want.priority > priority and now - want.seen <= WANT_LASTS
+    ]
 
 
 def compute_headroom(
-    quotas: Iterable[Mapping[str, Any]], cost: Mapping[str, Decimal], owed: Mapping[str, Decimal] | None = None
+    quotas: Iterable[Mapping[str, Any]], cost: Mapping[str, Decimal], claims: Sequence[Claim] = ()
 ) -> Headroom | None:
-    """Give the tightest limit for runners of that cost, less what is owed; None where no quota counts them."""
+    """Give the tightest limit for runners of that cost, less what is claimed; None where no quota counts them."""
     rooms: list[Headroom] = []
     for quota in quotas:
         if (quota.get("spec") or {}).get("scopes") or (quota.get("spec") or {}).get("scopeSelector"):
@@ -63,11 +102,10 @@ def compute_headroom(
             if not each:
                 continue
             used = (status.get("used") or {}).get(name, "0")
-            coming = (owed or {}).get(_PLAIN.get(name, name), Decimal(0))
-            left = (_parse(hard) - _parse(used) - coming) / each
+            claimed = [(claim.amounts.get(_PLAIN.get(name, name), Decimal(0)), claim.why) for claim in claims]
+            left = (_parse(hard) - _parse(used) - sum(amount for amount, _ in claimed)) / each
             text = f"ResourceQuota {quota['metadata']['name']}: {used} of {hard} {name} are used"
-            if coming:
-                text += f", and {coming.normalize():f} more soon, by jobs of runners that are there"
+            text += "".join(f", {amount.normalize():f} {why}" for amount, why in claimed if amount)
             rooms.append(Headroom(max(0, int(left)), text))
     return min(rooms, key=lambda room: room.pods, default=None)
 

@@ -23,13 +23,14 @@ from bessemer.kube.client import (
     Refused,
 )
 from bessemer.kube.events import EventFact
-from bessemer.runnerpool.decide import decide
+from bessemer.runnerpool.decide import Plan, decide
 from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import ANY_JOB, Facts, Refusal, RunnerPodFact, RunnerPodState
 from bessemer.runnerpool.gather import add_headroom, get_facts
 from bessemer.runnerpool.manifest import build_runner_pod, build_sending
 from bessemer.runnerpool.plan import Action, CollectPod, CreatePod, EndJobPod, RetirePod, SendPod
 from bessemer.runnerpool.pods import parse_runner_pod
+from bessemer.runnerpool.quota import QUOTA_SECONDS, compute_want
 from bessemer.runnerpool.registration import CHECK_SECONDS, RETRY_SECONDS, delete_manager, delete_runner
 from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
 from bessemer.runnerpool.status import RunnerPoolStatus
@@ -49,7 +50,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
     raw = deps.pools.get(key)
     if raw is None:
         deps.pods.forget(key)
-        for memory in (deps.runners, deps.written, deps.vanished, deps.quiet):
+        for memory in (deps.runners, deps.written, deps.vanished, deps.quiet, deps.wants):
             memory.pop(key, None)
         await deps.sources.leave(key)
         return None
@@ -66,6 +67,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
     if pool.spec is not None and any(isinstance(action, CreatePod) for action in plan.scaling.actions):
         facts = await add_headroom(deps, facts, pool.spec)
         plan = decide(facts, deps.now())
+    wake = _note_want(deps, key, pool, plan)
     for reason, message in plan.scaling.reasons:
         _log.info("%s/%s: %s: %s", pool.namespace, pool.name, reason, message)
     refusal = await _perform(deps, facts, plan.scaling.actions)
@@ -78,7 +80,17 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
         return await _let_go(deps, pool)
     unwritten = await _write_status(deps, key, plan.status)
     check = CHECK_SECONDS if facts.runner.ready else RETRY_SECONDS
-    return min(wake for wake in (check, plan.wake_after, unwritten) if wake is not None)
+    return min(due for due in (check, plan.wake_after, unwritten, wake) if due is not None)
+
+
+def _note_want(deps: PoolDeps, key: Key, pool: RunnerPool, plan: Plan) -> float | None:
+    """Take down what a pool could not create for want of room; give the seconds until it is to look again."""
+    limit = plan.scaling.limit
+    if pool.spec is None or limit is None or limit.reason != "Quota":
+        deps.wants.pop(key, None)
+        return None
+    deps.wants[key] = compute_want(pool.spec, max(plan.scaling.unserved, 1), deps.now())
+    return QUOTA_SECONDS
 
 
 async def _perform(deps: PoolDeps, facts: Facts, actions: tuple[Action, ...]) -> Refusal | None:

@@ -170,6 +170,8 @@ class RunnerPoolSpec(ApiModel):
     """Runner pods that are there even without jobs; those that wait start their job at once."""
     max: int = Field(default=10, ge=1, le=MAX_PODS)
     """Most runner pods at a time."""
+    priority: int = Field(default=0, ge=-1000, le=1000)
+    """Where a ResourceQuota has no room for all pools of the namespace, those of higher priority get it first."""
     max_starting: int = Field(default=50, ge=1, le=MAX_PODS)
     """Most pods that are starting at a time, so that a burst of jobs does not flood the cluster."""
     idle_seconds: int = Field(default=60, ge=0, le=86400)

@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 
 from bessemer.crdgen import KINDS, build_crd
 from bessemer.names import runner_pod_name, runner_system_id
-from bessemer.runnerpool.facts import RunnerPodState
+from bessemer.runnerpool.facts import Headroom, RunnerPodState
 from bessemer.runnerpool.podcache import PodCache
 from bessemer.runnerpool.pods import parse_runner_pod
-from bessemer.runnerpool.quota import compute_headroom, compute_runner_cost
+from bessemer.runnerpool.quota import compute_headroom, compute_runner_cost, compute_want, list_claims
 from bessemer.runnerpool.schedule import compute_minimum
+from bessemer.runnerpool.spec import RunnerPoolSpec
 from tests.unit.runnerpool.scenes import build_pool, build_spec
 
 CREATED = "2026-03-02T06:00:00Z"
+CREATED_TIME = datetime(2026, 3, 2, 6, tzinfo=UTC)
 
 
 def build_raw(status: dict[str, Any], version: int = 1, **metadata: Any) -> dict[str, Any]:
@@ -108,6 +110,25 @@ def test_a_job_in_a_pod_of_its_own_counts_in_the_quota_too() -> None:
     assert headroom is not None
     assert headroom.pods == 2
     assert compute_runner_cost(build_spec(mode="Manager", executor=executor))["pods"] == 1
+
+
+def test_pools_of_higher_priority_have_room_first() -> None:
+    now = CREATED_TIME
+    gpu = build_spec(priority=10, pod={"resources": {"requests": {"cpu": "2"}}})
+    cpu = build_spec(pod={"resources": {"requests": {"cpu": "1"}}})
+    wants = {"gpu": compute_want(gpu, 2, now)}
+    quotas = [quota("cpu", {"requests.cpu": "5"}, {})]
+
+    def headroom(spec: RunnerPoolSpec, seen: datetime) -> Headroom:
+        found = compute_headroom(quotas, compute_runner_cost(spec), list_claims(wants, spec.priority, seen))
+        assert found is not None
+        return found
+
+    kept = headroom(cpu, now)
+    assert kept.pods == 1
+    assert kept.message.endswith("0 of 5 requests.cpu are used, 4 kept for pool gpu, whose priority is 10")
+    assert headroom(gpu, now).pods == 2  # of the same priority: first come, first served
+    assert headroom(cpu, now + timedelta(minutes=1)).pods == 5  # whoever does not ask again wants nothing any more
 
 
 def test_without_a_quota_that_counts_there_is_no_limit() -> None:

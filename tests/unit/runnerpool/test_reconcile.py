@@ -12,13 +12,15 @@ import pytest
 
 from bessemer.errors import Retry
 from bessemer.gitlab.protocol import GitLabUnavailable
-from bessemer.kube.client import Kind, Object, Refused
+from bessemer.kube.client import RESOURCE_QUOTAS, Kind, Object, Refused
 from bessemer.names import runner_system_id
 from bessemer.runnerpool import reconcile as module
 from bessemer.runnerpool import sources
+from bessemer.runnerpool.quota import compute_want
 from bessemer.runnerpool.reconcile import reconcile
 from tests.support.fake_kubernetes import Crash
 from tests.support.pool_world import KEY, PoolWorld, open_pool_world
+from tests.unit.runnerpool.scenes import build_spec
 
 MANAGED = {"managed": {}, "tags": ["hpc"]}
 
@@ -223,6 +225,27 @@ async def test_a_pod_that_vanishes_is_replaced_and_its_manager_forgotten(world: 
     told = [raw for (plural, _, _), raw in world.kubernetes.objects.items() if plural == "events"]
     (lost,) = (event for event in told if event["reason"] == "PodLost")
     assert "job 5 or another" in lost["note"]
+
+
+async def test_a_pool_leaves_room_to_one_of_higher_priority_and_says_so(world: PoolWorld) -> None:
+    hard, used = {"pods": "3"}, {"pods": "1"}
+    await world.kubernetes.create_object(
+        RESOURCE_QUOTAS, KEY[0], {"metadata": {"name": "small"}, "status": {"hard": hard, "used": used}}
+    )
+    await world.apply(priority=5)
+    await world.settle()
+    urgent = build_spec(priority=9)
+    world.deps.wants[KEY[0], "urgent"] = compute_want(urgent, 2, world.clock[0])
+    world.deps.wants["elsewhere", "urgent"] = compute_want(urgent, 2, world.clock[0])
+    world.queue(1)
+    await world.settle()
+    assert world.pods() == {}
+    assert world.condition("ScalingLimited") == ("True", "Quota")
+    assert world.deps.wants[KEY].priority == 5
+    del world.deps.wants[KEY[0], "urgent"]
+    await world.settle()
+    assert len(world.pods()) == 1
+    assert KEY not in world.deps.wants
 
 
 async def test_a_foreign_pod_of_the_name_is_left_alone(world: PoolWorld) -> None:
