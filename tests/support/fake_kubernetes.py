@@ -101,13 +101,20 @@ class FakeKubernetes:
         return self._done(copy.deepcopy(raw))
 
     async def delete_object(
-        self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, version: str | None = None
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        *,
+        uid: str | None = None,
+        version: str | None = None,
+        grace_seconds: int | None = None,
     ) -> None:
         self._call("delete", kind, name)
         raw = self.objects.get((kind.plural, namespace, name))
         metadata = raw["metadata"] if raw is not None else {}
         if raw is not None and uid in (None, metadata["uid"]) and version in (None, metadata["resourceVersion"]):
-            self.mark_deleted(raw)
+            self.mark_deleted(raw, grace_seconds)
         self._done(None)
 
     def edit(self, plural: str, namespace: str, name: str, patch: Object) -> None:
@@ -118,15 +125,16 @@ class FakeKubernetes:
         self._touch(before, raw)
         self._collect()
 
-    def mark_deleted(self, raw: Object) -> None:
+    def mark_deleted(self, raw: Object, grace_seconds: int | None = None) -> None:
         """Begin the deletion of an object; it stays while it has finalizers, or a kubelet that stops it."""
         metadata = raw["metadata"]
-        if "deletionTimestamp" not in metadata:
+        if "deletionTimestamp" not in metadata or grace_seconds == 0:
             before = copy.deepcopy(raw)
             metadata["deletionTimestamp"] = self.now().isoformat()
             metadata["generation"] += 1
             running = raw.get("kind") == "Pod" and raw.get("spec", {}).get("nodeName")
-            metadata["deletionGracePeriodSeconds"] = 30 if running and _is_unfinished(raw) else 0
+            grace = 30 if grace_seconds is None else grace_seconds
+            metadata["deletionGracePeriodSeconds"] = grace if running and _is_unfinished(raw) else 0
             self._touch(before, raw)
         self._collect()
 

@@ -97,9 +97,19 @@ class Kubernetes(Protocol):
         """
 
     async def delete_object(
-        self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, version: str | None = None
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        *,
+        uid: str | None = None,
+        version: str | None = None,
+        grace_seconds: int | None = None,
     ) -> None:
-        """Delete an object if it exists and, where they are given, still has that UID and that resourceVersion."""
+        """Delete an object if it exists and, where they are given, still has that UID and that resourceVersion.
+
+        With ``grace_seconds`` 0 a pod is gone at once, without the kubelet's word: for one of which nothing runs.
+        """
 
 
 class KubernetesClient:
@@ -138,13 +148,22 @@ class KubernetesClient:
         return await self._request_or_none("PATCH", path, body=patch, content_type=MERGE_PATCH)
 
     async def delete_object(
-        self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, version: str | None = None
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        *,
+        uid: str | None = None,
+        version: str | None = None,
+        grace_seconds: int | None = None,
     ) -> None:
         """Delete an object if it exists and is still as it was seen."""
         self._count("DELETE", kind.plural)
         body: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
         preconditions = {"uid": uid, "resourceVersion": version}
         body["preconditions"] = {key: value for key, value in preconditions.items() if value is not None}
+        if grace_seconds is not None:
+            body["gracePeriodSeconds"] = grace_seconds
         try:
             await self._request_or_none("DELETE", _path(kind, namespace, name), body=body)
         except Conflict:

@@ -47,6 +47,8 @@ class RunnerPodFact:
     started: datetime | None = None
     """When its container started."""
     finished: datetime | None = None
+    stopped: bool = False
+    """The kubelet has said of each of its containers that it has ended."""
     claimed: tuple[int, ...] = ()
     """The jobs that it took, as it said at its end."""
     reason: str = ""

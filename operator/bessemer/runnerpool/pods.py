@@ -38,6 +38,7 @@ def parse_runner_pod(raw: Mapping[str, Any]) -> RunnerPodFact:
         template=annotations.get(TEMPLATE_ANNOTATION, ""),
         started=_started(status),
         finished=finished,
+        stopped=_has_stopped(status),
         claimed=_parse_claimed(end.get("message", "")),
         reason=reason,
         message=message,
@@ -62,6 +63,15 @@ def _started(status: Mapping[str, Any]) -> datetime | None:
         if container.get("name") == RUNNER_CONTAINER and running:
             return parse_time(running.get("startedAt"))
     return None
+
+
+def _has_stopped(status: Mapping[str, Any]) -> bool:
+    states = [
+        container.get("state") or {}
+        for kind in ("initContainerStatuses", "containerStatuses")
+        for container in status.get(kind) or ()
+    ]
+    return bool(states) and all("terminated" in state for state in states)
 
 
 def _last_change(status: Mapping[str, Any], metadata: Mapping[str, Any]) -> datetime | None:

@@ -178,8 +178,11 @@ async def _end_job_pod(deps: PoolDeps, facts: Facts, action: EndJobPod) -> None:
 async def _collect_pod(deps: PoolDeps, facts: Facts, action: CollectPod, now: datetime) -> None:
     """Remove a pod that has ended and its manager's record, and have it known what became of its job."""
     pool, pod = facts.pool, action.pod
+    # Where nothing runs any more, there is nothing to give the kubelet time for: it takes more than a second.
+    grace = 0 if pod.stopped else None
     await asyncio.gather(
-        deps.kubernetes.delete_object(PODS, pool.namespace, pod.name, uid=pod.uid), _close_pod(deps, pool, pod, now)
+        deps.kubernetes.delete_object(PODS, pool.namespace, pod.name, uid=pod.uid, grace_seconds=grace),
+        _close_pod(deps, pool, pod, now),
     )
     deps.pods.mark((pool.namespace, pool.name), replace(pod, state=RunnerPodState.COLLECTED))
 

@@ -138,6 +138,17 @@ async def test_a_pod_that_never_ran_goes_at_once_but_for_our_finalizer(door: Doo
     assert held["metadata"]["deletionGracePeriodSeconds"] == 0
 
 
+async def test_a_pod_that_its_kubelet_would_end_goes_at_once_without_a_grace_period(door: Door) -> None:
+    spec = {"nodeName": "nowhere", "containers": [{"name": "runner", "image": "localhost/none:1"}]}
+    await door.kubernetes.create_object(PODS, door.namespace, {"kind": "Pod", "metadata": {"name": "p"}, "spec": spec})
+    await door.kubernetes.delete_object(PODS, door.namespace, "p")
+    held = await door.kubernetes.get_object(PODS, door.namespace, "p")
+    assert held is not None
+    assert held["metadata"]["deletionGracePeriodSeconds"] == 30
+    await door.kubernetes.delete_object(PODS, door.namespace, "p", uid=held["metadata"]["uid"], grace_seconds=0)
+    assert await door.kubernetes.get_object(PODS, door.namespace, "p") is None
+
+
 async def test_a_quota_refuses_and_says_so(door: Door) -> None:
     if isinstance(door.kubernetes, FakeKubernetes):
         door.kubernetes.refuse = lambda _kind, _body: Refused("Forbidden", "exceeded quota: full")

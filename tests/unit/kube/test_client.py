@@ -62,6 +62,7 @@ async def test_each_verb_asks_what_the_api_expects(api: tuple[Api, KubernetesCli
     await client.create_object(LEASES, "sys", {"metadata": {"name": "m"}})
     await client.patch_object(CLUSTER_BUILDS, "lab", "oxygen", {"status": {}}, subresource="status")
     await client.delete_object(PODS, "lab", "p", uid="u", version="7")
+    await client.delete_object(PODS, "lab", "p", grace_seconds=0)
     assert [request[:2] for request in server.requests] == [
         ("GET", "/apis/bessemer.dev/v1alpha1/namespaces/lab/clusterbuilds/oxygen"),
         ("GET", "/api/v1/namespaces/lab/pods?labelSelector=a%3Db&limit=5"),
@@ -69,9 +70,12 @@ async def test_each_verb_asks_what_the_api_expects(api: tuple[Api, KubernetesCli
         ("POST", "/apis/coordination.k8s.io/v1/namespaces/sys/leases"),
         ("PATCH", "/apis/bessemer.dev/v1alpha1/namespaces/lab/clusterbuilds/oxygen/status"),
         ("DELETE", "/api/v1/namespaces/lab/pods/p"),
+        ("DELETE", "/api/v1/namespaces/lab/pods/p"),
     ]
     assert server.requests[4][3] == "application/merge-patch+json"
     assert server.requests[5][2]["preconditions"] == {"uid": "u", "resourceVersion": "7"}
+    assert "gracePeriodSeconds" not in server.requests[5][2]
+    assert server.requests[6][2]["gracePeriodSeconds"] == 0
 
 
 async def test_what_is_absent_is_none_and_deleting_it_is_nothing(api: tuple[Api, KubernetesClient]) -> None:

@@ -248,6 +248,22 @@ async def test_a_pool_leaves_room_to_one_of_higher_priority_and_says_so(world: P
     assert KEY not in world.deps.wants
 
 
+async def test_a_pod_whose_containers_have_ended_is_not_left_to_the_kubelet(world: PoolWorld) -> None:
+    await world.apply()
+    await world.settle()
+    world.queue(7)
+    await world.settle()
+    world.start_pods()
+    (name,) = world.pods()
+    # What the kubelet says first, a second before it says that the pod has ended.
+    ended = {"exitCode": 0, "message": '{"outcome":"JobTaken","jobs":[7]}', "finishedAt": "2026-03-02T06:00:00Z"}
+    status = {"phase": "Running", "containerStatuses": [{"name": "runner", "state": {"terminated": ended}}]}
+    world.gitlab.jobs.clear()
+    world.kubernetes.edit("pods", KEY[0], name, {"status": status})
+    await world.settle()
+    assert world.pods() == {}
+
+
 async def test_a_foreign_pod_of_the_name_is_left_alone(world: PoolWorld) -> None:
     await world.apply(min=1)
     foreign = {"kind": "Pod", "metadata": {"name": "lab-runner-0"}}

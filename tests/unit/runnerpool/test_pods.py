@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bessemer.runnerpool.pods import parse_runner_pod
+
+OVER: dict[str, Any] = {"terminated": {"exitCode": 0}}
+RUNS: dict[str, Any] = {"running": {"startedAt": "2026-03-02T06:00:00Z"}}
+
+
+@pytest.mark.parametrize(
+    ("init", "containers", "stopped"),
+    [
+        ([OVER], [OVER], True),
+        ([OVER], [RUNS], False),
+        ([OVER, RUNS], [OVER], False),  # a sidecar
+        ([], [], False),  # a pod that was lost with its node
+    ],
+)
+def test_a_pod_has_stopped_when_the_kubelet_says_so_of_all_its_containers(
+    init: list[dict[str, Any]], containers: list[dict[str, Any]], stopped: bool
+) -> None:
+    statuses = {
+        "initContainerStatuses": [{"name": f"init-{n}", "state": state} for n, state in enumerate(init)],
+        "containerStatuses": [{"name": "runner", "state": state} for state in containers],
+    }
+    metadata = {"name": "lab-0", "creationTimestamp": "2026-03-02T06:00:00Z"}
+    pod = parse_runner_pod({"metadata": metadata, "status": {"phase": "Running", **statuses}})
+    assert pod.stopped is stopped
