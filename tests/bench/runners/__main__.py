@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -27,19 +28,28 @@ from tests.support.kubectl import KubectlError
 
 SMALL_BURST, SMALL_BURSTS = 30, 3
 LARGE_BURST = 500
-POOLS, PODS_EACH = 100, 50
+PODS_EACH = 50
 PARTS = ("cold", "warm", "managers", "bursts", "large-burst", "fleet")
 console = Console(highlight=False, width=150)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    jobs: int
+    pools: int
 
 
 def main(
     parts: Annotated[str, typer.Option(help=f"What to measure, by commas: {', '.join(PARTS)}.")] = ",".join(PARTS),
     jobs: Annotated[int, typer.Option(min=1, help="Jobs for each way to run them one at a time.")] = 50,
     output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = ROOT / "build" / "bench-runners.json",
+    pools: Annotated[int, typer.Option(min=1, help="Pools of the fleet, with 50 pods each.")] = 100,
     cluster: Annotated[str | None, typer.Option(help="A test cluster that runs already; it is left up.")] = None,
 ) -> None:
     """Measure runner pools."""
-    chosen = parse_parts(parts)
+    chosen, sizes = parse_parts(parts), Sizes(jobs, pools)
     report = Report(Machine.get(), os.getloadavg()[0])
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -49,7 +59,7 @@ def main(
             with open_scene(made) as scene:
                 for part in chosen:
                     console.print(f"Measuring: {part} ...")
-                    MEASURES[part](scene, report, jobs)
+                    MEASURES[part](scene, report, sizes)
                     output.write_text(build_document(report), encoding="utf-8")  # after each, as the next may fail
         finally:
             if not cluster:
@@ -61,28 +71,28 @@ def main(
     console.print(f"All figures are in {output}", soft_wrap=True)
 
 
-def add_cold(scene: Scene, report: Report, jobs: int) -> None:
+def add_cold(scene: Scene, report: Report, sizes: Sizes) -> None:
     """Add jobs of a pool without pods."""
-    report.cold = measure_cold(scene, jobs)
+    report.cold = measure_cold(scene, sizes.jobs)
 
 
-def add_warm(scene: Scene, report: Report, jobs: int) -> None:
+def add_warm(scene: Scene, report: Report, sizes: Sizes) -> None:
     """Add jobs of a pool whose pods wait."""
-    report.warm = measure_warm(scene, jobs)
+    report.warm = measure_warm(scene, sizes.jobs)
 
 
-def add_managers(scene: Scene, report: Report, jobs: int) -> None:
+def add_managers(scene: Scene, report: Report, sizes: Sizes) -> None:
     """Add jobs of GitLab's own executor."""
-    report.managers = measure_managers(scene, jobs)
+    report.managers = measure_managers(scene, sizes.jobs)
 
 
-def add_bursts(scene: Scene, report: Report, _: int) -> None:
+def add_bursts(scene: Scene, report: Report, _: Sizes) -> None:
     """Add bursts on the real kubelet."""
     scene.runners.apply_pool("burst", ["burst"], max=SMALL_BURST)
     report.bursts += [measure_burst(scene, "burst", SMALL_BURST) for _ in range(SMALL_BURSTS)]
 
 
-def add_large_burst(scene: Scene, report: Report, _: int) -> None:
+def add_large_burst(scene: Scene, report: Report, _: Sizes) -> None:
     """Add a burst on fake nodes."""
     report.bursts.append(measure_large_burst(scene))
 
@@ -102,12 +112,12 @@ def measure_large_burst(scene: Scene) -> Burst:
             fake.close()
 
 
-def add_fleet(scene: Scene, report: Report, _: int) -> None:
+def add_fleet(scene: Scene, report: Report, sizes: Sizes) -> None:
     """Add many pools."""
-    report.fleet = measure_fleet(scene, POOLS, PODS_EACH)
+    report.fleet = measure_fleet(scene, sizes.pools, PODS_EACH)
 
 
-MEASURES: dict[str, Callable[[Scene, Report, int], None]] = {
+MEASURES: dict[str, Callable[[Scene, Report, Sizes], None]] = {
     "cold": add_cold,
     "warm": add_warm,
     "managers": add_managers,

@@ -35,6 +35,8 @@ class Journey:
     marks: Mapping[str, float]
     finished: float
     """When GitLab was told that the job is over."""
+    ended: float | None
+    """When Kubernetes said so of the container that ran it."""
     gone: float | None
     """When pod and manager were gone; None where one stays."""
 
@@ -51,6 +53,16 @@ class Journey:
     def to_end(self) -> float:
         """Seconds from the webhook until GitLab was told that the job is over."""
         return self.finished - self.marks["webhook"]
+
+    @property
+    def to_ended(self) -> float:
+        """Seconds from the end of the job until Kubernetes said so of its container.
+
+        Raises ValueError where it never did.
+        """
+        if self.ended is None:
+            raise ValueError(f"job {self.job}: its container has not ended")
+        return self.ended - self.finished
 
     @property
     def to_gone(self) -> float:
@@ -91,7 +103,7 @@ def compute_journey(
     known = {name: when for name, when in marks.items() if when is not None}
     ends = [when for system_id, when in forgotten if system_id == job["system_id"] and when >= job["started_at"]]
     gone = max(pod.gone, min(ends)) if ends and pod.gone is not None else None
-    return Journey(job["id"], known, job["finished_at"], gone)
+    return Journey(job["id"], known, job["finished_at"], pod.ended, gone)
 
 
 def find_webhooks(deliveries: Iterable[Mapping[str, Any]]) -> dict[int, float]:

@@ -72,11 +72,12 @@ def build_latencies(report: Report) -> Table:
         "webhook to pod created": (lambda way: way.marks["pod created"] - way.marks["webhook"], ("0.15", "1")),
         "webhook to first line": (lambda way: way.to_first_line, ("", "")),
         "webhook to job's end": (lambda way: way.to_end, ("", "")),
+        "job's end to container's end seen": (lambda way: way.to_ended, ("-", "-")),
         "job's end to pod and manager gone": (lambda way: way.to_gone, ("1", "3")),
     }
     for label, (value, wanted) in rows.items():
         for name, (lone, _) in report.ways.items():
-            mine = name == "Bessemer, no pod" or (name.startswith("Bessemer") and "gone" in label)
+            mine = name == "Bessemer, no pod" or (name.startswith("Bessemer") and label.startswith("job's end"))
             if wanted[0] and not mine:
                 continue
             add_row(table, f"{label}: {name}", [value(way) for way in lone.journeys], wanted)
