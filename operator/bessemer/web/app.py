@@ -17,6 +17,7 @@ from bessemer.hearing import Hearing
 from bessemer.kube.client import SECRETS
 from bessemer.names import secret_name
 from bessemer.phases.report import Progress
+from bessemer.web.forward import Forwarder
 from bessemer.web.hooks import PATH as HOOK_PATH
 from bessemer.web.hooks import HookDoor
 from bessemer.web.progress import Key
@@ -41,23 +42,16 @@ class Health:
 
 
 class ProgressDoor:
-    """Takes progress posts: checks the build's token, keeps the latest, wakes the build now and then.
+    """Takes progress posts: checks the build's token, keeps the latest, wakes the build now and then."""
 
-    Only the leader has use for them. The Service leads to all replicas, as all are ready to lead: who stands by answers
-    503, and the phase tries again.
-    """
-
-    def __init__(self, deps: Deps, wake: Callable[[Key], None], health: Health) -> None:
+    def __init__(self, deps: Deps, wake: Callable[[Key], None]) -> None:
         self._deps = deps
         self._wake = wake
-        self._health = health
         self._tokens: dict[Key, str] = {}
         self._due: set[Key] = set()
 
     async def post(self, request: web.Request) -> web.Response:
-        """Take one post; 401 for a wrong token, 400 for what is no progress, 503 while another replica leads."""
-        if not self._health.leading:
-            return web.Response(status=503, text="standing by\n")
+        """Take one post; 401 for a wrong token, 400 for what is no progress."""
         key = (request.match_info["namespace"], request.match_info["build"])
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not await self._is_right(key, token.strip()):
@@ -94,8 +88,9 @@ class ProgressDoor:
 
 def build_app(deps: Deps, wake: Callable[[Key], None], health: Health, hooks: HookDoor) -> web.Application:
     """Give the web application."""
-    app = web.Application(client_max_size=BODY_LIMIT)
-    door = ProgressDoor(deps, wake, health)
+    forwarder = Forwarder(deps.kubernetes, deps.settings, health)
+    app = web.Application(client_max_size=BODY_LIMIT, middlewares=[forwarder.forward])
+    door = ProgressDoor(deps, wake)
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(deps.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
