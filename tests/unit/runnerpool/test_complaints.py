@@ -11,13 +11,14 @@ from datetime import timedelta
 
 import pytest
 
+from bessemer.gitlab.protocol import PendingJob
 from bessemer.runnerpool import reconcile as module
 from bessemer.runnerpool import sources
 from bessemer.runnerpool.config import build_secret_data
 from bessemer.runnerpool.facts import Headroom, RunnerPodState
 from bessemer.runnerpool.manifest import build_role_binding, build_runner_pod, build_service_account
 from bessemer.runnerpool.slurm_files import SlurmHost
-from tests.support.pool_world import KEY, PoolWorld, open_pool_world
+from tests.support.pool_world import KEY, PROJECT, PoolWorld, open_pool_world
 from tests.unit.runnerpool.scenes import START, Scene, build_pool, build_spec
 from tests.unit.runnerpool.test_executors import EXECUTORS, HOST_KEY, SETTINGS
 
@@ -78,6 +79,18 @@ def test_no_secret_stands_in_a_manifest(name: str) -> None:
         build_role_binding(pool, "role"),
     ]
     assert "canary" not in json.dumps(objects)
+
+
+async def test_the_jobs_that_wait_are_counted_by_tags_which_gitlab_has_no_question_for(world: PoolWorld) -> None:
+    await world.apply()
+    await world.settle()
+    others = ((8, {"hpc", "gpu"}), (9, {"gpu"}), (10, set[str]()))
+    world.gitlab.jobs += [PendingJob(number, PROJECT, frozenset(tags)) for number, tags in others]
+    world.gitlab.calls.clear()
+    world.queue(1, 2)
+    await world.settle()
+    assert (world.status()["pending"], len(world.pods())) == (2, 2)
+    assert world.gitlab.calls == ["list_pending_jobs"]
 
 
 async def test_a_burst_is_one_pass_up_and_one_pass_down(world: PoolWorld) -> None:
