@@ -64,7 +64,11 @@ def watch(
     context: Context = None,
     timeout: Annotated[float, typer.Option(help="Seconds to watch at most; 0: for ever.", min=0)] = 0,
 ) -> None:
-    """Follow a build to its end, or a pool: exit code 0 Ready, 1 failed, aborted or not Ready, 2 anything else."""
+    """Follow a build to its end, or a pool until it is gone: one line for each change.
+
+    Exit code of a build: 0 Ready; 1 failed or aborted; 2 gone, or the time is up. Of a pool, when the time is up:
+    0 Ready; 1 not Ready. 2 gone. An error, such as no object of this name, is a 2, too.
+    """
     kind, _, bare = name.rpartition("/")
     if kind not in _WATCHED:
         raise Invalid("InvalidName", f"{name}: cb/NAME or rp/NAME is wanted")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import tomllib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,20 +14,21 @@ import yaml
 from rich.console import Console
 
 from bessemer.cli import app as cli
-from bessemer.cli import watch_pool as watch_pool_module
 from bessemer.cli.plan import print_plan
 from bessemer.cli.session import Session
-from bessemer.cli.watch_pool import describe_changes, describe_counts, watch_pool
+from bessemer.cli.watch_pool import EventCounts, describe_changes, describe_counts, describe_events, watch_pool
 from bessemer.errors import Invalid
+from bessemer.kube.client import Object
+from bessemer.resource import Condition
 from bessemer.runnerpool.status import RunnerPoolStatus
 from tests.support.pool_world import KEY, PoolWorld, open_pool_world
 
+NOW = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
 EXAMPLE = Path(__file__).parents[3] / "examples" / "runnerpool.yaml"
 
 
 @pytest.fixture
-async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PoolWorld]:
-    monkeypatch.setattr(watch_pool_module, "POLL_SECONDS", 0)
+async def world() -> AsyncIterator[PoolWorld]:
     async with open_pool_world() as world:
         yield world
 
@@ -35,9 +37,21 @@ def session(world: PoolWorld) -> Session:
     return Session(world.kubernetes, KEY[0])  # type: ignore[arg-type]  # the fake has no logs
 
 
-async def watch(world: PoolWorld, seconds: float | None = 0) -> tuple[int, str]:
-    out = io.StringIO()
-    return await watch_pool(session(world), KEY[1], seconds, Console(file=out, width=200)), out.getvalue()
+async def watch(
+    world: PoolWorld, seconds: float | None = 0, *happenings: Callable[[], Awaitable[None]]
+) -> tuple[int, str]:
+    """Watch a pool; one thing happens in each pause. Without a time, the last must end the pool."""
+    out, to_come = io.StringIO(), iter(happenings)
+
+    async def sleep(_: float) -> None:
+        await next(to_come)()
+
+    code = await watch_pool(session(world), KEY[1], seconds, Console(file=out, width=200), sleep)
+    return code, out.getvalue()
+
+
+async def vanish(world: PoolWorld) -> None:
+    del world.kubernetes.objects["runnerpools", *KEY]
 
 
 def test_the_plan_of_a_pool_is_its_configuration_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,7 +86,7 @@ async def test_watching_tells_conditions_and_counts_and_exits_with_0_while_the_p
     code, out = await watch(world)
     assert code == 0
     assert "Ready=True (Serving)" in out
-    assert "0 jobs wait; pods: 0 run, 0 start, 1 idle" in out
+    assert "0 pending; pods: 0 running, 0 starting, 1 idle" in out
 
 
 async def test_watching_exits_with_1_while_the_pool_can_not_serve_and_says_why(world: PoolWorld) -> None:
@@ -87,15 +101,38 @@ async def test_watching_exits_with_1_while_the_pool_can_not_serve_and_says_why(w
 async def test_watching_ends_with_2_when_the_pool_is_gone(world: PoolWorld) -> None:
     await world.apply()
     await world.settle()
-
-    async def vanish() -> None:
-        await asyncio.sleep(0)
-        del world.kubernetes.objects["runnerpools", *KEY]
-
-    task = asyncio.create_task(vanish())
-    code, out = await watch(world, None)
-    await task
+    code, out = await watch(world, None, partial(vanish, world))
     assert (code, "RunnerPool lab is gone" in out) == (2, True)
+
+
+async def test_each_decision_about_scale_is_told_once_with_its_reason_and_those_of_before_are_not(
+    world: PoolWorld,
+) -> None:
+    await world.apply(min=1)
+    await world.settle()
+
+    async def queue() -> None:
+        world.queue(11, 12)
+        await world.settle()
+
+    code, out = await watch(world, None, queue, world.settle, partial(vanish, world))
+    assert code == 2
+    assert out.count("Created: 1 pod, for job 12") == 1
+    assert "as min is 1" not in out
+
+
+def test_an_event_is_told_again_when_it_was_repeated_and_not_beside_the_condition_that_says_the_same() -> None:
+    counts = EventCounts([])
+    event: Object = {"metadata": {"name": "e"}, "reason": "Quota", "note": "ScalingLimited: no room", "eventTime": "1"}
+    assert counts.take([event]) == [event]
+    assert counts.take([event]) == []
+    repeated = event | {"series": {"count": 2}}
+    assert counts.take([repeated]) == [repeated]
+    limited = Condition(
+        type="ScalingLimited", status="True", reason="Quota", message="no room", last_transition_time=NOW
+    )
+    assert describe_events([event], RunnerPoolStatus(conditions=[limited])) == []
+    assert describe_events([event], RunnerPoolStatus()) == ["Quota: ScalingLimited: no room"]
 
 
 def test_a_change_is_told_once() -> None:
