@@ -20,6 +20,7 @@ from bessemer.cli.watch_pool import EventCounts, describe_changes, describe_coun
 from bessemer.errors import Invalid
 from bessemer.kube.client import Object
 from bessemer.resource import Condition
+from bessemer.runnerpool import sources
 from bessemer.runnerpool.status import RunnerPoolStatus
 from tests.support.pool_world import KEY, PoolWorld, open_pool_world
 
@@ -28,7 +29,8 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "runnerpool.yaml"
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[PoolWorld]:
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PoolWorld]:
+    monkeypatch.setattr(sources, "SPACING_SECONDS", 0.0)
     async with open_pool_world() as world:
         yield world
 
@@ -108,8 +110,9 @@ async def test_watching_ends_with_2_when_the_pool_is_gone(world: PoolWorld) -> N
 async def test_each_decision_about_scale_is_told_once_with_its_reason_and_those_of_before_are_not(
     world: PoolWorld,
 ) -> None:
-    await world.apply(min=1)
+    await world.apply()
     await world.settle()
+    assert any(event.get("reason") == "NotYetPolled" for event in world.kubernetes.objects.values())
 
     async def queue() -> None:
         world.queue(11, 12)
@@ -117,8 +120,8 @@ async def test_each_decision_about_scale_is_told_once_with_its_reason_and_those_
 
     code, out = await watch(world, None, queue, world.settle, partial(vanish, world))
     assert code == 2
-    assert out.count("Created: 1 pod, for job 12") == 1
-    assert "as min is 1" not in out
+    assert out.count("Created: 2 pods, for jobs 11, 12") == 1
+    assert "NotYetPolled" not in out
 
 
 def test_an_event_is_told_again_when_it_was_repeated_and_not_beside_the_condition_that_says_the_same() -> None:
