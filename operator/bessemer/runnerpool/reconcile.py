@@ -31,7 +31,7 @@ from bessemer.runnerpool.manifest import build_runner_pod, build_sending
 from bessemer.runnerpool.plan import Action, CollectPod, CreatePod, EndJobPod, RetirePod, SendPod
 from bessemer.runnerpool.pods import parse_runner_pod
 from bessemer.runnerpool.quota import QUOTA_SECONDS, compute_want
-from bessemer.runnerpool.registration import CHECK_SECONDS, RETRY_SECONDS, delete_manager, delete_runner
+from bessemer.runnerpool.registration import CHECK_SECONDS, RETRY_SECONDS, delete_manager, delete_runner, doubt_runner
 from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
 from bessemer.runnerpool.status import RunnerPoolStatus
 from bessemer.runnerpool.summary import compute_events, compute_loss
@@ -185,6 +185,8 @@ async def _collect_pod(deps: PoolDeps, facts: Facts, action: CollectPod, now: da
         _close_pod(deps, pool, pod, now),
     )
     deps.pods.mark((pool.namespace, pool.name), replace(pod, state=RunnerPodState.COLLECTED))
+    if pod.state is RunnerPodState.FAILED and not pod.claimed:
+        doubt_runner(deps, (pool.namespace, pool.name))  # its token may have been refused
 
 
 async def _close_pod(deps: PoolDeps, pool: RunnerPool, pod: RunnerPodFact, now: datetime) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bessemer.errors import BessemerError, Invalid, Retry
@@ -26,7 +26,7 @@ from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import RunnerFact
 from bessemer.runnerpool.manifest import build_runner_secret, compute_template
 from bessemer.runnerpool.references import SecretReference
-from bessemer.runnerpool.resource import RunnerPool
+from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
 from bessemer.runnerpool.sources import Source, SourceKey
 from bessemer.runnerpool.spec import AccessLevel, RunnerPoolSpec
 from bessemer.wakeups import Key
@@ -35,9 +35,14 @@ CHECK_SECONDS = 30
 """How often the Secrets that a pool names are read again: a token that was rotated is in use that soon."""
 VERIFY_SECONDS = 600
 """How often GitLab is asked whether it still takes the runner's token, if the token has not changed."""
+REFRESH_PAUSE = timedelta(seconds=2)
+"""Between two reads of Secrets because something was refused: strangers may be refused as often as they like."""
 RETRY_SECONDS = 5
 """How often it is tried again to find or create the runner."""
 _log = logging.getLogger(__name__)
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,8 @@ class Known:
     token: str = field(default="", repr=False)
     """The runner's own."""
     access: Access | None = field(default=None, repr=False)
+    refreshed: datetime = _LONG_AGO
+    """When the webhook's secret was last read because one did not fit."""
 
     def is_fresh(self, generation: int, now: datetime) -> bool:
         """Whether it need not be looked at again yet."""
@@ -135,6 +142,31 @@ def get_webhook_secret(deps: PoolDeps, key: Key) -> str | None:
     """Give what webhooks of a pool prove themselves with; None for a pool that is not known or takes none."""
     known: Known | None = deps.runners.get(key)
     return known.access.webhook_secret if known is not None and known.access is not None else None
+
+
+async def refresh_webhook_secret(deps: PoolDeps, key: Key) -> str | None:
+    """Read the secret again, as one that does not fit may be that of yesterday; not more often than it is worth."""
+    known: Known | None = deps.runners.get(key)
+    raw = deps.pools.get(key)
+    if known is None or known.access is None or raw is None or deps.now() - known.refreshed < REFRESH_PAUSE:
+        return None
+    deps.runners[key] = known = replace(known, refreshed=deps.now())
+    pool = parse_runner_pool(raw)
+    reference = pool.spec.gitlab.webhook_secret if pool.spec is not None else None
+    try:
+        secret = await _get_secret(deps, pool, reference, "spec.gitlab.webhookSecret")
+    except BessemerError:
+        return None
+    if known.access is not None:
+        deps.runners[key] = replace(known, access=replace(known.access, webhook_secret=secret))
+    return secret
+
+
+def doubt_runner(deps: PoolDeps, key: Key) -> None:
+    """Have Secrets and token looked at in the next pass: something was refused, and a rotation would explain it."""
+    known: Known | None = deps.runners.get(key)
+    if known is not None and deps.now() - known.checked >= REFRESH_PAUSE:
+        deps.runners[key] = replace(known, checked=_LONG_AGO, verified=None)
 
 
 async def delete_manager(deps: PoolDeps, pool: RunnerPool, slot: int) -> None:

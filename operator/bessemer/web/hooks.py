@@ -11,7 +11,7 @@ from bessemer.errors import Invalid
 from bessemer.gitlab.hooks import JobHook, parse_hook, verify
 from bessemer.metrics import Metrics
 from bessemer.runnerpool.deps import PoolDeps
-from bessemer.runnerpool.registration import get_webhook_secret
+from bessemer.runnerpool.registration import get_webhook_secret, refresh_webhook_secret
 
 PATH = "/v1/gitlab/{namespace}/{pool}"
 WAITING = "pending"
@@ -36,7 +36,9 @@ class HookDoor:
         if secret is None:
             return self._answer(404, "UnknownPool")
         if not verify(request.headers, body, [secret], self._deps.now()):
-            return self._answer(401, "Unauthorized")
+            fresh = await refresh_webhook_secret(self._deps, key)
+            if fresh is None or not verify(request.headers, body, [fresh], self._deps.now()):
+                return self._answer(401, "Unauthorized")
         try:
             hook = parse_hook(request.headers, body)
         except Invalid as error:

@@ -264,6 +264,21 @@ async def test_a_pod_whose_containers_have_ended_is_not_left_to_the_kubelet(worl
     assert world.pods() == {}
 
 
+async def test_a_token_that_was_rotated_is_taken_as_soon_as_a_pod_was_refused(world: PoolWorld) -> None:
+    await world.apply()
+    await world.settle()
+    world.pass_time(3)  # far less than Secrets are read again by themselves
+    world.queue(1)
+    await world.settle()
+    world.start_pods()
+    world.gitlab.runners[1].token = "glrt-new"
+    await world.put_secret("runner", "glrt-new")
+    world.end_pod("lab-runner-0", exit_code=1, reason="Error")
+    await world.settle()
+    assert read_config(world)["runners"][0]["token"] == "glrt-new"
+    assert world.condition("RunnerRegistered") == ("True", "Registered")
+
+
 async def test_a_foreign_pod_of_the_name_is_left_alone(world: PoolWorld) -> None:
     await world.apply(min=1)
     foreign = {"kind": "Pod", "metadata": {"name": "lab-runner-0"}}

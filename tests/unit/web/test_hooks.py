@@ -81,3 +81,17 @@ async def test_who_can_not_prove_itself_is_refused_and_counted(site: Site) -> No
     answer = await site.client.post(URL, data=b"{", headers={"X-Gitlab-Token": "hook-secret"})
     assert answer.status == 400
     assert [site.count(outcome) for outcome in ("Unauthorized", "UnknownPool", "InvalidWebhook")] == [1, 1, 1]
+
+
+async def test_a_rotated_secret_is_taken_with_the_first_webhook_that_has_it(site: Site) -> None:
+    await site.world.put_secret("hook", "new-secret")
+    assert await site.post("pending", token="new-secret") == 204
+    assert await site.post("pending", token="hook-secret") == 401
+
+
+async def test_strangers_do_not_have_the_secret_read_again_and_again(site: Site) -> None:
+    assert await site.post("pending", token="guess") == 401
+    await site.world.put_secret("hook", "new-secret")
+    assert await site.post("pending", token="new-secret") == 401  # too soon after the stranger
+    site.world.pass_time(2)
+    assert await site.post("pending", token="new-secret") == 204
