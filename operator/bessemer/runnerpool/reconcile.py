@@ -178,13 +178,19 @@ async def _end_job_pod(deps: PoolDeps, facts: Facts, action: EndJobPod) -> None:
 async def _collect_pod(deps: PoolDeps, facts: Facts, action: CollectPod, now: datetime) -> None:
     """Remove a pod that has ended and its manager's record, and have it known what became of its job."""
     pool, pod = facts.pool, action.pod
+    key = (pool.namespace, pool.name)
+    # Before it is deleted: the news that it is gone may be here before the answer, and is nothing to act upon.
+    deps.pods.mark(key, replace(pod, state=RunnerPodState.COLLECTED))
     # Where nothing runs any more, there is nothing to give the kubelet time for: it takes more than a second.
     grace = 0 if pod.stopped else None
-    await asyncio.gather(
-        deps.kubernetes.delete_object(PODS, pool.namespace, pod.name, uid=pod.uid, grace_seconds=grace),
-        _close_pod(deps, pool, pod, now),
-    )
-    deps.pods.mark((pool.namespace, pool.name), replace(pod, state=RunnerPodState.COLLECTED))
+    try:
+        await asyncio.gather(
+            deps.kubernetes.delete_object(PODS, pool.namespace, pod.name, uid=pod.uid, grace_seconds=grace),
+            _close_pod(deps, pool, pod, now),
+        )
+    except BessemerError:
+        deps.pods.mark(key, pod)
+        raise
     if pod.state is RunnerPodState.FAILED and not pod.claimed:
         doubt_runner(deps, (pool.namespace, pool.name))  # its token may have been refused
 

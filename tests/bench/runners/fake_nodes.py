@@ -31,6 +31,17 @@ PLACEMENT: Resource = {
 JOB_MILLISECONDS = 4000
 """How long a pod that was sent lives."""
 REQUESTS_AT_ONCE = 4
+_READY = """
+{{ $now := Now }}
+phase: Running
+conditions:
+{{ range NodeConditions }}
+- {type: {{ .type | Quote }}, status: {{ .status | Quote }}, reason: {{ .reason | Quote }},
+   message: {{ .message | Quote }}, lastHeartbeatTime: {{ $now | Quote }}, lastTransitionTime: {{ $now | Quote }}}
+{{ end }}
+allocatable: {cpu: 1k, memory: 1Ti, pods: 1M}
+capacity: {cpu: 1k, memory: 1Ti, pods: 1M}
+"""
 _RUNNING = """
 {{ $now := Now }}
 phase: Running
@@ -89,7 +100,7 @@ def build_node(number: int) -> Resource:
 
 
 def build_stages() -> list[Resource]:
-    """Give what becomes of pods: they run, those that were sent end well, those that are deleted go.
+    """Give what becomes of nodes and pods: pods run, those that were sent end well, those that are deleted go.
 
     Source: https://kwok.sigs.k8s.io/docs/user/stages-configuration/
     """
@@ -99,10 +110,16 @@ def build_stages() -> list[Resource]:
     job = f'{{{{ index .metadata.annotations "{JOB_ANNOTATION}" }}}}'
     message = json.dumps(json.dumps({"outcome": "JobTaken", "jobs": ["JOB"]})).replace('\\"JOB\\"', job)
     ended = _ENDED.replace("MESSAGE", message).replace("{{ index .meta", "{{ index $.meta")
+    not_ready = {
+        "key": '.status.conditions.[] | select( .type == "Ready" ) | .status',
+        "operator": "NotIn",
+        "values": ["True"],
+    }
     return [
-        _build_stage("run", [alive, _in_phase("Pending")], {"statusTemplate": _RUNNING}, 0),
+        _build_stage("ready", [not_ready], {"statusTemplate": _READY}, kind="Node"),
+        _build_stage("run", [alive, _in_phase("Pending")], {"statusTemplate": _RUNNING}),
         _build_stage("end", [alive, sent, _in_phase("Running")], {"statusTemplate": ended}, JOB_MILLISECONDS),
-        _build_stage("go", [deleted], {"delete": True}, 0),
+        _build_stage("go", [deleted], {"delete": True}),
     ]
 
 
@@ -110,9 +127,11 @@ def _in_phase(phase: str) -> Resource:
     return {"key": ".status.phase", "operator": "In", "values": [phase]}
 
 
-def _build_stage(name: str, expressions: list[Resource], following: Resource, delay: int) -> Resource:
+def _build_stage(
+    name: str, expressions: list[Resource], following: Resource, delay: int = 0, kind: str = "Pod"
+) -> Resource:
     spec: Resource = {
-        "resourceRef": {"apiGroup": "v1", "kind": "Pod"},
+        "resourceRef": {"apiGroup": "v1", "kind": kind},
         "selector": {"matchExpressions": expressions},
         "next": following,
     }

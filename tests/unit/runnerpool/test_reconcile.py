@@ -279,6 +279,29 @@ async def test_a_token_that_was_rotated_is_taken_as_soon_as_a_pod_was_refused(wo
     assert world.condition("RunnerRegistered") == ("True", "Registered")
 
 
+async def test_the_news_that_a_collected_pod_is_gone_may_come_before_the_answer(
+    world: PoolWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.apply()
+    await world.settle()
+    world.queue(7)
+    await world.settle()
+    world.start_pods()
+    world.end_pod("lab-runner-0", 7)
+    delete = world.kubernetes.delete_object
+
+    async def delete_and_hear(*arguments: Any, **options: Any) -> None:
+        await delete(*arguments, **options)
+        world.watch()
+
+    monkeypatch.setattr(world.kubernetes, "delete_object", delete_and_hear)
+    await world.settle()
+    assert world.pods() == {}
+    assert world.deps.vanished == {}
+    told = [raw["reason"] for (plural, _, _), raw in world.kubernetes.objects.items() if plural == "events"]
+    assert "PodLost" not in told
+
+
 async def test_a_foreign_pod_of_the_name_is_left_alone(world: PoolWorld) -> None:
     await world.apply(min=1)
     foreign = {"kind": "Pod", "metadata": {"name": "lab-runner-0"}}
