@@ -288,18 +288,20 @@ async def test_the_news_that_a_collected_pod_is_gone_may_come_before_the_answer(
     await world.settle()
     world.start_pods()
     world.end_pod("lab-runner-0", 7)
-    delete = world.kubernetes.delete_object
+    delete, forgotten = world.kubernetes.delete_object, []
 
     async def delete_and_hear(*arguments: Any, **options: Any) -> None:
         await delete(*arguments, **options)
         world.watch()
 
+    async def forget(_token: str, system_id: str) -> None:
+        forgotten.append(system_id)
+
     monkeypatch.setattr(world.kubernetes, "delete_object", delete_and_hear)
+    monkeypatch.setattr(world.gitlab, "delete_manager", forget)
     await world.settle()
     assert world.pods() == {}
-    assert world.deps.vanished == {}
-    told = [raw["reason"] for (plural, _, _), raw in world.kubernetes.objects.items() if plural == "events"]
-    assert "PodLost" not in told
+    assert len(forgotten) == 1
 
 
 async def test_a_foreign_pod_of_the_name_is_left_alone(world: PoolWorld) -> None:
