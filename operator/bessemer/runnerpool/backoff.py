@@ -18,7 +18,7 @@ def compute_back_off(facts: Facts, now: datetime) -> BackOff | None:
     """
     status = facts.pool.status
     previous = status.back_off if status.observed_generation == facts.pool.generation else None
-    failed = [pod for pod in facts.list_in(RunnerPodState.FAILED) if not pod.claimed]
+    failed = [pod for pod in facts.list_in(RunnerPodState.FAILED) if not pod.may_have_had_job]
     if not failed:
         cleared = any(pod.claimed for pod in facts.pods.values() if pod.ended)
         return None if cleared else previous

@@ -8,13 +8,9 @@ chance to ask GitLab; after that it has a job or ends, and a job that GitLab say
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from bessemer.runnerpool.facts import RunnerPodFact, RunnerPodState, WaitingJob
-
-CLAIM_WINDOW = timedelta(seconds=10)
-"""From the start of a pod that was sent for a job, or its sending where it waited, until GitLab has certainly answered
-it: the runner asks within a second of its start, and is answered at once, as it asks for the first time."""
+from bessemer.runnerpool.facts import CLAIM_WINDOW, RunnerPodFact, RunnerPodState, WaitingJob
 
 
 def compute_unserved(jobs: Iterable[WaitingJob], pods: Iterable[RunnerPodFact], now: datetime) -> list[WaitingJob]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bessemer.gitlab.protocol import PendingJob
@@ -13,6 +13,11 @@ from bessemer.wellknown import POOL_FINALIZER
 
 ANY_JOB = "any"
 """What a pod is sent for where nobody knows which jobs wait."""
+
+
+CLAIM_WINDOW = timedelta(seconds=10)
+"""From the start of a pod that was sent for a job, or its sending where it waited, until GitLab has certainly answered
+it: the runner asks within a second of its start, and is answered at once, as it asks for the first time."""
 
 
 class RunnerPodState(StrEnum):
@@ -51,10 +56,23 @@ class RunnerPodFact:
     """The kubelet has said of each of its containers that it has ended."""
     claimed: tuple[int, ...] = ()
     """The jobs that it took, as it said at its end."""
+    silent: bool = False
+    """It has ended without having said anything: it was killed, with the job that it may have had."""
     reason: str = ""
     """Why it waits or failed."""
     message: str = ""
     """The same in a sentence."""
+
+    @property
+    def may_have_had_job(self) -> bool:
+        """Whether it took a job, or was killed after it must have had one."""
+        killed_late = (
+            self.silent
+            and self.started is not None
+            and self.finished is not None
+            and self.finished - self.started > CLAIM_WINDOW
+        )
+        return bool(self.claimed) or killed_late
 
     @property
     def live(self) -> bool:

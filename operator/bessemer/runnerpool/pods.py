@@ -22,6 +22,7 @@ def parse_runner_pod(raw: Mapping[str, Any]) -> RunnerPodFact:
     job = annotations.get(JOB_ANNOTATION)
     end = get_terminated(raw, RUNNER_CONTAINER)
     finished = parse_time(end.get("finishedAt")) or (_last_change(status, metadata) if state in SETTLED else None)
+    claimed = _parse_claimed(end.get("message", ""))
     controller: Mapping[str, Any] = next(
         (owner for owner in metadata.get("ownerReferences") or () if owner.get("controller")), {}
     )
@@ -39,7 +40,8 @@ def parse_runner_pod(raw: Mapping[str, Any]) -> RunnerPodFact:
         started=_started(status),
         finished=finished,
         stopped=_has_stopped(status),
-        claimed=_parse_claimed(end.get("message", "")),
+        claimed=claimed or (),
+        silent=state in SETTLED and claimed is None,
         reason=reason,
         message=message,
     )
@@ -59,9 +61,10 @@ def _classify(state: PodState, job: str | None, *, deleting: bool) -> RunnerPodS
 
 def _started(status: Mapping[str, Any]) -> datetime | None:
     for container in status.get("containerStatuses") or ():
-        running = (container.get("state") or {}).get("running")
-        if container.get("name") == RUNNER_CONTAINER and running:
-            return parse_time(running.get("startedAt"))
+        state = container.get("state") or {}
+        found = state.get("running") or state.get("terminated")
+        if container.get("name") == RUNNER_CONTAINER and found:
+            return parse_time(found.get("startedAt"))
     return None
 
 
@@ -80,10 +83,10 @@ def _last_change(status: Mapping[str, Any], metadata: Mapping[str, Any]) -> date
     return parse_time(max((change for change in changes if change), default=metadata["creationTimestamp"]))
 
 
-def _parse_claimed(message: str) -> tuple[int, ...]:
-    """Read which jobs a runner took from what it left at its end; what anybody else wrote there counts as nothing."""
+def _parse_claimed(message: str) -> tuple[int, ...] | None:
+    """Read which jobs a runner took from what it left at its end; None where that is not from it, or nothing."""
     try:
         jobs = json.loads(message)["jobs"]
         return tuple(int(job) for job in jobs)
     except (ValueError, TypeError, KeyError):
-        return ()
+        return None

@@ -99,7 +99,7 @@ def compute_events(facts: Facts, scaling: Scaling, status: RunnerPoolStatus) -> 
     """Give an event for each decision about scale, each job that lost its pod, and each condition that got worse."""
     events = [EventFact("Normal", reason, message) for reason, message in scaling.reasons]
     events += [
-        EventFact("Warning", "PodFailed", _explain_failure(action.pod))
+        compute_loss(action.pod) or EventFact("Warning", "PodFailed", _explain_failure(action.pod))
         for action in scaling.actions
         if isinstance(action, CollectPod) and action.pod.state is RunnerPodState.FAILED
     ]
@@ -119,15 +119,16 @@ def compute_events(facts: Facts, scaling: Scaling, status: RunnerPoolStatus) -> 
 
 
 def compute_loss(pod: RunnerPodFact) -> EventFact | None:
-    """Give an event for a pod that is gone without our doing and may have had a job; None where none is lost.
+    """Give an event for a pod that went, or ended, without a word and may have had a job; None where none is lost.
 
     A runner that is killed can't tell GitLab, which takes its job for running until nothing was heard for an hour.
     Source: https://gitlab.com/gitlab-org/gitlab/-/blob/master/app/services/ci/stuck_builds/drop_running_service.rb
     """
-    if pod.ended or pod.job is None or pod.started is None:
+    if (pod.ended and not pod.silent) or pod.job is None or pod.started is None:
         return None
     job = "a job" if pod.job == ANY_JOB else f"job {pod.job} or another"
-    text = f"{pod.name} was killed, or lost with its node; if it had {job}, GitLab fails that within an hour"
+    why = f"{pod.reason}: {pod.message}" if pod.reason else "it was killed, or lost with its node"
+    text = f"{pod.name}: {why}; if it had {job}, GitLab fails that within an hour"
     return EventFact("Warning", "PodLost", text)
 
 

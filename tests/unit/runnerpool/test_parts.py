@@ -80,6 +80,26 @@ def test_an_evicted_pod_has_an_end_although_its_container_said_nothing() -> None
     assert (pod.reason, pod.finished) == ("Evicted", datetime(2026, 3, 2, 6, tzinfo=UTC))
 
 
+@pytest.mark.parametrize(
+    ("message", "seconds", "silent", "perhaps"),
+    [
+        ("", 3, True, False),  # it can't have had a job yet: something is wrong with the pods
+        ("", 60, True, True),  # killed with a job, or for having none to do
+        ('{"outcome":"Forbidden","jobs":[]}', 60, False, False),
+        ('{"outcome":"JobTaken","jobs":[7]}', 3, False, True),
+    ],
+)
+def test_a_pod_that_was_killed_is_told_from_one_that_failed(
+    message: str, seconds: int, silent: bool, perhaps: bool
+) -> None:
+    raw = ended(message, exit_code=137)
+    end = raw["status"]["containerStatuses"][0]["state"]["terminated"]
+    start = datetime.fromisoformat(end["finishedAt"]) - timedelta(seconds=seconds)
+    end["startedAt"] = start.isoformat()
+    pod = parse_runner_pod(raw)
+    assert (pod.silent, pod.may_have_had_job) == (silent, perhaps)
+
+
 def quota(name: str, hard: dict[str, str], used: dict[str, str], **spec: Any) -> dict[str, Any]:
     return {"metadata": {"name": name}, "spec": spec, "status": {"hard": hard, "used": used}}
 
