@@ -54,7 +54,7 @@ def install_simulator(cluster: Cluster, namespace: str, image: str, long_poll_se
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": metadata,
-            "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": PORT}]},
+            "spec": {"selector": labels, "publishNotReadyAddresses": True, "ports": [{"port": 80, "targetPort": PORT}]},
         },
     )
     kubectl.run("wait", f"pod/{SERVICE}", "--for=condition=Ready", f"--timeout={READY_SECONDS}s", timeout=90)
@@ -72,7 +72,7 @@ def build_archive() -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for package in ("tests", "tests/support"):
             archive.writestr(f"{package}/__init__.py", "")
-        for path in sorted(SOURCES.glob("*.py")):
+        for path in sorted((*SOURCES.glob("*.py"), *SOURCES.glob("*.html"))):
             archive.write(path, f"tests/support/gitlab/{path.name}")
     return buffer.getvalue()
 

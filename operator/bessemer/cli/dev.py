@@ -23,7 +23,10 @@ def gitlab(
         str | None, typer.Option(help="URL by which runners reach it; default: that of --listen.", show_default=False)
     ] = None,
     seed: Annotated[
-        Path | None, typer.Option(help="YAML with what is there; default: a project and a token.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="YAML with what is there; default: a project and a token, which are told.", show_default=False
+        ),
     ] = None,
     long_poll_seconds: Annotated[float, typer.Option(help="How long a runner's request is held.", min=0)] = 50,
 ) -> None:

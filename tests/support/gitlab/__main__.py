@@ -7,14 +7,15 @@ from pathlib import Path
 
 import yaml
 from aiohttp import web
+from pydantic import ValidationError
 
 from .control_api import apply_seed
 from .server import build_app, build_state
 from .spec import Seed
+from .state import NotThereError
 
-PROJECT = "hpc/simulations"
 EXAMPLE = {
-    "projects": [{"path": PROJECT}],
+    "projects": [{"path": "hpc/simulations"}],
     "users": [{"username": "bot", "access": {"hpc": 50}}],
     "tokens": [{"user": "bot", "name": "api", "scopes": ["api", "create_runner", "manage_runner"]}],
 }
@@ -30,20 +31,51 @@ def main() -> None:
     parser.add_argument("--long-poll-seconds", type=float, default=50, help="how long a runner's request is held")
     options = parser.parse_args()
     host, _, port = options.listen.rpartition(":")
-    if not port.isdecimal():
+    if not host or not port.isdecimal() or int(port) > 65535:
         parser.error("--listen: HOST:PORT is wanted, such as 127.0.0.1:8929")
+    seed = Seed.model_validate(EXAMPLE) if options.example else Seed()
+    if options.seed:
+        try:
+            seed = read_seed(options.seed)
+        except (OSError, ValueError) as error:
+            parser.error(f"--seed: {error}")
+    url = options.external_url or f"http://{options.listen}"
 
     async def make() -> web.Application:
-        state = build_state(options.external_url or f"http://{options.listen}")
+        state = build_state(url)
         state.settings.long_poll_seconds = options.long_poll_seconds
-        if options.example:
-            token = apply_seed(state, Seed.model_validate(EXAMPLE))["api"]
-            print(f"GitLab simulator: {state.external_url}/\n  project {PROJECT}, access token {token}", flush=True)
-        if options.seed:
-            apply_seed(state, Seed.model_validate(yaml.safe_load(options.seed.read_text(encoding="utf-8"))))
+        tokens = apply_seed(state, seed)
+        if options.example or options.seed:
+            tell(url, seed, tokens)
         return build_app(state)
 
-    web.run_app(make(), host=host, port=int(port), print=None, access_log=None)
+    try:
+        web.run_app(make(), host=host.strip("[]"), port=int(port), print=None, access_log=None)
+    except OSError as error:
+        parser.error(f"--listen: {error.strerror or error}")
+    except (NotThereError, web.HTTPNotFound) as error:
+        parser.error(f"--seed: {error.text if isinstance(error, web.HTTPNotFound) else f'{error}: there is none'}")
+
+
+def read_seed(path: Path) -> Seed:
+    """Read a seed file. Raises OSError or ValueError, which says what is wrong in one line."""
+    try:
+        return Seed.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: no YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise ValueError(f"{path}: {wrong}") from error
+
+
+def tell(url: str, seed: Seed, tokens: dict[str, str]) -> None:
+    """Say what there is; the only time that the tokens are told."""
+    print(f"GitLab simulator, all in memory: {url}/ (Ctrl-C ends it)")
+    for project in seed.projects:
+        print(f"  project {project.path}")
+    for name, value in tokens.items():
+        print(f"  access token {name}: {value}")
+    print(flush=True)
 
 
 if __name__ == "__main__":
