@@ -11,6 +11,8 @@ from tests.support.kubectl import Resource
 from tests.support.runners import PROJECT, SOON, Runners
 
 pytestmark = pytest.mark.e2e
+LONG = pytest.mark.soak
+"""For ``make soak``: ``make test`` has one of each kind."""
 
 LISTING = "GET /api/v4/projects/.*/jobs"
 ASKING = "POST /api/v4/jobs/request"
@@ -61,11 +63,12 @@ def wait_for_running(runners: Runners, job: int) -> Resource:
 @pytest.mark.parametrize(
     "fault",
     [
-        {"status": 403, "times": 2},
         {"status": 429, "retry_after": 5, "times": 2},
-        {"status": 503, "times": 3},
-        {"kind": "reset", "times": 3},
-        {"kind": "delay", "seconds": 25, "times": 1},  # longer than a request may take: it hangs
+        pytest.param({"status": 403, "times": 2}, marks=LONG),
+        pytest.param({"status": 503, "times": 3}, marks=LONG),
+        pytest.param({"kind": "reset", "times": 3}, marks=LONG),
+        # longer than a request may take: it hangs
+        pytest.param({"kind": "delay", "seconds": 25, "times": 1}, marks=LONG),
     ],
     ids=lambda fault: str(fault.get("status", fault.get("kind"))),
 )
@@ -85,9 +88,9 @@ def test_while_waiting_jobs_can_not_be_listed_none_is_lost(
     "fault",
     [
         {"status": 403, "times": 1},
-        {"status": 409, "times": 2},
-        {"status": 429, "retry_after": 3, "times": 1},
-        {"status": 503, "times": 3},
+        pytest.param({"status": 409, "times": 2}, marks=LONG),
+        pytest.param({"status": 429, "retry_after": 3, "times": 1}, marks=LONG),
+        pytest.param({"status": 503, "times": 3}, marks=LONG),
     ],
     ids=lambda fault: str(fault.get("status", fault.get("kind"))),
 )
@@ -155,8 +158,8 @@ def test_a_job_whose_pod_is_killed_is_told_apart_and_the_next_one_runs(
     ("wrong", "reasons"),
     [
         ({"image": "localhost/none:1", "imagePullPolicy": "Never"}, ("ErrImageNeverPull",)),
-        ({"nodeSelector": {"gpu": "none"}}, ("Unschedulable",)),
-        ({"priorityClassName": "none"}, ("Serving", "PodRefused")),
+        pytest.param({"nodeSelector": {"gpu": "none"}}, ("Unschedulable",), marks=LONG),
+        pytest.param({"priorityClassName": "none"}, ("Serving", "PodRefused"), marks=LONG),
     ],
     ids=["image", "node", "admission"],
 )
