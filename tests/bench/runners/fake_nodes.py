@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -147,6 +147,7 @@ class FakeRunners:
         self._send, self._tokens = send, tokens
         """The runners' tokens by the names of their pools."""
         self._asked: set[str] = set()
+        self._done: list[Future[None]] = []
         self._workers = ThreadPoolExecutor(REQUESTS_AT_ONCE)
 
     def note(self, pod: Mapping[str, Any]) -> None:
@@ -158,13 +159,14 @@ class FakeRunners:
             return
         self._asked.add(metadata["uid"])
         environment = {item["name"]: item.get("value") for item in pod["spec"]["containers"][0]["env"]}
-        self._workers.submit(self._run_job, token, environment["BESSEMER_SYSTEM_ID"]).add_done_callback(
-            lambda done: done.result()
-        )
+        self._done.append(self._workers.submit(self._run_job, token, environment["BESSEMER_SYSTEM_ID"]))
 
     def close(self) -> None:
-        """Take no more jobs."""
+        """Take no more jobs. Raises BenchError where GitLab refused one."""
         self._workers.shutdown(cancel_futures=True)
+        for done in self._done:
+            if not done.cancelled():
+                done.result()
 
     def _run_job(self, token: str, system_id: str | None) -> None:
         job = self._send("POST", "/api/v4/jobs/request", {"token": token, "system_id": system_id, "info": {}})
