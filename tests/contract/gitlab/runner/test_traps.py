@@ -123,6 +123,15 @@ def test_told_to_end_while_the_runner_starts_no_job_is_orphaned(pod: Pod, moment
     assert read_status(pod, job) in ("success", "pending")
 
 
+def test_told_to_end_in_the_pause_after_a_poll_it_polls_no_more(pod: Pod) -> None:
+    pod.start("any")
+    pod.wait_until(lambda: count_polls(pod) == 1)
+    pod.stop()
+    job = pod.run_job("true")
+    assert pod.wait(SOON) == (0, "NoJob", [])
+    assert (count_polls(pod), read_status(pod, job)) == (1, "pending")
+
+
 def test_told_to_end_in_a_long_poll_it_ends_with_the_poll_and_takes_no_job(pod: Pod) -> None:
     pod.change_gitlab(long_poll_seconds=2)
     pod.start("any")
