@@ -31,11 +31,13 @@ from bessemer.kube.client import LEASES, KubernetesClient
 from bessemer.kube.connect import connect
 from bessemer.kube.events import EventRecorder
 from bessemer.kube.leader import LeaderLock
+from bessemer.kube.watch import ObjectWatcher
 from bessemer.metrics import Metrics
 from bessemer.runnerpool import handlers as pool_handlers
 from bessemer.runnerpool.deps import Doors, PoolDeps
 from bessemer.runnerpool.podcache import PodCache
 from bessemer.runnerpool.reconcile import reconcile as reconcile_pool
+from bessemer.runnerpool.secretwatch import MOST_WATCHES, SecretWatches
 from bessemer.runnerpool.sources import Sources
 from bessemer.settings import Settings
 from bessemer.wakeups import Key, WakeUps
@@ -59,7 +61,8 @@ async def run_operator(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with connect() as api:
+    # Watches hold their connections, which no request is to wait for.
+    async with connect() as api, connect(connections=MOST_WATCHES) as watch_api:
         metrics = Metrics(CollectorRegistry())
         kubernetes = KubernetesClient(api, lambda *labels: metrics.kubernetes_requests.labels(*labels).inc())
         deps = Deps(
@@ -86,6 +89,7 @@ async def run_operator(settings: Settings) -> int:
             doors=Doors(connect_gitlab),
             sources=Sources(get_now, pools.wake),
             pods=PodCache(),
+            secrets=SecretWatches(ObjectWatcher(watch_api), pools.wake),
         )
         kinds = (
             partial(build_handlers.register, wakeups=builds, hearing=health.hearing),
@@ -96,6 +100,7 @@ async def run_operator(settings: Settings) -> int:
             async with _serve(app, settings.listen_port):
                 return await _lead(deps, _Work(kinds, (builds, pools)), health, stop)
         finally:
+            await pool_deps.secrets.close()
             await pool_deps.sources.close()
             await pool_deps.doors.close()
 

@@ -19,9 +19,11 @@ from bessemer.runnerpool.deps import Doors, PoolDeps
 from bessemer.runnerpool.podcache import PodCache
 from bessemer.runnerpool.pods import parse_runner_pod
 from bessemer.runnerpool.reconcile import reconcile
+from bessemer.runnerpool.secretwatch import SecretWatches
 from bessemer.runnerpool.sources import Sources
 from bessemer.settings import Settings
 from tests.support.fake_kubernetes import FakeKubernetes
+from tests.support.fake_watcher import FakeWatcher
 
 KEY = ("ci", "lab")
 PROJECT = "hpc/simulations"
@@ -62,6 +64,7 @@ class PoolWorld:
     gitlab: FakeGitLab
     deps: PoolDeps
     clock: list[datetime]
+    watcher: FakeWatcher
     woken: set[tuple[str, str]] = field(default_factory=set)
 
     async def apply(self, **spec: Any) -> None:
@@ -82,6 +85,9 @@ class PoolWorld:
             self.kubernetes.edit("secrets", KEY[0], name, {"data": data})
         else:
             await self.kubernetes.create_object(SECRETS, KEY[0], {"metadata": {"name": name}, "data": data})
+        version = self.kubernetes.objects["secrets", KEY[0], name]["metadata"]["resourceVersion"]
+        self.watcher.tell(KEY[0], name, version)
+        await asyncio.sleep(0)
 
     async def step(self) -> float | None:
         """Tell the operator what it watches, let polls under way end, and make a pass."""
@@ -171,6 +177,7 @@ async def open_pool_world() -> AsyncIterator[PoolWorld]:
     kubernetes, gitlab = FakeKubernetes(now), FakeGitLab()
     gitlab.runners[1] = FakeRunner(1, REQUEST, "glrt-given")
     woken: set[tuple[str, str]] = set()
+    watcher = FakeWatcher()
     deps = PoolDeps(
         kubernetes=kubernetes,
         settings=Settings(
@@ -181,9 +188,11 @@ async def open_pool_world() -> AsyncIterator[PoolWorld]:
         doors=Doors(lambda *_: gitlab),
         sources=Sources(now, woken.add),
         pods=PodCache(),
+        secrets=SecretWatches(watcher, woken.add),
     )
     try:
-        yield PoolWorld(kubernetes, gitlab, deps, clock, woken)
+        yield PoolWorld(kubernetes, gitlab, deps, clock, watcher, woken)
     finally:
+        await deps.secrets.close()
         await deps.sources.close()
         await deps.doors.close()

@@ -17,10 +17,10 @@ CONNECTIONS = 20
 
 
 @contextlib.asynccontextmanager
-async def connect(context: str | None = None) -> AsyncIterator[ApiClient]:
+async def connect(context: str | None = None, connections: int = CONNECTIONS) -> AsyncIterator[ApiClient]:
     """Give a client of the API server; raises Invalid where no way to one is configured."""
     configuration = Configuration()
-    configuration.connection_pool_maxsize = CONNECTIONS
+    configuration.connection_pool_maxsize = connections
     try:
         if context is None and "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
             config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]  # it has no types

@@ -14,6 +14,7 @@ from bessemer.kube.events import EventRecorder
 from bessemer.runnerpool.facts import JobPodFact, RunnerPodFact
 from bessemer.runnerpool.podcache import PodCache
 from bessemer.runnerpool.quota import Want
+from bessemer.runnerpool.secretwatch import SecretWatches
 from bessemer.runnerpool.sources import Sources
 from bessemer.settings import Settings
 from bessemer.wakeups import Key
@@ -54,6 +55,7 @@ class PoolDeps:
     doors: Doors
     sources: Sources
     pods: PodCache
+    secrets: SecretWatches
     pools: dict[Key, dict[str, Any]] = field(default_factory=dict)
     """The pools as they were seen last."""
     written: dict[Key, float] = field(default_factory=dict)

@@ -52,6 +52,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
         deps.pods.forget(key)
         for memory in (deps.runners, deps.written, deps.vanished, deps.quiet, deps.wants):
             memory.pop(key, None)
+        deps.secrets.leave(key)
         await deps.sources.leave(key)
         return None
     pool = parse_runner_pool(raw)

@@ -32,7 +32,7 @@ from bessemer.runnerpool.spec import AccessLevel, RunnerPoolSpec
 from bessemer.wakeups import Key
 
 CHECK_SECONDS = 30
-"""How often the Secrets that a pool names are read again: a token that was rotated is in use that soon."""
+"""How often the Secrets that a pool names are read again, whatever is heard of them."""
 VERIFY_SECONDS = 600
 """How often GitLab is asked whether it still takes the runner's token, if the token has not changed."""
 REFRESH_PAUSE = timedelta(seconds=2)
@@ -83,14 +83,17 @@ class Known:
 async def get_runner(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec) -> RunnerFact:
     """Give the pool's runner, seeing to it that it is there; what is missing or wrong is part of the fact."""
     now = deps.now()
-    known: Known | None = deps.runners.get((pool.namespace, pool.name))
-    if known is not None and known.is_fresh(pool.generation, now):
+    key = (pool.namespace, pool.name)
+    known: Known | None = deps.runners.get(key)
+    # Taken before anything is read: what changes while it is read is heard of once more.
+    if not deps.secrets.take_change(key) and known is not None and known.is_fresh(pool.generation, now):
         return known.fact
+    deps.secrets.use(key, _list_secrets(spec))
     try:
         known = await _ensure_runner(deps, pool, spec, known)
     except (Invalid, Retry) as error:
         known = _explain_failure(known, error, pool, now)
-    deps.runners[pool.namespace, pool.name] = known
+    deps.runners[key] = known
     return known.fact
 
 
@@ -117,6 +120,13 @@ async def get_access(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec) -> 
         await _get_secret(deps, pool, gitlab.webhook_secret, "spec.gitlab.webhookSecret"),
         others,
     )
+
+
+def _list_secrets(spec: RunnerPoolSpec) -> set[str]:
+    """Name the user's Secrets that a pool reads."""
+    own = (spec.gitlab.api_token_secret, spec.gitlab.webhook_secret, spec.runner.token_secret)
+    others = (reference for reference, _ in list_references(spec).values())
+    return {reference.name for reference in (*own, *others) if reference is not None}
 
 
 async def use_source(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec, access: Access) -> Source | None:

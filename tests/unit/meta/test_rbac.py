@@ -16,7 +16,7 @@ PACKAGE = ROOT / "operator" / "bessemer"
 Permission = tuple[str, str, str]
 """Group, resource, verb."""
 VERBS = {"get_object": "get", "list_objects": "list", "create_object": "create", "patch_object": "patch",
-         "delete_object": "delete"}  # fmt: skip
+         "delete_object": "delete", "watch_object": "watch"}  # fmt: skip
 UNINSTALL = PACKAGE / "uninstall.py"
 WATCHED = {
     ("bessemer.dev", "clusterbuilds", "list"), ("bessemer.dev", "clusterbuilds", "watch"),

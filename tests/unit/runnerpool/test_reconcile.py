@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import tomllib
 from collections.abc import AsyncIterator
@@ -93,6 +94,31 @@ async def test_a_refused_token_is_said_and_a_new_one_is_taken_without_a_restart(
     world.pass_time(6)
     await world.settle()
     assert world.condition("Ready") == ("True", "Serving")
+
+
+async def test_a_rotated_secret_is_taken_up_as_soon_as_it_is_heard_of(world: PoolWorld) -> None:
+    await world.apply()
+    await world.settle()
+    world.gitlab.runners[1].token = "glrt-new"
+    world.woken.clear()
+    await world.put_secret("runner", "glrt-new")
+    assert world.woken == {KEY}
+    await world.settle()
+    assert read_config(world)["runners"][0]["token"] == "glrt-new"
+    assert world.condition("Ready") == ("True", "Serving")
+
+
+async def test_the_secrets_of_a_pool_are_watched_while_it_is_there(world: PoolWorld) -> None:
+    await world.apply()
+    await world.settle()
+    assert set(world.watcher.open) == {(KEY[0], name) for name in ("gitlab", "hook", "runner")}
+    await world.apply(runner=MANAGED | {"tokenSecret": None})
+    await world.settle()
+    assert set(world.watcher.open) == {(KEY[0], name) for name in ("gitlab", "hook")}
+    world.deps.pools.pop(KEY)
+    await reconcile(world.deps, KEY, 0.0)
+    await asyncio.sleep(0)
+    assert world.watcher.open == {}
 
 
 async def test_a_missing_secret_is_said_and_the_pool_goes_on_when_it_is_there(world: PoolWorld) -> None:
