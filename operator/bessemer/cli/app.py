@@ -66,8 +66,11 @@ def watch(
 ) -> None:
     """Follow a build to its end, or a pool until it is gone: one line for each change.
 
-    Exit code of a build: 0 Ready; 1 failed or aborted; 2 gone, or the time is up. Of a pool, when the time is up:
-    0 Ready; 1 not Ready. 2 gone. An error, such as no object of this name, is a 2, too.
+    Exit code for a build: 0 Ready, 1 failed or aborted, 2 gone or the time is up.
+
+    Exit code for a pool: when the time is up 0 Ready, 1 not Ready; 2 gone.
+
+    Errors, such as no object of this name, end with 2 as well.
     """
     kind, _, bare = name.rpartition("/")
     if kind not in _WATCHED:
