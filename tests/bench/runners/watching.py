@@ -18,6 +18,10 @@ from tests.bench.runners.sights import PodSight, compute_sight
 
 WATCH_SECONDS = 3600
 """Longest life of a watch; far more than what it is to see."""
+MOST_WATCHES = 100
+"""How often a watch that was ended is begun again."""
+LOOK_SECONDS = 0.02
+"""How often it is looked whether what is waited for is so; it adds nothing to what is measured."""
 Listener = Callable[[Mapping[str, Any]], None]
 """Takes a raw pod."""
 Sights = list[PodSight]
@@ -29,12 +33,12 @@ class PodWatch:
     def __init__(self) -> None:
         self.listeners: list[Listener] = []
         self._sights: dict[str, PodSight] = {}
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._broken: Future[None] | None = None
 
     def list_sights(self) -> Sights:
         """Give all pods there were."""
-        with self._changed:
+        with self._lock:
             return list(self._sights.values())
 
     def get_of_job(self, job: int) -> PodSight:
@@ -46,29 +50,26 @@ class PodWatch:
 
     def wait_until(self, what: str, is_so: Callable[[Sights], bool], seconds: float) -> None:
         """Wait until something is so of the pods. Raises BenchError where that takes too long."""
-        with self._changed:
-            ended = self._changed.wait_for(
-                lambda: self._broken is not None or is_so(list(self._sights.values())), seconds
-            )
+        deadline = time.monotonic() + seconds
+        # Looking at thousands of pods at each event would keep the watch from its work: what is polled is our memory.
+        while not is_so(self.list_sights()):
             if self._broken is not None:
                 raise BenchError("the watch ended too early") from self._broken.exception()
-            if not ended:
+            if time.monotonic() > deadline:
                 raise BenchError(f"{what}: not within {seconds:.0f} s")
+            time.sleep(LOOK_SECONDS)
 
     def note(self, event: str, pod: Mapping[str, Any], seen: float) -> None:
         """Note an event."""
         uid = pod["metadata"]["uid"]
-        with self._changed:
+        with self._lock:
             self._sights[uid] = compute_sight(self._sights.get(uid), event, pod, seen)
-            self._changed.notify_all()
         for listener in self.listeners:
             listener(pod)
 
     def note_end(self, watch: Future[None]) -> None:
         """Note that the watch ended."""
-        with self._changed:
-            self._broken = watch
-            self._changed.notify_all()
+        self._broken = watch
 
 
 @contextmanager
@@ -76,16 +77,24 @@ def watch_pods(client: ApiClient, namespace: str) -> Iterator[PodWatch]:
     """Watch a namespace as long as the context lasts."""
     look = partial(CoreV1Api(client).list_namespaced_pod, namespace)
     found = PodWatch()
-    # As JSON, since filling models would take time.
-    watch: Any = Watch(return_type="object")  # type: ignore[no-untyped-call]  # the library has no types
+    watch: Any = Watch()  # type: ignore[no-untyped-call]  # the library has no types
+    closing = threading.Event()
     with ThreadPoolExecutor(1) as thread:
         try:
-            thread.submit(_follow, watch, look, found).add_done_callback(found.note_end)
+            thread.submit(_follow, watch, look, found, closing).add_done_callback(found.note_end)
             yield found
         finally:
+            closing.set()
             watch.stop()
 
 
-def _follow(watch: Any, look: Callable[..., Any], found: PodWatch) -> None:
-    for event in watch.stream(look, timeout_seconds=WATCH_SECONDS):
-        found.note(event["type"], event["object"], time.time())
+def _follow(watch: Any, look: Callable[..., Any], found: PodWatch, closing: threading.Event) -> None:
+    """Note all events; where the API server ends the watch, go on from where it was."""
+    version: str | None = None
+    for _ in range(MOST_WATCHES):
+        # As JSON, since filling models would take time.
+        for event in watch.stream(look, resource_version=version, timeout_seconds=WATCH_SECONDS, deserialize=False):
+            found.note(event["type"], event["object"], time.time())
+            version = event["object"]["metadata"]["resourceVersion"]
+        if closing.is_set():
+            return
