@@ -1,4 +1,4 @@
-"""Kubernetes Events on our objects; what repeats is counted on one Event instead of making many.
+"""Kubernetes Events on our objects; what repeats, or comes too often, is counted on one Event instead of making many.
 
 Events are for people: one that can't be written is dropped and logged, nothing waits for it.
 """
@@ -9,8 +9,8 @@ import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from bessemer.clock import Now
@@ -20,6 +20,11 @@ from bessemer.kube.client import EVENTS, AlreadyExists, Kubernetes
 CONTROLLER = "bessemer.dev/operator"
 NOTE_LIMIT = 1024
 """Characters. Source: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/"""
+SIMILAR = 25
+"""Events of one reason on one object in a window; those beyond are only counted. Those of Kubernetes' own components
+are held to a like measure: https://pkg.go.dev/k8s.io/client-go/tools/record#EventCorrelator"""
+WINDOW = timedelta(minutes=10)
+MANY = f"more like these; no more than {SIMILAR} in {WINDOW.seconds // 60} minutes are written one by one"
 _REMEMBERED = 4096
 _log = logging.getLogger(__name__)
 
@@ -33,6 +38,14 @@ class EventFact:
     message: str
 
 
+@dataclass(frozen=True)
+class _Window:
+    """What was told of one reason on one object of late."""
+
+    began: datetime
+    messages: set[str] = field(default_factory=set)
+
+
 class EventRecorder:
     """Writes Events and counts repeats of the same reason and message on the same object."""
 
@@ -41,9 +54,11 @@ class EventRecorder:
         self._instance = instance
         self._now = now
         self._counts: OrderedDict[str, int] = OrderedDict()
+        self._windows: OrderedDict[tuple[str, str], _Window] = OrderedDict()
 
     async def record(self, regarding: Mapping[str, Any], fact: EventFact) -> None:
         """Write or count one Event about the object of this reference (apiVersion, kind, namespace, name, uid)."""
+        fact = self._limit(regarding["uid"], fact)
         key = "\n".join((regarding["uid"], fact.type, fact.reason, fact.message))
         name = f"{regarding['name'][:200]}.{hashlib.sha256(key.encode()).hexdigest()[:16]}"
         namespace, now = regarding["namespace"], self._now()
@@ -59,8 +74,20 @@ class EventRecorder:
                         self._counts[key] = 1
         except BessemerError as error:
             _log.warning("event %s on %s/%s not written: %s", fact.reason, namespace, regarding["name"], error)
-        while len(self._counts) > _REMEMBERED:
-            self._counts.popitem(last=False)
+        for memory in (self._counts, self._windows):
+            while len(memory) > _REMEMBERED:
+                memory.popitem(last=False)
+
+    def _limit(self, uid: str, fact: EventFact) -> EventFact:
+        """Give the event itself, or one for the many where there have been too many different ones of its reason."""
+        group, now = (uid, fact.reason), self._now()
+        window = self._windows.get(group)
+        if window is None or now - window.began >= WINDOW:
+            window = self._windows[group] = _Window(now)
+        if fact.message not in window.messages and len(window.messages) >= SIMILAR:
+            return replace(fact, message=MANY)
+        window.messages.add(fact.message)
+        return fact
 
     async def _create(self, name: str, regarding: Mapping[str, Any], fact: EventFact, now: datetime) -> bool:
         body = {

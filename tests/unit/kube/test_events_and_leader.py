@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from kubernetes.aio.leaderelection.electionconfig import Config
@@ -10,7 +10,7 @@ from kubernetes.aio.leaderelection.leaderelection import LeaderElection
 from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
 
 from bessemer.kube.client import LEASES, Kind, Object, Refused, Unavailable
-from bessemer.kube.events import EventFact, EventRecorder
+from bessemer.kube.events import MANY, SIMILAR, WINDOW, EventFact, EventRecorder
 from bessemer.kube.leader import LeaderLock
 from tests.support.fake_kubernetes import FakeKubernetes
 
@@ -57,6 +57,22 @@ async def test_an_event_that_is_refused_stops_nothing(kubernetes: FakeKubernetes
     kubernetes.refuse = lambda _kind, _body: Refused("Forbidden", "no")
     await EventRecorder(kubernetes, "me", lambda: NOW).record(BUILD, FACT)
     assert events(kubernetes) == []
+
+
+async def test_many_different_events_of_one_reason_are_counted_on_one(kubernetes: FakeKubernetes) -> None:
+    """As when 200 jobs come one by one, each a decision of its own."""
+    clock = [NOW]
+    recorder = EventRecorder(kubernetes, "me", lambda: clock[0])
+    for job in range(200):
+        await recorder.record(BUILD, EventFact("Normal", "Created", f"1 pod, for job {job}"))
+        clock[0] += timedelta(seconds=1)
+    await recorder.record(BUILD, EventFact("Warning", "Quota", "no room"))
+    notes = {event["note"]: event.get("series", {}).get("count", 1) for event in events(kubernetes)}
+    assert len(notes) == SIMILAR + 2
+    assert (notes[MANY], notes["no room"]) == (200 - SIMILAR, 1)
+    clock[0] += WINDOW
+    await recorder.record(BUILD, EventFact("Normal", "Created", "1 pod, for job 201"))
+    assert any(event["note"] == "1 pod, for job 201" for event in events(kubernetes))
 
 
 def lock(kubernetes: FakeKubernetes, identity: str) -> LeaderLock:
