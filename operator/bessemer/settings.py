@@ -37,6 +37,8 @@ class Settings:
     """Image of runner pods whose pool names none."""
     runner_pull_policy: str = "IfNotPresent"
     """imagePullPolicy of runner pods whose pool names none."""
+    runner_pull_secrets: str = ""
+    """Names of pull Secrets of runner pods whose pool names none, separated by commas; in the pool's namespace."""
     executor_role: str = ""
     """Name of the ClusterRole of runners that run jobs in pods of their own."""
     cpu_request: str = "100m"

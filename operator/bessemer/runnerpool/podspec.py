@@ -42,7 +42,7 @@ class RunnerPodSpec(ApiModel):
     image_pull_policy: PullPolicy | None = None
     """Always, IfNotPresent or Never; by default that of the operator's chart."""
     image_pull_secrets: list[ObjectName] = Field(default_factory=list, max_length=8, json_schema_extra=ATOMIC_LIST)
-    """Names of pull Secrets in the pool's namespace."""
+    """Names of pull Secrets in the pool's namespace; by default those of the operator's chart."""
     resources: Resources = Resources()
     """What the runner's container asks for, and may use."""
     environment: list[EnvironmentVariable] = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -103,6 +104,19 @@ def test_only_runners_that_create_pods_have_an_account() -> None:
         accounts[name] = (spec["automountServiceAccountToken"], spec.get("serviceAccountName"))
     assert accounts.pop("Kubernetes") == (True, "lab-runner")
     assert set(accounts.values()) == {(False, None)}
+
+
+def test_pull_secrets_are_the_pools_own_or_else_those_of_the_chart() -> None:
+    settings = replace(SETTINGS, runner_pull_secrets="registry,mirror")
+
+    def pull_secrets(**pod: Any) -> Any:
+        pool = build_pool(pod=pod)
+        assert pool.spec is not None
+        return build_runner_pod(pool, pool.spec, settings, 0, "t")["spec"].get("imagePullSecrets")
+
+    assert pull_secrets() == [{"name": "registry"}, {"name": "mirror"}]
+    assert pull_secrets(imagePullSecrets=["own"]) == [{"name": "own"}]
+    assert "imagePullSecrets" not in render_pod()["spec"]
 
 
 def test_a_docker_daemon_of_its_own_is_beside_the_runner_and_it_alone_is_privileged() -> None:
