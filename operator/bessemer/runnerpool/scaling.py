@@ -154,7 +154,7 @@ def _create_to_min(draft: _Draft) -> None:
         return
     job = ANY_JOB if draft.facts.demand.blind else None
     draft.actions += [CreatePod(slot, job) for slot in _free_slots(draft, room)]
-    draft.note("Created", f"{room} pods, as min is {draft.min}")
+    draft.note("Created", f"{_count(range(room))}, as min is {draft.min}")
 
 
 def _retire_surplus(draft: _Draft, waiting: list[RunnerPodFact]) -> None:

@@ -117,6 +117,8 @@ class Scene:
         facts = Facts(self.pool, demand, runner, pods, self.headroom)
         facts = replace(facts, job_pods=tuple(self.job_pods.values()), quiet_since=self.quiet)
         plan = decide(facts, self.now)
+        if any(not isinstance(action, CollectPod) for action in plan.scaling.actions):
+            assert plan.scaling.reasons, "every decision about scale has a reason, which becomes an event"
         self.events += compute_events(facts, plan.scaling, plan.status)
         for action in plan.scaling.actions:
             match action:

@@ -1,0 +1,142 @@
+"""Stories of what holds a pool back, and of two pools that share a quota: demand goes in, a log comes out."""
+
+from __future__ import annotations
+
+from bessemer.runnerpool.facts import Headroom, RunnerPodState
+from bessemer.runnerpool.quota import Want, compute_headroom, compute_runner_cost, compute_want, list_claims
+from tests.unit.runnerpool.scenes import Scene
+
+
+def start_all(scene: Scene) -> None:
+    """All pods that were created run."""
+    scene.start(*[slot for slot, pod in scene.pods.items() if pod.state is RunnerPodState.STARTING])
+
+
+def test_a_burst_comes_in_waves_of_max_starting() -> None:
+    scene = Scene(max=30, maxStarting=4)
+    jobs = range(1, 11)
+    for _ in range(3):
+        scene.poll(*jobs)
+        scene.step()
+        scene.wait(2)
+        start_all(scene)
+    assert scene.log == [
+        "0 s: Created: 4 pods, for jobs 1, 2, 3, 4",
+        "0 s: limited: Starting: 6 of 10 pods are not created: 0 pods are starting, and maxStarting is 4",
+        "2 s: Created: 4 pods, for jobs 5, 6, 7, 8",
+        "2 s: limited: Starting: 2 of 6 pods are not created: 0 pods are starting, and maxStarting is 4",
+        "4 s: Created: 2 pods, for jobs 9, 10",
+    ]
+
+
+def test_jobs_wait_for_room_in_the_quota_and_the_reason_stays_until_there_is_some() -> None:
+    scene = Scene()
+    full, room = (
+        Headroom(0, "ResourceQuota small: 4 of 4 pods are used"),
+        Headroom(1, "ResourceQuota small: 3 of 4 pods are used"),
+    )
+    for headroom in (room, full):
+        scene.headroom = headroom
+        scene.poll(1, 2)
+        scene.step()
+        scene.wait(3)
+    start_all(scene)
+    scene.end(0, 1)
+    scene.poll(2)
+    scene.headroom = room
+    scene.step()
+    assert scene.log == [
+        "0 s: Created: 1 pod, for job 1",
+        "0 s: limited: Quota: 1 of 2 pods is not created: ResourceQuota small: 3 of 4 pods are used",
+        "3 s: limited: Quota: 1 of 1 pods is not created: ResourceQuota small: 4 of 4 pods are used",
+        "6 s: Created: 1 pod, for job 2",
+    ]
+    assert [event.reason for event in scene.events] == ["Created", "Quota", "Created"]
+
+
+def test_after_a_failure_the_job_waits_for_the_back_off_and_then_gets_its_pod() -> None:
+    scene = Scene()
+    scene.poll(1)
+    scene.step()
+    scene.end(0, failed="ErrImagePull")
+    for _ in range(4):
+        scene.step()
+        scene.wait(2)
+        scene.poll(1)
+    assert scene.log == [
+        "0 s: Created: 1 pod, for job 1",
+        "2 s: limited: BackOff: 1 of 1 pods is not created: ErrImagePull: errimagepull",
+        "4 s: limited: BackOff: 1 of 1 pods is not created: ErrImagePull: errimagepull",
+        "6 s: Created: 1 pod, for job 1",
+    ]
+    assert [event.reason for event in scene.events] == ["Created", "PodFailed", "BackOff", "Created"]
+
+
+def test_a_morning_with_a_schedule() -> None:
+    morning = {"name": "morning", "start": "0 7 * * 1-5", "durationSeconds": 3600, "min": 2}
+    scene = Scene(schedules=[morning], idleSeconds=600)
+    for minute in range(0, 181, 15):
+        if minute == 75:
+            scene.poll(7)
+        scene.step()
+        start_all(scene)
+        if minute == 75:
+            scene.poll()
+            (busy,) = [slot for slot, pod in scene.pods.items() if pod.job]
+            scene.end(busy, 7)
+        scene.wait(15 * 60)
+    assert scene.log == [
+        "3600 s: Created: 2 pods, as min is 2",
+        "4500 s: Sent: 1 pod that waited, for job 7",
+        "5400 s: Created: 1 pod, as min is 2",
+        "7200 s: Retired: 2 pods that waited, as no more than 0 are to wait",
+    ]
+
+
+def test_pools_of_one_quota_by_their_priority() -> None:
+    """Six pods fit. The nightly pool was there first; what it frees goes to the urgent one until that has all."""
+    pools = {"nightly": Scene(priority=0, max=9), "urgent": Scene(priority=10, max=9)}
+    wants: dict[str, Want] = {}
+
+    def step(name: str) -> None:
+        scene, spec = pools[name], pools[name].pool.spec
+        assert spec is not None
+        used = sum(len(one.pods) for one in pools.values())
+        quota = {"metadata": {"name": "six"}, "status": {"hard": {"pods": "6"}, "used": {"pods": str(used)}}}
+        others = {other: want for other, want in wants.items() if other != name}
+        claims = list_claims(others, spec.priority, scene.now)
+        scene.headroom = compute_headroom([quota], compute_runner_cost(spec), claims)
+        plan = scene.step()
+        wants.pop(name, None)
+        if plan.scaling.limit is not None and plan.scaling.limit.reason == "Quota":
+            wants[name] = compute_want(spec, plan.scaling.unserved, scene.now)
+
+    nightly, urgent = pools.values()
+    nightly.poll(*range(1, 9))
+    step("nightly")
+    start_all(nightly)
+    for scene in pools.values():
+        scene.wait(10)
+    urgent.poll(101, 102)
+    step("urgent")
+    nightly.end(0, 1)
+    nightly.end(1, 2)
+    nightly.poll(7, 8)
+    step("nightly")  # what has ended is removed; its room is not for the next night job
+    step("urgent")
+    nightly.end(2, 3)
+    step("nightly")
+    step("nightly")
+    assert nightly.log == [
+        "0 s: Created: 6 pods, for jobs 1, 2, 3, 4, 5 and 1 more",
+        "0 s: limited: Quota: 2 of 8 pods are not created: ResourceQuota six: 0 of 6 pods are used",
+        "10 s: limited: Quota: 2 of 2 pods are not created: "
+        "ResourceQuota six: 6 of 6 pods are used, 2 kept for pool urgent, whose priority is 10",
+        "10 s: limited: Quota: 2 of 2 pods are not created: ResourceQuota six: 6 of 6 pods are used",
+        "10 s: Created: 1 pod, for job 7",
+        "10 s: limited: Quota: 1 of 2 pods is not created: ResourceQuota six: 5 of 6 pods are used",
+    ]
+    assert urgent.log == [
+        "10 s: limited: Quota: 2 of 2 pods are not created: ResourceQuota six: 6 of 6 pods are used",
+        "10 s: Created: 2 pods, for jobs 101, 102",
+    ]
