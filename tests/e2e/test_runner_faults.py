@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -234,3 +235,37 @@ def test_a_changed_spec_rolls_out_while_jobs_run_and_come(runners: Runners, appl
     done = runners.wait_for_jobs(jobs, RECOVERY)
     assert {(job["status"], job["claims"]) for job in done.values()} == {("success", 1)}
     assert "colour=green" in done[jobs[-1]]["trace"]
+
+
+@pytest.fixture
+def dead_node(runners: Runners) -> Iterator[str]:
+    """Give a node that no kubelet looks after: what is known of it stands in the API alone, as of one that has died."""
+    labels = {"role": "doomed"}
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "doomed", "labels": labels}}
+    runners.kubectl.apply(node)
+    capacity = {"cpu": "4", "memory": "4Gi", "pods": "10"}
+    status = {"status": {"capacity": capacity, "allocatable": capacity}}
+    runners.kubectl.run("patch", "node", "doomed", "--subresource=status", "--type=merge", "-p", json.dumps(status))
+    yield "doomed"
+    runners.kubectl.run("delete", "node", "doomed", "--ignore-not-found")
+
+
+@LONG
+def test_a_job_whose_node_is_lost_before_it_ran_runs_on_another(
+    runners: Runners, apply_pool: Callable[..., None], dead_node: str
+) -> None:
+    """Kubernetes' own collector removes the pods of a node that is gone, after forty seconds or so."""
+    term = {"matchExpressions": [{"key": "role", "operator": "In", "values": ["doomed"]}]}
+    prefer = {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": term}]}
+    spec = {"affinity": {"nodeAffinity": prefer}, "tolerations": [{"operator": "Exists", "effect": "NoSchedule"}]}
+    apply_pool("lab", ["hpc"], pod=runners.pod | spec)
+    job = run_one(runners)
+
+    def bound() -> bool:
+        return [pod["spec"].get("nodeName") for pod in runners.pods()] == [dead_node]
+
+    runners.kubectl.wait_for("the pod comes to the dead node", bound, SOON, runners.explain)
+    runners.kubectl.run("delete", "node", dead_node)
+    done = runners.wait_for_jobs([job], 3 * SOON)[job]
+    assert (done["status"], done["claims"]) == ("success", 1), done["trace"]
+    runners.wait_until_empty()

@@ -28,7 +28,6 @@ def test_the_example_is_taken(runners: Runners) -> None:
         ({"gitlab": {"scope": {"type": "Project"}}}, "path is required for a Group or a Project"),
         ({"gitlab": {"apiTokenSecret": None}}, "gitlab.apiTokenSecret is required for runner.managed"),
         ({"gitlab": {"url": "gitlab.example.org"}}, "spec.gitlab.url"),
-        ({"executor": {"type": "VirtualBox"}}, "spec.executor.type"),
         ({"idleSeconds": -1}, "spec.idleSeconds"),
     ],
 )
