@@ -72,6 +72,14 @@ class Simulator:
         found: dict[str, Any] = self._send("POST", f"/api/v4/user/runners?private_token={token}", fields)
         return found
 
+    def reset_runner_token(self, token: str) -> str:
+        """Replace a runner's token, which is dead from then on; give the new one."""
+        return str(self._send("POST", "/api/v4/runners/reset_authentication_token", {"token": token})["token"])
+
+    def delete_runner(self, token: str, number: int) -> None:
+        """Delete a runner by the API, with an access token."""
+        self._send("DELETE", f"/api/v4/runners/{number}?private_token={token}", None)
+
 
 def send_over_http(url: str, context: ssl.SSLContext | None = None) -> Send:
     """Give how requests get to a simulator that this process reaches; ``context`` is for HTTPS."""
