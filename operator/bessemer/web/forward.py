@@ -12,6 +12,7 @@ from typing import Protocol
 
 import aiohttp
 from aiohttp import hdrs, web
+from yarl import URL
 
 from bessemer.errors import BessemerError
 from bessemer.kube.client import LEASES, PODS, Kubernetes
@@ -67,14 +68,23 @@ class Forwarder:
             return None
         pod = await self._kubernetes.get_object(PODS, namespace, holder)
         address: str | None = ((pod or {}).get("status") or {}).get("podIP")
-        return f"[{address}]" if address and ":" in address else address
+        return address
 
     async def _send(self, request: web.Request, address: str) -> web.Response:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _OWN_HEADERS}
         headers[FORWARDED] = self._settings.identity
-        url = f"http://{address}:{self._settings.listen_port}{request.raw_path}"
+        # Built of its parts: whatever host the request names, it goes to the leader and nowhere else.
+        url = URL.build(
+            scheme="http",
+            host=address,
+            port=self._settings.listen_port,
+            path=request.rel_url.raw_path,
+            query_string=request.rel_url.raw_query_string,
+            encoded=True,
+        )
+        body = await request.read()
         async with (
             aiohttp.ClientSession() as session,
-            session.request(request.method, url, headers=headers, data=await request.read()) as answer,
+            session.request(request.method, url, headers=headers, data=body, allow_redirects=False) as answer,
         ):
             return web.Response(status=answer.status, body=await answer.read())

@@ -75,6 +75,22 @@ async def test_what_a_standby_is_told_reaches_the_leader_as_it_was_sent(replicas
     assert (path, body, headers["X-Gitlab-Token"]) == (PATH + "?x=1", b"{}", "secret")
 
 
+async def test_a_standby_is_no_way_to_other_hosts(replicas: Replicas) -> None:
+    """A request as one sends it to a proxy names another host."""
+    await lead(replicas, podIP="127.0.0.1")
+    server = replicas.standby.server
+    reader, writer = await asyncio.open_connection(server.host, server.port)
+    request = f"POST http://elsewhere.example:99{PATH} HTTP/1.1\r\nHost: elsewhere.example\r\nContent-Length: 0\r\n\r\n"
+    writer.write(request.encode())
+    status = await asyncio.wait_for(reader.readline(), 5)
+    writer.close()
+    await writer.wait_closed()
+    assert b" 401 " in status  # the leader's answer
+    ((path, _, headers),) = replicas.heard
+    assert path == PATH
+    assert headers["Host"].startswith("127.0.0.1:")
+
+
 async def test_a_leader_answers_itself(replicas: Replicas) -> None:
     await lead(replicas, podIP="127.0.0.1")
     replicas.health.leading = True
