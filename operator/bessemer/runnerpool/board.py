@@ -6,7 +6,7 @@ over what the poll brings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -35,9 +35,11 @@ class Board:
         self._jobs: dict[int, WaitingJob] = {}
         self._closed: dict[int, datetime] = {}
         self._tried: dict[int, _Tried] = {}
+        self._listed: list[WaitingJob] | None = None
 
     def put_poll(self, jobs: Iterable[PendingJob], began: datetime) -> None:
         """Take over what a poll that began then has brought."""
+        self._listed = None
         fresh = {job.id: WaitingJob(job, began) for job in jobs if self._closed.get(job.id, began) <= began}
         later = {number: job for number, job in self._jobs.items() if job.seen > began}
         self._jobs = fresh | later
@@ -46,18 +48,21 @@ class Board:
 
     def put_waiting(self, job: PendingJob, heard: datetime) -> None:
         """Take down that a job waits."""
+        self._listed = None
         self._closed.pop(job.id, None)
         self._jobs[job.id] = WaitingJob(job, heard)
 
     def close_job(self, number: int, heard: datetime) -> bool:
         """Take down that a job waits no more; tell whether that is new."""
         self._closed[number] = heard
+        self._listed = None
         return self._jobs.pop(number, None) is not None
 
     def put_tried(self, number: int, claimed: tuple[int, ...], when: datetime) -> bool:
         """Take down that a pod sent for a job has ended, and which jobs it had; tell whether its own
         still seems to wait.
         """
+        self._listed = None
         for taken in claimed:
             self.close_job(taken, when)
         if number not in self._jobs:
@@ -65,10 +70,12 @@ class Board:
         self._tried[number] = _Tried(self._tried[number].times + 1 if number in self._tried else 1, when)
         return True
 
-    def list_jobs(self) -> list[WaitingJob]:
-        """List the jobs that wait, the oldest first."""
-        jobs = sorted(self._jobs.values(), key=lambda waiting: waiting.job.id)
-        return [replace(waiting, not_before=self._compute_pause(waiting)) for waiting in jobs]
+    def list_jobs(self) -> Sequence[WaitingJob]:
+        """List the jobs that wait, the oldest first. Each pass of each pool that looks at them asks for it."""
+        if self._listed is None:
+            jobs = sorted(self._jobs.values(), key=lambda waiting: waiting.job.id)
+            self._listed = [replace(waiting, not_before=self._compute_pause(waiting)) for waiting in jobs]
+        return self._listed
 
     def _compute_pause(self, waiting: WaitingJob) -> datetime | None:
         """Give until when no pod is sent for a job again: until it is seen anew at least, then ever longer."""
