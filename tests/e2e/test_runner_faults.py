@@ -64,7 +64,7 @@ def wait_for_running(runners: Runners, job: int) -> Resource:
 @pytest.mark.parametrize(
     "fault",
     [
-        {"status": 429, "retry_after": 5, "times": 2},
+        {"status": 429, "headers": {"Retry-After": "5"}, "times": 2},
         pytest.param({"status": 403, "times": 2}, marks=LONG),
         pytest.param({"status": 503, "times": 3}, marks=LONG),
         pytest.param({"kind": "reset", "times": 3}, marks=LONG),
@@ -90,7 +90,7 @@ def test_while_waiting_jobs_can_not_be_listed_none_is_lost(
     [
         {"status": 403, "times": 1},
         pytest.param({"status": 409, "times": 2}, marks=LONG),
-        pytest.param({"status": 429, "retry_after": 3, "times": 1}, marks=LONG),
+        pytest.param({"status": 429, "headers": {"Retry-After": "3"}, "times": 1}, marks=LONG),
         pytest.param({"status": 503, "times": 3}, marks=LONG),
     ],
     ids=lambda fault: str(fault.get("status", fault.get("kind"))),

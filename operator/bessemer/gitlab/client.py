@@ -20,6 +20,7 @@ import requests
 from gitlab.exceptions import GitlabError, GitlabHttpError, GitlabParsingError
 
 from bessemer.gitlab.jobs import parse_graphql_job, parse_rest_job
+from bessemer.gitlab.limits import parse_wait
 from bessemer.gitlab.protocol import (
     GitLab,
     GitLabNotFound,
@@ -76,7 +77,7 @@ class GitLabClient:
         self._api = gitlab.Gitlab(url, private_token=token, **options)
         self._runner_api = gitlab.Gitlab(url, **options)
         for api in (self._api, self._runner_api):
-            api.session.hooks["response"].append(_raise_when_limited)
+            api.session.hooks["response"].append(_raise_when_asked_to_wait)
         self._gate = asyncio.Semaphore(AT_ONCE)
 
     async def list_pending_jobs(self, scope: Scope, *, with_protected: bool = False) -> PendingJobs:
@@ -240,13 +241,16 @@ def _with_protected(job: PendingJob, patterns: list[str]) -> PendingJob:
     return PendingJob(job.id, job.project, job.tags, job.ref, matches, job.queued_at, job.name)
 
 
-def _raise_when_limited(response: requests.Response, *_: Any, **__: Any) -> None:
+def _raise_when_asked_to_wait(response: requests.Response, *_: Any, **__: Any) -> None:
     """Leave python-gitlab's own waiting out, and keep what GitLab says of when to come again."""
+    if response.status_code not in (429, 503):
+        return
+    # requests calls hooks before it reads the body: a connection left in the middle of an answer is never closed.
+    response.close()
+    wait = parse_wait(response.headers)
     if response.status_code == 429:
-        # requests calls hooks before it reads the body: a connection left in the middle of an answer is never closed.
-        response.close()
-        asked = response.headers.get("Retry-After", "")
-        raise RateLimited("GitLab has had too many requests", float(asked) if asked.isdecimal() else None)
+        raise RateLimited("GitLab has had too many requests", wait)
+    raise GitLabUnavailable("503: GitLab is overloaded, or closed for maintenance", wait)
 
 
 def _parse_time(text: str | None) -> datetime | None:
@@ -273,8 +277,6 @@ def _translate(status: int, message: str) -> Exception:
         return GitLabRefused(f"{status}: {message}")
     if status == 404:
         return GitLabNotFound(message)
-    if status == 429:
-        return RateLimited(message)
     if status in (400, 409, 422):
         return GitLabRejected(message)
     return GitLabUnavailable(f"{status}: {message}")

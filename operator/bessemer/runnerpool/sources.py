@@ -25,6 +25,8 @@ JITTER = 0.2
 """Polls are spread over this share of their interval, so that those of many pools don't fall together."""
 SPACING_SECONDS = 0.3
 """Shortest time between two polls of a source, whatever webhooks come in: a burst of jobs is a few polls."""
+LONGEST_WAIT_SECONDS = 3600.0
+"""However much longer GitLab asks for: the longest of its own limits, and jobs must be seen again some day."""
 FIRST_BACK_OFF_SECONDS = 2.0
 _log = logging.getLogger(__name__)
 
@@ -113,7 +115,7 @@ class Source:
 
     def _compute_back_off(self, error: BessemerError, failures: int) -> float:
         """Wait as long as GitLab asks for, else ever longer, up to the interval of polls."""
-        asked = error.after or 0.0 if isinstance(error, Retry) else 0.0
+        asked = min(error.after or 0.0, LONGEST_WAIT_SECONDS) if isinstance(error, Retry) else 0.0
         own: float = min(FIRST_BACK_OFF_SECONDS * 2 ** min(failures - 1, 10), self._compute_interval())
         return max(asked, own)
 

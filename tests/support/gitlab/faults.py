@@ -24,7 +24,8 @@ class Fault(BaseModel):
     """Regular expression that a method and a path must match, such as ``POST /api/v4/jobs/request``."""
     kind: Literal["status", "hang", "reset", "delay", "bad_json", "wrong_content_type"] = "status"
     status: int = Field(default=503, ge=400, le=599)
-    retry_after: int | None = None
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Of the answer, for a status."""
     seconds: float = 0
     """How long a delay takes."""
     times: int | None = Field(default=None, ge=1)
@@ -68,8 +69,8 @@ class Faults:
             return await handler(request)
         match fault.kind:
             case "status":
-                headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
-                return web.json_response({"message": f"{fault.status} by switch"}, status=fault.status, headers=headers)
+                said = {"message": f"{fault.status} by switch"}
+                return web.json_response(said, status=fault.status, headers=fault.headers)
             case "hang":
                 await asyncio.sleep(HANG_SECONDS)
             case "reset":

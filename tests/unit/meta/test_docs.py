@@ -20,7 +20,7 @@ NO_REASONS = set(
         r"\w+",
         # Of Kubernetes' API; types of conditions and columns; of HTTP, Slurm and the spec.
         """
-        Background BearerToken ClusterBuild ConfigMap ContainerCreating DeadlineExceeded DeleteOptions Disrupted
+        Background BearerToken ClusterBuild ConfigMap ContainerCreating Date DeadlineExceeded DeleteOptions Disrupted
         DisruptionTarget Error Event Evicted FallbackToLogsOnError False File IfNotPresent Image InitContainerFailed
         Lease Memory Never NodeLost NodeShutdown Normal Opaque Pending Pod PodDeleted PodInitializing PodScheduled
         Preempting Reconcile RuntimeDefault Secret Shutdown True Unknown Warning

@@ -9,7 +9,8 @@ from datetime import timedelta
 
 import pytest
 
-from bessemer.gitlab.protocol import PendingJob
+from bessemer.errors import BessemerError
+from bessemer.gitlab.protocol import PendingJob, RateLimited
 from bessemer.runnerpool.reconcile import reconcile
 from bessemer.wakeups import WakeUps
 from tests.support.pool_world import KEY, PROJECT, PoolWorld, open_pool_world
@@ -37,9 +38,12 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
 
 def run_idle_pool(
-    then: Callable[[PoolWorld], Awaitable[None]], **spec: object
+    then: Callable[[PoolWorld], Awaitable[None]], error: BessemerError | None = None, **spec: object
 ) -> tuple[Counter[str], Counter[str], PoolWorld]:
-    """Let a pool be for ten minutes; give GitLab's requests and Kubernetes' in that time."""
+    """Let a pool be for ten minutes; give GitLab's requests and Kubernetes' in that time.
+
+    ``error`` is what GitLab answers everything with from then on.
+    """
     loop = JumpingLoop()
 
     async def run() -> tuple[Counter[str], Counter[str], PoolWorld]:
@@ -61,6 +65,7 @@ def run_idle_pool(
             await asyncio.sleep(1)
             pools.wake(KEY)
             await asyncio.sleep(5)
+            world.gitlab.error = error
             world.gitlab.calls.clear()
             world.kubernetes.calls.clear()
             await asyncio.sleep(60 * MINUTES)
@@ -110,3 +115,19 @@ def test_polls_are_as_far_apart_as_the_pool_says(seconds: int) -> None:
     }
     asked, _, _ = run_idle_pool(do_nothing, gitlab=gitlab)
     assert asked["list_pending_jobs"] <= 60 * MINUTES / seconds
+
+
+@pytest.mark.parametrize(("asked", "polls"), [(200, 3), (3600, 1), (10**9, 1), (None, 15)])
+def test_a_gitlab_that_asks_for_a_pause_is_left_alone_for_it(asked: float | None, polls: int) -> None:
+    gitlab, _, _ = run_idle_pool(do_nothing, error=RateLimited("too many requests", asked))
+    assert 1 <= gitlab["list_pending_jobs"] <= polls
+
+
+def test_jobs_are_seen_again_however_long_a_pause_gitlab_asks_for() -> None:
+    async def wait_for_an_hour(world: PoolWorld) -> None:
+        world.gitlab.error = None
+        world.gitlab.jobs.append(PendingJob(7, PROJECT, frozenset({"hpc"})))
+        await asyncio.sleep(3600)
+
+    _, _, world = run_idle_pool(wait_for_an_hour, error=RateLimited("too many requests", 10**9))
+    assert len(world.pods()) == 1

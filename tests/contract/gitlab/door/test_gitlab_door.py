@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from bessemer.errors import Retry
 from bessemer.gitlab.client import GitLabClient
 from bessemer.gitlab.fake import FakeGitLab
 from bessemer.gitlab.protocol import (
@@ -143,9 +144,12 @@ async def test_a_token_without_the_right_is_refused_and_stands_in_no_message(sit
     await client.close()
 
 
-async def test_how_long_to_wait_is_taken_from_gitlab(site: Site, client: GitLabClient) -> None:
-    site.control.switch_fault(route="GET /api/v4/projects", status=429, retry_after=7, times=1)
-    with pytest.raises(RateLimited) as caught:
+@pytest.mark.parametrize(("status", "error"), [(429, RateLimited), (503, GitLabUnavailable)])
+async def test_how_long_to_wait_is_taken_from_gitlab(
+    site: Site, client: GitLabClient, status: int, error: type[Retry]
+) -> None:
+    site.control.switch_fault(route="GET /api/v4/projects", status=status, headers={"Retry-After": "7"}, times=1)
+    with pytest.raises(error) as caught:
         await client.list_pending_jobs(PROJECT)
     assert caught.value.after == 7
     assert (await client.list_pending_jobs(PROJECT)).jobs == ()

@@ -209,7 +209,7 @@ async def test_time_stands_still_jumps_and_goes_on(client: Client, state: GitLab
 
 async def test_faults_strike_as_often_as_wanted(client: Client, state: GitLabState, runner: Runner) -> None:
     add_jobs(state)
-    fault = {"route": "POST /api/v4/jobs/request", "status": 429, "retry_after": 7, "times": 1}
+    fault = {"route": "POST /api/v4/jobs/request", "status": 429, "headers": {"Retry-After": "7"}, "times": 1}
     assert (await client.post("/-/simulator/faults", json=fault)).status == 204
     struck = await _poll(client, runner)
     assert (struck.status, struck.headers["Retry-After"]) == (429, "7")

@@ -1,0 +1,36 @@
+"""When GitLab wants to be asked again, by the headers of an answer. Pure.
+
+Source: https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/#response-headers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+
+def parse_wait(headers: Mapping[str, str]) -> float | None:
+    """Give the seconds to wait, at least 0; None where the headers say nothing, or nothing that makes sense.
+
+    Retry-After says it in seconds, or as a date (RFC 9110, 10.2.3). Some of GitLab's limits leave it out and say in
+    RateLimit-Reset, in seconds since 1970, when the count begins anew. Times are compared with the answer's own Date:
+    clocks differ.
+    """
+    asked = headers.get("Retry-After", "")
+    if asked.isdecimal():
+        return float(asked)
+    now = _parse_date(headers.get("Date", ""))
+    if now is None:
+        return None
+    date, reset = _parse_date(asked), headers.get("RateLimit-Reset", "")
+    if date is not None:
+        return max(0.0, (date - now).total_seconds())
+    return max(0.0, float(reset) - now.timestamp()) if reset.isdecimal() else None
+
+
+def _parse_date(text: str) -> datetime | None:
+    try:
+        return parsedate_to_datetime(text)
+    except ValueError:
+        return None
