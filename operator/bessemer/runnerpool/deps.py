@@ -58,14 +58,16 @@ class PoolDeps:
     secrets: SecretWatches
     pools: dict[Key, dict[str, Any]] = field(default_factory=dict)
     """The pools as they were seen last."""
-    written: dict[Key, float] = field(default_factory=dict)
-    """When the status of each pool was last written, in monotonic seconds."""
+    unwritten: dict[Key, float] = field(default_factory=dict)
+    """Since when the status of a pool has been another than what is written there, in monotonic seconds."""
     vanished: dict[Key, list[RunnerPodFact]] = field(default_factory=dict)
     """Pods that went without our doing, and that no pass has looked at yet."""
     job_pods: dict[Key, dict[str, JobPodFact]] = field(default_factory=dict)
     """Pods of jobs by pool and name, as they were seen last."""
     quiet: dict[Key, datetime] = field(default_factory=dict)
     """Since when pools have had neither waiting jobs nor pods of jobs."""
+    quotas: dict[str, set[str]] = field(default_factory=dict)
+    """Names of the ResourceQuotas by namespace, of those namespaces that were looked at or that have any."""
     wants: dict[Key, Want] = field(default_factory=dict)
     """What pools could not create for want of room in a quota."""
     runners: dict[Key, Any] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from time import monotonic
 
 from bessemer.gitlab.jobs import RunnerTraits
-from bessemer.kube.client import PODS, RESOURCE_QUOTAS
+from bessemer.kube.client import PODS, RESOURCE_QUOTAS, Object
 from bessemer.names import build_label_value
 from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import Demand, Facts, Headroom, RunnerFact, RunnerPodFact
@@ -67,9 +67,18 @@ def compute_demand(deps: PoolDeps, key: Key, spec: RunnerPoolSpec) -> Demand:
     return source.compute_demand(traits, spec.gitlab.poll_seconds)
 
 
+async def list_quotas(deps: PoolDeps, namespace: str) -> list[Object]:
+    """Give a namespace's quotas as they are now. Where the watch has shown none, as in most, nobody is asked."""
+    if deps.quotas.get(namespace) == set():
+        return []
+    found = await deps.kubernetes.list_objects(RESOURCE_QUOTAS, namespace)
+    deps.quotas.setdefault(namespace, set()).update(raw["metadata"]["name"] for raw in found)
+    return found
+
+
 async def add_headroom(deps: PoolDeps, facts: Facts, spec: RunnerPoolSpec) -> Facts:
     """Look at the namespace's quotas."""
-    quotas = await deps.kubernetes.list_objects(RESOURCE_QUOTAS, facts.pool.namespace)
+    quotas = await list_quotas(deps, facts.pool.namespace)
     own = facts.pool.name
     others = {name: want for (space, name), want in deps.wants.items() if space == facts.pool.namespace and name != own}
     claims = [

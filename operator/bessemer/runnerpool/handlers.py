@@ -70,6 +70,15 @@ def register(registry: kopf.OperatorRegistry, deps: PoolDeps, wakeups: WakeUps, 
             pods[pod.name] = pod
         wakeups.wake(key)
 
+    @kopf.on.event("v1", "resourcequotas", registry=registry)
+    async def on_quota(namespace: str | None, name: str | None, type: str | None, **_: Any) -> None:  # noqa: A002  kopf's
+        hearing.note()
+        names = deps.quotas.setdefault(namespace or "", set())
+        if type == "DELETED":
+            names.discard(name or "")
+        else:
+            names.add(name or "")
+
 
 def _version(raw: Mapping[str, Any]) -> int:
     return int(raw["metadata"].get("resourceVersion") or 0)

@@ -41,7 +41,7 @@ from bessemer.wellknown import POOL_FINALIZER
 AT_ONCE = 32
 """Requests of one pass to Kubernetes that are under way side by side."""
 STATUS_SECONDS = 1.0
-"""A status in which nothing but counts has changed is written that often at the most."""
+"""How old a change of nothing but counts is when it is written: several are one request, or none."""
 _log = logging.getLogger(__name__)
 
 
@@ -50,7 +50,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
     raw = deps.pools.get(key)
     if raw is None:
         deps.pods.forget(key)
-        for memory in (deps.runners, deps.written, deps.vanished, deps.quiet, deps.wants):
+        for memory in (deps.runners, deps.unwritten, deps.vanished, deps.quiet, deps.wants):
             memory.pop(key, None)
         deps.secrets.leave(key)
         await deps.sources.leave(key)
@@ -246,14 +246,15 @@ async def _write_status(deps: PoolDeps, key: Key, status: RunnerPoolStatus) -> f
         return None
     before, after = raw.get("status") or {}, status.to_api()
     if before == after:
+        deps.unwritten.pop(key, None)
         return None
     counts_only = all(before.get(name) == after.get(name) for name in ("conditions", "runner", "backOff", "min"))
-    elapsed = monotonic() - deps.written.get(key, 0.0)
-    if counts_only and elapsed < STATUS_SECONDS:
-        return STATUS_SECONDS - elapsed
+    age = monotonic() - deps.unwritten.setdefault(key, monotonic())
+    if counts_only and age < STATUS_SECONDS:
+        return STATUS_SECONDS - age
     patch: Object = {**dict.fromkeys(set(before) - set(after)), **after}
     written = await deps.kubernetes.patch_object(RUNNER_POOLS, *key, {"status": patch}, subresource="status")
-    deps.written[key] = monotonic()
+    deps.unwritten.pop(key, None)
     if written is not None:
         deps.pools[key] = written
     return None

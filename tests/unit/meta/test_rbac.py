@@ -22,6 +22,7 @@ WATCHED = {
     ("bessemer.dev", "clusterbuilds", "list"), ("bessemer.dev", "clusterbuilds", "watch"),
     ("bessemer.dev", "runnerpools", "list"), ("bessemer.dev", "runnerpools", "watch"),
     ("", "pods", "list"), ("", "pods", "watch"),
+    ("", "resourcequotas", "list"), ("", "resourcequotas", "watch"),
 }  # fmt: skip
 """What kopf does for the handlers of the kinds."""
 OWNER_REFERENCES = {(GROUP, f"{kind}/finalizers", "update") for kind in ("clusterbuilds", "runnerpools")}

@@ -223,6 +223,50 @@ async def test_quota_leaves_jobs_waiting_and_is_said(world: PoolWorld) -> None:
     assert world.condition("ScalingLimited") == ("True", "Quota")
 
 
+async def test_a_namespace_is_asked_for_its_quotas_only_where_it_may_have_some(world: PoolWorld) -> None:
+    def count_questions() -> int:
+        return sum(call[:2] == ("list", "resourcequotas") for call in world.kubernetes.calls)
+
+    await world.apply()
+    await world.settle()
+    for number in (1, 2):
+        world.queue(number)
+        await world.settle()
+        assert len(world.pods()) == number
+        assert count_questions() == 1
+    quota = {"metadata": {"name": "small"}, "status": {"hard": {"pods": "2"}, "used": {"pods": "2"}}}
+    await world.kubernetes.create_object(RESOURCE_QUOTAS, KEY[0], quota)
+    world.deps.quotas[KEY[0]].add("small")  # as the watch does
+    world.queue(3)
+    await world.settle()
+    assert len(world.pods()) == 2
+    assert count_questions() > 1
+
+
+async def test_counts_are_written_when_they_have_been_wrong_for_a_second(
+    world: PoolWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = 100.0
+    monkeypatch.setattr(module, "STATUS_SECONDS", 1.0)
+    monkeypatch.setattr(module, "monotonic", lambda: seconds)
+    await world.apply()
+    await world.settle()
+    world.kubernetes.calls.clear()
+
+    def count_writes() -> int:
+        return sum(call[:2] == ("patch/status", "runnerpools") for call in world.kubernetes.calls)
+
+    world.queue(1)
+    await world.settle()
+    world.start_pods()
+    assert await world.step() <= 1.0  # type: ignore[operator]  # never None
+    assert (len(world.pods()), count_writes()) == (1, 0)
+    seconds += 1.0
+    await world.settle()
+    status = world.kubernetes.objects["runnerpools", *KEY]["status"]
+    assert (status["running"], count_writes()) == (1, 1)
+
+
 async def test_a_pod_that_is_refused_is_said(world: PoolWorld) -> None:
     def refuse(kind: Kind, body: Object) -> Refused | None:
         return Refused("Forbidden", "violates PodSecurity") if kind.plural == "pods" else None
