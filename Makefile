@@ -35,7 +35,7 @@ lint: .venv/ready ## style, types, layers, generated files
 	ANSIBLE_COLLECTIONS_PATH=/dev/null .venv/bin/ansible-lint --offline -q playbooks
 
 unit: .venv/ready ## unit tests with coverage; they need nothing installed
-	$(PYTEST) tests/unit --cov=bessemer --cov-report=term:skip-covered --cov-fail-under=85
+	$(PYTEST) tests/unit -n auto --cov=bessemer --cov-report=term:skip-covered --cov-fail-under=85
 
 component: .venv/ready ## several modules together, on loopback
 	$(PYTEST) tests/component

@@ -35,6 +35,7 @@ class Board:
         self._jobs: dict[int, WaitingJob] = {}
         self._closed: dict[int, datetime] = {}
         self._tried: dict[int, _Tried] = {}
+        self._swapped: dict[int, datetime] = {}
         self._listed: list[WaitingJob] | None = None
 
     def put_poll(self, jobs: Iterable[PendingJob], began: datetime) -> None:
@@ -45,6 +46,7 @@ class Board:
         self._jobs = fresh | later
         self._closed = {number: when for number, when in self._closed.items() if when > began - MEMORY}
         self._tried = {number: tried for number, tried in self._tried.items() if number in self._jobs}
+        self._swapped = {number: when for number, when in self._swapped.items() if when > began - MEMORY}
 
     def put_waiting(self, job: PendingJob, heard: datetime) -> None:
         """Take down that a job waits."""
@@ -65,8 +67,12 @@ class Board:
         self._listed = None
         for taken in claimed:
             self.close_job(taken, when)
+            if taken != number:
+                self._swapped[taken] = when
         if number not in self._jobs:
             return False
+        if claimed:
+            return True  # it was given another one: nothing is wrong with its own
         self._tried[number] = _Tried(self._tried[number].times + 1 if number in self._tried else 1, when)
         return True
 
@@ -76,6 +82,10 @@ class Board:
             jobs = sorted(self._jobs.values(), key=lambda waiting: waiting.job.id)
             self._listed = [replace(waiting, not_before=self._compute_pause(waiting)) for waiting in jobs]
         return self._listed
+
+    def list_swapped(self) -> frozenset[int]:
+        """List the jobs that were taken by a pod sent for another: their own pods will take others in turn."""
+        return frozenset(self._swapped)
 
     def _compute_pause(self, waiting: WaitingJob) -> datetime | None:
         """Give until when no pod is sent for a job again: until it is seen anew at least, then ever longer."""

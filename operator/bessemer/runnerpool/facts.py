@@ -122,6 +122,8 @@ class Demand:
     """The same in a sentence."""
     jobs: tuple[WaitingJob, ...] = ()
     """In the order in which GitLab gives them out: the oldest first."""
+    swapped: frozenset[int] = frozenset()
+    """Jobs that a pod sent for another has taken: what was sent for them will take another in turn."""
     blind: bool = False
     """Nobody may ask GitLab which jobs wait: runners have to ask for themselves."""
 

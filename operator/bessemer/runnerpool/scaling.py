@@ -48,7 +48,7 @@ def decide_scaling(
     _collect(draft)
     kept = _retire_outdated(draft)
     _retire_needless(draft)
-    unserved = compute_unserved(facts.demand.jobs, facts.pods.values(), now)
+    unserved = compute_unserved(facts.demand, facts.pods.values(), now)
     unserved, kept = _send(draft, unserved, kept)
     if facts.demand.blind:
         kept = _send_blindly(draft, kept)
@@ -105,6 +105,8 @@ def _retire_needless(draft: _Draft) -> None:
     if not draft.facts.demand.known:
         return
     waiting = {str(job.job.id) for job in draft.facts.demand.jobs}
+    if waiting:
+        waiting |= {str(number) for number in draft.facts.demand.swapped}
     stuck = [
         pod
         for pod in draft.facts.list_in(RunnerPodState.STARTING)
@@ -218,10 +220,11 @@ def _free_slots(draft: _Draft, count: int) -> list[int]:
 
 def _add_dues(draft: _Draft) -> None:
     """Look again when a pod must have had its answer, where its job still waits."""
-    waiting = {str(job.job.id) for job in draft.facts.demand.jobs}
+    demand = draft.facts.demand
+    waiting = {*(str(job.job.id) for job in demand.jobs), *map(str, demand.swapped)} if demand.jobs else set()
     running = draft.facts.list_in(RunnerPodState.RUNNING)
     answers = [compute_answered(pod) for pod in running if pod.job in waiting]
-    pauses = [job.not_before for job in draft.facts.demand.jobs if job.not_before is not None]
+    pauses = [job.not_before for job in demand.jobs if job.not_before is not None]
     draft.dues += [due for due in answers + pauses if due > draft.now]
 
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bessemer.clock import Now
@@ -73,11 +73,12 @@ class Source:
                 return Demand(known=False, reason=self._error.reason, message=self._error.message, blind=blind)
             return Demand(known=False, reason="NotYetPolled", message="the waiting jobs are being listed")
         jobs = tuple(waiting for waiting in self.board.list_jobs() if compute_matches(waiting.job, traits))
+        demand = Demand(True, "Polled", jobs=jobs, swapped=self.board.list_swapped())
         if self._error is not None and self._now() - self._answered > timedelta(seconds=3 * poll_seconds):
-            since = self._answered.isoformat(timespec="seconds")
+            message = f"not known since {self._answered.isoformat(timespec='seconds')}{error}"
             blind = isinstance(self._error, Invalid)
-            return Demand(False, self._error.reason, f"not known since {since}{error}", jobs, blind)
-        return Demand(True, "Polled", "", jobs)
+            return replace(demand, known=False, reason=self._error.reason, message=message, blind=blind)
+        return demand
 
     async def close(self) -> None:
         """Stop polling."""

@@ -107,7 +107,8 @@ class Scene:
 
     def step(self) -> Plan:
         """Decide once, carry out, and take down what was done."""
-        demand = Demand(not self.blind, "Polled", jobs=tuple(self.board.list_jobs()), blind=self.blind)
+        jobs, swapped = tuple(self.board.list_jobs()), self.board.list_swapped()
+        demand = Demand(not self.blind, "Polled", jobs=jobs, swapped=swapped, blind=self.blind)
         runner = RunnerFact(ready=True, reason="Registered", template=self.template)
         pods = {pod.name: pod for pod in self.pods.values()}
         if demand.jobs or demand.blind or self.job_pods:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import pairwise
 
+import pytest
+
 from bessemer.runnerpool.facts import Headroom
 from tests.unit.runnerpool.scenes import START, Scene
 
@@ -191,3 +193,44 @@ def test_a_pod_that_does_not_start_goes_when_its_job_is_cancelled_and_only_then(
     scene.step()
     scene.step()
     assert [pod.job for pod in scene.pods.values()] == ["2"]
+
+
+def test_a_pod_whose_job_went_to_another_pod_stands_for_the_job_that_is_left() -> None:
+    scene = Scene()
+    scene.poll(1, 2)
+    scene.step()
+    scene.wait(2)
+    scene.start(1)
+    scene.end(1, 1)  # sent for job 2, it was given job 1: the oldest
+    scene.poll(2)
+    scene.step()
+    scene.step()
+    assert [pod.job for pod in scene.pods.values()] == ["1"]
+    scene.wait(60)  # however long it takes to start
+    scene.poll(2)
+    scene.step()
+    assert [pod.job for pod in scene.pods.values()] == ["1"]
+    scene.start(0)
+    scene.end(0, 2)
+    scene.poll()
+    scene.step()
+    assert (scene.pods, scene.log) == ({}, ["0 s: Created: 2 pods, for jobs 1, 2"])
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_pod_that_takes_none_after_its_own_job_went_to_another_stands_for_nothing_any_more(ends: bool) -> None:
+    scene = Scene()
+    scene.poll(1, 2)
+    scene.step()
+    scene.start(0, 1)
+    scene.end(1, 1)
+    scene.poll(2)
+    scene.step()
+    if ends:
+        scene.end(0)
+    scene.wait(11)  # GitLab's answer is certain by now
+    scene.poll(2)
+    scene.step()
+    scene.step()
+    assert "2" in [pod.job for pod in scene.pods.values()]
+    assert scene.log == ["0 s: Created: 2 pods, for jobs 1, 2", "11 s: Created: 1 pod, for job 2"]
