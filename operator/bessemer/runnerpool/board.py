@@ -54,11 +54,12 @@ class Board:
         self._closed.pop(job.id, None)
         self._jobs[job.id] = WaitingJob(job, heard)
 
-    def close_job(self, number: int, heard: datetime) -> bool:
-        """Take down that a job waits no more; tell whether that is new."""
+    def close_job(self, number: int, heard: datetime) -> PendingJob | None:
+        """Take down that a job waits no more; give it if that is new."""
         self._closed[number] = heard
         self._listed = None
-        return self._jobs.pop(number, None) is not None
+        closed = self._jobs.pop(number, None)
+        return None if closed is None else closed.job
 
     def put_tried(self, number: int, claimed: tuple[int, ...], when: datetime) -> bool:
         """Take down that a pod sent for a job has ended, and which jobs it had; tell whether its own

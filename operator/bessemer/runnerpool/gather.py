@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from time import monotonic
 
-from bessemer.gitlab.jobs import RunnerTraits
 from bessemer.kube.client import PODS, RESOURCE_QUOTAS, Object
 from bessemer.names import build_label_value
 from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import Demand, Facts, Headroom, RunnerFact, RunnerPodFact
 from bessemer.runnerpool.pods import parse_runner_pod
 from bessemer.runnerpool.quota import compute_headroom, compute_owed, compute_runner_cost, list_claims
-from bessemer.runnerpool.registration import build_scope, get_runner
+from bessemer.runnerpool.registration import build_traits, get_runner
 from bessemer.runnerpool.resource import RunnerPool
-from bessemer.runnerpool.spec import AccessLevel, RunnerPoolSpec
+from bessemer.runnerpool.spec import RunnerPoolSpec
 from bessemer.wakeups import Key
 from bessemer.wellknown import POOL_LABEL
 
@@ -58,13 +57,7 @@ def compute_demand(deps: PoolDeps, key: Key, spec: RunnerPoolSpec) -> Demand:
     if source is None:
         text = "without spec.gitlab.apiTokenSecret nobody can tell which jobs wait; min runners ask for themselves"
         return Demand(known=False, reason=BLIND, message=text, blind=True)
-    traits = RunnerTraits(
-        scope=build_scope(spec),
-        tags=frozenset(spec.runner.tags),
-        run_untagged=spec.runner.run_untagged,
-        protected=spec.runner.access_level is AccessLevel.REF_PROTECTED,
-    )
-    return source.compute_demand(traits, spec.gitlab.poll_seconds)
+    return source.compute_demand(build_traits(spec), spec.gitlab.poll_seconds)
 
 
 async def list_quotas(deps: PoolDeps, namespace: str) -> list[Object]:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bessemer.errors import BessemerError, Invalid, Retry
+from bessemer.gitlab.jobs import RunnerTraits
 from bessemer.gitlab.protocol import GitLab, Identity, Registration, RunnerRequest, Scope, ScopeType
 from bessemer.kube.client import SECRETS, AlreadyExists, Object
 from bessemer.names import runner_secret_name, runner_system_id
@@ -27,7 +28,7 @@ from bessemer.runnerpool.facts import RunnerFact
 from bessemer.runnerpool.manifest import build_runner_secret, compute_template
 from bessemer.runnerpool.references import SecretReference
 from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
-from bessemer.runnerpool.sources import Source, SourceKey
+from bessemer.runnerpool.sources import Interest, Source, SourceKey
 from bessemer.runnerpool.spec import AccessLevel, RunnerPoolSpec
 from bessemer.wakeups import Key
 
@@ -138,9 +139,18 @@ async def use_source(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec, acc
     source_key = SourceKey(spec.gitlab.url, build_scope(spec), _digest(access.api_token), _digest(access.ca or ""))
     connect = deps.doors.connect
     source = await deps.sources.use(key, source_key, lambda: connect(spec.gitlab.url, access.api_token, access.ca))
-    source.poll_seconds[key] = spec.gitlab.poll_seconds
-    source.with_protected[key] = spec.runner.access_level is AccessLevel.REF_PROTECTED
+    source.pools[key] = Interest(build_traits(spec), spec.gitlab.poll_seconds)
     return source
+
+
+def build_traits(spec: RunnerPoolSpec) -> RunnerTraits:
+    """Give what decides which jobs the pool's runner is given."""
+    return RunnerTraits(
+        scope=build_scope(spec),
+        tags=frozenset(spec.runner.tags),
+        run_untagged=spec.runner.run_untagged,
+        protected=spec.runner.access_level is AccessLevel.REF_PROTECTED,
+    )
 
 
 def build_scope(spec: RunnerPoolSpec) -> Scope:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bessemer.clock import Now
 from bessemer.errors import BessemerError, Invalid, Retry
 from bessemer.gitlab.jobs import RunnerTraits, compute_matches
-from bessemer.gitlab.protocol import GitLab, Scope
+from bessemer.gitlab.protocol import GitLab, PendingJob, Scope
 from bessemer.runnerpool.board import Board
 from bessemer.runnerpool.facts import Demand
 from bessemer.wakeups import Key
@@ -41,14 +41,21 @@ class SourceKey:
     ca_digest: str
 
 
+@dataclass(frozen=True)
+class Interest:
+    """What a pool wants of a source."""
+
+    traits: RunnerTraits
+    poll_seconds: int
+
+
 class Source:
     """The jobs of one scope, and who wants to know of them."""
 
     def __init__(self, gitlab: GitLab, scope: Scope, now: Now, wake: Callable[[Key], None]) -> None:
         self.board = Board()
-        self.poll_seconds: dict[Key, int] = {}
-        """The pools that look at the source, and how often each wants it polled."""
-        self.with_protected: dict[Key, bool] = {}
+        self.pools: dict[Key, Interest] = {}
+        """The pools that look at the source."""
         self._gitlab, self._scope, self._now, self._wake = gitlab, scope, now, wake
         self._nudged = asyncio.Event()
         self._answered: datetime | None = None
@@ -59,9 +66,15 @@ class Source:
         """Poll as soon as possible."""
         self._nudged.set()
 
-    def tell(self) -> None:
-        """Have the pools looked at."""
-        for pool in self.poll_seconds:
+    def tell(self, jobs: Iterable[PendingJob]) -> None:
+        """Have those pools looked at that take one of these jobs: of many pools, most have nothing to do with them."""
+        jobs = list(jobs)
+        for pool, interest in self.pools.items():
+            if any(compute_matches(job, interest.traits) for job in jobs):
+                self._wake(pool)
+
+    def _tell_all(self) -> None:
+        for pool in self.pools:
             self._wake(pool)
 
     def compute_demand(self, traits: RunnerTraits, poll_seconds: int) -> Demand:
@@ -93,18 +106,23 @@ class Source:
             began = self._now()
             try:
                 pending = await self._gitlab.list_pending_jobs(
-                    self._scope, with_protected=any(self.with_protected.values())
+                    self._scope, with_protected=any(pool.traits.protected for pool in self.pools.values())
                 )
             except BessemerError as error:
                 failures += 1
                 self._error = error
                 _log.warning("waiting jobs of %s: %s", self._scope, error)
-                self.tell()
+                self._tell_all()
                 await asyncio.sleep(self._compute_back_off(error, failures))
                 continue
+            known = self._answered is not None and self._error is None
             failures, self._error, self._answered = 0, None, self._now()
+            before = self.board.list_jobs()
             self.board.put_poll(pending.jobs, began)
-            self.tell()
+            if known:
+                self.tell({one.job.id: one.job for one in (*before, *self.board.list_jobs())}.values())
+            else:
+                self._tell_all()
             await asyncio.sleep(SPACING_SECONDS)
             try:
                 await asyncio.wait_for(self._nudged.wait(), self._compute_interval())
@@ -112,7 +130,7 @@ class Source:
                 continue
 
     def _compute_interval(self) -> float:
-        return min(self.poll_seconds.values(), default=60) * (1 + random.random() * JITTER)  # noqa: S311  no secret
+        return min((pool.poll_seconds for pool in self.pools.values()), default=60) * (1 + random.random() * JITTER)  # noqa: S311  no secret
 
     def _compute_back_off(self, error: BessemerError, failures: int) -> float:
         """Wait as long as GitLab asks for, else ever longer, up to the interval of polls."""
@@ -149,8 +167,7 @@ class Sources:
         if key is None:
             return
         source = self._sources[key]
-        source.poll_seconds.pop(pool, None)
-        source.with_protected.pop(pool, None)
+        source.pools.pop(pool, None)
         if key not in self._used.values():
             del self._sources[key]
             await source.close()

@@ -47,8 +47,9 @@ class HookDoor:
         if source is not None and isinstance(hook, JobHook):
             if hook.status == WAITING:
                 source.nudge()
-            elif hook.status in OVER and source.board.close_job(hook.job_id, self._deps.now()):
-                source.tell()
+            elif hook.status in OVER:
+                closed = source.board.close_job(hook.job_id, self._deps.now())
+                source.tell([closed] if closed is not None else [])
         return self._answer(204, "Taken")
 
     def _answer(self, status: int, outcome: str) -> web.Response:

@@ -1,0 +1,80 @@
+"""Who is told what of the jobs that wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+
+from bessemer.gitlab.fake import FakeGitLab
+from bessemer.gitlab.jobs import RunnerTraits
+from bessemer.gitlab.protocol import GitLabUnavailable, PendingJob, Scope, ScopeType
+from bessemer.runnerpool import sources
+from bessemer.runnerpool.sources import Interest, Source
+from bessemer.wakeups import Key
+
+PROJECT = "hpc/simulations"
+SCOPE = Scope(ScopeType.PROJECT, PROJECT)
+CPU, GPU = ("ci", "cpu"), ("ci", "gpu")
+
+
+@dataclass
+class Office:
+    """A source with two pools, and those of them that were told."""
+
+    source: Source
+    gitlab: FakeGitLab
+    told: set[Key]
+
+    async def poll(self) -> set[Key]:
+        """Have it poll; give the pools that have been told since the last time."""
+        self.source.nudge()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        told = set(self.told)
+        self.told.clear()
+        return told
+
+
+@pytest.fixture
+async def office(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Office]:
+    monkeypatch.setattr(sources, "SPACING_SECONDS", 0.0)
+    monkeypatch.setattr(sources, "FIRST_BACK_OFF_SECONDS", 0.0)
+    gitlab, told = FakeGitLab(), set[Key]()
+    source = Source(gitlab, SCOPE, lambda: datetime.now(UTC), told.add)
+    for pool in (CPU, GPU):
+        source.pools[pool] = Interest(RunnerTraits(SCOPE, frozenset({pool[1]}), False, False), 60)
+    yield Office(source, gitlab, told)
+    await source.close()
+
+
+async def test_a_poll_is_told_to_the_pools_whose_jobs_it_brings_or_misses(office: Office) -> None:
+    assert await office.poll() == {CPU, GPU}  # the first: demand is known now
+    assert await office.poll() == set()
+    office.gitlab.jobs.append(PendingJob(1, PROJECT, frozenset({"gpu"})))
+    assert await office.poll() == {GPU}
+    assert await office.poll() == {GPU}  # it waits still: another pod may be due
+    office.gitlab.jobs.clear()
+    assert await office.poll() == {GPU}
+    assert await office.poll() == set()
+
+
+async def test_that_gitlab_is_away_and_back_is_told_to_all(office: Office) -> None:
+    await office.poll()
+    office.gitlab.error = GitLabUnavailable("gone")
+    assert await office.poll() == {CPU, GPU}
+    office.gitlab.error = None
+    assert await office.poll() == {CPU, GPU}
+
+
+async def test_what_a_webhook_says_of_a_job_is_told_to_the_pools_that_take_it(office: Office) -> None:
+    job = PendingJob(1, PROJECT, frozenset({"cpu"}))
+    office.gitlab.jobs.append(job)
+    await office.poll()
+    assert office.source.board.close_job(1, datetime.now(UTC)) == job
+    office.source.tell([job])
+    assert office.told == {CPU}
+    assert office.source.board.close_job(1, datetime.now(UTC)) is None
