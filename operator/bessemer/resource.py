@@ -1,4 +1,4 @@
-"""What every custom resource of ours shares: how models map to the API, and the standard condition.
+"""What every custom resource of ours shares: how models map to the API, how an object is read, the standard condition.
 
 Models are read leniently (unknown fields ignored), because the CRD may be newer than the operator that reads it;
 the API server, which knows the schema, is what refuses or prunes unknown fields.
@@ -6,15 +6,17 @@ the API server, which knows the schema, is what refuses or prunes unknown fields
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 GROUP = "bessemer.dev"
 VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
 
 
 class ApiModel(BaseModel):
@@ -94,3 +96,72 @@ def parse_lenient(model: type[_Model], raw: Mapping[str, Any]) -> _Model:
 def parse_time(text: str | None) -> datetime | None:
     """Read a time as Kubernetes writes it (RFC 3339)."""
     return None if text is None else datetime.fromisoformat(text)
+
+
+_Spec = TypeVar("_Spec", bound=ApiModel)
+_Status = TypeVar("_Status", bound=ApiModel)
+
+
+@dataclass(frozen=True)
+class Resource(Generic[_Spec, _Status]):
+    """One object as it was read: metadata that matters, spec (or why it can't be read) and status."""
+
+    KIND: ClassVar[str]
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    resource_version: str
+    created: datetime | None
+    deleted: datetime | None
+    annotations: Mapping[str, str]
+    finalizers: tuple[str, ...]
+    spec: _Spec | None
+    spec_error: str
+    status: _Status
+
+    def reference(self) -> dict[str, str]:
+        """Give what events about the object refer to it by."""
+        own = {"namespace": self.namespace, "name": self.name, "uid": self.uid}
+        return {"apiVersion": API_VERSION, "kind": self.KIND, **own}
+
+    def owner_reference(self) -> dict[str, Any]:
+        """Give the owner reference that objects made for this one carry."""
+        return {
+            "apiVersion": API_VERSION,
+            "kind": self.KIND,
+            "name": self.name,
+            "uid": self.uid,
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+
+
+_Resource = TypeVar("_Resource")
+
+
+def parse_resource(
+    make: Callable[..., _Resource], spec_model: type[ApiModel], status_model: type[ApiModel], raw: Mapping[str, Any]
+) -> _Resource:
+    """Turn a raw object into typed facts; a spec or status that can't be read is a fact too, never an exception."""
+    metadata = raw["metadata"]
+    spec, spec_error = None, ""
+    try:
+        spec = spec_model.model_validate(raw.get("spec") or {})
+    except ValidationError as error:
+        spec_error = explain_validation_error(error)
+    return make(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=int(metadata.get("generation", 1)),
+        resource_version=metadata.get("resourceVersion", ""),
+        created=parse_time(metadata.get("creationTimestamp")),
+        deleted=parse_time(metadata.get("deletionTimestamp")),
+        annotations=dict(metadata.get("annotations") or {}),
+        finalizers=tuple(metadata.get("finalizers") or ()),
+        spec=spec,
+        spec_error=spec_error,
+        status=parse_lenient(status_model, raw.get("status") or {}),
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bessemer.runnerpool.config import build_config, list_references
-from bessemer.runnerpool.resource import RunnerPool
+from bessemer.runnerpool.resource import parse_runner_pool
 from bessemer.runnerpool.spec import RunnerPoolSpec
 
 
@@ -15,6 +15,7 @@ def print_pool_plan(name: str, spec: RunnerPoolSpec) -> None:
     jobs += ["without tags"] if runner.run_untagged else []
     print(f"# {name}: jobs of {scope}, {' or '.join(jobs)}; {spec.min} to {spec.max} at a time")
     secrets = {key: f"<{reference.name}/{reference.key}>" for key, (reference, _) in list_references(spec).items()}
-    pool = RunnerPool("<namespace>", name, "", 0, "", None, (), spec)
+    metadata = {"namespace": "<namespace>", "name": name, "uid": ""}
+    pool = parse_runner_pool({"metadata": metadata, "spec": spec.to_api()})
     token = runner.token_secret
     print(build_config(pool, spec, f"<{token.name}/{token.key}>" if token else "<the runner's token>", secrets), end="")

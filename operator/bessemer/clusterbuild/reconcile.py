@@ -33,7 +33,7 @@ from bessemer.clusterbuild.plan import (
     Step,
     StopPod,
 )
-from bessemer.clusterbuild.resource import API_VERSION, KIND, ClusterBuild, parse_cluster_build
+from bessemer.clusterbuild.resource import ClusterBuild, parse_cluster_build
 from bessemer.clusterbuild.status import ClusterBuildStatus, NodesStatus
 from bessemer.clusterbuild.summary import compute_events
 from bessemer.deps import Deps
@@ -80,7 +80,7 @@ async def reconcile(deps: Deps, namespace: str, name: str, woken: float) -> floa
         await _finish(deps, reading, work)
     _measure(deps, plan)
     for event in compute_events(reading.facts.build.status, plan.status, plan.settled):
-        await deps.recorder.record(_reference(reading.facts.build), event)
+        await deps.recorder.record(reading.facts.build.reference(), event)
     return plan.wake_after
 
 
@@ -242,13 +242,3 @@ def _measure(deps: Deps, plan: Plan) -> None:
         if attempt.start_time and attempt.end_time:
             seconds = (attempt.end_time - attempt.start_time).total_seconds()
             deps.metrics.phase_seconds.labels(attempt.name.value, attempt.state.value).observe(seconds)
-
-
-def _reference(build: ClusterBuild) -> dict[str, str]:
-    return {
-        "apiVersion": API_VERSION,
-        "kind": KIND,
-        "namespace": build.namespace,
-        "name": build.name,
-        "uid": build.uid,
-    }

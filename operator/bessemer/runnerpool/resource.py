@@ -3,78 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from bessemer.resource import GROUP, VERSION, explain_validation_error, parse_lenient, parse_time
+from bessemer.resource import Resource, parse_resource
 from bessemer.runnerpool.spec import RunnerPoolSpec
 from bessemer.runnerpool.status import RunnerPoolStatus
 
 KIND = "RunnerPool"
 PLURAL = "runnerpools"
-API_VERSION = f"{GROUP}/{VERSION}"
 
 
 @dataclass(frozen=True)
-class RunnerPool:
-    """One RunnerPool as it was read: metadata that matters, spec (or why it can't be read) and status."""
+class RunnerPool(Resource[RunnerPoolSpec, RunnerPoolStatus]):
+    """One RunnerPool as it was read."""
 
-    namespace: str
-    name: str
-    uid: str
-    generation: int
-    resource_version: str
-    deleted: datetime | None
-    finalizers: tuple[str, ...]
-    spec: RunnerPoolSpec | None
-    spec_error: str = ""
-    status: RunnerPoolStatus = field(default_factory=RunnerPoolStatus)
-
-    def reference(self) -> dict[str, str]:
-        """Give what events about the pool refer to it by."""
-        return {
-            "apiVersion": API_VERSION,
-            "kind": KIND,
-            "namespace": self.namespace,
-            "name": self.name,
-            "uid": self.uid,
-        }
-
-    def owner_reference(self) -> dict[str, Any]:
-        """Give the owner reference that objects of this pool carry."""
-        return {
-            "apiVersion": API_VERSION,
-            "kind": KIND,
-            "name": self.name,
-            "uid": self.uid,
-            "controller": True,
-            "blockOwnerDeletion": True,
-        }
+    KIND = KIND
 
 
 def parse_runner_pool(raw: Mapping[str, Any]) -> RunnerPool:
     """Turn the raw object into typed facts; a spec or status that can't be read is a fact too, never an exception."""
-    metadata = raw["metadata"]
-    spec, spec_error = None, ""
-    try:
-        spec = RunnerPoolSpec.model_validate(raw.get("spec") or {})
-    except ValidationError as error:
-        spec_error = explain_validation_error(error)
-    return RunnerPool(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        uid=metadata["uid"],
-        generation=int(metadata.get("generation", 1)),
-        resource_version=metadata.get("resourceVersion", ""),
-        deleted=parse_time(metadata.get("deletionTimestamp")),
-        finalizers=tuple(metadata.get("finalizers") or ()),
-        spec=spec,
-        spec_error=spec_error,
-        status=parse_lenient(RunnerPoolStatus, raw.get("status") or {}),
-    )
+    return parse_resource(RunnerPool, RunnerPoolSpec, RunnerPoolStatus, raw)
 
 
 MODELS: tuple[type[BaseModel], type[BaseModel]] = (RunnerPoolSpec, RunnerPoolStatus)
