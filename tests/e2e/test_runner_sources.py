@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.gitlab_pod import build_url
-from tests.support.kubectl import Resource
+from tests.support.kubectl import KubectlError, Resource
 from tests.support.runners import PROJECT, SOON, Runners
 
 pytestmark = pytest.mark.e2e
@@ -118,6 +118,59 @@ def test_a_pool_of_the_instance_takes_jobs_of_every_project(runners: Runners, ap
         for project in (PROJECT, f"{ELSEWHERE}-2")
     ]
     assert {job["status"] for job in runners.wait_for_jobs(jobs).values()} == {"success"}
+    runners.wait_until_empty()
+
+
+TINYPROXY = "Port 8888\nListen 0.0.0.0\nMaxClients 100\nTimeout 600\nLogLevel Connect\n"
+
+
+@pytest.fixture
+def proxy(runners: Runners) -> Iterator[str]:
+    """Give the address of a real HTTP proxy in a pod, whose log says what went through it."""
+    container = {
+        "name": "proxy",
+        "image": runners.image,
+        "imagePullPolicy": "Never",
+        "command": [
+            "bash",
+            "-c",
+            'echo "$CONFIGURATION" > /tmp/tinyproxy.conf; exec tinyproxy -d -c /tmp/tinyproxy.conf',
+        ],
+        "env": [{"name": "CONFIGURATION", "value": TINYPROXY}],
+    }
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
+    runners.kubectl.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "proxy"}, "spec": spec})
+    runners.kubectl.wait_for("the proxy listens", lambda: "Starting main loop" in read_proxy_log(runners), SOON)
+    yield f"http://{runners.kubectl.get('pod', 'proxy')['status']['podIP']}:8888"
+    runners.kubectl.run("delete", "pod", "proxy", "--ignore-not-found")
+
+
+def read_proxy_log(runners: Runners) -> str:
+    """Give what the proxy has written, nothing while it does not run."""
+    try:
+        return runners.kubectl.run("logs", "proxy")
+    except KubectlError:
+        return ""
+
+
+def test_runners_and_jobs_use_the_proxy_but_for_what_is_reached_directly(
+    runners: Runners, proxy: str, apply_pool: Callable[..., None]
+) -> None:
+    script = ["echo asked by ${http_proxy:-nobody}, ${HTTP_PROXY:-nobody}, without ${no_proxy:-none}"]
+    apply_pool("direct", ["direct"], proxy={"http": proxy, "none": [".svc", "10.0.0.0/8"]})
+    (job,) = runners.gitlab.run_jobs(PROJECT, {"tags": ["direct"], "script": script})
+    trace = runners.wait_for_jobs([job])[job]["trace"]
+    assert f"asked by {proxy}, {proxy}, without .svc,10.0.0.0/8" in trace
+    assert "jobs/request" not in read_proxy_log(runners)
+    apply_pool("proxied", ["proxied"], proxy={"http": proxy})
+    (job,) = runners.gitlab.run_jobs(PROJECT, {"tags": ["proxied"], "script": script})
+    done = runners.wait_for_jobs([job])[job]
+    assert (done["status"], f"asked by {proxy}, {proxy}, without none" in done["trace"]) == ("success", True)
+    asked = [
+        line for line in read_proxy_log(runners).splitlines() if "POST" in line or "PATCH" in line or "PUT" in line
+    ]
+    for part in ("/api/v4/jobs/request", f"/api/v4/jobs/{job}/trace", f"/api/v4/jobs/{job} "):
+        assert any(part in line for line in asked), f"{part} did not go through the proxy: {asked}"
     runners.wait_until_empty()
 
 

@@ -16,7 +16,7 @@ from tests.support.lab.image.roots import build_root
 from tests.support.oci import ImageConfiguration, create_archive
 
 REPOSITORY = "localhost/bessemer-runner"
-ROOT = Root("runner", ("bash", "ca-certificates", "git", "openssh-client"))
+ROOT = Root("runner", ("bash", "ca-certificates", "git", "openssh-client", "tinyproxy-bin"))
 BUILD_SCRIPT = Path(__file__).with_name("gitlab-runner-build")
 CONFIGURATION = ImageConfiguration(
     entrypoint=("bash",), environment={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}

@@ -51,7 +51,15 @@ def test_old_release_is_pinned_by_a_module_file_of_its_own(component: Component)
 
 @pytest.mark.parametrize(
     "described",
-    [components.ETCD, components.CONTAINERD, components.COREDNS, components.HELM, components.KIND, components.KWOK],
+    [
+        components.ETCD,
+        components.CONTAINERD,
+        components.COREDNS,
+        components.HELM,
+        components.KIND,
+        components.KWOK,
+        components.VERSITYGW,
+    ],
 )
 def test_version_said_is_the_version_pinned(described: Component) -> None:
     module_file = (described.directory / described.modfile).read_text()

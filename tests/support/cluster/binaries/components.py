@@ -100,6 +100,10 @@ HELM = Component(
 )
 KIND = Component("kind", "0.33.0", "kind", {"kind": "sigs.k8s.io/kind"}, 0.5)
 KWOK = Component("kwok", "0.8.0", "kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, 2.5)
+VERSITYGW = Component(
+    "versitygw", "1.8.0", "versitygw", {"versitygw": "github.com/versity/versitygw/cmd/versitygw"}, 1.5
+)
+"""An object store with the S3 protocol, for the caches of runners' jobs."""
 _RUNNER = "gitlab.com/gitlab-org/gitlab-runner"
 GITLAB_RUNNER = Component(
     name="gitlab-runner",
