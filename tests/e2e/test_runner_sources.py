@@ -121,7 +121,7 @@ def test_a_pool_of_the_instance_takes_jobs_of_every_project(runners: Runners, ap
     runners.wait_until_empty()
 
 
-TINYPROXY = "Port 8888\nListen 0.0.0.0\nMaxClients 100\nTimeout 600\nLogLevel Connect\n"
+TINYPROXY = "Port 8888\nListen 0.0.0.0\nMaxClients 100\nTimeout 600\nLogLevel Info\n"
 
 
 @pytest.fixture
