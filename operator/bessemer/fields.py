@@ -23,7 +23,8 @@ HostOrAddress = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$", min_length=1, max_length=253)
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
-HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=2048)]
+HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/[^\s]*)?$", max_length=2048)]
+"""Without user and password: whoever may read the object may read them."""
 HostKey = Annotated[
     str, Field(pattern=r"^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/=]+( .*)?$", max_length=2048)
 ]

@@ -74,7 +74,8 @@ def explain_validation_error(error: ValidationError) -> str:
     lines = []
     for detail in error.errors(include_url=False, include_context=False, include_input=False):
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
-        lines.append(f"{path}: {detail['msg']}" if path else detail["msg"])
+        message = detail["msg"].removeprefix("Value error, ")
+        lines.append(f"{path}: {message}" if path else message)
     return "\n".join(lines)
 
 

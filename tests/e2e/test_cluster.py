@@ -209,9 +209,10 @@ def test_privileged_pod_mounts_disks_and_leaves_none_attached(
 
 
 OWNER = """
-import sys, time
+import signal, sys, time
 from tests.support.cluster.choice import get_kube_minor
 from tests.support.cluster.local.cluster import up
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started the tests in the background
 up(sys.argv[1], kube_minor=get_kube_minor(), kept=False)
 print("up", flush=True)
 time.sleep(600)
