@@ -66,6 +66,8 @@ class PoolWorld:
     clock: list[datetime]
     watcher: FakeWatcher
     woken: set[tuple[str, str]] = field(default_factory=set)
+    others: dict[str, FakeGitLab] = field(default_factory=dict)
+    """More GitLabs, by their URLs."""
 
     async def apply(self, **spec: Any) -> None:
         """Apply the pool, and the Secrets that it names."""
@@ -165,6 +167,11 @@ class PoolWorld:
         found = next(one for one in self.status()["conditions"] if one["type"] == type_)
         return found["status"], found["reason"]
 
+    def events(self, reason: str) -> list[str]:
+        """Give the messages of the events of a reason."""
+        events = (raw for (plural, _, _), raw in self.kubernetes.objects.items() if plural == "events")
+        return [str(raw.get("note") or raw.get("message")) for raw in events if raw["reason"] == reason]
+
 
 @asynccontextmanager
 async def open_pool_world() -> AsyncIterator[PoolWorld]:
@@ -178,6 +185,7 @@ async def open_pool_world() -> AsyncIterator[PoolWorld]:
     gitlab.runners[1] = FakeRunner(1, REQUEST, "glrt-given")
     woken: set[tuple[str, str]] = set()
     watcher = FakeWatcher()
+    others: dict[str, FakeGitLab] = {}
     deps = PoolDeps(
         kubernetes=kubernetes,
         settings=Settings(
@@ -185,13 +193,13 @@ async def open_pool_world() -> AsyncIterator[PoolWorld]:
         ),
         recorder=EventRecorder(kubernetes, "me", now),
         now=now,
-        doors=Doors(lambda *_: gitlab),
+        doors=Doors(lambda url, *_: others.get(url, gitlab)),
         sources=Sources(now, woken.add),
         pods=PodCache(),
         secrets=SecretWatches(watcher, woken.add),
     )
     try:
-        yield PoolWorld(kubernetes, gitlab, deps, clock, watcher, woken)
+        yield PoolWorld(kubernetes, gitlab, deps, clock, watcher, woken, others)
     finally:
         await deps.secrets.close()
         await deps.sources.close()

@@ -178,7 +178,7 @@ async def test_a_deleted_pool_goes_after_a_while_although_gitlab_is_away(world: 
 
 @pytest.mark.parametrize("after_effect", [False, True])
 async def test_an_operator_that_dies_between_any_two_calls_leaks_no_runner(after_effect: bool) -> None:
-    for call in range(14):
+    for call in range(20):
         async with open_pool_world() as world:
             del world.gitlab.runners[1]
             await world.apply(runner=MANAGED, min=1)
