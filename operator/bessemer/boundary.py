@@ -1,13 +1,15 @@
-"""The only place that catches every exception: between a pass and the loop that must outlive it."""
+"""The only place that catches every exception: between a piece of work and the loop that must outlive it."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from bessemer.errors import BessemerError, Retry
 
+_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 
@@ -36,3 +38,15 @@ async def guard(what: str, work: Awaitable[float | None]) -> Outcome:
     except Exception as error:  # noqa: BLE001  the boundary: one object's trouble must not stop the others
         _log.exception("%s: unexpected error", what)
         return Outcome(failed=True, reason=type(error).__name__)
+
+
+async def contain(what: str, work: Awaitable[_T]) -> _T:
+    """Run a piece of work, which raises errors of ours only; what nobody has thought of is one to be tried again."""
+    try:
+        return await work
+    except BessemerError:
+        raise
+    except Exception as error:
+        _log.exception("%s: unexpected error", what)
+        text = f"{type(error).__name__}: a fault in Bessemer, the operator's log says where"
+        raise Retry("Unexpected", text) from error

@@ -98,8 +98,12 @@ class GitLabClient:
             ScopeType.PROJECT: f"/projects/{quote(scope.path, safe='')}/runners",
         }[scope.type]
         query = {"type": _TYPES[scope.type]}
-        runners, _ = await self._run(lambda: self._list_pages(path, query))
-        return [int(runner["id"]) for runner in runners if marker in (runner.get("description") or "")]
+
+        def read() -> list[int]:
+            runners, _ = self._list_pages(path, query)
+            return [int(runner["id"]) for runner in runners if marker in (runner.get("description") or "")]
+
+        return await self._run(read)
 
     async def update_runner(self, runner_id: int, request: RunnerRequest) -> None:
         """Make a runner as requested."""
@@ -108,8 +112,12 @@ class GitLabClient:
     async def rotate_runner(self, runner_id: int) -> Registration:
         """Replace a runner's token."""
         path = f"/runners/{runner_id}/reset_authentication_token"
-        raw: Any = await self._run(lambda: self._api.http_post(path))
-        return Registration(runner_id, raw["token"], _parse_time(raw.get("token_expires_at")))
+
+        def rotate() -> Registration:
+            raw: Any = self._api.http_post(path)
+            return Registration(runner_id, raw["token"], _parse_time(raw.get("token_expires_at")))
+
+        return await self._run(rotate)
 
     async def delete_runner(self, runner_id: int) -> None:
         """Delete a runner; one that is gone already is fine."""
@@ -122,12 +130,17 @@ class GitLabClient:
         """Ask whose runner token that is; None where GitLab refuses it."""
         # GitLab takes down a manager for whoever asks; one of that name is taken away again.
         data = {"token": runner_token, "system_id": VERIFIER}
+
+        def verify() -> Identity:
+            raw: Any = self._runner_api.http_post("/runners/verify", post_data=data)
+            return Identity(int(raw["id"]), _parse_time(raw.get("token_expires_at")))
+
         try:
-            raw: Any = await self._run(lambda: self._runner_api.http_post("/runners/verify", post_data=data))
+            identity = await self._run(verify)
         except (GitLabRefused, GitLabRejected):
             return None
         await self.delete_manager(runner_token, VERIFIER)
-        return Identity(int(raw["id"]), _parse_time(raw.get("token_expires_at")))
+        return identity
 
     async def delete_manager(self, runner_token: str, system_id: str) -> None:
         """Delete a manager; one that is gone already is fine."""
@@ -268,6 +281,9 @@ def _translated() -> Iterator[None]:
         raise GitLabUnavailable("the answer makes no sense: is the URL that of GitLab itself?") from error
     except GitlabError as error:
         raise _translate(error.response_code or 0, str(error.error_message)[:512]) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        # Its text may be a piece of the answer, and so a token.
+        raise GitLabUnavailable(f"the answer is not of the documented form ({type(error).__name__})") from error
     except requests.RequestException as error:
         raise GitLabUnavailable(f"{type(error).__name__}: {error}"[:512]) from error
 

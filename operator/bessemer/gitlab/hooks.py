@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,8 @@ from bessemer.errors import Invalid
 
 TOLERANCE_SECONDS = 300
 """A signature that is older, or that much ahead of our clock, is refused: somebody may be repeating what was heard."""
+_STAMP = re.compile(r"[0-9]{1,12}")
+"""Seconds since 1970, to the year 33658."""
 _SIGNING_PREFIX = "whsec_"
 
 
@@ -49,7 +52,7 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Iterable[str], now:
     signatures = headers.get("webhook-signature", "")
     if signatures:
         return any(_is_signed(headers, body, signatures, secret, now) for secret in secrets)
-    token = headers.get("X-Gitlab-Token", "").encode()
+    token = _encode(headers.get("X-Gitlab-Token", ""))
     return any(hmac.compare_digest(token, secret.encode()) for secret in secrets if secret)
 
 
@@ -62,19 +65,24 @@ def parse_hook(headers: Mapping[str, str], body: bytes) -> JobHook | OtherHook:
             return OtherHook(kind)
         project = data.get("project") or {}
         return JobHook(str(project.get("path_with_namespace") or ""), int(data["build_id"]), str(data["build_status"]))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         event = headers.get("X-Gitlab-Event", "no X-Gitlab-Event")
         raise Invalid("InvalidWebhook", f"{event}: not the body of a webhook") from error
 
 
 def _is_signed(headers: Mapping[str, str], body: bytes, signatures: str, secret: str, now: datetime) -> bool:
     stamp = headers.get("webhook-timestamp", "")
-    if not secret or not stamp.isdecimal() or abs(now.timestamp() - int(stamp)) > TOLERANCE_SECONDS:
+    if not secret or not _STAMP.fullmatch(stamp) or abs(now.timestamp() - int(stamp)) > TOLERANCE_SECONDS:
         return False
-    message = f"{headers.get('webhook-id', '')}.{stamp}.".encode() + body
+    message = _encode(f"{headers.get('webhook-id', '')}.{stamp}.") + body
     digest = base64.b64encode(hmac.new(_parse_key(secret), message, hashlib.sha256).digest()).decode()
     given = [signature.removeprefix("v1,") for signature in signatures.split() if signature.startswith("v1,")]
-    return any(hmac.compare_digest(digest.encode(), signature.encode()) for signature in given)
+    return any(hmac.compare_digest(digest.encode(), _encode(signature)) for signature in given)
+
+
+def _encode(header: str) -> bytes:
+    """Give the bytes of a header as they were sent: aiohttp reads them as UTF-8, whatever they are."""
+    return header.encode(errors="surrogateescape")
 
 
 def _parse_key(secret: str) -> bytes:

@@ -6,7 +6,7 @@ Source: https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 
@@ -31,6 +31,7 @@ def parse_wait(headers: Mapping[str, str]) -> float | None:
 
 def _parse_date(text: str) -> datetime | None:
     try:
-        return parsedate_to_datetime(text)
-    except ValueError:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
         return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)  # -0000: UTC from an unknown place (RFC 5322)

@@ -44,19 +44,11 @@ class Board:
         fresh = {job.id: WaitingJob(job, began) for job in jobs if self._closed.get(job.id, began) <= began}
         later = {number: job for number, job in self._jobs.items() if job.seen > began}
         self._jobs = fresh | later
-        self._closed = {number: when for number, when in self._closed.items() if when > began - MEMORY}
         self._tried = {number: tried for number, tried in self._tried.items() if number in self._jobs}
-        self._swapped = {number: when for number, when in self._swapped.items() if when > began - MEMORY}
-
-    def put_waiting(self, job: PendingJob, heard: datetime) -> None:
-        """Take down that a job waits."""
-        self._listed = None
-        self._closed.pop(job.id, None)
-        self._jobs[job.id] = WaitingJob(job, heard)
 
     def close_job(self, number: int, heard: datetime) -> PendingJob | None:
         """Take down that a job waits no more; give it if that is new."""
-        self._closed[number] = heard
+        _remember(self._closed, number, heard)
         self._listed = None
         closed = self._jobs.pop(number, None)
         return None if closed is None else closed.job
@@ -69,7 +61,7 @@ class Board:
         for taken in claimed:
             self.close_job(taken, when)
             if taken != number:
-                self._swapped[taken] = when
+                _remember(self._swapped, taken, when)
         if number not in self._jobs:
             return False
         if claimed:
@@ -97,3 +89,11 @@ class Board:
             return tried.last + LONGEST_PAUSE
         doubled: timedelta = FIRST_PAUSE * 2 ** min(tried.times - 1, 10)
         return tried.last + min(doubled, LONGEST_PAUSE)
+
+
+def _remember(memory: dict[int, datetime], number: int, when: datetime) -> None:
+    """Take a job down at the end, and forget those at the beginning that are of no use any more."""
+    memory.pop(number, None)
+    memory[number] = when
+    while memory[oldest := next(iter(memory))] <= when - MEMORY:
+        del memory[oldest]

@@ -10,7 +10,7 @@ from bessemer.names import build_label_value
 from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import Demand, Facts, Headroom, RunnerFact, RunnerPodFact
 from bessemer.runnerpool.pods import parse_runner_pod
-from bessemer.runnerpool.quota import compute_headroom, compute_owed, compute_runner_cost, list_claims
+from bessemer.runnerpool.quota import compute_headroom, compute_owed, list_claims, list_runner_costs
 from bessemer.runnerpool.registration import build_traits, get_runner
 from bessemer.runnerpool.resource import RunnerPool
 from bessemer.runnerpool.spec import RunnerPoolSpec
@@ -57,7 +57,7 @@ def compute_demand(deps: PoolDeps, key: Key, spec: RunnerPoolSpec) -> Demand:
     if source is None:
         text = "without spec.gitlab.apiTokenSecret nobody can tell which jobs wait; min runners ask for themselves"
         return Demand(known=False, reason=BLIND, message=text, blind=True)
-    return source.compute_demand(build_traits(spec), spec.gitlab.poll_seconds)
+    return source.compute_demand(build_traits(spec))
 
 
 async def list_quotas(deps: PoolDeps, namespace: str) -> list[Object]:
@@ -78,5 +78,5 @@ async def add_headroom(deps: PoolDeps, facts: Facts, spec: RunnerPoolSpec) -> Fa
         compute_owed(spec, facts.pods.values(), facts.job_pods),
         *list_claims(others, spec.priority, deps.now()),
     ]
-    headroom: Headroom | None = compute_headroom(quotas, compute_runner_cost(spec), claims)
+    headroom: Headroom | None = compute_headroom(quotas, list_runner_costs(spec), claims)
     return replace(facts, headroom=headroom)

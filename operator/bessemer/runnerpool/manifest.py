@@ -19,6 +19,7 @@ from bessemer.names import (
     runner_secret_name,
     runner_system_id,
 )
+from bessemer.runnerpool.cache import Proxy
 from bessemer.runnerpool.config import (
     CONFIG_DIRECTORY,
     ENTRYPOINT_KEY,
@@ -142,7 +143,7 @@ def _build_pod_spec(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings, 
         "volumes": [*_build_volumes(pool, spec), *pod.volumes],
     }
     if executor.docker is not None:
-        result["initContainers"].append(_build_docker_daemon(executor.docker))
+        result["initContainers"].append(_build_docker_daemon(executor.docker, spec.proxy))
     optional = {
         "serviceAccountName": runner_account_name(pool.name) if executor.type is ExecutorType.KUBERNETES else None,
         "nodeSelector": pod.node_selector,
@@ -209,7 +210,7 @@ def _build_init_container(spec: RunnerPoolSpec, settings: Settings) -> Object:
     }
 
 
-def _build_docker_daemon(executor: DockerExecutor) -> Object:
+def _build_docker_daemon(executor: DockerExecutor, proxy: Proxy | None) -> Object:
     """Give a sidecar with a Docker daemon, which only this pod's runner reaches: it listens on a socket in a volume.
 
     Source: https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
@@ -220,7 +221,10 @@ def _build_docker_daemon(executor: DockerExecutor) -> Object:
         "image": executor.daemon_image,
         "restartPolicy": "Always",
         "args": ["dockerd", f"--host={socket}", f"--group={USER_ID}"],
-        "env": [{"name": "DOCKER_HOST", "value": socket}],
+        "env": [
+            {"name": name, "value": value}
+            for name, value in ({"DOCKER_HOST": socket} | build_proxy_environment(proxy)).items()  # it pulls the images
+        ],
         "resources": executor.daemon_resources.model_dump(exclude_defaults=True),
         "securityContext": {"privileged": True, "runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": False},
         "startupProbe": {

@@ -13,6 +13,7 @@ from typing import Any
 
 from kubernetes.utils.quantity import parse_quantity
 
+from bessemer.runnerpool.executors import KubernetesExecutor
 from bessemer.runnerpool.facts import Headroom, JobPodFact, RunnerPodFact
 from bessemer.runnerpool.podspec import Resources
 from bessemer.runnerpool.spec import Mode, RunnerPoolSpec
@@ -24,29 +25,53 @@ _PLAIN = {"cpu": "requests.cpu", "memory": "requests.memory"}
 """Names in a quota that mean the same as the ones with a prefix."""
 
 
-def compute_runner_cost(spec: RunnerPoolSpec) -> dict[str, Decimal]:
-    """Give what one more runner takes of each kind that a quota may count: its pod, and its job's if that is another.
+@dataclass(frozen=True)
+class PodCost:
+    """What one pod takes of each kind that a quota may count, and what decides whether one with scopes counts it."""
+
+    amounts: Mapping[str, Decimal]
+    terminating: bool
+    """Whether it has activeDeadlineSeconds."""
+    priority_class: str = ""
+
+    @property
+    def best_effort(self) -> bool:
+        """Whether it asks for nothing."""
+        return not any(name.startswith(("requests.", "limits.")) for name in self.amounts)
+
+
+def list_runner_costs(spec: RunnerPoolSpec) -> list[PodCost]:
+    """Give what one more runner takes: its pod, and its job's if that is another.
 
     The pods of a manager's jobs are not the pool's to plan: GitLab's runner creates them as jobs come.
     """
     executor = spec.executor
-    pods, parts = 1, [spec.pod.resources]
-    if executor.docker is not None:
-        parts.append(executor.docker.daemon_resources)
+    parts = [spec.pod.resources, *([executor.docker.daemon_resources] if executor.docker is not None else ())]
+    costs = [PodCost(_compute_amounts(parts), terminating=False, priority_class=spec.pod.priority_class_name or "")]
     if executor.kubernetes is not None and spec.mode is Mode.PODS:
-        pods, parts = 2, [*parts, executor.kubernetes.resources]
-    cost = {"pods": Decimal(pods), "count/pods": Decimal(pods)}
+        costs.append(_build_job_cost(executor.kubernetes))
+    return costs
+
+
+def _build_job_cost(executor: KubernetesExecutor) -> PodCost:
+    """Give what a job's pod takes; gitlab-runner gives it the job's timeout as its deadline (a feature flag, on)."""
+    return PodCost(_compute_amounts([executor.resources]), terminating=True)
+
+
+def _compute_amounts(parts: Iterable[Resources]) -> dict[str, Decimal]:
+    amounts = {"pods": Decimal(1), "count/pods": Decimal(1)}
     for part in parts:
         for name, quantity in _compute_cost(part).items():
-            cost[name] = cost.get(name, Decimal(0)) + quantity
-    return cost
+            amounts[name] = amounts.get(name, Decimal(0)) + quantity
+    return amounts
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Room that is spoken for, though no pod takes it yet."""
+    """Room that is spoken for, though no pod takes it yet: that many times what these pods take."""
 
-    amounts: Mapping[str, Decimal]
+    costs: Sequence[PodCost]
+    times: int
     why: str
 
 
@@ -55,7 +80,9 @@ class Want:
     """What a pool could not create for want of room."""
 
     priority: int
-    amounts: Mapping[str, Decimal]
+    costs: Sequence[PodCost]
+    missing: int
+    """How many runners."""
     seen: datetime
 
 
@@ -63,17 +90,14 @@ def compute_owed(spec: RunnerPoolSpec, pods: Iterable[RunnerPodFact], job_pods: 
     """Give what the pods of jobs will take whose runners are there already: room that no other runner may be given."""
     why = "more soon, by jobs of runners that are there"
     if spec.executor.kubernetes is None or spec.mode is not Mode.PODS:
-        return Claim({}, why)
+        return Claim((), 0, why)
     served = {pod.runner_uid for pod in job_pods}
-    count = sum(pod.live and pod.uid not in served for pod in pods)
-    each = {"pods": Decimal(1), "count/pods": Decimal(1), **_compute_cost(spec.executor.kubernetes.resources)}
-    return Claim({name: cost * count for name, cost in each.items()}, why)
+    return Claim((_build_job_cost(spec.executor.kubernetes),), sum(p.live and p.uid not in served for p in pods), why)
 
 
 def compute_want(spec: RunnerPoolSpec, missing: int, now: datetime) -> Want:
-    """Give what so many more runners would take."""
-    amounts = {name: cost * missing for name, cost in compute_runner_cost(spec).items()}
-    return Want(spec.priority, amounts, now)
+    """Take down that so many more runners are wanted."""
+    return Want(spec.priority, list_runner_costs(spec), missing, now)
 
 
 def list_claims(wants: Mapping[str, Want], priority: int, now: datetime) -> list[Claim]:
@@ -82,32 +106,67 @@ def list_claims(wants: Mapping[str, Want], priority: int, now: datetime) -> list
     A want that was not seen again lately is void: its pool is gone, or wants nothing any more.
     """
     return [
-        Claim(want.amounts, f"kept for pool {name}, whose priority is {want.priority}")
+        Claim(want.costs, want.missing, f"kept for pool {name}, whose priority is {want.priority}")
         for name, want in sorted(wants.items())
         if want.priority > priority and now - want.seen <= WANT_LASTS
     ]
 
 
 def compute_headroom(
-    quotas: Iterable[Mapping[str, Any]], cost: Mapping[str, Decimal], claims: Sequence[Claim] = ()
+    quotas: Iterable[Mapping[str, Any]], costs: Sequence[PodCost], claims: Sequence[Claim] = ()
 ) -> Headroom | None:
     """Give the tightest limit for runners of that cost, less what is claimed; None where no quota counts them."""
     rooms: list[Headroom] = []
     for quota in quotas:
-        if (quota.get("spec") or {}).get("scopes") or (quota.get("spec") or {}).get("scopeSelector"):
-            continue  # counts some pods only: if it is these, Kubernetes says so when one is created
+        each = _sum_counted(quota, costs)
+        claimed = [(_sum_counted(quota, claim.costs), claim) for claim in claims]
         status = quota.get("status") or {}
         for name, hard in (status.get("hard") or {}).items():
-            each = cost.get(_PLAIN.get(name, name))
-            if not each:
+            kind = _PLAIN.get(name, name)
+            if not each.get(kind):
                 continue
             used = (status.get("used") or {}).get(name, "0")
-            claimed = [(claim.amounts.get(_PLAIN.get(name, name), Decimal(0)), claim.why) for claim in claims]
-            left = (_parse(hard) - _parse(used) - sum(amount for amount, _ in claimed)) / each
+            kept = [(amounts.get(kind, Decimal(0)) * claim.times, claim.why) for amounts, claim in claimed]
+            left = (_parse(hard) - _parse(used) - sum(amount for amount, _ in kept)) / each[kind]
             text = f"ResourceQuota {quota['metadata']['name']}: {used} of {hard} {name} are used"
-            text += "".join(f", {amount.normalize():f} {why}" for amount, why in claimed if amount)
+            text += "".join(f", {amount.normalize():f} {why}" for amount, why in kept if amount)
             rooms.append(Headroom(max(0, int(left)), text))
     return min(rooms, key=lambda room: room.pods, default=None)
+
+
+def _sum_counted(quota: Mapping[str, Any], costs: Iterable[PodCost]) -> dict[str, Decimal]:
+    """Give what those of the pods take that a quota counts."""
+    total: dict[str, Decimal] = {}
+    for cost in costs:
+        if _counts(quota, cost):
+            for name, amount in cost.amounts.items():
+                total[name] = total.get(name, Decimal(0)) + amount
+    return total
+
+
+def _counts(quota: Mapping[str, Any], cost: PodCost) -> bool:
+    """Tell whether a pod is in all scopes of a quota; in one that we do not know, none of ours is.
+
+    Source: https://kubernetes.io/docs/concepts/policy/resource-quotas/#quota-scopes
+    """
+    spec = quota.get("spec") or {}
+    selectors = [{"scopeName": name, "operator": "Exists"} for name in spec.get("scopes") or ()]
+    selectors += (spec.get("scopeSelector") or {}).get("matchExpressions") or ()
+    return all(_is_in_scope(selector, cost) for selector in selectors)
+
+
+def _is_in_scope(selector: Mapping[str, Any], cost: PodCost) -> bool:
+    plain = {
+        "Terminating": cost.terminating,
+        "NotTerminating": not cost.terminating,
+        "BestEffort": cost.best_effort,
+        "NotBestEffort": not cost.best_effort,
+    }
+    if selector["scopeName"] != "PriorityClass":
+        return plain.get(selector["scopeName"], False)
+    named = cost.priority_class in (selector.get("values") or ())
+    given = cost.priority_class != ""
+    return {"In": named, "NotIn": not named, "Exists": given, "DoesNotExist": not given}[selector["operator"]]
 
 
 def _compute_cost(resources: Resources) -> dict[str, Decimal]:

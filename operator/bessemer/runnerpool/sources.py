@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from bessemer.boundary import contain
 from bessemer.clock import Now
 from bessemer.errors import BessemerError, Invalid, Retry
 from bessemer.gitlab.jobs import RunnerTraits, compute_matches
@@ -28,6 +29,11 @@ SPACING_SECONDS = 0.3
 LONGEST_WAIT_SECONDS = 3600.0
 """However much longer GitLab asks for: the longest of its own limits, and jobs must be seen again some day."""
 FIRST_BACK_OFF_SECONDS = 2.0
+LONGEST_BACK_OFF_SECONDS = 60.0
+"""Or the interval of polls, where that is shorter: an hour between polls is no reason to be blind for one."""
+PATIENCE_SECONDS = 180
+"""How long polls may fail before it is said that the waiting jobs are not known: a GitLab that restarts takes as long.
+"""
 _log = logging.getLogger(__name__)
 
 
@@ -60,6 +66,7 @@ class Source:
         self._nudged = asyncio.Event()
         self._answered: datetime | None = None
         self._error: BessemerError | None = None
+        self._failing: datetime | None = None
         self._task = asyncio.create_task(self._poll_for_ever(), name=f"poll {scope}")
 
     def nudge(self) -> None:
@@ -77,7 +84,7 @@ class Source:
         for pool in self.pools:
             self._wake(pool)
 
-    def compute_demand(self, traits: RunnerTraits, poll_seconds: int) -> Demand:
+    def compute_demand(self, traits: RunnerTraits) -> Demand:
         """Give the waiting jobs that such a runner takes."""
         error = f"; last try: {self._error.message}" if self._error is not None else ""
         if self._answered is None:
@@ -87,7 +94,8 @@ class Source:
             return Demand(known=False, reason="NotYetPolled", message="the waiting jobs are being listed")
         jobs = tuple(waiting for waiting in self.board.list_jobs() if compute_matches(waiting.job, traits))
         demand = Demand(True, "Polled", jobs=jobs, swapped=self.board.list_swapped())
-        if self._error is not None and self._now() - self._answered > timedelta(seconds=3 * poll_seconds):
+        patience = timedelta(seconds=PATIENCE_SECONDS)
+        if self._error is not None and self._failing is not None and self._now() - self._failing > patience:
             message = f"not known since {self._answered.isoformat(timespec='seconds')}{error}"
             blind = isinstance(self._error, Invalid)
             return replace(demand, known=False, reason=self._error.reason, message=message, blind=blind)
@@ -103,39 +111,45 @@ class Source:
         failures = 0
         while True:
             self._nudged.clear()
-            began = self._now()
             try:
-                pending = await self._gitlab.list_pending_jobs(
-                    self._scope, with_protected=any(pool.traits.protected for pool in self.pools.values())
-                )
+                await contain(f"waiting jobs of {self._scope}", self._poll())
             except BessemerError as error:
                 failures += 1
                 self._error = error
+                self._failing = self._failing or self._now()
                 _log.warning("waiting jobs of %s: %s", self._scope, error)
                 self._tell_all()
-                await asyncio.sleep(self._compute_back_off(error, failures))
+                await asyncio.sleep(self.compute_back_off(error, failures))
                 continue
-            known = self._answered is not None and self._error is None
-            failures, self._error, self._answered = 0, None, self._now()
-            before = self.board.list_jobs()
-            self.board.put_poll(pending.jobs, began)
-            if known:
-                self.tell({one.job.id: one.job for one in (*before, *self.board.list_jobs())}.values())
-            else:
-                self._tell_all()
+            failures = 0
             await asyncio.sleep(SPACING_SECONDS)
             try:
                 await asyncio.wait_for(self._nudged.wait(), self._compute_interval())
             except TimeoutError:
                 continue
 
+    async def _poll(self) -> None:
+        began = self._now()
+        pending = await self._gitlab.list_pending_jobs(
+            self._scope, with_protected=any(pool.traits.protected for pool in self.pools.values())
+        )
+        before = self.board.list_jobs()
+        self.board.put_poll(pending.jobs, began)
+        known = self._answered is not None and self._error is None
+        self._error, self._failing, self._answered = None, None, self._now()
+        if known:
+            self.tell({one.job.id: one.job for one in (*before, *self.board.list_jobs())}.values())
+        else:
+            self._tell_all()
+
     def _compute_interval(self) -> float:
         return min((pool.poll_seconds for pool in self.pools.values()), default=60) * (1 + random.random() * JITTER)  # noqa: S311  no secret
 
-    def _compute_back_off(self, error: BessemerError, failures: int) -> float:
-        """Wait as long as GitLab asks for, else ever longer, up to the interval of polls."""
+    def compute_back_off(self, error: BessemerError, failures: int) -> float:
+        """Wait as long as GitLab asks for, else ever longer."""
         asked = min(error.after or 0.0, LONGEST_WAIT_SECONDS) if isinstance(error, Retry) else 0.0
-        own: float = min(FIRST_BACK_OFF_SECONDS * 2 ** min(failures - 1, 10), self._compute_interval())
+        longest = min(self._compute_interval(), LONGEST_BACK_OFF_SECONDS)
+        own: float = min(FIRST_BACK_OFF_SECONDS * 2 ** min(failures - 1, 10), longest)
         return max(asked, own)
 
 

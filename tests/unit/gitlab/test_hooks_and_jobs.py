@@ -59,7 +59,35 @@ def test_a_webhook_says_which_job_is_how() -> None:
     assert parse_hook({}, b'{"object_kind": "pipeline"}') == OtherHook("pipeline")
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"null", b'{"object_kind": "build", "build_id": "x"}', b"\xff"])
+@pytest.mark.parametrize("stamp", ["9" * 400, "9" * 5000, "-1", "1e3", "²", "", "now"])
+def test_a_time_stamp_that_is_none_is_refused(stamp: str) -> None:
+    assert not verify(sign(b"right", int(NOW.timestamp())) | {"webhook-timestamp": stamp}, BODY, ["right"], NOW)
+
+
+@pytest.mark.parametrize("header", ["X-Gitlab-Token", "webhook-id", "webhook-signature"])
+def test_bytes_that_are_no_text_are_refused(header: str) -> None:
+    sent = b"v1,\xff\xfe".decode(errors="surrogateescape")
+    signed = sign(b"right", int(NOW.timestamp())) if header != "X-Gitlab-Token" else {}
+    assert not verify(signed | {header: sent}, BODY, ["right"], NOW)
+
+
+def test_a_secret_of_any_letters_is_taken() -> None:
+    assert verify({"X-Gitlab-Token": "Schlüssel"}, BODY, ["Schlüssel"], NOW)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100000,
+        b'{"object_kind": "build", "build_id": 1e999, "build_status": "x"}',
+        b"",
+        b"[]",
+        b"{}",
+        b"null",
+        b'{"object_kind": "build", "build_id": "x"}',
+        b"\xff",
+    ],
+)
 def test_what_is_no_webhook_is_refused(body: bytes) -> None:
     with pytest.raises(Invalid, match="InvalidWebhook"):
         parse_hook({"X-Gitlab-Event": "Job Hook"}, body)

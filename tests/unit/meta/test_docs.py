@@ -35,6 +35,8 @@ NO_REASONS = set(
         IdentityFile LogLevel Port ServerAliveCountMax ServerAliveInterval StrictHostKeyChecking User UserKnownHostsFile
         Always ClusterRole RoleBinding ServiceAccount
 
+        BestEffort DoesNotExist Exists In NotBestEffort NotIn NotTerminating PriorityClass Terminating
+
         Accept All Authorization BatchHost ExitCode JobState Location NodeList None
         """,
     )

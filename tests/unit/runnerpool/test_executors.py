@@ -221,3 +221,10 @@ def test_a_change_of_the_executor_rolls_the_pods_out() -> None:
     first, second = ({"executor": EXECUTORS[name]} for name in ("Kubernetes", "Docker"))
     templates = {compute_template(build_pool(**spec), build_spec(**spec), SETTINGS, "1") for spec in (first, second)}
     assert len(templates) == 2
+
+
+def test_a_docker_daemon_that_pulls_the_images_uses_the_proxy_too() -> None:
+    spec = build_spec(executor=EXECUTORS["Docker"], proxy={"https": "http://proxy.example:3128"})
+    pod = build_runner_pod(build_pool(), spec, SETTINGS, 0, "template")
+    (daemon,) = [container for container in pod["spec"]["initContainers"] if container["name"] == "docker"]
+    assert {"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"} in daemon["env"]

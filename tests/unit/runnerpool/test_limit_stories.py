@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bessemer.runnerpool.facts import Headroom, RunnerPodState
-from bessemer.runnerpool.quota import Want, compute_headroom, compute_runner_cost, compute_want, list_claims
+from bessemer.runnerpool.quota import Want, compute_headroom, compute_want, list_claims, list_runner_costs
 from tests.unit.runnerpool.scenes import Scene
 
 
@@ -105,7 +105,7 @@ def test_pools_of_one_quota_by_their_priority() -> None:
         quota = {"metadata": {"name": "six"}, "status": {"hard": {"pods": "6"}, "used": {"pods": str(used)}}}
         others = {other: want for other, want in wants.items() if other != name}
         claims = list_claims(others, spec.priority, scene.now)
-        scene.headroom = compute_headroom([quota], compute_runner_cost(spec), claims)
+        scene.headroom = compute_headroom([quota], list_runner_costs(spec), claims)
         plan = scene.step()
         wants.pop(name, None)
         if plan.scaling.limit is not None and plan.scaling.limit.reason == "Quota":

@@ -153,7 +153,7 @@ async def test_a_runner_that_can_not_be_deleted_as_the_spec_says_no_gitlab_is_sa
 async def test_a_runner_of_a_group_that_is_gone_does_not_hold_up_its_pool(world: PoolWorld) -> None:
     await apply_managed(world)
 
-    async def list_runners(scope: Scope, marker: str) -> list[int]:  # noqa: ARG001  the door's own names
+    async def list_runners(scope: Scope, marker: str) -> list[int]:
         raise GitLabNotFound(f"{scope} is not there")
 
     world.gitlab.list_runners = list_runners  # type: ignore[method-assign]

@@ -15,7 +15,7 @@ from bessemer.names import runner_pod_name, runner_system_id
 from bessemer.runnerpool.facts import Headroom, RunnerPodState
 from bessemer.runnerpool.podcache import PodCache
 from bessemer.runnerpool.pods import parse_runner_pod
-from bessemer.runnerpool.quota import compute_headroom, compute_runner_cost, compute_want, list_claims
+from bessemer.runnerpool.quota import compute_headroom, compute_want, list_claims, list_runner_costs
 from bessemer.runnerpool.schedule import compute_minimum
 from bessemer.runnerpool.spec import RunnerPoolSpec
 from tests.unit.runnerpool.scenes import build_pool, build_spec
@@ -113,7 +113,7 @@ def test_the_tightest_quota_counts() -> None:
         quota("scoped", {"pods": "0"}, {}, scopes=["BestEffort"]),
         quota("other", {"secrets": "1"}, {"secrets": "1"}),
     ]
-    headroom = compute_headroom(quotas, compute_runner_cost(build_spec(pod={"resources": resources})))
+    headroom = compute_headroom(quotas, list_runner_costs(build_spec(pod={"resources": resources})))
     assert headroom is not None
     assert headroom.pods == 3
     assert "ResourceQuota cpu: 2250m of 4 requests.cpu" in headroom.message
@@ -126,10 +126,10 @@ def test_a_job_in_a_pod_of_its_own_counts_in_the_quota_too() -> None:
     }
     spec = build_spec(pod={"resources": {"requests": {"cpu": "500m"}}}, executor=executor)
     quotas = [quota("cpu", {"requests.cpu": "4"}, {}), quota("pods", {"pods": "5"}, {})]
-    headroom = compute_headroom(quotas, compute_runner_cost(spec))
+    headroom = compute_headroom(quotas, list_runner_costs(spec))
     assert headroom is not None
     assert headroom.pods == 2
-    assert compute_runner_cost(build_spec(mode="Manager", executor=executor))["pods"] == 1
+    assert len(list_runner_costs(build_spec(mode="Manager", executor=executor))) == 1
 
 
 def test_pools_of_higher_priority_have_room_first() -> None:
@@ -140,7 +140,7 @@ def test_pools_of_higher_priority_have_room_first() -> None:
     quotas = [quota("cpu", {"requests.cpu": "5"}, {})]
 
     def headroom(spec: RunnerPoolSpec, seen: datetime) -> Headroom:
-        found = compute_headroom(quotas, compute_runner_cost(spec), list_claims(wants, spec.priority, seen))
+        found = compute_headroom(quotas, list_runner_costs(spec), list_claims(wants, spec.priority, seen))
         assert found is not None
         return found
 
@@ -151,8 +151,50 @@ def test_pools_of_higher_priority_have_room_first() -> None:
     assert headroom(cpu, now + timedelta(minutes=1)).pods == 5  # whoever does not ask again wants nothing any more
 
 
+def select(scope: str, operator: str, *values: str) -> dict[str, Any]:
+    own = {"scopeName": scope, "operator": operator}
+    return {"scopeSelector": {"matchExpressions": [own | ({"values": list(values)} if values else {})]}}
+
+
+@pytest.mark.parametrize(
+    ("scopes", "room"),
+    [
+        ({"scopes": ["NotTerminating"]}, 4),  # the runner's pod
+        ({"scopes": ["Terminating"]}, 2),  # the job's
+        ({"scopes": ["NotBestEffort"]}, 1),  # both
+        ({"scopes": ["BestEffort"]}, None),
+        ({"scopes": ["Terminating", "BestEffort"]}, None),
+        (select("PriorityClass", "In", "ci", "batch"), 4),
+        (select("PriorityClass", "In", "batch"), None),
+        (select("PriorityClass", "NotIn", "batch"), 1),
+        (select("PriorityClass", "Exists"), 4),
+        (select("PriorityClass", "DoesNotExist"), 2),
+        (select("CrossNamespacePodAffinity", "Exists"), None),
+    ],
+)
+def test_a_quota_with_scopes_counts_the_pods_in_all_of_them(scopes: dict[str, Any], room: int | None) -> None:
+    executor = {"type": "Kubernetes", "kubernetes": {"image": "debian", "resources": {"requests": {"cpu": "2"}}}}
+    pod = {"resources": {"requests": {"cpu": "1"}}, "priorityClassName": "ci"}
+    costs = list_runner_costs(build_spec(pod=pod, executor=executor))
+    headroom = compute_headroom([quota("scoped", {"requests.cpu": "4"}, {}, **scopes)], costs)
+    assert (headroom.pods if headroom else None) == room
+
+
+def test_room_is_kept_in_those_quotas_only_that_count_it() -> None:
+    urgent = build_spec(priority=9, pod={"priorityClassName": "urgent"})
+    wants = {"urgent": compute_want(urgent, 3, CREATED_TIME)}
+    claims = list_claims(wants, 0, CREATED_TIME)
+    costs = list_runner_costs(build_spec(pod={"priorityClassName": "nightly"}))
+    of_nightly = quota("nightly", {"pods": "2"}, {}, **select("PriorityClass", "In", "nightly"))
+    of_all = quota("all", {"pods": "4"}, {})
+    assert [compute_headroom([one], costs, claims) for one in (of_nightly, of_all)] == [
+        Headroom(2, "ResourceQuota nightly: 0 of 2 pods are used"),
+        Headroom(1, "ResourceQuota all: 0 of 4 pods are used, 3 kept for pool urgent, whose priority is 9"),
+    ]
+
+
 def test_without_a_quota_that_counts_there_is_no_limit() -> None:
-    assert compute_headroom([quota("other", {"secrets": "1"}, {})], compute_runner_cost(build_spec())) is None
+    assert compute_headroom([quota("other", {"secrets": "1"}, {})], list_runner_costs(build_spec())) is None
 
 
 @given(st.uuids(), st.integers(min_value=0, max_value=999))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bessemer.errors import Retry
 from bessemer.gitlab.fake import FakeGitLab
 from bessemer.gitlab.jobs import RunnerTraits
 from bessemer.gitlab.protocol import GitLabUnavailable, PendingJob, Scope, ScopeType
@@ -28,6 +29,7 @@ class Office:
     source: Source
     gitlab: FakeGitLab
     told: set[Key]
+    clock: list[datetime]
 
     async def poll(self) -> set[Key]:
         """Have it poll; give the pools that have been told since the last time."""
@@ -43,11 +45,11 @@ class Office:
 async def office(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Office]:
     monkeypatch.setattr(sources, "SPACING_SECONDS", 0.0)
     monkeypatch.setattr(sources, "FIRST_BACK_OFF_SECONDS", 0.0)
-    gitlab, told = FakeGitLab(), set[Key]()
-    source = Source(gitlab, SCOPE, lambda: datetime.now(UTC), told.add)
+    gitlab, told, clock = FakeGitLab(), set[Key](), [datetime(2026, 3, 2, tzinfo=UTC)]
+    source = Source(gitlab, SCOPE, lambda: clock[0], told.add)
     for pool in (CPU, GPU):
-        source.pools[pool] = Interest(RunnerTraits(SCOPE, frozenset({pool[1]}), False, False), 60)
-    yield Office(source, gitlab, told)
+        source.pools[pool] = Interest(RunnerTraits(SCOPE, frozenset({pool[1]}), False, False), 3600)
+    yield Office(source, gitlab, told, clock)
     await source.close()
 
 
@@ -78,3 +80,42 @@ async def test_what_a_webhook_says_of_a_job_is_told_to_the_pools_that_take_it(of
     office.source.tell([job])
     assert office.told == {CPU}
     assert office.source.board.close_job(1, datetime.now(UTC)) is None
+
+
+async def test_what_nobody_has_thought_of_is_said_and_does_not_end_the_polls(
+    office: Office, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise TypeError("odd")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(office.source.board, "put_poll", fail)
+        assert await office.poll() == {CPU, GPU}
+        office.clock[0] += timedelta(seconds=sources.PATIENCE_SECONDS + 1)
+        demand = office.source.compute_demand(RunnerTraits(SCOPE, frozenset({"gpu"}), False, False))
+        assert (demand.known, demand.reason) == (False, "Unexpected")
+        assert "TypeError: odd" in caplog.text
+    office.gitlab.jobs.append(PendingJob(1, PROJECT, frozenset({"gpu"})))
+    await office.poll()
+    assert office.source.compute_demand(RunnerTraits(SCOPE, frozenset({"gpu"}), False, False)).known
+
+
+async def test_that_gitlab_is_away_is_said_within_minutes_however_seldom_it_is_asked(office: Office) -> None:
+    traits = RunnerTraits(SCOPE, frozenset({"gpu"}), False, False)
+    await office.poll()
+    office.clock[0] += timedelta(hours=1)
+    office.gitlab.error = GitLabUnavailable("gone")
+    await office.poll()
+    assert office.source.compute_demand(traits).known, "it may just be restarting"
+    office.clock[0] += timedelta(seconds=sources.PATIENCE_SECONDS + 1)
+    demand = office.source.compute_demand(traits)
+    assert (demand.known, demand.reason) == (False, "GitLabUnavailable")
+    assert "not known since 2026-03-02T00:00:00" in demand.message
+    office.gitlab.error = None
+    await office.poll()
+    assert office.source.compute_demand(traits).known
+
+
+async def test_a_gitlab_that_is_back_is_found_within_a_minute_however_seldom_it_is_asked(office: Office) -> None:
+    assert office.source.compute_back_off(Retry("Away", "away"), failures=30) <= sources.LONGEST_BACK_OFF_SECONDS
+    assert office.source.compute_back_off(Retry("RateLimited", "wait", after=600), failures=1) == 600

@@ -1,0 +1,58 @@
+"""What answers at GitLab's URL may be anything: the door says so, and raises nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from bessemer.gitlab.client import GitLabClient
+from bessemer.gitlab.protocol import GitLabUnavailable, RunnerRequest, Scope, ScopeType
+
+PROJECT, GROUP, INSTANCE = Scope(ScopeType.PROJECT, "a/b"), Scope(ScopeType.GROUP, "a"), Scope(ScopeType.INSTANCE)
+REQUEST = RunnerRequest(PROJECT, "pool", "marker", frozenset({"hpc"}), run_untagged=False, protected=False)
+Ask = Callable[[GitLabClient], Coroutine[Any, Any, object]]
+
+
+@pytest.fixture
+async def answer() -> AsyncIterator[list[object]]:
+    """The body of every answer, in a list; the server's URL comes after it."""
+    bodies: list[object] = [None]
+
+    async def give(_request: web.Request) -> web.Response:
+        return web.Response(text=json.dumps(bodies[0]), content_type="application/json")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", give)
+    async with TestServer(app) as server:
+        bodies.append(str(server.make_url("")).rstrip("/"))
+        yield bodies
+
+
+def asking(call: str, *arguments: object) -> Ask:
+    return lambda client: getattr(client, call)(*arguments)
+
+
+@pytest.mark.parametrize("body", [{}, {"data": None}, {"data": {"jobs": None, "group": {}}}, [{}], [None], "no", 7])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        *(asking("list_pending_jobs", scope) for scope in (PROJECT, GROUP, INSTANCE)),
+        asking("rotate_runner", 3),
+        asking("create_runner", REQUEST),
+        asking("verify_runner", "glrt-secret"),
+    ],
+    ids=["project", "group", "instance", "rotate", "create", "verify"],
+)
+async def test_an_answer_of_another_form_is_said(answer: list[object], ask: Ask, body: object) -> None:
+    answer[0] = body
+    client = GitLabClient(str(answer[1]), "glpat-secret", None)
+    try:
+        with pytest.raises(GitLabUnavailable):
+            await ask(client)
+    finally:
+        await client.close()
