@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bessemer.runnerpool.config import HOME_DIRECTORY, build_secret_data
+from bessemer.runnerpool.executor_config import BUILDS_DIRECTORY
 from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
 from tests.contract.gitlab.conftest import Site, TlsSite
 from tests.contract.phases.daemons import run_sshd
@@ -45,13 +46,15 @@ def run_job(site: Site, folder: Path, pool: RunnerPool, secrets: dict[str, str],
     home = folder / "home"
     home.mkdir()
     for name, text in build_secret_data(pool, pool.spec, token, secrets).items():
-        (home / name).write_text(text.replace(HOME_DIRECTORY, str(home)))
+        own = text.replace(HOME_DIRECTORY, str(home)).replace(f'"{BUILDS_DIRECTORY}', f'"{folder}/builds')
+        (home / name).write_text(own)
         (home / name).chmod(0o600)
     (number,) = site.control.run_jobs(PROJECT, {"tags": ["hpc"], **job})
     runner = get_gitlab_runner()
     subprocess.run(
         [runner, "run-single", "-c", home / "config.toml", "-r", "lab", "--max-builds", "1", "--wait-timeout", "1"],
         env={"PATH": f"{runner.parent}:{os.environ['PATH']}", "HOME": str(folder)},
+        cwd=folder,  # there it keeps caches that are in no store
         capture_output=True,
         timeout=SECONDS,
         check=True,
