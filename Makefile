@@ -5,6 +5,8 @@ SHELL := /bin/bash
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E env PATH="$$PATH" HOME="$$HOME")
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
+# Looks at the whole machine for what a cluster has left.
+ALONE := tests/e2e/test_cluster.py
 KEEP ?=
 KUBE ?= 1.37
 export KUBE
@@ -43,8 +45,9 @@ component: .venv/ready ## several modules together, on loopback
 contract: .venv/ready ## the fake and the real thing behind each door pass the same tests
 	$(SUDO) $(PYTEST) tests/contract
 
-e2e: .venv/ready ## on a real Kubernetes with the rack
-	$(SUDO) $(PYTEST) tests/e2e -m "not soak"
+e2e: .venv/ready ## on real Kubernetes with the rack; two clusters side by side, as the tests mostly wait
+	$(SUDO) $(PYTEST) $(ALONE) -m "not soak"
+	$(SUDO) $(PYTEST) tests/e2e --ignore $(ALONE) -m "not soak" -n 2 --dist loadfile
 
 test: check contract e2e ## everything but the long ones
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.cluster.local.loop_devices import FileIdentity, LoopDevice, identify, list_loop_devices
 from tests.support.kubectl import KubectlError
 from tests.support.lab.fixtures import MakeRack, make_rack
 from tests.support.lab.lab import Lab
@@ -19,6 +20,7 @@ __all__ = ["make_rack"]
 
 pytestmark = pytest.mark.e2e
 
+RACK_STATE = "var/lib/rack"
 INSTALL_SECONDS = 120
 """From power-on to SSH of a machine that installs itself; 5 s on an idle machine."""
 SSH = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=2"]
@@ -193,19 +195,20 @@ def test_dies_once(lab: Lab) -> None:
 
 
 def test_deleting_the_pod_leaves_nothing(make_rack: MakeRack) -> None:
-    before = list_attached_disks()
     rack = make_rack("rack-short", compute_nodes=1, management__installed=True)
     wait_for(rack, "the management machine", lambda: rack.state()["oxygen1"]["stage"] == "disk")
     (pod,) = rack.kubectl.items("pod", "--selector", "app.kubernetes.io/name=rack")
-    assert len(list_processes(pod["metadata"]["uid"])) > 5
-    assert len(list_attached_disks()) > len(before)
+    processes = list_processes(pod["metadata"]["uid"])
+    assert len(processes) > 5
+    disks = list_disks(processes)
+    assert list_attached(disks)
     rack.kubectl.run("delete", "deployment", "rack", "--wait=false")
     rack.kubectl.run("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
     deadline = time.monotonic() + 60
-    while (list_processes(pod["metadata"]["uid"]) or list_attached_disks() - before) and time.monotonic() < deadline:
+    while (list_processes(pod["metadata"]["uid"]) or list_attached(disks)) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert list_processes(pod["metadata"]["uid"]) == []
-    assert list_attached_disks() - before == set()
+    assert list_attached(disks) == []
 
 
 def list_processes(pod: str) -> list[int]:
@@ -220,9 +223,15 @@ def list_processes(pod: str) -> list[int]:
     return found
 
 
-def list_attached_disks() -> set[str]:
-    """List the loop devices in use on this machine."""
-    return {folder.parent.name for folder in Path("/sys/block").glob("loop*/loop")}
+def list_disks(processes: list[int]) -> set[FileIdentity]:
+    """List the files that are the disks of a rack's machines, as its processes see them."""
+    roots = (Path(f"/proc/{process}/root/{RACK_STATE}") for process in processes)
+    return {identify(path) for root in roots if root.exists() for path in root.glob("*/disk")}
+
+
+def list_attached(disks: set[FileIdentity]) -> list[LoopDevice]:
+    """List the loop devices that these are behind; other racks on this machine have disks of their own."""
+    return [device for device in list_loop_devices() if (device.file_system, device.inode) in disks]
 
 
 @pytest.mark.soak

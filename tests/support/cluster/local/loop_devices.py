@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from tests.support.cluster.commands import run
 from tests.support.cluster.errors import ClusterError
@@ -22,7 +22,9 @@ FileIdentity = tuple[str, int]
 
 
 class LoopDevice(BaseModel):
-    """One attached loop device, as `losetup --json` describes it."""
+    """One attached loop device, as `losetup --json` describes it: with blanks around numbers, in some releases."""
+
+    model_config = ConfigDict(str_strip_whitespace=True)
 
     path: Path = Field(alias="name")
     number: str = Field(alias="maj:min")
@@ -78,8 +80,13 @@ def list_files(directory: Path) -> Iterator[FileIdentity]:
     """List the files below a folder."""
     for path in directory.rglob("*"):
         if path.is_file() and not path.is_symlink():
-            status = path.stat()
-            yield f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}", status.st_ino
+            yield identify(path)
+
+
+def identify(file: Path) -> FileIdentity:
+    """Give what a file is known by in the list of loop devices."""
+    status = file.stat()
+    return f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}", status.st_ino
 
 
 def list_mounted_devices() -> set[str]:
