@@ -39,6 +39,8 @@ class Record:
     """Whose jobs it takes, as :class:`Scope` is written."""
     request_digest: str
     """Of the request that it was last brought in line with."""
+    issued: datetime
+    """When its token was given out."""
 
     def is_at(self, gitlab: GitLabConnection) -> bool:
         """Tell whether it is where the spec wants it."""
@@ -54,16 +56,18 @@ class Record:
             "url": self.url,
             "scope": self.scope,
             "request-digest": self.request_digest,
+            "issued-at": self.issued.isoformat(),
         }
 
 
 def parse_record(secret: Object | None) -> Record | None:
     """Read the record in a pool's Secret; None where there is none."""
     data = _read_data(secret)
-    if not data.get("token") or not data.get("runner-id"):
+    if "runner-id" not in data:
         return None
-    registration = Registration(int(data["runner-id"]), data["token"], parse_time(data.get("expires-at") or None))
-    return Record(registration, data.get("url", ""), data.get("scope", ""), data.get("request-digest", ""))
+    registration = Registration(int(data["runner-id"]), data["token"], parse_time(data["expires-at"] or None))
+    issued = datetime.fromisoformat(data["issued-at"])
+    return Record(registration, data["url"], data["scope"], data["request-digest"], issued)
 
 
 def build_scope(gitlab: GitLabConnection) -> Scope:
@@ -94,14 +98,15 @@ class RunnerKeeper:
                 await self.gitlab.delete_runner(leaked)
             return await self._create(spec, request, wanted, secret)
         registration = record.registration
-        due = _is_expiring(registration, managed, self.deps.now()) or await verify(registration.token) is None
+        due = _is_expiring(record, managed, self.deps.now()) or await verify(registration.token) is None
         if due and not await self._is_listed(record, request.scope):
             return await self._create(spec, request, wanted, secret)  # somebody has deleted it
         if record.request_digest != wanted:
             await self.gitlab.update_runner(registration.id, request)
+        issued = record.issued
         if due:
-            registration = await self.gitlab.rotate_runner(registration.id)
-        record = Record(registration, spec.gitlab.url, str(request.scope), wanted)
+            registration, issued = await self.gitlab.rotate_runner(registration.id), self.deps.now()
+        record = Record(registration, spec.gitlab.url, str(request.scope), wanted, issued)
         return record, await self._write(record, secret)
 
     async def give_up(self, gitlab: GitLabConnection, record: Record, secret: Object | None) -> Object:
@@ -132,7 +137,7 @@ class RunnerKeeper:
         if secret is None:  # what would refuse a Secret is to do so before there is a runner
             secret = await apply_pool_secret(self.deps, self.pool, None, {})
         registration = await self.gitlab.create_runner(request)
-        record = Record(registration, spec.gitlab.url, str(request.scope), wanted)
+        record = Record(registration, spec.gitlab.url, str(request.scope), wanted, self.deps.now())
         return record, await self._write(record, secret)
 
     async def _write(self, record: Record, secret: Object | None) -> Object:
@@ -158,9 +163,13 @@ def _read_data(secret: Object | None) -> dict[str, str]:
     return {key: decode(value) for key, value in ((secret or {}).get("data") or {}).items()}
 
 
-def _is_expiring(registration: Registration, managed: ManagedRunner, now: datetime) -> bool:
-    early = timedelta(seconds=managed.rotate_before_seconds)
-    return registration.expires_at is not None and registration.expires_at - early <= now
+def _is_expiring(record: Record, managed: ManagedRunner, now: datetime) -> bool:
+    """Tell whether the token is to be rotated: where tokens live shorter than that, at half of their life."""
+    expires = record.registration.expires_at
+    if expires is None:
+        return False
+    early = min(timedelta(seconds=managed.rotate_before_seconds), (expires - record.issued) / 2)
+    return expires - early <= now
 
 
 def _build_request(pool: RunnerPool, spec: RunnerPoolSpec, managed: ManagedRunner) -> RunnerRequest:

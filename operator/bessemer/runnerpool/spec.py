@@ -94,7 +94,7 @@ class ManagedRunner(ApiModel):
     locked: bool = True
     """Whether a project runner may not be enabled for other projects."""
     rotate_before_seconds: int = Field(default=86400, ge=60, le=31536000)
-    """A token that expires is rotated that long before."""
+    """A token that expires is rotated that long before; one that lives shorter than twice that, at half of its life."""
 
 
 class Runner(ApiModel):

@@ -69,6 +69,20 @@ async def test_no_token_is_rotated_for_a_pool_that_could_not_use_it(world: PoolW
     assert "rotate_runner" not in world.gitlab.calls
 
 
+async def test_a_token_that_lives_shorter_than_it_would_be_rotated_before_is_rotated_at_half_of_its_life(
+    world: PoolWorld,
+) -> None:
+    lifetime = timedelta(hours=2)
+    world.gitlab.expires_at = world.clock[0] + lifetime
+    await apply_managed(world)
+    await settle_in(world, 300)
+    assert "rotate_runner" not in world.gitlab.calls
+    world.pass_time(3600)
+    world.gitlab.expires_at = world.clock[0] + lifetime
+    await settle_in(world, 300)
+    assert world.gitlab.calls.count("rotate_runner") == 1
+
+
 async def test_no_runner_is_created_while_its_token_could_not_be_written_down(world: PoolWorld) -> None:
     def refuse(kind: Kind, body: Object) -> Refused | None:
         own = kind.plural == "secrets" and body["metadata"]["name"] == "lab-runner"
