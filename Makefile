@@ -7,6 +7,8 @@ PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
 # Looks at the whole machine for what a cluster has left.
 ALONE := tests/e2e/test_cluster.py
+# Two files of tests at a time: most of them mostly wait.
+BESIDE := -n 2 --dist loadfile
 KEEP ?=
 KUBE ?= 1.37
 export KUBE
@@ -43,11 +45,11 @@ component: .venv/ready ## several modules together, on loopback
 	$(PYTEST) tests/component
 
 contract: .venv/ready ## the fake and the real thing behind each door pass the same tests
-	$(SUDO) $(PYTEST) tests/contract
+	$(SUDO) $(PYTEST) tests/contract $(BESIDE)
 
-e2e: .venv/ready ## on real Kubernetes with the rack; two clusters side by side, as the tests mostly wait
+e2e: .venv/ready ## on real Kubernetes with the rack; two clusters side by side
 	$(SUDO) $(PYTEST) $(ALONE) -m "not soak"
-	$(SUDO) $(PYTEST) tests/e2e --ignore $(ALONE) -m "not soak" -n 2 --dist loadfile
+	$(SUDO) $(PYTEST) tests/e2e --ignore $(ALONE) -m "not soak" $(BESIDE)
 
 test: check contract e2e ## everything but the long ones
 
