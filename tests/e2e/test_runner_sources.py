@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
@@ -205,3 +206,36 @@ def test_a_webhook_that_reaches_a_replica_that_stands_by_is_heard(
     assert 204 in statuses
     assert 401 in statuses
     runners.wait_until_empty()
+
+
+def test_a_runner_of_the_pools_own_moves_with_its_scope_and_goes_for_a_given_one(
+    runners: Runners, apply_pool: Callable[..., None], given_runner: Callable[..., str]
+) -> None:
+    def list_own() -> list[Resource]:
+        return [runner for runner in runners.gitlab.runners() if runner["tags"] in (["mover"], ["mover", "moved"])]
+
+    below = "hpc/climate/ice"
+    runners.gitlab.seed(projects=[{"path": below}])
+    apply_pool("mover", ["mover"])
+    (before,) = list_own()
+    (running,) = runners.gitlab.run_jobs(PROJECT, {"tags": ["mover"], "script": ["sleep 10; echo to the end"]})
+    runners.kubectl.wait_for("the job runs", lambda: runners.gitlab.jobs()[running]["status"] == "running", SOON)
+
+    apply_pool("mover", ["mover"], gitlab=source("hpc", apiTokenSecret={"name": "gitlab"}))
+    (after,) = runners.kubectl.wait_for("another runner", lambda: [r for r in list_own() if r != before], SOON)
+    assert after["id"] != before["id"]
+    assert len(list_own()) == 1
+    (elsewhere,) = runners.gitlab.run_jobs(below, {"tags": ["mover"], "script": ["true"]})
+    done = runners.wait_for_jobs([running, elsewhere])
+    assert [(done[job]["status"], done[job]["claims"]) for job in (running, elsewhere)] == [("success", 1)] * 2
+    assert "to the end" in done[running]["trace"]
+
+    runners.apply_secret("mover", given_runner("given-instead"))
+    given = {"tokenSecret": {"name": "mover"}, "managed": None, "tags": ["given-instead"]}
+    runners.kubectl.run(
+        "patch", "runnerpool", "mover", "--type=merge", "--patch", json.dumps({"spec": {"runner": given}})
+    )
+    runners.kubectl.wait_for("its own runner is gone", lambda: list_own() == [], SOON)
+    runners.wait_until_ready("mover")
+    assert runners.kubectl.run("get", "events", "--field-selector=reason=RunnerLeft", "--output=name") == ""
+    runners.kubectl.run("delete", "runnerpool", "mover", timeout=SOON)

@@ -14,6 +14,13 @@ from bessemer.runnerpool.references import SecretReference
 from bessemer.runnerpool.spec import GitLabConnection, RunnerPoolSpec
 
 
+class SecretMissing(Retry):
+    """A Secret that the spec names is not there, or has no such key."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("SecretMissing", message)
+
+
 @dataclass(frozen=True)
 class Access:
     """The values of the Secrets, as they were read."""
@@ -30,7 +37,7 @@ class Access:
 
 
 async def get_access(deps: PoolDeps, namespace: str, spec: RunnerPoolSpec) -> Access:
-    """Read all Secrets that the spec names; raises Retry naming what is missing."""
+    """Read all Secrets that the spec names; raises SecretMissing naming the field."""
     others = {
         key: await get_secret(deps, namespace, reference, where) or ""
         for key, (reference, where) in list_references(spec).items()
@@ -43,7 +50,7 @@ async def get_access(deps: PoolDeps, namespace: str, spec: RunnerPoolSpec) -> Ac
 
 
 async def get_api_access(deps: PoolDeps, namespace: str, gitlab: GitLabConnection) -> Access:
-    """Read only what GitLab's API is used with; raises Retry naming what is missing."""
+    """Read only what GitLab's API is used with; raises SecretMissing naming the field."""
     ca = await get_secret(deps, namespace, gitlab.ca_secret, "spec.gitlab.caSecret")
     return Access(
         await get_secret(deps, namespace, gitlab.api_token_secret, "spec.gitlab.apiTokenSecret"),
@@ -52,15 +59,15 @@ async def get_api_access(deps: PoolDeps, namespace: str, gitlab: GitLabConnectio
 
 
 async def get_secret(deps: PoolDeps, namespace: str, reference: SecretReference | None, where: str) -> str | None:
-    """Read one key of a Secret; ``where`` is the field that names it. Raises Retry where it is missing."""
+    """Read one key of a Secret; ``where`` is the field that names it. Raises SecretMissing."""
     if reference is None:
         return None
     secret = await deps.kubernetes.get_object(SECRETS, namespace, reference.name)
     if secret is None:
-        raise Retry("SecretMissing", f"Secret {reference.name} ({where}) does not exist")
+        raise SecretMissing(f"Secret {reference.name} ({where}) does not exist")
     value = (secret.get("data") or {}).get(reference.key)
     if not value:
-        raise Retry("SecretMissing", f"Secret {reference.name} ({where}) has no key {reference.key}")
+        raise SecretMissing(f"Secret {reference.name} ({where}) has no key {reference.key}")
     return decode(value).strip()
 
 

@@ -16,7 +16,14 @@ from bessemer.gitlab.protocol import GitLab, Identity
 from bessemer.kube.client import Object
 from bessemer.names import runner_system_id
 from bessemer.resource import explain_validation_error
-from bessemer.runnerpool.access import Access, get_access, get_api_access, get_secret, list_secrets
+from bessemer.runnerpool.access import (
+    Access,
+    SecretMissing,
+    get_access,
+    get_api_access,
+    get_secret,
+    list_secrets,
+)
 from bessemer.runnerpool.account import ensure_account
 from bessemer.runnerpool.cluster import get_slurm_host
 from bessemer.runnerpool.config import build_secret_data
@@ -175,9 +182,15 @@ async def delete_runner(deps: PoolDeps, pool: RunnerPool) -> None:
         return
     connection = _parse_connection(deps.pools[key])
     access = known.access if known is not None else None
-    access = access or await get_api_access(deps, pool.namespace, connection)
-    gitlab = deps.doors.get(connection.url, access.api_token, access.ca)
-    await RunnerKeeper(deps, pool, gitlab).delete(connection, record)
+    try:
+        access = access or await get_api_access(deps, pool.namespace, connection)
+        gitlab = deps.doors.get(connection.url, access.api_token, access.ca)
+        await RunnerKeeper(deps, pool, gitlab).delete(connection, record)
+    except (Invalid, SecretMissing) as error:
+        if record is not None:
+            raise
+        # Where none is written down, and the token may not even list runners, there is none: nothing to wait for.
+        _log.info("%s/%s: no runner was created: %s", pool.namespace, pool.name, error)
 
 
 def _parse_connection(raw: Object) -> GitLabConnection:

@@ -11,7 +11,7 @@ import pytest
 
 from bessemer.errors import Retry
 from bessemer.gitlab.fake import FakeGitLab, FakeRunner
-from bessemer.gitlab.protocol import GitLabNotFound, Scope, ScopeType
+from bessemer.gitlab.protocol import GitLabNotFound, GitLabRefused, Scope, ScopeType
 from bessemer.kube.client import Kind, Object, Refused
 from bessemer.runnerpool import sources
 from bessemer.runnerpool.registration import get_webhook_secret
@@ -148,6 +148,20 @@ async def test_a_pool_whose_spec_went_wrong_takes_its_runner_along_when_it_is_de
     world.kubernetes.mark_deleted(world.kubernetes.objects["runnerpools", *KEY])
     await world.settle()
     assert world.gitlab.runners == {}
+    assert ("runnerpools", *KEY) not in world.kubernetes.objects
+
+
+@pytest.mark.parametrize("wrong", ["token", "no token"])
+async def test_a_pool_that_never_had_a_runner_for_want_of_rights_goes_at_once(world: PoolWorld, wrong: str) -> None:
+    await world.apply(runner=MANAGED)
+    if wrong == "token":
+        world.gitlab.error = GitLabRefused("403 Forbidden")
+    else:
+        del world.kubernetes.objects["secrets", KEY[0], "gitlab"]
+    await world.settle()
+    assert world.condition("Ready")[0] == "False"
+    world.kubernetes.mark_deleted(world.kubernetes.objects["runnerpools", *KEY])
+    await world.settle()
     assert ("runnerpools", *KEY) not in world.kubernetes.objects
 
 
