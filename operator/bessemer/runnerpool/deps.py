@@ -72,3 +72,5 @@ class PoolDeps:
     """What pools could not create for want of room in a quota."""
     runners: dict[Key, Any] = field(default_factory=dict)
     """What registration knows of each pool's runner."""
+    left_managers: dict[Key, set[int]] = field(default_factory=dict)
+    """Slots whose managers GitLab was not told to forget yet, as it could not be reached."""

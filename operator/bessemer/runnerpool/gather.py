@@ -47,7 +47,8 @@ async def list_pods(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact
     if age is None or age > deps.settings.resync_seconds:
         labels = f"{POOL_LABEL}={build_label_value(pool.name)}"
         raw = await deps.kubernetes.list_objects(PODS, pool.namespace, labels=labels)
-        deps.pods.replace(key, [parse_runner_pod(pod) for pod in raw], now)
+        gone = deps.pods.replace(key, [parse_runner_pod(pod) for pod in raw], now)
+        deps.vanished.setdefault(key, []).extend(gone)
     return {name: pod for name, pod in deps.pods.list_pods(key).items() if pod.owner_uid == pool.uid}
 
 

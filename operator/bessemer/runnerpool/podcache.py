@@ -51,10 +51,16 @@ class PodCache:
         self._gone[pool][pod.name] = max(pod.version, self._gone[pool].get(pod.name, 0))
         return known is not None and known.uid == pod.uid and known.state is not RunnerPodState.COLLECTED
 
-    def replace(self, pool: PoolKey, pods: list[RunnerPodFact], now: float) -> None:
-        """Take over a list of all pods of a pool."""
-        self._pods[pool] = {pod.name: pod for pod in pods}
+    def replace(self, pool: PoolKey, pods: list[RunnerPodFact], now: float) -> list[RunnerPodFact]:
+        """Take over a list of all pods of a pool, but for what was heard since it was made; give those that are not in
+        it, and that nobody has said are gone.
+        """
+        known, listed = self._pods[pool], {pod.name for pod in pods}
+        self._pods[pool] = {name: pod for name, pod in known.items() if name in listed}
+        for pod in pods:
+            self.put(pool, pod)
         self._synced[pool] = now
+        return [pod for pod in known.values() if pod.name not in listed and pod.state is not RunnerPodState.COLLECTED]
 
     def forget(self, pool: PoolKey) -> None:
         """Forget a pool that is gone."""

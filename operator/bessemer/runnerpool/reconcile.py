@@ -50,7 +50,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
     raw = deps.pools.get(key)
     if raw is None:
         deps.pods.forget(key)
-        for memory in (deps.runners, deps.unwritten, deps.vanished, deps.quiet, deps.wants):
+        for memory in (deps.runners, deps.left_managers, deps.unwritten, deps.vanished, deps.quiet, deps.wants):
             memory.pop(key, None)
         deps.secrets.leave(key)
         await deps.sources.leave(key)
@@ -227,8 +227,9 @@ async def _let_go(deps: PoolDeps, pool: RunnerPool) -> float | None:
     except BessemerError as error:
         patience = timedelta(seconds=deps.settings.deletion_seconds)
         if pool.deleted is None or deps.now() - pool.deleted < patience:
+            await deps.recorder.record(pool.reference(), EventFact("Warning", error.reason, f"GitLab: {error.message}"))
             raise Retry(error.reason, error.message, after=RETRY_SECONDS) from error
-        text = f"GitLab keeps the runner {pool.status.runner.id}: {error.message}"
+        text = f"GitLab keeps what it has of runner {pool.status.runner.id}: {error.message}"
         await deps.recorder.record(pool.reference(), EventFact("Warning", "RunnerLeft", text))
     left = [name for name in pool.finalizers if name != POOL_FINALIZER]
     patch = {"metadata": {"finalizers": left, "resourceVersion": pool.resource_version}}

@@ -89,6 +89,11 @@ async def get_runner(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec) -> 
     except BessemerError as error:
         known = replace(_explain_failure(known, error, pool, now), access=access)
     deps.runners[key] = known
+    if known.fact.ready:
+        try:
+            await _delete_left_managers(deps, pool)
+        except BessemerError as error:
+            _log.info("%s/%s: managers are still left: %s", pool.namespace, pool.name, error)
     return known.fact
 
 
@@ -160,27 +165,55 @@ def doubt_runner(deps: PoolDeps, key: Key) -> None:
 
 
 async def delete_manager(deps: PoolDeps, pool: RunnerPool, slot: int) -> None:
-    """Have GitLab forget the manager of a slot; where it can't, the next pod of the slot takes the record over."""
-    known: Known | None = deps.runners.get((pool.namespace, pool.name))
-    if pool.spec is None or known is None or known.access is None:
-        return
-    gitlab = deps.doors.get(pool.spec.gitlab.url, known.access.api_token, known.access.ca)
+    """Have GitLab forget the manager of a slot; where it can't be told, it is tried again until it can, or until the
+    next pod of the slot takes the record over.
+    """
+    key = (pool.namespace, pool.name)
+    deps.left_managers.setdefault(key, set()).add(slot)
     try:
-        await gitlab.delete_manager(known.token, runner_system_id(pool.uid, slot))
+        await _delete_managers(deps, pool, {slot})
     except BessemerError as error:
-        _log.warning("%s/%s: manager of slot %d is left: %s", pool.namespace, pool.name, slot, error)
+        _log.warning("%s/%s: manager of slot %d is left for now: %s", pool.namespace, pool.name, slot, error)
+
+
+async def _delete_managers(deps: PoolDeps, pool: RunnerPool, slots: set[int]) -> None:
+    """Have GitLab forget the managers of these slots; raises what keeps that from being done."""
+    key = (pool.namespace, pool.name)
+    known: Known | None = deps.runners.get(key)
+    if known is None or known.access is None:
+        return
+    gitlab = deps.doors.get(_parse_connection(deps.pools.get(key) or {}).url, known.access.api_token, known.access.ca)
+    for slot in sorted(slots):
+        await gitlab.delete_manager(known.token, runner_system_id(pool.uid, slot))
+        deps.left_managers[key].discard(slot)
+
+
+async def _delete_left_managers(deps: PoolDeps, pool: RunnerPool) -> None:
+    """Try again to have the managers forgotten that GitLab could not be told of, but for slots that are in use again.
+
+    Raises what keeps that from being done.
+    """
+    key = (pool.namespace, pool.name)
+    left = deps.left_managers.setdefault(key, set())
+    left -= {pod.slot for pod in deps.pods.list_pods(key).values() if pod.live}
+    await _delete_managers(deps, pool, left)
 
 
 async def delete_runner(deps: PoolDeps, pool: RunnerPool) -> None:
-    """Have GitLab forget the runner, if it is ours; raises what keeps that from being done."""
+    """Have GitLab forget the runner, if it is ours, else its managers; raises what keeps that from being done."""
     key = (pool.namespace, pool.name)
     # As it was known last, where it was: when a namespace is deleted, its Secrets go before its pools.
     known: Known | None = deps.runners.get(key)
     secret = await get_pool_secret(deps, pool)
     record = known.record if secret is None and known is not None else parse_record(secret)
     if record is None and (pool.spec is None or pool.spec.runner.managed is None):
+        try:
+            await _delete_left_managers(deps, pool)
+        except Invalid as error:
+            # The token is no longer good: its runner is gone, or nothing can be done for it.
+            _log.info("%s/%s: managers are left: %s", pool.namespace, pool.name, error)
         return
-    connection = _parse_connection(deps.pools[key])
+    connection = _parse_connection(deps.pools.get(key) or {})
     access = known.access if known is not None else None
     try:
         access = access or await get_api_access(deps, pool.namespace, connection)

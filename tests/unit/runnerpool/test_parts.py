@@ -219,6 +219,26 @@ def test_the_cache_keeps_the_later_of_two_sights_and_forgets_what_is_gone() -> N
     assert cache.list_pods(pool) == {}
 
 
+def test_a_list_that_was_overtaken_by_events_takes_nothing_back() -> None:
+    cache, pool = PodCache(), ("ci", "lab")
+    starts = parse_runner_pod(build_raw({"phase": "Pending"}, version=4))
+    runs = parse_runner_pod(build_raw({"phase": "Running"}, version=5))
+    cache.put(pool, runs)
+    assert cache.replace(pool, [starts], now=0.0) == []
+    assert cache.list_pods(pool) == {runs.name: runs}
+    cache.drop(pool, runs)
+    assert cache.replace(pool, [starts], now=0.0) == []
+    assert cache.list_pods(pool) == {}
+
+
+def test_a_list_shows_which_pods_went_without_a_word() -> None:
+    cache, pool = PodCache(), ("ci", "lab")
+    runs = parse_runner_pod(build_raw({"phase": "Running"}, version=5))
+    cache.put(pool, runs)
+    assert cache.replace(pool, [], now=0.0) == [runs]
+    assert cache.replace(pool, [], now=0.0) == []
+
+
 def test_schedules_overlap_in_their_time_zones() -> None:
     schedules = [
         {"name": "day", "start": "0 8 * * *", "durationSeconds": 36000, "timeZone": "Europe/Berlin", "min": 3},

@@ -13,12 +13,13 @@ import pytest
 
 from bessemer.errors import Retry
 from bessemer.gitlab.protocol import GitLabUnavailable
-from bessemer.kube.client import RESOURCE_QUOTAS, Kind, Object, Refused
+from bessemer.kube.client import RESOURCE_QUOTAS, RUNNER_POOLS, Kind, Object, Refused
 from bessemer.names import runner_system_id
 from bessemer.runnerpool import reconcile as module
 from bessemer.runnerpool import sources
 from bessemer.runnerpool.quota import compute_want
 from bessemer.runnerpool.reconcile import reconcile
+from bessemer.runnerpool.registration import CHECK_SECONDS
 from tests.support.fake_kubernetes import Crash
 from tests.support.pool_world import KEY, PoolWorld, open_pool_world
 from tests.unit.runnerpool.scenes import build_spec
@@ -372,6 +373,69 @@ async def test_the_news_that_a_collected_pod_is_gone_may_come_before_the_answer(
     await world.settle()
     assert world.pods() == {}
     assert len(forgotten) == 1
+
+
+async def end_job_while_gitlab_is_away(world: PoolWorld) -> set[str]:
+    """Have a job end just when GitLab has gone away; give the managers that GitLab has."""
+    await world.apply()
+    await world.settle()
+    world.queue(7)
+    await world.settle()
+    world.start_pods()
+    managers = world.gitlab.runners[1].managers
+    managers.add(runner_system_id(world.kubernetes.objects["runnerpools", *KEY]["metadata"]["uid"], 0))
+    await world.settle()
+    world.gitlab.error = GitLabUnavailable("503 Service Unavailable")
+    world.end_pod("lab-runner-0", 7)
+    await world.settle()
+    assert world.pods() == {}
+    assert len(managers) == 1
+    return managers
+
+
+async def test_a_manager_is_forgotten_as_soon_as_gitlab_is_back(world: PoolWorld) -> None:
+    managers = await end_job_while_gitlab_is_away(world)
+    world.gitlab.error = None
+    world.pass_time(CHECK_SECONDS)
+    await world.settle()
+    assert managers == set()
+    calls = world.gitlab.calls.count("delete_manager")
+    world.pass_time(CHECK_SECONDS)
+    await world.settle()
+    assert world.gitlab.calls.count("delete_manager") == calls
+
+
+async def test_the_manager_of_a_slot_that_is_in_use_again_is_its_pod_s(world: PoolWorld) -> None:
+    managers = await end_job_while_gitlab_is_away(world)
+    world.gitlab.error = None
+    world.queue(8)
+    world.pass_time(CHECK_SECONDS - 1)
+    await world.settle()
+    assert set(world.pods()) == {"lab-runner-0"}
+    world.pass_time(CHECK_SECONDS)
+    await world.settle()
+    assert len(managers) == 1
+
+
+async def test_a_pool_is_let_go_when_gitlab_has_forgotten_its_managers(world: PoolWorld) -> None:
+    managers = await end_job_while_gitlab_is_away(world)
+    await world.kubernetes.delete_object(RUNNER_POOLS, *KEY)
+    with pytest.raises(Retry):
+        await world.step()
+    assert world.events("GitLabUnavailable") == ["GitLab: 503 Service Unavailable"]
+    world.gitlab.error = None
+    await world.settle(2)
+    assert managers == set()
+    assert ("runnerpools", *KEY) not in world.kubernetes.objects
+
+
+async def test_a_pool_whose_runner_was_deleted_goes_at_once(world: PoolWorld) -> None:
+    await end_job_while_gitlab_is_away(world)
+    world.gitlab.error = None
+    world.gitlab.runners.clear()
+    await world.kubernetes.delete_object(RUNNER_POOLS, *KEY)
+    await world.settle(2)
+    assert ("runnerpools", *KEY) not in world.kubernetes.objects
 
 
 async def test_a_foreign_pod_of_the_name_is_left_alone(world: PoolWorld) -> None:
