@@ -25,6 +25,8 @@ HostOrAddress = Annotated[
 Port = Annotated[int, Field(ge=1, le=65535)]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/[^\s]*)?$", max_length=2048)]
 """Without user and password: whoever may read the object may read them."""
+ServerUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$", max_length=2048)]
+"""The same of a service, below which its paths lie: without query and fragment."""
 HostKey = Annotated[
     str, Field(pattern=r"^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/=]+( .*)?$", max_length=2048)
 ]

@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.conftest import MakeSite
 from tests.support.kubectl import KubectlError
+from tests.support.plan import explain_plan_refusal
 from tests.support.site import Site, condition
 
 pytestmark = pytest.mark.e2e
@@ -56,8 +57,10 @@ def site(make_shared_site: MakeSite) -> Site:
     ],
 )
 def test_bad_field_is_refused_by_name(site: Site, changes: dict[str, Any], field: str) -> None:
+    manifest = site.build_manifest("refused", **changes)
     with pytest.raises(KubectlError, match=field.replace(".", r"\.")):
-        site.kubectl.apply(site.build_manifest("refused", **changes))
+        site.kubectl.apply(manifest)
+    assert field in explain_plan_refusal(manifest)
     assert site.kubectl.find("clusterbuild", "refused") is None
 
 

@@ -160,7 +160,7 @@ def test_a_job_whose_pod_is_killed_is_told_apart_and_the_next_one_runs(
     [
         ({"image": "localhost/none:1", "imagePullPolicy": "Never"}, ("ErrImageNeverPull",)),
         pytest.param({"nodeSelector": {"gpu": "none"}}, ("Unschedulable",), marks=LONG),
-        pytest.param({"priorityClassName": "none"}, ("Serving", "PodRefused"), marks=LONG),
+        pytest.param({"priorityClassName": "none"}, ("PodRefused",), marks=LONG),
     ],
     ids=["image", "node", "admission"],
 )

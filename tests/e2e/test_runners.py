@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from tests.support.disturbance import kill_operator
-from tests.support.runners import PROJECT, SOON, Runners
+from tests.support.plan import explain_plan_refusal
+from tests.support.runners import PROJECT, SOON, Runners, build_example
 
 pytestmark = pytest.mark.e2e
 
 
 def test_the_example_is_taken(runners: Runners) -> None:
     assert runners.explain_refusal() == ""
+    assert explain_plan_refusal(build_example()) == ""
 
 
 @pytest.mark.parametrize(
@@ -28,11 +30,15 @@ def test_the_example_is_taken(runners: Runners) -> None:
         ({"gitlab": {"scope": {"type": "Project"}}}, "path is required for a Group or a Project"),
         ({"gitlab": {"apiTokenSecret": None}}, "gitlab.apiTokenSecret is required for runner.managed"),
         ({"gitlab": {"url": "gitlab.example.org"}}, "spec.gitlab.url"),
+        ({"gitlab": {"url": "https://gitlab.example.org/?private_token=x"}}, "spec.gitlab.url"),
         ({"idleSeconds": -1}, "spec.idleSeconds"),
+        ({"schedules": [{"name": "day", "start": "0 7 * * *", "durationSeconds": 60, "min": 21}]}, "greater than max"),
+        ({"runner": {"tags": ["hpc", "hpc"]}}, "spec.runner.tags[1]: Duplicate value"),
     ],
 )
 def test_a_bad_pool_is_refused_at_apply_naming_the_field(runners: Runners, changes: dict[str, Any], said: str) -> None:
     assert said in runners.explain_refusal(**changes)
+    assert said in explain_plan_refusal(build_example(**changes))
 
 
 def test_a_job_gets_a_pod_and_nothing_is_left_of_it(runners: Runners, apply_pool: Callable[..., None]) -> None:

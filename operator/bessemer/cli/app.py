@@ -13,7 +13,6 @@ import typer
 from bessemer.cli.annotate import Order, patch_annotations
 from bessemer.cli.dev import dev
 from bessemer.cli.logs import copy_logs
-from bessemer.cli.plan import print_plan
 from bessemer.cli.session import Session, open_session
 from bessemer.cli.watch import watch_build
 from bessemer.cli.watch_pool import watch_pool
@@ -54,6 +53,8 @@ def run() -> None:
 @app.command()
 def plan(file: Annotated[Path, typer.Argument(help="Manifest of a ClusterBuild or RunnerPool; - for stdin.")]) -> None:
     """Show what would be done to which machine, or how runners would be configured; touches nothing."""
+    from bessemer.cli.plan import print_plan  # noqa: PLC0415  loads what the operator can do without
+
     print_plan(sys.stdin.read() if str(file) == "-" else _read(file))
 
 

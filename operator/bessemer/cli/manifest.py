@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from bessemer.cli.rules import list_broken_rules
 from bessemer.crdschema import compute_structural_schema
 from bessemer.errors import Invalid
-from bessemer.resource import GROUP, VERSION, explain_validation_error
+from bessemer.resource import GROUP, VERSION, ApiModel, explain_validation_error
 
 API_VERSION = f"{GROUP}/{VERSION}"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
-def parse_manifest(text: str, kinds: Mapping[str, type[BaseModel]]) -> tuple[str, BaseModel]:
-    """Give name and spec of the only object of one of these kinds; raises Invalid naming what is wrong."""
+def parse_manifest(
+    text: str, kinds: Mapping[str, type[ApiModel]], tolerated: Collection[str] = ()
+) -> tuple[str, ApiModel]:
+    """Give name and spec of the only object of one of these kinds; raises Invalid naming what is wrong.
+
+    Rules of the CRD with a message that is ``tolerated`` may be broken.
+    """
     try:
         documents = [document for document in yaml.safe_load_all(text) if isinstance(document, dict)]
     except yaml.YAMLError as error:
@@ -34,14 +40,17 @@ def parse_manifest(text: str, kinds: Mapping[str, type[BaseModel]]) -> tuple[str
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise Invalid("InvalidManifest", "metadata.name must be a DNS name, such as oxygen: a-z, 0-9, '-' and '.'")
-    unknown = list_unknown_fields(given, compute_structural_schema(model), "spec")
+    schema = compute_structural_schema(model)
+    unknown = list_unknown_fields(given, schema, "spec")
     try:
         spec = model.model_validate(given)
     except ValidationError as error:
         lines = [f"spec.{line}" for line in explain_validation_error(error).splitlines()]
         raise build_refusal([*unknown, *lines]) from error
-    if unknown:
-        raise build_refusal(unknown)
+    broken = list_broken_rules(spec.to_api(), schema, "spec")
+    wrong = [*unknown, *(line for line in broken if not line.endswith(tuple(tolerated)))]
+    if wrong:
+        raise build_refusal(wrong)
     return name, spec
 
 

@@ -6,11 +6,12 @@ What to do about a failure is for the caller: python-gitlab's own retries are of
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -49,10 +50,11 @@ VERIFIER = "r_bessemer0000"
 _T = TypeVar("_T")
 _TYPES = {ScopeType.INSTANCE: "instance_type", ScopeType.GROUP: "group_type", ScopeType.PROJECT: "project_type"}
 _INSTANCE_JOBS = """query($after: String) { jobs(statuses: [PENDING], first: 100, after: $after) {
-  pageInfo { hasNextPage endCursor } nodes { id name tags refName queuedAt project { fullPath } } } }"""
+  pageInfo { hasNextPage endCursor } nodes { id name tags refName createdByTag queuedAt project { fullPath } } } }"""
 _GROUP_JOBS = """query($path: ID!, $after: String) { group(fullPath: $path) {
   projects(includeSubgroups: true, first: 50, after: $after) { pageInfo { hasNextPage endCursor }
-    nodes { fullPath jobs(statuses: [PENDING], first: 100) { nodes { id name tags refName queuedAt } } } } } }"""
+    nodes { fullPath jobs(statuses: [PENDING], first: 100) {
+      nodes { id name tags refName createdByTag queuedAt } } } } } }"""
 
 
 def connect_gitlab(url: str, token: str | None, ca: str | None) -> GitLab:
@@ -83,12 +85,12 @@ class GitLabClient:
     async def list_pending_jobs(self, scope: Scope, *, with_protected: bool = False) -> PendingJobs:
         """List jobs that wait."""
         if scope.type is ScopeType.PROJECT:
-            return await self._run(lambda: self._list_project_jobs(scope.path, with_protected=with_protected))
-        return await self._run(lambda: self._list_jobs_by_graphql(scope, with_protected=with_protected))
+            return await self._run(lambda: self._list_project_jobs(scope.path, with_protected=with_protected), scope)
+        return await self._run(lambda: self._list_jobs_by_graphql(scope, with_protected=with_protected), scope)
 
     async def create_runner(self, request: RunnerRequest) -> Registration:
         """Create a runner."""
-        return await self._run(lambda: self._create_runner(request))
+        return await self._run(lambda: self._create_runner(request), request.scope)
 
     async def list_runners(self, scope: Scope, marker: str) -> list[int]:
         """List the runners of a scope that bear the marker."""
@@ -103,7 +105,7 @@ class GitLabClient:
             runners, _ = self._list_pages(path, query)
             return [int(runner["id"]) for runner in runners if marker in (runner.get("description") or "")]
 
-        return await self._run(read)
+        return await self._run(read, scope)
 
     async def update_runner(self, runner_id: int, request: RunnerRequest) -> None:
         """Make a runner as requested."""
@@ -158,10 +160,16 @@ class GitLabClient:
         if self._ca_file is not None:
             self._ca_file.unlink(missing_ok=True)
 
-    async def _run(self, call: Callable[[], _T]) -> _T:
+    async def _run(self, call: Callable[[], _T], scope: Scope | None = None) -> _T:
+        """Call in a thread, and translate what goes wrong; where there is a scope, it is what may not be found."""
         async with self._gate:
-            with _translated():
-                return await asyncio.to_thread(call)
+            try:
+                with _translated():
+                    return await asyncio.to_thread(call)
+            except GitLabNotFound as error:
+                if scope is None:
+                    raise
+                raise GitLabNotFound(f"{scope} is not there, or the access token may not see it") from error
 
     def _list_project_jobs(self, project: str, *, with_protected: bool) -> PendingJobs:
         base = f"/projects/{quote(project, safe='')}"
@@ -176,10 +184,10 @@ class GitLabClient:
         rules = {}
         for project in {job.project for job in jobs}:
             base = f"/projects/{quote(project, safe='')}"
-            branches, _ = self._list_pages(f"{base}/protected_branches", {})
-            tags, _ = self._list_pages(f"{base}/protected_tags", {})
-            rules[project] = [entry["name"] for entry in (*branches, *tags)]
-        return [_with_protected(job, rules[job.project]) for job in jobs]
+            for by_tag, kind in ((False, "branches"), (True, "tags")):
+                found, _ = self._list_pages(f"{base}/protected_{kind}", {})
+                rules[project, by_tag] = [entry["name"] for entry in found]
+        return [replace(job, protected=_matches(job.ref, rules[job.project, job.by_tag])) for job in jobs]
 
     def _list_pages(self, path: str, query: dict[str, Any]) -> tuple[list[dict[str, Any]], bool]:
         found: list[dict[str, Any]] = []
@@ -223,7 +231,7 @@ class GitLabClient:
             page: dict[str, Any] = data["jobs"]
             return page
         if data["group"] is None:
-            raise GitLabNotFound(f"group {scope.path} is not there, or the access token may not see it")
+            raise GitLabNotFound(f"group {scope.path} is null")
         projects: dict[str, Any] = data["group"]["projects"]
         return projects
 
@@ -249,9 +257,12 @@ def _build_fields(request: RunnerRequest) -> dict[str, Any]:
     return fields | ({"maximum_timeout": request.maximum_timeout} if request.maximum_timeout else {})
 
 
-def _with_protected(job: PendingJob, patterns: list[str]) -> PendingJob:
-    matches = any(fnmatchcase(job.ref, pattern) for pattern in patterns)
-    return PendingJob(job.id, job.project, job.tags, job.ref, matches, job.queued_at, job.name)
+def _matches(ref: str, rules: list[str]) -> bool:
+    """Tell whether a rule is for the ref; ``*`` alone stands for any text.
+
+    Source: https://docs.gitlab.com/user/project/repository/branches/protected/#use-wildcard-rules
+    """
+    return any(re.fullmatch(".*".join(map(re.escape, rule.split("*"))), ref, re.DOTALL) for rule in rules)
 
 
 def _raise_when_asked_to_wait(response: requests.Response, *_: Any, **__: Any) -> None:
@@ -285,14 +296,24 @@ def _translated() -> Iterator[None]:
         # Its text may be a piece of the answer, and so a token.
         raise GitLabUnavailable(f"the answer is not of the documented form ({type(error).__name__})") from error
     except requests.RequestException as error:
-        raise GitLabUnavailable(f"{type(error).__name__}: {error}"[:512]) from error
+        raise GitLabUnavailable(_explain(error)) from error
+
+
+def _explain(error: requests.RequestException) -> str:
+    """Say what went wrong below HTTP, without the objects of the libraries in between."""
+    inner = error.args[0] if error.args else error
+    cause = str(getattr(inner, "reason", None) or inner or type(error).__name__)
+    return "no answer: " + re.sub(r"^HTTPS?Connection(Pool)?\(.*?\): ", "", cause)[:512]
 
 
 def _translate(status: int, message: str) -> Exception:
-    if status in (401, 403):
-        return GitLabRefused(f"{status}: {message}")
+    message = f"{status} {message.removeprefix(f'{status} ')}"
+    if status == 401:
+        return GitLabRefused(f"GitLab does not know the token: {message}")
+    if status == 403:
+        return GitLabRefused(f"the token may not do that: {message}")
     if status == 404:
         return GitLabNotFound(message)
     if status in (400, 409, 422):
         return GitLabRejected(message)
-    return GitLabUnavailable(f"{status}: {message}")
+    return GitLabUnavailable(message)

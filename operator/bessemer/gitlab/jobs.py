@@ -47,6 +47,7 @@ def parse_rest_job(raw: Mapping[str, Any], project: str) -> PendingJob:
         project=project,
         tags=frozenset(raw.get("tag_list") or ()),
         ref=raw.get("ref") or "",
+        by_tag=bool(raw.get("tag")),
         queued_at=datetime.fromisoformat(queued) if queued else None,
         name=raw.get("name") or "",
     )
@@ -60,6 +61,7 @@ def parse_graphql_job(raw: Mapping[str, Any], project: str) -> PendingJob:
         project=project,
         tags=frozenset(raw.get("tags") or ()),
         ref=raw.get("refName") or "",
+        by_tag=bool(raw.get("createdByTag")),
         queued_at=datetime.fromisoformat(queued) if queued else None,
         name=raw.get("name") or "",
     )

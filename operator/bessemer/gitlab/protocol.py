@@ -82,6 +82,8 @@ class PendingJob:
     """All of them must be among the runner's."""
     ref: str = ""
     """Branch, tag, or the ref of a merge request."""
+    by_tag: bool = False
+    """Whether the ref is a tag: tags are protected by other rules than branches."""
     protected: bool | None = None
     """Whether its ref is protected; None where that is not known."""
     queued_at: datetime | None = None

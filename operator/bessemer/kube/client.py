@@ -135,9 +135,9 @@ class KubernetesClient:
         return items
 
     async def create_object(self, kind: Kind, namespace: str, body: Object) -> Object:
-        """Create an object; raises AlreadyExists or Refused."""
+        """Create an object; raises AlreadyExists or Refused, also for a field that the API does not have."""
         self._count("POST", kind.plural)
-        return await self._request("POST", _path(kind, namespace), body=body)
+        return await self._request("POST", _path(kind, namespace), query={"fieldValidation": "Strict"}, body=body)
 
     async def patch_object(
         self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = ""

@@ -1,4 +1,4 @@
-"""When pods fail before they take a job, the next ones wait. Pure."""
+"""When pods fail before they take a job, or are refused, the next ones wait. Pure."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ LONGEST = timedelta(minutes=5)
 
 
 def compute_back_off(facts: Facts, now: datetime) -> BackOff | None:
-    """Count the pods that ended without a job through a failure; one that took a job clears the count, and so does
-    another spec.
+    """Count the failures: pods that were refused, or ended without a job through a fault of theirs; one that took a job
+    clears the count, and so does another spec.
     """
     status = facts.pool.status
     previous = status.back_off if status.observed_generation == facts.pool.generation else None
     failed = [pod for pod in facts.list_in(RunnerPodState.FAILED) if not pod.may_have_had_job]
-    if not failed:
+    # A quota has room again without anybody's doing, and is looked at before.
+    refused = facts.refusal if facts.refusal is not None and facts.refusal.reason != "Quota" else None
+    if not failed and refused is None:
         cleared = any(pod.claimed for pod in facts.pods.values() if pod.ended)
         return None if cleared else previous
-    last = failed[-1]
+    last = refused or failed[-1]
     # Those that fail side by side are one failure: they were started before anything was known of it.
     failures = (previous.failures if previous is not None else 0) + 1
     wait = min(FIRST * 2 ** min(failures - 1, 10), LONGEST)

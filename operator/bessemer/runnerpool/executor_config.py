@@ -89,7 +89,7 @@ def _build_kubernetes(pool: RunnerPool, executor: KubernetesExecutor, cache_clai
     optional = {
         "helper_image": executor.helper_image,
         "pull_policy": _POLICIES.get(executor.pull_policy or ""),
-        "image_pull_secrets": executor.image_pull_secrets,
+        "image_pull_secrets": [secret.name for secret in executor.image_pull_secrets],
         "service_account": executor.service_account_name,
         "node_selector": executor.node_selector,
     }

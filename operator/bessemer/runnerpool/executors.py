@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 
 from bessemer.fields import Directory, HostKey, HostOrAddress, ObjectName, Port
 from bessemer.resource import ATOMIC_LIST, ApiModel, cel
-from bessemer.runnerpool.podspec import FreeForm, ImageName, PullPolicy, Resources
+from bessemer.runnerpool.podspec import FreeForm, ImageName, PullPolicy, PullSecrets, Resources
 from bessemer.runnerpool.references import SecretReference
 
 Program = Annotated[str, Field(pattern=r"^/[^\s]*$", max_length=1024)]
@@ -48,8 +48,8 @@ class KubernetesExecutor(ApiModel):
     runner."""
     pull_policy: PullPolicy | None = None
     """Always, IfNotPresent or Never, for job pods; by default the cluster's."""
-    image_pull_secrets: list[ObjectName] = Field(default_factory=list, max_length=8, json_schema_extra=ATOMIC_LIST)
-    """Names of pull Secrets for job pods, in the pool's namespace."""
+    image_pull_secrets: PullSecrets = Field(default_factory=list)
+    """Pull Secrets of job pods, in the pool's namespace."""
     service_account_name: ObjectName | None = None
     """Service account of job pods; they get no token of it unless settings.automount_service_account_token is true."""
     resources: Resources = Resources()
@@ -165,6 +165,13 @@ _FIELDS = {
 }
 
 
+NO_HYPERVISOR = (
+    "VirtualBox needs a hypervisor on the host, which a pod does not have: run gitlab-runner on that host "
+    "with the configuration that bessemer plan prints, or take another type"
+)
+"""Why the API server refuses a pool with that type."""
+
+
 class Executor(ApiModel):
     """How the runner runs a job."""
 
@@ -177,11 +184,7 @@ class Executor(ApiModel):
                 )
                 for type_, name in _FIELDS.items()
             ),
-            (
-                "self.type != 'VirtualBox'",
-                "VirtualBox needs a hypervisor on the host, which a pod does not have: run gitlab-runner on that host "
-                "with the configuration that bessemer plan prints, or take another type",
-            ),
+            ("self.type != 'VirtualBox'", NO_HYPERVISOR),
         )
     )
 

@@ -30,7 +30,7 @@ async def get_facts(deps: PoolDeps, pool: RunnerPool) -> Facts:
         demand = Demand(known=False, reason=runner.reason)
     else:
         runner = await get_runner(deps, pool, pool.spec)
-        demand = compute_demand(deps, key, pool.spec)
+        demand = compute_demand(deps, key, pool.spec, runner)
     pods = await list_pods(deps, pool)
     job_pods = tuple(deps.job_pods.get(key, {}).values())
     busy = demand.blind or bool(demand.jobs) or any(not pod.leaving for pod in job_pods)
@@ -52,9 +52,11 @@ async def list_pods(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact
     return {name: pod for name, pod in deps.pods.list_pods(key).items() if pod.owner_uid == pool.uid}
 
 
-def compute_demand(deps: PoolDeps, key: Key, spec: RunnerPoolSpec) -> Demand:
+def compute_demand(deps: PoolDeps, key: Key, spec: RunnerPoolSpec, runner: RunnerFact) -> Demand:
     """Give the jobs that the pool's runner would be given."""
     source = deps.sources.get_source(key)
+    if source is None and spec.gitlab.api_token_secret is not None:
+        return Demand(known=False, reason=runner.reason, message=runner.message)
     if source is None:
         text = "without spec.gitlab.apiTokenSecret nobody can tell which jobs wait; min runners ask for themselves"
         return Demand(known=False, reason=BLIND, message=text, blind=True)

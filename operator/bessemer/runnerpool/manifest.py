@@ -150,14 +150,14 @@ def _build_pod_spec(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings, 
         "tolerations": pod.tolerations,
         "affinity": pod.affinity,
         "priorityClassName": pod.priority_class_name,
-        "imagePullSecrets": [{"name": name} for name in pod.image_pull_secrets or _list_pull_secrets(settings)],
+        "imagePullSecrets": [secret.to_api() for secret in pod.image_pull_secrets] or _list_pull_secrets(settings),
     }
     return result | {key: value for key, value in optional.items() if value}
 
 
-def _list_pull_secrets(settings: Settings) -> list[str]:
-    """Name the pull Secrets of pods whose pool names none."""
-    return [name for name in settings.runner_pull_secrets.split(",") if name]
+def _list_pull_secrets(settings: Settings) -> list[Object]:
+    """List the pull Secrets of pods whose pool names none."""
+    return [{"name": name} for name in settings.runner_pull_secrets.split(",") if name]
 
 
 def _get_grace_period(spec: RunnerPoolSpec) -> int:

@@ -34,6 +34,16 @@ class EnvironmentVariable(ApiModel):
     """Its value. No secrets: use GitLab's masked variables, or a volume with a Secret."""
 
 
+class PullSecret(ApiModel):
+    """A Secret with the credentials of an image registry, in the pool's namespace."""
+
+    name: ObjectName
+    """Name of the Secret."""
+
+
+PullSecrets = Annotated[list[PullSecret], Field(max_length=8, json_schema_extra=list_map("name"))]
+
+
 class RunnerPodSpec(ApiModel):
     """The runner pods."""
 
@@ -41,8 +51,8 @@ class RunnerPodSpec(ApiModel):
     """Image with gitlab-runner, bash and what shell jobs need; by default that of the operator's chart."""
     image_pull_policy: PullPolicy | None = None
     """Always, IfNotPresent or Never; by default that of the operator's chart."""
-    image_pull_secrets: list[ObjectName] = Field(default_factory=list, max_length=8, json_schema_extra=ATOMIC_LIST)
-    """Names of pull Secrets in the pool's namespace; by default those of the operator's chart."""
+    image_pull_secrets: PullSecrets = Field(default_factory=list)
+    """Pull Secrets in the pool's namespace, as in a pod; by default those of the operator's chart."""
     resources: Resources = Resources()
     """What the runner's container asks for, and may use."""
     environment: list[EnvironmentVariable] = Field(

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, ConfigDict, Field
 
-from bessemer.fields import HttpUrl
+from bessemer.fields import ServerUrl
 from bessemer.resource import ApiModel, cel, list_map
 from bessemer.runnerpool.cache import Cache, Proxy
 from bessemer.runnerpool.executors import Executor
@@ -61,7 +61,7 @@ class PoolScope(ApiModel):
 class GitLabConnection(ApiModel):
     """The GitLab that the jobs come from."""
 
-    url: HttpUrl
+    url: ServerUrl
     """Its URL, as runner pods and the operator reach it."""
     scope: PoolScope
     """Whose jobs the pool takes."""
@@ -184,7 +184,7 @@ class Schedule(ApiModel):
     )
     """Time zone of start, by its IANA name."""
     min: int = Field(ge=0, le=MAX_PODS)
-    """The pool's min while it lasts; where schedules overlap, the greatest counts. Never more than max."""
+    """The pool's min while it lasts; where schedules overlap, the greatest counts."""
 
 
 class Mode(StrEnum):
@@ -200,6 +200,10 @@ class RunnerPoolSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=cel(
             ("self.min <= self.max", "min must not be greater than max"),
+            (
+                "!has(self.schedules) || self.schedules.all(schedule, schedule.min <= self.max)",
+                "min of a schedule must not be greater than max",
+            ),
             (
                 "!has(self.runner.managed) || has(self.gitlab.apiTokenSecret)",
                 "gitlab.apiTokenSecret is required for runner.managed",

@@ -13,6 +13,13 @@ from bessemer.runnerpool.spec import Mode
 from bessemer.runnerpool.status import BackOff, RunnerPoolStatus, RunnerStatus
 from bessemer.wellknown import POOL_LABEL
 
+FIELDS = {
+    "GitLabRefused": "spec.gitlab.apiTokenSecret",
+    "GitLabNotFound": "spec.gitlab.scope",
+    "GitLabUnavailable": "spec.gitlab.url",
+}
+"""What of the spec to look at, by what GitLab said."""
+
 
 def compute_status(
     facts: Facts, scaling: Scaling, minimum: int, back_off: BackOff | None, now: datetime
@@ -35,7 +42,9 @@ def compute_status(
         selector=f"{POOL_LABEL}={build_label_value(pool.name)}",
         runner=RunnerStatus(id=facts.runner.id, token_expires_at=facts.runner.expires_at),
         back_off=back_off,
-        conditions=compute_conditions(_compute_verdicts(facts, scaling), pool.status.conditions, pool.generation, now),
+        conditions=compute_conditions(
+            _compute_verdicts(facts, scaling, back_off), pool.status.conditions, pool.generation, now
+        ),
     )
 
 
@@ -47,14 +56,14 @@ def _count_running(facts: Facts) -> int:
     return len(facts.list_in(RunnerPodState.RUNNING))
 
 
-def _compute_verdicts(facts: Facts, scaling: Scaling) -> list[Verdict]:
+def _compute_verdicts(facts: Facts, scaling: Scaling, back_off: BackOff | None) -> list[Verdict]:
     runner, demand = facts.runner, facts.demand
     limited = _find_limit(facts, scaling)
     draining = facts.pool.deleted is not None
     return [
-        _compute_ready(facts),
-        Verdict("RunnerRegistered", _truth(runner.ready), runner.reason, runner.message),
-        Verdict("DemandKnown", _truth(demand.known), demand.reason, demand.message),
+        _compute_ready(facts, back_off if limited and limited[0] == "BackOff" else None),
+        Verdict("RunnerRegistered", _truth(runner.ready), runner.reason, _name_field(runner.reason, runner.message)),
+        Verdict("DemandKnown", _truth(demand.known), demand.reason, _name_field(demand.reason, demand.message)),
         Verdict("ScalingLimited", "True", *limited) if limited else Verdict("ScalingLimited", "False", "Unlimited"),
         Verdict("Draining", "True", "Deleted", f"{len(facts.list_live())} pods are left")
         if draining
@@ -62,33 +71,43 @@ def _compute_verdicts(facts: Facts, scaling: Scaling) -> list[Verdict]:
     ]
 
 
-def _compute_ready(facts: Facts) -> Verdict:
+def _compute_ready(facts: Facts, back_off: BackOff | None) -> Verdict:
+    """Say whether jobs get runners; ``back_off`` is what keeps pods that are wanted from being created."""
     if facts.pool.deleted is not None:
         return Verdict("Ready", "False", "Deleting", "the pool takes no more jobs")
     if facts.pool.spec is None:
         return Verdict("Ready", "False", "InvalidSpec", facts.pool.spec_error)
     if not facts.runner.ready:
-        return Verdict("Ready", "False", facts.runner.reason, facts.runner.message)
-    stuck = _find_stuck(facts)
-    if stuck is not None:
-        return Verdict("Ready", "False", stuck.reason, f"{stuck.name}: {stuck.message}")
+        return Verdict("Ready", "False", facts.runner.reason, _name_field(facts.runner.reason, facts.runner.message))
+    obstacle = _find_obstacle(facts, back_off)
+    if obstacle is not None:
+        return Verdict("Ready", "False", *obstacle)
     if not facts.demand.known:
         return Verdict("Ready", "True", "DemandUnknown", f"min runners are kept: {facts.demand.message}")
     return Verdict("Ready", "True", "Serving")
 
 
+def _name_field(reason: str, message: str) -> str:
+    return f"{FIELDS[reason]}: {message}" if reason in FIELDS else message
+
+
 def _find_limit(facts: Facts, scaling: Scaling) -> tuple[str, str] | None:
-    if facts.refusal is not None:
-        return facts.refusal.reason, facts.refusal.message
+    refusal = facts.refusal
+    if refusal is not None and refusal.reason == "Quota":
+        return refusal.reason, refusal.message
+    if refusal is not None:
+        return "BackOff", f"{refusal.reason}: {refusal.message}"
     return (scaling.limit.reason, scaling.limit.message) if scaling.limit else None
 
 
-def _find_stuck(facts: Facts) -> RunnerPodFact | None:
-    """Give a pod that says why it does not start, where none runs: with others running, it is their business."""
-    starting = facts.list_in(RunnerPodState.STARTING)
+def _find_obstacle(facts: Facts, back_off: BackOff | None) -> tuple[str, str] | None:
+    """Say why pods don't start, where none runs: with others running, it is their business."""
     if facts.list_in(RunnerPodState.RUNNING) or facts.list_in(RunnerPodState.IDLE):
         return None
-    return next((pod for pod in starting if pod.reason and pod.message), None)
+    for pod in facts.list_in(RunnerPodState.STARTING):
+        if pod.reason and pod.message:
+            return pod.reason, f"{pod.name}: {pod.message}"
+    return None if back_off is None else (back_off.cause, back_off.message)
 
 
 def _truth(value: bool) -> Truth:

@@ -149,6 +149,16 @@ async def test_a_pod_that_its_kubelet_would_end_goes_at_once_without_a_grace_per
     assert await door.kubernetes.get_object(PODS, door.namespace, "p") is None
 
 
+async def test_a_field_that_kubernetes_does_not_have_is_refused_by_name(door: Door) -> None:
+    text = 'strict decoding error: unknown field "spec.affinity.nodeAfinity"'
+    if isinstance(door.kubernetes, FakeKubernetes):
+        door.kubernetes.refuse = lambda _kind, _body: Refused("BadRequest", text)
+    spec = {"affinity": {"nodeAfinity": {}}, "containers": [{"name": "runner", "image": "localhost/none:1"}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}
+    with pytest.raises(Refused, match=r"unknown field .spec\.affinity\.nodeAfinity"):
+        await door.kubernetes.create_object(PODS, door.namespace, pod)
+
+
 async def test_a_quota_refuses_and_says_so(door: Door) -> None:
     if isinstance(door.kubernetes, FakeKubernetes):
         door.kubernetes.refuse = lambda _kind, _body: Refused("Forbidden", "exceeded quota: full")

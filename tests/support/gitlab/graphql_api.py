@@ -124,6 +124,7 @@ class GraphQLApi:
             "name": lambda job, *_: job.name,
             "status": lambda job, *_: job.status.name,
             "tags": lambda job, *_: job.tags,
+            "createdByTag": lambda job, *_: state.pipelines[job.pipeline_id].tag,
             "refName": lambda job, *_: state.pipelines[job.pipeline_id].ref,
             "createdAt": lambda job, *_: build_time(job.created_at),
             "queuedAt": lambda job, *_: build_time(job.pending_at),

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -22,6 +23,7 @@ from bessemer.kube.client import Object
 from bessemer.resource import Condition
 from bessemer.runnerpool import sources
 from bessemer.runnerpool.status import RunnerPoolStatus
+from tests.support.plan import explain_plan_refusal
 from tests.support.pool_world import KEY, PoolWorld, open_pool_world
 
 NOW = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
@@ -70,6 +72,25 @@ def test_the_plan_has_what_a_pod_can_not_run(capsys: pytest.CaptureFixture[str])
     print_plan(yaml.safe_dump(manifest))
     (runner,) = tomllib.loads(capsys.readouterr().out)["runners"]
     assert (runner["executor"], runner["virtualbox"]) == ("virtualbox", {"base_name": "lab"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"min": 21}, "spec: min must not be greater than max"),
+        ({"runner": {"managed": {}, "tags": []}}, "spec.runner: tags, or runUntagged: true, are required"),
+        ({"runner": {"managed": {}, "tags": ["a", "b", "a"]}}, "spec.runner.tags[2]: Duplicate value: a"),
+        ({"executor": {"type": "VirtualBox"}}, "spec.executor: virtualbox is required"),
+        (
+            {"schedules": [{"name": "day", "start": "7 0 * * 1", "durationSeconds": 60, "min": 0}] * 2},
+            "spec.schedules[1]: Duplicate value: {'name': 'day'}",
+        ),
+    ],
+)
+def test_the_plan_refuses_what_rules_of_the_crd_refuse(changes: dict[str, Any], said: str) -> None:
+    manifest = yaml.safe_load(EXAMPLE.read_text())
+    manifest["spec"] |= changes
+    assert explain_plan_refusal(manifest).startswith(f"the manifest is not valid:\n  {said}")
 
 
 def test_a_field_that_a_pool_does_not_have_is_named() -> None:

@@ -67,7 +67,7 @@ async def test_each_verb_asks_what_the_api_expects(api: tuple[Api, KubernetesCli
         ("GET", "/apis/bessemer.dev/v1alpha1/namespaces/lab/clusterbuilds/oxygen"),
         ("GET", "/api/v1/namespaces/lab/pods?labelSelector=a%3Db&limit=5"),
         ("GET", "/api/v1/pods"),
-        ("POST", "/apis/coordination.k8s.io/v1/namespaces/sys/leases"),
+        ("POST", "/apis/coordination.k8s.io/v1/namespaces/sys/leases?fieldValidation=Strict"),
         ("PATCH", "/apis/bessemer.dev/v1alpha1/namespaces/lab/clusterbuilds/oxygen/status"),
         ("DELETE", "/api/v1/namespaces/lab/pods/p"),
         ("DELETE", "/api/v1/namespaces/lab/pods/p"),

@@ -23,7 +23,7 @@ NO_REASONS = set(
         Background BearerToken ClusterBuild ConfigMap ContainerCreating Date DeadlineExceeded DeleteOptions Disrupted
         DisruptionTarget Error Event Evicted FallbackToLogsOnError False File IfNotPresent Image InitContainerFailed
         Lease Memory Never NodeLost NodeShutdown Normal Opaque Pending Pod PodDeleted PodInitializing PodScheduled
-        Preempting Reconcile RuntimeDefault Secret Shutdown True Unknown Warning
+        Preempting Reconcile RuntimeDefault Secret Shutdown Strict True Unknown Warning
 
         DemandKnown Draining Min RunnerPool RunnerRegistered ScalingLimited
 

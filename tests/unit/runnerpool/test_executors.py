@@ -66,7 +66,7 @@ def test_a_kubernetes_job_pod_says_whose_it_is_and_gets_no_token() -> None:
             "image": "debian:13",
             "helperImage": "helper",
             "pullPolicy": "IfNotPresent",
-            "imagePullSecrets": ["pull"],
+            "imagePullSecrets": [{"name": "pull"}],
             "serviceAccountName": "jobs",
             "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "2Gi", "nvidia.com/gpu": "1"}},
             "nodeSelector": {"gpu": "a100"},
@@ -115,7 +115,7 @@ def test_pull_secrets_are_the_pools_own_or_else_those_of_the_chart() -> None:
         return build_runner_pod(pool, pool.spec, settings, 0, "t")["spec"].get("imagePullSecrets")
 
     assert pull_secrets() == [{"name": "registry"}, {"name": "mirror"}]
-    assert pull_secrets(imagePullSecrets=["own"]) == [{"name": "own"}]
+    assert pull_secrets(imagePullSecrets=[{"name": "own"}]) == [{"name": "own"}]
     assert "imagePullSecrets" not in render_pod()["spec"]
 
 

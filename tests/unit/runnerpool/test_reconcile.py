@@ -7,6 +7,7 @@ import base64
 import tomllib
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -275,10 +276,34 @@ async def test_a_pod_that_is_refused_is_said(world: PoolWorld) -> None:
     world.kubernetes.refuse = refuse
     await world.apply(min=1)
     await world.settle()
-    assert world.condition("ScalingLimited") == ("True", "PodRefused")
+    assert world.condition("Ready") == ("False", "PodRefused")
+    assert world.condition("ScalingLimited") == ("True", "BackOff")
     world.kubernetes.refuse = lambda _kind, _body: None
+    world.pass_time(5)
     await world.settle()
     assert len(world.pods()) == 1
+    assert world.condition("Ready") == ("True", "Serving")
+
+
+async def test_pods_that_are_refused_are_tried_ever_more_rarely(world: PoolWorld) -> None:
+    tried = []
+
+    def refuse(kind: Kind, body: Object) -> Refused | None:
+        if kind.plural == "pods":
+            tried.append(world.clock[0])
+            return Refused("Forbidden", "violates PodSecurity")
+        return None
+
+    world.kubernetes.refuse = refuse
+    await world.apply(min=1)
+    for _ in range(720):
+        await world.step()
+        world.pass_time(5)
+    waits = [(later - earlier).total_seconds() for earlier, later in pairwise(tried)]
+    assert waits[:6] == [5, 10, 20, 40, 80, 160]
+    assert set(waits[6:]) == {300}
+    assert world.condition("Ready") == ("False", "PodRefused")
+    assert len(world.events("PodRefused")) == 1
 
 
 async def test_a_pod_that_vanishes_is_replaced_and_its_manager_forgotten(world: PoolWorld) -> None:
@@ -443,7 +468,7 @@ async def test_a_foreign_pod_of_the_name_is_left_alone(world: PoolWorld) -> None
     foreign = {"kind": "Pod", "metadata": {"name": "lab-runner-0"}}
     await world.kubernetes.create_object(Kind("", "v1", "pods"), KEY[0], foreign)
     await world.settle()
-    assert world.condition("ScalingLimited") == ("True", "NameTaken")
+    assert world.condition("Ready") == ("False", "NameTaken")
     assert ("pods", KEY[0], "lab-runner-0") in world.kubernetes.objects
 
 

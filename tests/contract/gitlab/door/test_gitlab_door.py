@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
 import pytest
 
-from bessemer.errors import Retry
+from bessemer.errors import BessemerError, Retry
 from bessemer.gitlab.client import GitLabClient
 from bessemer.gitlab.fake import FakeGitLab
 from bessemer.gitlab.protocol import (
@@ -98,6 +99,38 @@ async def test_whether_a_ref_is_protected_is_looked_up_when_wanted(world: World)
     for scope in (PROJECT, GROUP):
         (job,) = (await world.gitlab.list_pending_jobs(scope, with_protected=True)).jobs
         assert job.protected is True
+
+
+async def test_tags_are_protected_by_other_rules_than_branches(site: Site, client: GitLabClient) -> None:
+    rules = {"protected_branches": ["main", "release/*"], "protected_tags": ["v*"]}
+    site.control.seed(projects=[{"path": "hpc/rules", **rules}])
+    refs = {("main", False): True, ("release/1/a", False): True, ("v1", False): False, ("mainline", False): False}
+    refs |= {("v1", True): True, ("main", True): False}
+    wanted = {
+        site.control.run_jobs("hpc/rules", {"tags": []}, ref=ref, tag=tag)[0]: protected
+        for (ref, tag), protected in refs.items()
+    }
+    for scope in (Scope(ScopeType.PROJECT, "hpc/rules"), GROUP, INSTANCE):
+        jobs = (await client.list_pending_jobs(scope, with_protected=True)).jobs
+        assert {job.id: job.protected for job in jobs} == wanted
+
+
+async def test_what_is_wrong_with_the_connection_is_said_in_a_sentence(site: Site) -> None:
+    token = seed(site)["admin"]
+    nobody = Scope(ScopeType.PROJECT, "hpc/nobody")
+    for url, key, scope, said in (
+        ("http://127.0.0.1:1", token, PROJECT, r"^no answer: .*\[Errno 111\] Connection refused$"),
+        ("http://nowhere.invalid", token, PROJECT, r"^no answer: .*nowhere\.invalid"),
+        (site.url, "glpat-wrong", PROJECT, r"^GitLab does not know the token: 401 Unauthorized$"),
+        (site.url, token, nobody, r"^project hpc/nobody is not there, or the access token may not see it$"),
+        (site.url, token, Scope(ScopeType.GROUP, "none"), r"^group none is not there, or the access token may not"),
+    ):
+        client = GitLabClient(url, key, None)
+        with pytest.raises(BessemerError) as caught:
+            await client.list_pending_jobs(scope)
+        assert re.search(said, caught.value.message), caught.value.message
+        assert "0x" not in caught.value.message
+        await client.close()
 
 
 async def test_a_runner_is_found_by_its_marker_until_it_is_deleted(world: World) -> None:
