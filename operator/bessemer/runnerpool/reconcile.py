@@ -42,6 +42,7 @@ AT_ONCE = 32
 """Requests of one pass to Kubernetes that are under way side by side."""
 STATUS_SECONDS = 1.0
 """How old a change of nothing but counts is when it is written: several are one request, or none."""
+LEAVING = "the pool is kept until GitLab has forgotten its runner"
 _log = logging.getLogger(__name__)
 
 
@@ -227,7 +228,9 @@ async def _let_go(deps: PoolDeps, pool: RunnerPool) -> float | None:
     except BessemerError as error:
         patience = timedelta(seconds=deps.settings.deletion_seconds)
         if pool.deleted is None or deps.now() - pool.deleted < patience:
-            await deps.recorder.record(pool.reference(), EventFact("Warning", error.reason, f"GitLab: {error.message}"))
+            await deps.recorder.record(
+                pool.reference(), EventFact("Warning", error.reason, f"{LEAVING}: {error.message}")
+            )
             raise Retry(error.reason, error.message, after=RETRY_SECONDS) from error
         text = f"GitLab keeps what it has of runner {pool.status.runner.id}: {error.message}"
         await deps.recorder.record(pool.reference(), EventFact("Warning", "RunnerLeft", text))

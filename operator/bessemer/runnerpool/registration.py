@@ -219,10 +219,13 @@ async def delete_runner(deps: PoolDeps, pool: RunnerPool) -> None:
         access = access or await get_api_access(deps, pool.namespace, connection)
         gitlab = deps.doors.get(connection.url, access.api_token, access.ca)
         await RunnerKeeper(deps, pool, gitlab).delete(connection, record)
-    except (Invalid, SecretMissing) as error:
-        if record is not None:
+    except BessemerError as error:
+        # Where none is written down, and the token may not even list runners, there is none: nothing to wait for. Nor
+        # is there where the Secret is missing, which is made first, and we would have seen it: it goes early only where
+        # the whole namespace goes.
+        never = secret is None and known is not None and pool.status.runner.id is None
+        if record is not None or not (never or isinstance(error, (Invalid, SecretMissing))):
             raise
-        # Where none is written down, and the token may not even list runners, there is none: nothing to wait for.
         _log.info("%s/%s: no runner was created: %s", pool.namespace, pool.name, error)
 
 

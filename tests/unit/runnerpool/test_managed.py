@@ -11,7 +11,7 @@ import pytest
 
 from bessemer.errors import Retry
 from bessemer.gitlab.fake import FakeGitLab, FakeRunner
-from bessemer.gitlab.protocol import GitLabNotFound, GitLabRefused, Scope, ScopeType
+from bessemer.gitlab.protocol import GitLabNotFound, GitLabRefused, GitLabUnavailable, Scope, ScopeType
 from bessemer.kube.client import Kind, Object, Refused
 from bessemer.runnerpool import sources
 from bessemer.runnerpool.registration import get_webhook_secret
@@ -151,17 +151,34 @@ async def test_a_pool_whose_spec_went_wrong_takes_its_runner_along_when_it_is_de
     assert ("runnerpools", *KEY) not in world.kubernetes.objects
 
 
-@pytest.mark.parametrize("wrong", ["token", "no token"])
-async def test_a_pool_that_never_had_a_runner_for_want_of_rights_goes_at_once(world: PoolWorld, wrong: str) -> None:
+@pytest.mark.parametrize("wrong", ["token", "no token", "url"])
+async def test_a_pool_that_never_had_a_runner_goes_at_once(world: PoolWorld, wrong: str) -> None:
     await world.apply(runner=MANAGED)
     if wrong == "token":
         world.gitlab.error = GitLabRefused("403 Forbidden")
+    elif wrong == "url":
+        world.gitlab.error = GitLabUnavailable("no answer: Connection refused")
     else:
         del world.kubernetes.objects["secrets", KEY[0], "gitlab"]
     await world.settle()
     assert world.condition("Ready")[0] == "False"
     world.kubernetes.mark_deleted(world.kubernetes.objects["runnerpools", *KEY])
     await world.settle()
+    assert ("runnerpools", *KEY) not in world.kubernetes.objects
+
+
+async def test_a_pool_that_may_have_had_a_runner_waits_for_gitlab(world: PoolWorld) -> None:
+    """Here the operator began anew, and all that it had written down went with the namespace."""
+    await apply_managed(world)
+    world.gitlab.error = GitLabUnavailable("no answer: Connection refused")
+    del world.kubernetes.objects["secrets", KEY[0], "lab-runner"]
+    world.deps.runners.clear()
+    world.kubernetes.mark_deleted(world.kubernetes.objects["runnerpools", *KEY])
+    with pytest.raises(Retry):
+        await world.settle()
+    world.gitlab.error = None
+    await world.settle()
+    assert world.gitlab.runners == {}
     assert ("runnerpools", *KEY) not in world.kubernetes.objects
 
 

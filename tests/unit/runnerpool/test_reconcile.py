@@ -447,7 +447,7 @@ async def test_a_pool_is_let_go_when_gitlab_has_forgotten_its_managers(world: Po
     await world.kubernetes.delete_object(RUNNER_POOLS, *KEY)
     with pytest.raises(Retry):
         await world.step()
-    assert world.events("GitLabUnavailable") == ["GitLab: 503 Service Unavailable"]
+    assert world.events("GitLabUnavailable") == [f"{module.LEAVING}: 503 Service Unavailable"]
     world.gitlab.error = None
     await world.settle(2)
     assert managers == set()
