@@ -69,13 +69,15 @@ class Condition(ApiModel):
     """When the status last changed."""
 
 
-def explain_validation_error(error: ValidationError) -> str:
-    """Turn pydantic's error into one line per wrong field, each naming the field as it stands in the manifest."""
+def explain_validation_error(error: ValidationError, root: str) -> str:
+    """Turn pydantic's error into one line per wrong field, each naming the field as it stands in the manifest; ``root``
+    names what was read.
+    """
     lines = []
     for detail in error.errors(include_url=False, include_context=False, include_input=False):
-        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"])
         message = detail["msg"].removeprefix("Value error, ")
-        lines.append(f"{path}: {message}" if path else message)
+        lines.append(f"{root}{path}: {message}")
     return "\n".join(lines)
 
 
@@ -151,7 +153,7 @@ def parse_resource(
     try:
         spec = spec_model.model_validate(raw.get("spec") or {})
     except ValidationError as error:
-        spec_error = explain_validation_error(error)
+        spec_error = explain_validation_error(error, "spec")
     return make(
         namespace=metadata["namespace"],
         name=metadata["name"],

@@ -45,8 +45,7 @@ def parse_manifest(
     try:
         spec = model.model_validate(given)
     except ValidationError as error:
-        lines = [f"spec.{line}" for line in explain_validation_error(error).splitlines()]
-        raise build_refusal([*unknown, *lines]) from error
+        raise build_refusal([*unknown, *explain_validation_error(error, "spec").splitlines()]) from error
     broken = list_broken_rules(spec.to_api(), schema, "spec")
     wrong = [*unknown, *(line for line in broken if not line.endswith(tuple(tolerated)))]
     if wrong:

@@ -234,7 +234,7 @@ def _parse_connection(raw: Object) -> GitLabConnection:
     try:
         return GitLabConnection.model_validate((raw.get("spec") or {}).get("gitlab"))
     except ValidationError as error:
-        raise Invalid("InvalidSpec", f"spec.gitlab: {explain_validation_error(error)}") from error
+        raise Invalid("InvalidSpec", explain_validation_error(error, "spec.gitlab")) from error
 
 
 async def _ensure_runner(

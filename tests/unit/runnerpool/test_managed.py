@@ -192,7 +192,7 @@ async def test_a_runner_that_can_not_be_deleted_as_the_spec_says_no_gitlab_is_sa
     await world.step()
     assert ("runnerpools", *KEY) not in world.kubernetes.objects
     (message,) = world.events("RunnerLeft")
-    assert "spec.gitlab: url" in message
+    assert "spec.gitlab.url: " in message
 
 
 async def test_a_runner_of_a_group_that_is_gone_does_not_hold_up_its_pool(world: PoolWorld) -> None:

@@ -47,7 +47,7 @@ def test_cron_expressions_are_taken(start: str) -> None:
 @pytest.mark.parametrize("start", BAD)
 def test_what_is_no_cron_expression_is_refused_at_apply_and_said_by_the_operator(start: str) -> None:
     assert not re.search(CRON_PATTERN, start)
-    assert build_pool(schedules=[schedule(start=start)]).spec_error.startswith("schedules[0].start: ")
+    assert build_pool(schedules=[schedule(start=start)]).spec_error.startswith("spec.schedules[0].start: ")
 
 
 NUMBERS = st.integers(0, 70).map(str)
@@ -67,4 +67,4 @@ def test_the_api_server_refuses_nothing_that_is_a_cron_expression(start: str) ->
 @pytest.mark.parametrize("name", ["Mars/Olympus", "CET-Sometimes", "Europe"])
 def test_a_time_zone_that_is_not_there_is_said(name: str) -> None:
     error = build_pool(schedules=[schedule(timeZone=name)]).spec_error
-    assert error == "schedules[0].timeZone: no time zone of the IANA database, such as Europe/Berlin"
+    assert error == "spec.schedules[0].timeZone: no time zone of the IANA database, such as Europe/Berlin"
