@@ -15,7 +15,7 @@ from .model import DEVELOPER, MAINTAINER, OWNER, REPORTER, Job, Project, Runner,
 from .paging import build_page
 from .runner_api import build_token
 from .runners import RejectedError, create_runner, rotate_token, update_runner
-from .spec import RunnerSpec
+from .spec import RunnerChanges, RunnerSpec
 from .state import GitLabState
 from .views import (
     build_group,
@@ -132,7 +132,7 @@ class RestApi:
         try:
             spec = RunnerSpec.model_validate(await _read(request))
         except ValidationError as error:
-            raise refuse(400, str(error.errors()[0]["msg"])) from error
+            raise _refuse_value(error) from error
         self._check_owner(user, spec)
         try:
             runner = create_runner(self._state, spec)
@@ -167,7 +167,10 @@ class RestApi:
         """Change a runner."""
         runner = self._get_runner(request)
         try:
-            update_runner(runner, await _read(request))
+            changes = RunnerChanges.model_validate(await _read(request))
+            update_runner(runner, changes.model_dump(exclude_unset=True))
+        except ValidationError as error:
+            raise _refuse_value(error) from error
         except RejectedError as error:
             raise refuse(400, f"400 Bad request - {error}") from error
         return web.json_response(build_runner_details(self._state, runner))
@@ -233,5 +236,16 @@ class RestApi:
 
 
 async def _read(request: web.Request) -> dict[str, Any]:
-    body: dict[str, Any] = await request.json()
-    return body
+    """Read the fields of a request, which stand in it as JSON or as a form."""
+    if request.content_type != "application/json":
+        return dict(await request.post())
+    try:
+        body = await request.json()
+    except ValueError as error:
+        raise refuse(400, "400 Bad request - the body is no JSON") from error
+    return body if isinstance(body, dict) else {}
+
+
+def _refuse_value(error: ValidationError) -> web.HTTPException:
+    first = error.errors()[0]
+    return refuse(400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")

@@ -131,6 +131,20 @@ class RunnerSpec(_Strict):
     token_rotation_deadline: str | None = None
 
 
+class RunnerChanges(BaseModel):
+    """What ``PUT /runners/:id`` may change: https://docs.gitlab.com/api/runners/#update-runners-details"""
+
+    description: str = ""
+    maintenance_note: str = Field(default="", max_length=1024)
+    paused: bool = False
+    active: bool = True
+    locked: bool = False
+    access_level: Literal["not_protected", "ref_protected"] = "not_protected"
+    run_untagged: bool = True
+    tag_list: str | list[str] = []
+    maximum_timeout: int | None = None
+
+
 class Seed(_Strict):
     """What a simulator holds when it starts."""
 

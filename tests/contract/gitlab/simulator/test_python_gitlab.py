@@ -6,6 +6,7 @@ from typing import Any
 
 import gitlab
 import pytest
+import requests
 
 from tests.contract.gitlab.conftest import Site
 
@@ -117,6 +118,23 @@ def test_graphql_gives_an_administrator_the_pending_jobs_of_all_projects_by_page
     assert [job["id"] for job in seen] == [f"gid://gitlab/Ci::Build/{number}" for number in reversed(numbers)]
     assert (seen[0]["tags"], seen[0]["project"]["fullPath"]) == (["x"], "else/where")
     assert _ask(site.connect(tokens["maintainer"]), JOBS)["data"] == {"jobs": None}
+
+
+def test_a_runner_is_made_and_changed_by_a_form_as_curl_sends_it(site: Site, tokens: dict[str, str]) -> None:
+    def send(method: str, path: str, **fields: str) -> Any:
+        headers = {"PRIVATE-TOKEN": tokens["maintainer"]}
+        return requests.request(method, f"{site.url}/api/v4{path}", data=fields, headers=headers, timeout=10)
+
+    project = site.connect(tokens["maintainer"]).projects.get("hpc/sim").id
+    made = send("POST", "/user/runners", runner_type="project_type", project_id=str(project), tag_list="gpu,hpc",
+                run_untagged="false")  # fmt: skip
+    assert (made.status_code, made.json()["token"][:5]) == (201, "glrt-")
+    number = made.json()["id"]
+    assert send("PUT", f"/runners/{number}", paused="true", maximum_timeout="900").status_code == 200
+    found = send("GET", f"/runners/{number}").json()
+    assert (found["paused"], found["maximum_timeout"], sorted(found["tag_list"])) == (True, 900, ["gpu", "hpc"])
+    assert found["run_untagged"] is False
+    assert send("POST", "/user/runners", runner_type="none").status_code == 400
 
 
 def test_graphql_gives_a_groups_projects_at_any_depth_that_the_user_may_see(site: Site, tokens: dict[str, str]) -> None:
