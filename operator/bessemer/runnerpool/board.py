@@ -48,7 +48,7 @@ class Board:
 
     def close_job(self, number: int, heard: datetime) -> PendingJob | None:
         """Take down that a job waits no more; give it if that is new."""
-        _remember(self._closed, number, heard)
+        remember(self._closed, number, heard)
         self._listed = None
         closed = self._jobs.pop(number, None)
         return None if closed is None else closed.job
@@ -61,7 +61,7 @@ class Board:
         for taken in claimed:
             self.close_job(taken, when)
             if taken != number:
-                _remember(self._swapped, taken, when)
+                remember(self._swapped, taken, when)
         if number not in self._jobs:
             return False
         if claimed:
@@ -91,7 +91,7 @@ class Board:
         return tried.last + min(doubled, LONGEST_PAUSE)
 
 
-def _remember(memory: dict[int, datetime], number: int, when: datetime) -> None:
+def remember(memory: dict[int, datetime], number: int, when: datetime) -> None:
     """Take a job down at the end, and forget those at the beginning that are of no use any more."""
     memory.pop(number, None)
     memory[number] = when

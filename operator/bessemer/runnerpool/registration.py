@@ -119,7 +119,8 @@ async def use_source(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec, acc
     )
     connect = deps.doors.connect
     source = await deps.sources.use(key, source_key, lambda: connect(spec.gitlab.url, access.api_token, access.ca))
-    source.pools[key] = Interest(build_traits(spec), spec.gitlab.poll_seconds)
+    expects = spec.gitlab.webhook_secret is not None
+    source.pools[key] = Interest(build_traits(spec), spec.gitlab.poll_seconds, webhook=expects)
     return source
 
 

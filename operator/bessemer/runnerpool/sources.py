@@ -18,6 +18,7 @@ from bessemer.clock import Now
 from bessemer.errors import BessemerError, Invalid, Retry
 from bessemer.gitlab.jobs import RunnerTraits, compute_matches
 from bessemer.gitlab.protocol import GitLab, PendingJob, Scope
+from bessemer.runnerpool.announcements import Announcements
 from bessemer.runnerpool.board import Board
 from bessemer.runnerpool.facts import Demand
 from bessemer.wakeups import Key
@@ -53,6 +54,8 @@ class Interest:
 
     traits: RunnerTraits
     poll_seconds: int
+    webhook: bool = False
+    """Whether a webhook is to announce jobs."""
 
 
 class Source:
@@ -60,6 +63,7 @@ class Source:
 
     def __init__(self, gitlab: GitLab, scope: Scope, now: Now, wake: Callable[[Key], None]) -> None:
         self.board = Board()
+        self.announcements = Announcements()
         self.pools: dict[Key, Interest] = {}
         """The pools that look at the source."""
         self._gitlab, self._scope, self._now, self._wake = gitlab, scope, now, wake
@@ -93,13 +97,21 @@ class Source:
                 return Demand(known=False, reason=self._error.reason, message=self._error.message, blind=blind)
             return Demand(known=False, reason="NotYetPolled", message="the waiting jobs are being listed")
         jobs = tuple(waiting for waiting in self.board.list_jobs() if compute_matches(waiting.job, traits))
-        demand = Demand(True, "Polled", jobs=jobs, swapped=self.board.list_swapped())
+        demand = Demand(True, *self._find_reason(), jobs=jobs, swapped=self.board.list_swapped())
         patience = timedelta(seconds=PATIENCE_SECONDS)
         if self._error is not None and self._failing is not None and self._now() - self._failing > patience:
             message = f"not known since {self._answered.isoformat(timespec='seconds')}{error}"
             blind = isinstance(self._error, Invalid)
             return replace(demand, known=False, reason=self._error.reason, message=message, blind=blind)
         return demand
+
+    def _find_reason(self) -> tuple[str, str]:
+        """Say how the jobs are known: by polls alone, where a webhook was to announce them."""
+        missed = self.announcements.find_missed(self._now())
+        if missed is None or not any(pool.webhook for pool in self.pools.values()):
+            return "Polled", ""
+        text = f"no webhook announced job {missed.id} of {missed.project}, which a poll found"
+        return "WebhookSilent", f"{text}; GitLab shows its recent events, and lets one rest that failed several times"
 
     async def close(self) -> None:
         """Stop polling."""
@@ -133,12 +145,14 @@ class Source:
         pending = await self._gitlab.list_pending_jobs(
             self._scope, with_protected=any(pool.traits.protected for pool in self.pools.values())
         )
-        before = self.board.list_jobs()
+        before = {waiting.job.id: waiting.job for waiting in self.board.list_jobs()}
         self.board.put_poll(pending.jobs, began)
+        after = {waiting.job.id: waiting.job for waiting in self.board.list_jobs()}
         known = self._answered is not None and self._error is None
         self._error, self._failing, self._answered = None, None, self._now()
         if known:
-            self.tell({one.job.id: one.job for one in (*before, *self.board.list_jobs())}.values())
+            self.announcements.put_poll((job for number, job in after.items() if number not in before), self._now())
+            self.tell((before | after).values())
         else:
             self._tell_all()
 

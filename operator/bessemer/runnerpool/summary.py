@@ -130,7 +130,9 @@ def compute_events(facts: Facts, scaling: Scaling, status: RunnerPoolStatus) -> 
         ("ScalingLimited", "True"),
     ):
         new, old = status.condition(type_), before.condition(type_)
-        if new is None or new.status != bad or (old is not None and (old.status, old.reason) == (bad, new.reason)):
+        if new is None or (new.status != bad and new.reason != "WebhookSilent"):
+            continue
+        if old is not None and (old.status, old.reason) == (new.status, new.reason):
             continue
         if facts.pool.deleted is None:
             events.append(EventFact("Warning", new.reason, f"{type_}: {new.message or new.reason}"))

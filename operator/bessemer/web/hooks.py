@@ -45,6 +45,7 @@ class HookDoor:
             return self._answer(400, error.reason)
         source = self._deps.sources.get_source(key)
         if source is not None and isinstance(hook, JobHook):
+            source.announcements.put_webhook(hook.job_id, hook.project, self._deps.now())
             if hook.status == WAITING:
                 source.nudge()
             elif hook.status in OVER:

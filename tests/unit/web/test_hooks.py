@@ -75,6 +75,29 @@ async def test_a_job_is_not_lost_when_the_news_of_its_creation_comes_late(site: 
     assert len(site.world.pods()) == 1
 
 
+async def test_a_webhook_that_is_silent_is_told_until_it_is_heard_again(site: Site) -> None:
+    """GitLab lets a webhook rest that failed a few times, such as while the operator was away."""
+    world = site.world
+    for number in (7, 8):
+        world.gitlab.jobs.append(PendingJob(number, PROJECT, frozenset({"hpc"})))
+        source = world.deps.sources.get_source(KEY)
+        assert source is not None
+        source.nudge()  # as the time of a poll does
+        if number == 7:
+            assert await site.post("pending") == 204
+        await world.settle()
+        world.pass_time(10)
+        await world.settle()
+        told = {7: ("True", "Polled"), 8: ("True", "WebhookSilent")}
+        assert world.condition("DemandKnown") == told[number]
+    (event,) = world.events("WebhookSilent")
+    assert "no webhook announced job 8 of hpc/simulations" in event
+    assert world.condition("Ready") == ("True", "Serving")
+    assert await site.post("running") == 204
+    await world.settle()
+    assert world.condition("DemandKnown") == ("True", "Polled")
+
+
 async def test_who_can_not_prove_itself_is_refused_and_counted(site: Site) -> None:
     assert await site.post("pending", token="wrong") == 401
     assert await site.post("pending", url="/v1/gitlab/ci/other") == 404
