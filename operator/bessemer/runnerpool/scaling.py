@@ -186,7 +186,7 @@ def _room(draft: _Draft, wanted: int) -> int:
         (spec.max - _count_live(draft), Limit("Max", f"max is {spec.max}")),
         (
             spec.max_starting - starting,
-            Limit("Starting", f"{starting} pods are starting, and maxStarting is {spec.max_starting}"),
+            Limit("Starting", f"starting: {starting}, and maxStarting is {spec.max_starting}"),
         ),
     ]
     if facts.headroom is not None:

@@ -22,9 +22,9 @@ def test_a_burst_comes_in_waves_of_max_starting() -> None:
         start_all(scene)
     assert scene.log == [
         "0 s: Created: 4 pods, for jobs 1, 2, 3, 4",
-        "0 s: limited: Starting: 6 of 10 pods are not created: 0 pods are starting, and maxStarting is 4",
+        "0 s: limited: Starting: 6 of 10 pods are not created: starting: 0, and maxStarting is 4",
         "2 s: Created: 4 pods, for jobs 5, 6, 7, 8",
-        "2 s: limited: Starting: 2 of 6 pods are not created: 0 pods are starting, and maxStarting is 4",
+        "2 s: limited: Starting: 2 of 6 pods are not created: starting: 0, and maxStarting is 4",
         "4 s: Created: 2 pods, for jobs 9, 10",
     ]
 
