@@ -59,10 +59,12 @@ def test_after_a_failure_the_job_waits_for_the_back_off_and_then_gets_its_pod() 
     scene.poll(1)
     scene.step()
     scene.end(0, failed="ErrImagePull")
+    wakes = []
     for _ in range(4):
-        scene.step()
+        wakes.append(scene.step().wake_after)
         scene.wait(2)
         scene.poll(1)
+    assert wakes == [None, 3, 1, None]
     assert scene.log == [
         "0 s: Created: 1 pod, for job 1",
         "2 s: limited: BackOff: 1 of 1 pods is not created: ErrImagePull: errimagepull",

@@ -5,7 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from bessemer.runnerpool.facts import Headroom, RunnerPodState
+import pytest
+
+from bessemer.runnerpool.facts import Headroom, JobPodFact, RunnerPodState
+from bessemer.runnerpool.jobpods import parse_job_pod
+from bessemer.wellknown import POOL_ANNOTATION, RUNNER_UID_LABEL
 from tests.unit.runnerpool.scenes import Scene
 
 EXECUTOR = {"type": "Kubernetes", "kubernetes": {"image": "debian"}}
@@ -80,7 +84,7 @@ def test_min_keeps_a_manager_and_quota_and_failures_hold_it_back() -> None:
     scene.headroom = Headroom(0, "ResourceQuota small: 1 of 1 pods are used")
     scene.step()
     assert scene.pods == {}
-    scene.headroom = None
+    scene.headroom = Headroom(1, "ResourceQuota small: 0 of 1 pods are used")
     scene.step()
     scene.end(0, failed="OOMKilled")
     scene.step()
@@ -94,6 +98,22 @@ def test_min_keeps_a_manager_and_quota_and_failures_hold_it_back() -> None:
         ["limited", "BackOff"],
         ["limited", "BackOff"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "phase", "leaving", "deleted"),
+    [
+        ({}, "Pending", False, False),
+        ({}, "Running", False, False),
+        ({}, "Succeeded", True, False),
+        ({}, "Failed", True, False),
+        ({"deletionTimestamp": "2026-03-02T06:00:00Z"}, "Running", True, True),
+    ],
+)
+def test_the_pod_of_a_job_is_read(metadata: dict[str, str], phase: str, leaving: bool, deleted: bool) -> None:
+    own = {"name": "job", "uid": "u", "labels": {RUNNER_UID_LABEL: "r"}, "annotations": {POOL_ANNOTATION: "lab"}}
+    pool, pod = parse_job_pod({"metadata": own | metadata, "status": {"phase": phase}})
+    assert (pool, pod) == ("lab", JobPodFact("job", "u", "r", leaving, deleted))
 
 
 def test_the_pod_of_a_job_whose_runner_was_killed_is_ended() -> None:

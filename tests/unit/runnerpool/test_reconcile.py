@@ -14,10 +14,11 @@ import pytest
 
 from bessemer.errors import Retry
 from bessemer.gitlab.protocol import GitLabUnavailable
-from bessemer.kube.client import RESOURCE_QUOTAS, RUNNER_POOLS, Kind, Object, Refused
+from bessemer.kube.client import PODS, RESOURCE_QUOTAS, RUNNER_POOLS, Kind, Object, Refused
 from bessemer.names import runner_system_id
 from bessemer.runnerpool import reconcile as module
 from bessemer.runnerpool import sources
+from bessemer.runnerpool.facts import JobPodFact
 from bessemer.runnerpool.quota import compute_want
 from bessemer.runnerpool.reconcile import reconcile
 from bessemer.runnerpool.registration import CHECK_SECONDS
@@ -461,6 +462,42 @@ async def test_a_pool_whose_runner_was_deleted_goes_at_once(world: PoolWorld) ->
     await world.kubernetes.delete_object(RUNNER_POOLS, *KEY)
     await world.settle(2)
     assert ("runnerpools", *KEY) not in world.kubernetes.objects
+
+
+async def test_nothing_is_remembered_of_a_pool_that_is_gone(world: PoolWorld) -> None:
+    await end_job_while_gitlab_is_away(world)
+    world.queue(8)
+    await world.settle()
+    world.deps.pools.pop(KEY)
+    await reconcile(world.deps, KEY, 0.0)
+    deps = world.deps
+    memories = (deps.runners, deps.left_managers, deps.unwritten, deps.vanished, deps.quiet, deps.wants)
+    assert [memory for memory in memories if memory] == []
+    assert deps.pods.get_age(KEY, 0.0) is None
+    assert deps.pods.list_pods(KEY) == {}
+    assert deps.sources.get_source(KEY) is None
+
+
+async def test_the_jobs_of_a_pool_that_is_deleted_are_not_listed_any_more(world: PoolWorld) -> None:
+    await world.apply(min=1)
+    await world.settle()
+    world.start_pods()
+    world.kubernetes.mark_deleted(world.kubernetes.objects["runnerpools", *KEY])
+    await world.step()
+    assert world.deps.sources.get_source(KEY) is None
+
+
+async def test_the_pod_of_a_job_whose_runner_was_killed_is_deleted_once(world: PoolWorld) -> None:
+    await world.apply()
+    await world.settle()
+    body = {"kind": "Pod", "metadata": {"name": "job"}}
+    uid = (await world.kubernetes.create_object(PODS, KEY[0], body))["metadata"]["uid"]
+    world.deps.job_pods[KEY] = {"job": JobPodFact("job", uid, "gone", leaving=False, deleted=False)}
+    await reconcile(world.deps, KEY, 0.0)
+    assert world.pods() == {}
+    assert world.deps.job_pods[KEY]["job"].deleted
+    (event,) = world.events("JobPodEnded")
+    assert event == "1 whose runner was killed: job"
 
 
 async def test_a_foreign_pod_of_the_name_is_left_alone(world: PoolWorld) -> None:

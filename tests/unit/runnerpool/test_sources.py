@@ -14,7 +14,8 @@ from bessemer.gitlab.fake import FakeGitLab
 from bessemer.gitlab.jobs import RunnerTraits
 from bessemer.gitlab.protocol import GitLabUnavailable, PendingJob, Scope, ScopeType
 from bessemer.runnerpool import sources
-from bessemer.runnerpool.sources import Interest, Source
+from bessemer.runnerpool.announcements import Announcements
+from bessemer.runnerpool.sources import Interest, Source, SourceKey, Sources
 from bessemer.wakeups import Key
 
 PROJECT = "hpc/simulations"
@@ -62,6 +63,45 @@ async def test_a_poll_is_told_to_the_pools_whose_jobs_it_brings_or_misses(office
     office.gitlab.jobs.clear()
     assert await office.poll() == {GPU}
     assert await office.poll() == set()
+
+
+async def test_a_source_lives_as_long_as_a_pool_looks_at_it() -> None:
+    doors: dict[str, FakeGitLab] = {}
+
+    def connect(token: str) -> FakeGitLab:
+        return doors.setdefault(token, FakeGitLab())
+
+    shared = Sources(lambda: datetime(2026, 3, 2, tzinfo=UTC), lambda _: None)
+    old, new = (SourceKey("http://gitlab.example", SCOPE, token, "") for token in ("old", "new"))
+    first = await shared.use(CPU, old, lambda: connect("old"))
+    assert await shared.use(GPU, old, lambda: connect("another")) is first
+    assert await shared.use(CPU, new, lambda: connect("new")) is not first  # its token was rotated
+    assert shared.get_source(GPU) is first
+    assert not doors["old"].closed
+    await shared.leave(GPU)
+    assert doors["old"].closed
+    assert shared.get_source(GPU) is None
+    assert set(doors) == {"old", "new"}
+    await shared.close()
+    assert doors["new"].closed
+
+
+def test_a_job_is_missed_by_webhooks_when_only_polls_speak_of_it() -> None:
+    announcements, now = Announcements(), datetime(2026, 3, 2, tzinfo=UTC)
+    late, heard, missed = (PendingJob(number, PROJECT, frozenset()) for number in (1, 2, 3))
+    announcements.put_webhook(2, PROJECT, now)
+    announcements.put_poll([late, heard], now)
+    announcements.put_webhook(
+        1, PROJECT, now + timedelta(seconds=9)
+    )  # overtaken by the poll that another brought about
+    assert announcements.find_missed(now + timedelta(minutes=9)) is None
+    announcements.put_poll([missed], now)
+    assert announcements.find_missed(now + timedelta(seconds=9)) is None
+    assert announcements.find_missed(now + timedelta(seconds=10)) == missed
+    announcements.put_webhook(9, "hpc/other", now)
+    assert announcements.find_missed(now + timedelta(seconds=10)) == missed
+    announcements.put_webhook(9, PROJECT, now)
+    assert announcements.find_missed(now + timedelta(seconds=10)) is None
 
 
 async def test_that_gitlab_is_away_and_back_is_told_to_all(office: Office) -> None:

@@ -118,7 +118,7 @@ def test_a_schedule_raises_min_and_what_waits_longer_than_idle_seconds_goes() ->
     assert (len(scene.pods), plan.wake_after) == (0, 3600)
     scene.wait(3600)
     plan = scene.step()
-    assert (len(scene.pods), plan.status.min) == (2, 2)
+    assert (len(scene.pods), plan.status.min, plan.wake_after) == (2, 2, 3600)
     scene.start(0, 1)
     scene.wait(3600)
     scene.step()
@@ -193,6 +193,28 @@ def test_a_pod_that_does_not_start_goes_when_its_job_is_cancelled_and_only_then(
     scene.step()
     scene.step()
     assert [pod.job for pod in scene.pods.values()] == ["2"]
+    assert "600 s: Retired: 1 pod that did not start yet, as the job waits no more" in scene.log
+
+
+def test_a_pod_that_must_have_its_answer_by_then_is_looked_at_again() -> None:
+    scene = Scene()
+    scene.poll(1)
+    scene.step()
+    scene.wait(2)
+    scene.start(0)
+    scene.poll(1)
+    assert scene.step().wake_after == 10
+    scene.poll()
+    assert scene.step().wake_after is None
+
+
+def test_pods_that_wait_go_at_once_where_max_is_passed() -> None:
+    scene = Scene(min=3, max=3, idleSeconds=3600)
+    scene.step()
+    scene.start(0, 1, 2)
+    scene.change_spec(min=0, max=2, idleSeconds=3600)
+    plan = scene.step()
+    assert (len(scene.pods), plan.wake_after) == (2, 3600)
 
 
 def test_a_pod_whose_job_went_to_another_pod_stands_for_the_job_that_is_left() -> None:
