@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,10 +13,10 @@ from hypothesis import strategies as st
 
 from bessemer.crdgen import KINDS, build_crd
 from bessemer.names import runner_pod_name, runner_system_id
-from bessemer.runnerpool.facts import Headroom, RunnerPodState
+from bessemer.runnerpool.facts import Headroom, JobPodFact, RunnerPodState
 from bessemer.runnerpool.podcache import PodCache
 from bessemer.runnerpool.pods import parse_runner_pod
-from bessemer.runnerpool.quota import compute_headroom, compute_want, list_claims, list_runner_costs
+from bessemer.runnerpool.quota import compute_headroom, compute_owed, compute_want, list_claims, list_runner_costs
 from bessemer.runnerpool.schedule import compute_minimum
 from bessemer.runnerpool.spec import RunnerPoolSpec
 from tests.unit.runnerpool.scenes import build_pool, build_spec
@@ -130,6 +131,15 @@ def test_a_job_in_a_pod_of_its_own_counts_in_the_quota_too() -> None:
     assert headroom is not None
     assert headroom.pods == 2
     assert len(list_runner_costs(build_spec(mode="Manager", executor=executor))) == 1
+
+
+def test_room_is_kept_for_the_jobs_of_runners_that_are_there_and_have_no_pod_for_it_yet() -> None:
+    executor = {"type": "Kubernetes", "kubernetes": {"image": "debian"}}
+    alive, gone = parse_runner_pod(running()), parse_runner_pod(ended("no word"))
+    pods = [replace(alive, uid="waits"), replace(alive, uid="works"), replace(gone, uid="gone")]
+    job = JobPodFact("job", "uid", "works", leaving=False, deleted=False)
+    assert compute_owed(build_spec(executor=executor), pods, [job]).times == 1
+    assert compute_owed(build_spec(), pods, []).times == 0
 
 
 def test_pools_of_higher_priority_have_room_first() -> None:

@@ -52,7 +52,8 @@ async def test_pods_come_with_the_jobs_and_go_with_them(world: PoolWorld) -> Non
     assert world.pods() == {}
     world.queue(1001, 1002)
     await world.settle()
-    assert set(world.pods()) == {"lab-runner-0", "lab-runner-1"}
+    jobs = {name: pod["metadata"]["annotations"]["bessemer.dev/job"] for name, pod in world.pods().items()}
+    assert jobs == {"lab-runner-0": "1001", "lab-runner-1": "1002"}
     world.start_pods()
     uid = world.kubernetes.objects["runnerpools", *KEY]["metadata"]["uid"]
     world.gitlab.runners[1].managers = {runner_system_id(uid, 0), runner_system_id(uid, 1)}
@@ -82,6 +83,8 @@ async def test_a_waiting_pod_is_sent_by_its_annotation(world: PoolWorld) -> None
     world.start_pods()
     await world.settle()
     assert world.status()["idle"] == 1
+    (pod,) = world.pods().values()
+    assert "bessemer.dev/job" not in pod["metadata"]["annotations"]
     world.queue(7)
     await world.settle()
     (pod,) = world.pods().values()
@@ -369,7 +372,10 @@ async def test_a_token_that_was_rotated_is_taken_as_soon_as_a_pod_was_refused(wo
     await world.settle()
     world.start_pods()
     world.gitlab.runners[1].token = "glrt-new"
-    await world.put_secret("runner", "glrt-new")
+    fresh = {"token": base64.b64encode(b"glrt-new").decode()}
+    world.kubernetes.edit("secrets", KEY[0], "runner", {"data": fresh})  # no watch tells it
+    await world.settle()
+    assert read_config(world)["runners"][0]["token"] == "glrt-given"
     world.end_pod("lab-runner-0", exit_code=1, reason="Error")
     await world.settle()
     assert read_config(world)["runners"][0]["token"] == "glrt-new"

@@ -75,8 +75,11 @@ async def test_a_source_lives_as_long_as_a_pool_looks_at_it() -> None:
     old, new = (SourceKey("http://gitlab.example", SCOPE, token, "") for token in ("old", "new"))
     first = await shared.use(CPU, old, lambda: connect("old"))
     assert await shared.use(GPU, old, lambda: connect("another")) is first
+    for pool in (CPU, GPU):
+        first.pools[pool] = Interest(RunnerTraits(SCOPE, frozenset(), True, False), 60)
     assert await shared.use(CPU, new, lambda: connect("new")) is not first  # its token was rotated
     assert shared.get_source(GPU) is first
+    assert set(first.pools) == {GPU}
     assert not doors["old"].closed
     await shared.leave(GPU)
     assert doors["old"].closed
