@@ -28,6 +28,7 @@ from .views import (
 )
 
 BASE = "/api/v4"
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class RestApi:
@@ -236,8 +237,8 @@ class RestApi:
 
 
 async def _read(request: web.Request) -> dict[str, Any]:
-    """Read the fields of a request, which stand in it as JSON or as a form."""
-    if request.content_type != "application/json":
+    """Read the fields of a request: a form, as curl sends it, or else JSON, for which kubectl names no type."""
+    if request.content_type in FORMS:
         return dict(await request.post())
     try:
         body = await request.json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import gitlab
@@ -135,6 +136,18 @@ def test_a_runner_is_made_and_changed_by_a_form_as_curl_sends_it(site: Site, tok
     assert (found["paused"], found["maximum_timeout"], sorted(found["tag_list"])) == (True, 900, ["gpu", "hpc"])
     assert found["run_untagged"] is False
     assert send("POST", "/user/runners", runner_type="none").status_code == 400
+
+
+def test_a_body_that_names_no_type_is_read_as_json_as_kubectl_sends_it(site: Site, tokens: dict[str, str]) -> None:
+    project = site.connect(tokens["maintainer"]).projects.get("hpc/sim").id
+    made = requests.post(
+        f"{site.url}/api/v4/user/runners",
+        headers={"PRIVATE-TOKEN": tokens["maintainer"]},
+        data=json.dumps({"runner_type": "project_type", "project_id": project, "tag_list": ["gpu"]}).encode(),
+        timeout=10,
+    )
+    assert "Content-Type" not in made.request.headers
+    assert (made.status_code, made.json()["token"][:5]) == (201, "glrt-")
 
 
 def test_graphql_gives_a_groups_projects_at_any_depth_that_the_user_may_see(site: Site, tokens: dict[str, str]) -> None:
