@@ -54,6 +54,18 @@ def test_jobs_wait_for_room_in_the_quota_and_the_reason_stays_until_there_is_som
     assert [event.reason for event in scene.events] == ["Created", "Quota", "Created"]
 
 
+def test_pods_for_jobs_have_the_room_that_the_quota_leaves_before_those_of_min() -> None:
+    scene = Scene(min=3)
+    scene.headroom = Headroom(2, "ResourceQuota small: 2 of 4 pods are used")
+    scene.poll(1)
+    scene.step()
+    assert scene.log == [
+        "0 s: Created: 1 pod, for job 1",
+        "0 s: Created: 1 pod, as min is 3",
+        "0 s: limited: Quota: 1 of 2 pods is not created: ResourceQuota small: 2 of 4 pods are used",
+    ]
+
+
 def test_after_a_failure_the_job_waits_for_the_back_off_and_then_gets_its_pod() -> None:
     scene = Scene()
     scene.poll(1)

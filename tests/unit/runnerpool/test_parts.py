@@ -241,6 +241,13 @@ def test_a_list_that_was_overtaken_by_events_takes_nothing_back() -> None:
     assert cache.list_pods(pool) == {}
 
 
+def test_a_list_brings_pods_that_no_event_has_told_of() -> None:
+    cache, pool = PodCache(), ("ci", "lab")
+    runs = parse_runner_pod(build_raw({"phase": "Running"}, version=5))
+    assert cache.replace(pool, [runs], now=0.0) == []
+    assert cache.list_pods(pool) == {runs.name: runs}
+
+
 def test_a_list_shows_which_pods_went_without_a_word() -> None:
     cache, pool = PodCache(), ("ci", "lab")
     runs = parse_runner_pod(build_raw({"phase": "Running"}, version=5))

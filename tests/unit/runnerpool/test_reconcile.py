@@ -23,7 +23,7 @@ from bessemer.runnerpool.quota import compute_want
 from bessemer.runnerpool.reconcile import reconcile
 from bessemer.runnerpool.registration import CHECK_SECONDS
 from tests.support.fake_kubernetes import Crash
-from tests.support.pool_world import KEY, PoolWorld, open_pool_world
+from tests.support.pool_world import KEY, PROJECT, PoolWorld, open_pool_world
 from tests.unit.runnerpool.scenes import build_spec
 
 MANAGED = {"managed": {}, "tags": ["hpc"]}
@@ -135,6 +135,19 @@ async def test_a_missing_secret_is_said_and_the_pool_goes_on_when_it_is_there(wo
     world.pass_time(6)
     await world.settle()
     assert world.condition("Ready") == ("True", "Serving")
+
+
+async def test_without_the_access_token_it_names_a_pool_says_that_its_jobs_are_not_known(world: PoolWorld) -> None:
+    gitlab = {"url": "http://gitlab.example", "scope": {"type": "Project", "path": PROJECT}}
+    await world.apply(gitlab=gitlab | {"apiTokenSecret": {"name": "later"}}, min=1)
+    await world.settle()
+    assert world.condition("DemandKnown") == ("False", "SecretMissing")
+    assert world.pods() == {}
+    await world.put_secret("later", "glpat-given")
+    world.pass_time(6)
+    await world.settle()
+    assert world.condition("DemandKnown") == ("True", "Polled")
+    assert len(world.pods()) == 1
 
 
 async def test_a_managed_runner_is_created_updated_rotated_and_deleted_with_the_pool(world: PoolWorld) -> None:

@@ -55,6 +55,15 @@ async def test_a_job_that_waits_has_the_jobs_listed_at_once(site: Site) -> None:
     assert site.world.gitlab.calls == ["list_pending_jobs"]
 
 
+async def test_a_webhook_about_something_else_is_taken_and_changes_nothing(site: Site) -> None:
+    site.world.gitlab.calls.clear()
+    body = {"object_kind": "push", "ref": "refs/heads/main", "build_id": 7, "build_status": "pending"}
+    answer = await site.client.post(URL, json=body, headers={"X-Gitlab-Token": "hook-secret"})
+    assert answer.status == 204
+    await site.world.settle()
+    assert site.world.gitlab.calls == []
+
+
 async def test_a_job_that_waits_no_more_is_forgotten_without_a_question(site: Site) -> None:
     site.world.queue(7)
     await site.world.settle()
