@@ -61,9 +61,14 @@ def boots(rack: Lab, machine: str) -> list[str]:
 def start_install(rack: Lab, *machines: str) -> None:
     """Stage, power on by powerman, and withdraw when the installer runs."""
     macs = [mac_of(rack, machine) for machine in machines]
+    before = {machine: len(boots(rack, machine)) for machine in machines}
     stage(rack, macs)
     powerman(rack, "--on", ",".join(machines))
-    wait_for(rack, "installers to run", lambda: all("network" in boots(rack, machine) for machine in machines))
+    wait_for(
+        rack,
+        "installers to run",
+        lambda: all("network" in boots(rack, machine)[before[machine] :] for machine in machines),
+    )
     withdraw(rack, macs)
 
 
