@@ -1,6 +1,7 @@
-"""Writes OCI image archives, which any container runtime imports, without a builder or a daemon.
+"""Writes image archives, which any container runtime imports, without a builder or a daemon.
 
-Formats: OCI image specification 1.1, image-layout.md, manifest.md and config.md.
+Formats: OCI image specification 1.1, image-layout.md, manifest.md and config.md; and, in the same archive, the
+manifest.json that Docker's `load` before version 25 wants instead (moby, image/spec/spec.md, version 1.2).
 """
 
 from __future__ import annotations
@@ -69,6 +70,9 @@ def create_archive(
         index = {"schemaVersion": 2, "mediaType": f"{MEDIA}.index.v1+json", "manifests": named}
         add_file(archive, "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
         add_file(archive, "index.json", json.dumps(index).encode())
+        blobs = [locate_blob(layer["digest"]) for layer in described]
+        docker = [{"Config": locate_blob(config["digest"]), "RepoTags": list(names), "Layers": blobs}]
+        add_file(archive, "manifest.json", json.dumps(docker).encode())
     partial.rename(target)
 
 
@@ -97,19 +101,25 @@ def add_stream(archive: tarfile.TarFile, stream: IO[bytes]) -> dict[str, Any]:
     digest = hashlib.sha256()
     while chunk := stream.read(CHUNK):
         digest.update(chunk)
-    entry = tarfile.TarInfo(f"blobs/sha256/{digest.hexdigest()}")
+    name = f"sha256:{digest.hexdigest()}"
+    entry = tarfile.TarInfo(locate_blob(name))
     entry.size = stream.tell()
     stream.seek(0)
     archive.addfile(entry, stream)
-    return {"mediaType": f"{MEDIA}.layer.v1.tar", "digest": f"sha256:{digest.hexdigest()}", "size": entry.size}
+    return {"mediaType": f"{MEDIA}.layer.v1.tar", "digest": name, "size": entry.size}
 
 
 def add_document(archive: tarfile.TarFile, document: dict[str, Any], media_type: str) -> dict[str, Any]:
     """Add a JSON document; give its descriptor."""
     content = json.dumps(document).encode()
-    digest = hashlib.sha256(content).hexdigest()
-    add_file(archive, f"blobs/sha256/{digest}", content)
-    return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    add_file(archive, locate_blob(digest), content)
+    return {"mediaType": media_type, "digest": digest, "size": len(content)}
+
+
+def locate_blob(digest: str) -> str:
+    """Give the path in the archive of what has this digest."""
+    return f"blobs/{digest.replace(':', '/')}"
 
 
 def add_file(archive: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -1,4 +1,6 @@
-"""Builds the images of runner pods and of their jobs' helpers, as archives that any cluster can import."""
+"""Builds the images of runner pods, of their jobs' helpers and of a Docker daemon beside them, as archives that any
+cluster can import.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,16 @@ from tests.support.cluster.binaries.build import get_binaries
 from tests.support.cluster.binaries.components import GITLAB_RUNNER
 from tests.support.image import Image, install_tools, locked
 from tests.support.lab.image.layers import cache_directory
-from tests.support.lab.image.recipe import Root
+from tests.support.lab.image.recipe import Root, compute_digest
 from tests.support.lab.image.roots import build_root
 from tests.support.oci import ImageConfiguration, create_archive
 
 REPOSITORY = "localhost/bessemer-runner"
 ROOT = Root("runner", ("bash", "ca-certificates", "git", "openssh-client", "tinyproxy-bin"))
+DOCKER_ROOT = Root("docker", ("bash", "ca-certificates", "docker.io", "iptables"))
 BUILD_SCRIPT = Path(__file__).with_name("gitlab-runner-build")
-CONFIGURATION = ImageConfiguration(
-    entrypoint=("bash",), environment={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-)
+DOCKER_SCRIPT = Path(__file__).with_name("dockerd-entrypoint")
+PATH = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
 def get_gitlab_runner() -> Path:
@@ -36,37 +38,51 @@ def build_runner_image() -> Image:
         subprocess.CalledProcessError: a tool failed; its output is above.
 
     """
-    return _build_image(REPOSITORY, {"gitlab-runner": get_gitlab_runner()})
+    runner = get_gitlab_runner()
+    files = {"usr/bin/gitlab-runner": runner}
+    return _build_image(REPOSITORY, ROOT, files, runner.parent.name, ImageConfiguration(("bash",), PATH))
 
 
 def build_helper_image() -> Image:
-    """Build the image of the helper container of the executor Kubernetes, unless it is cached.
+    """Build the image of the helper container of the executors Kubernetes and Docker, unless it is cached.
 
-    The executor wants a shell under the name gitlab-runner-build and the helper's program beside it. Source:
+    They want a shell under the name gitlab-runner-build and the helper's program beside it. Source:
     https://gitlab.com/gitlab-org/gitlab-runner/-/tree/main/dockerfiles/runner-helper
     """
     folder = get_binaries(GITLAB_RUNNER)
-    programs = {"gitlab-runner-helper": folder / "gitlab-runner-helper", "gitlab-runner-build": BUILD_SCRIPT}
-    return _build_image(f"{REPOSITORY}-helper", programs)
+    files = {
+        "usr/bin/gitlab-runner-helper": folder / "gitlab-runner-helper",
+        "usr/bin/gitlab-runner-build": BUILD_SCRIPT,
+    }
+    return _build_image(f"{REPOSITORY}-helper", ROOT, files, folder.name, ImageConfiguration((), PATH))
 
 
-def _build_image(repository: str, programs: dict[str, Path]) -> Image:
-    """Put programs into a small Debian with git."""
+def build_docker_image(content: Image) -> Image:
+    """Build the image of a Docker daemon, Debian's, that has an image already when it starts, unless it is cached."""
+    files = {"usr/local/bin/dockerd-entrypoint": DOCKER_SCRIPT, "usr/share/images/content.tar": content.archive}
+    origin = compute_digest(content.archive.name, DOCKER_SCRIPT.read_text(encoding="utf-8"))
+    configuration = ImageConfiguration(("dockerd-entrypoint",), PATH)
+    return _build_image(f"{REPOSITORY}-docker", DOCKER_ROOT, files, origin, configuration)
+
+
+def _build_image(
+    repository: str, base: Root, files: dict[str, Path], origin: str, configuration: ImageConfiguration
+) -> Image:
+    """Put files, by their paths, into a small Debian; ``origin`` tells apart what they come from."""
     install_tools()
     cache = cache_directory()
-    root = build_root(ROOT, cache)
-    tag = f"{GITLAB_RUNNER.version}-{root.stem.removeprefix('runner-')}"
+    root = build_root(base, cache)
+    tag = f"{GITLAB_RUNNER.version}-{root.stem.removeprefix(f'{base.name}-')}"
     name = repository.removeprefix("localhost/")
-    origin = next(iter(programs.values())).parent.name
     image = Image(f"{repository}:{tag}", cache / f"{name}-{tag}-{origin}.tar")
     with locked(cache / "runner.lock"):
         if not image.archive.exists():
             with tempfile.TemporaryDirectory(dir=cache) as folder:
                 layer = Path(folder)
                 layer.chmod(0o755)  # it becomes the image's root
-                (layer / "usr/bin").mkdir(parents=True)
-                for program, path in programs.items():
-                    shutil.copy(path, layer / "usr/bin" / program)
-                    (layer / "usr/bin" / program).chmod(0o755)
-                create_archive(image.archive, [image.name], [root, layer], CONFIGURATION)
+                for target, source in files.items():
+                    (layer / target).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(source, layer / target)
+                    (layer / target).chmod(0o755)
+                create_archive(image.archive, [image.name], [root, layer], configuration)
     return image

@@ -35,6 +35,11 @@ class JobHook:
     job_id: int
     status: str
     """As in the jobs API: created, pending, running, success, failed, canceled and others."""
+    name: str = ""
+    ref: str = ""
+    """Branch, tag, or the ref of a merge request."""
+    by_tag: bool = False
+    """Whether the ref is a tag."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,14 @@ def parse_hook(headers: Mapping[str, str], body: bytes) -> JobHook | OtherHook:
         if kind != "build":
             return OtherHook(kind)
         project = data.get("project") or {}
-        return JobHook(str(project.get("path_with_namespace") or ""), int(data["build_id"]), str(data["build_status"]))
+        return JobHook(
+            project=str(project.get("path_with_namespace") or ""),
+            job_id=int(data["build_id"]),
+            status=str(data["build_status"]),
+            name=str(data.get("build_name") or ""),
+            ref=str(data.get("ref") or ""),
+            by_tag=bool(data.get("tag")),
+        )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         event = headers.get("X-Gitlab-Event", "no X-Gitlab-Event")
         raise Invalid("InvalidWebhook", f"{event}: not the body of a webhook") from error

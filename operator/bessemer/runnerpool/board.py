@@ -46,6 +46,15 @@ class Board:
         self._jobs = fresh | later
         self._tried = {number: tried for number, tried in self._tried.items() if number in self._jobs}
 
+    def put_job(self, job: PendingJob, heard: datetime) -> bool:
+        """Take down that a job waits; tell whether that may be so: what is known to wait no more never does again."""
+        if job.id in self._closed:
+            return False
+        self._listed = None
+        listed = self._jobs.get(job.id)
+        self._jobs[job.id] = WaitingJob(job if listed is None else listed.job, heard)
+        return True
+
     def close_job(self, number: int, heard: datetime) -> PendingJob | None:
         """Take down that a job waits no more; give it if that is new."""
         remember(self._closed, number, heard)

@@ -16,6 +16,7 @@ from bessemer.runnerpool.podcache import PodCache
 from bessemer.runnerpool.quota import Want
 from bessemer.runnerpool.secretwatch import SecretWatches
 from bessemer.runnerpool.sources import Sources
+from bessemer.runnerpool.statuspace import StatusPace
 from bessemer.settings import Settings
 from bessemer.wakeups import Key
 
@@ -58,8 +59,8 @@ class PoolDeps:
     secrets: SecretWatches
     pools: dict[Key, dict[str, Any]] = field(default_factory=dict)
     """The pools as they were seen last."""
-    unwritten: dict[Key, float] = field(default_factory=dict)
-    """Since when the status of a pool has been another than what is written there, in monotonic seconds."""
+    paces: dict[Key, StatusPace] = field(default_factory=dict)
+    """How far the writing of each pool's status is."""
     vanished: dict[Key, list[RunnerPodFact]] = field(default_factory=dict)
     """Pods that went without our doing, and that no pass has looked at yet."""
     job_pods: dict[Key, dict[str, JobPodFact]] = field(default_factory=dict)

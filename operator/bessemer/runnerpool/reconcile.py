@@ -34,14 +34,13 @@ from bessemer.runnerpool.quota import QUOTA_SECONDS, compute_want
 from bessemer.runnerpool.registration import CHECK_SECONDS, RETRY_SECONDS, delete_manager, delete_runner, doubt_runner
 from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
 from bessemer.runnerpool.status import RunnerPoolStatus
+from bessemer.runnerpool.statuspace import StatusPace
 from bessemer.runnerpool.summary import compute_events, compute_loss
 from bessemer.wakeups import Key
 from bessemer.wellknown import POOL_FINALIZER
 
 AT_ONCE = 32
 """Requests of one pass to Kubernetes that are under way side by side."""
-STATUS_SECONDS = 1.0
-"""How old a change of nothing but counts is when it is written: several are one request, or none."""
 LEAVING = "the pool is kept until GitLab has forgotten its runner"
 _log = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
     raw = deps.pools.get(key)
     if raw is None:
         deps.pods.forget(key)
-        for memory in (deps.runners, deps.left_managers, deps.unwritten, deps.vanished, deps.quiet, deps.wants):
+        for memory in (deps.runners, deps.left_managers, deps.paces, deps.vanished, deps.quiet, deps.wants):
             memory.pop(key, None)
         deps.secrets.leave(key)
         await deps.sources.leave(key)
@@ -248,17 +247,18 @@ async def _write_status(deps: PoolDeps, key: Key, status: RunnerPoolStatus) -> f
     raw = deps.pools.get(key)
     if raw is None:
         return None
+    pace = deps.paces.setdefault(key, StatusPace())
     before, after = raw.get("status") or {}, status.to_api()
     if before == after:
-        deps.unwritten.pop(key, None)
+        pace.put_equal()
         return None
     counts_only = all(before.get(name) == after.get(name) for name in ("conditions", "runner", "backOff", "min"))
-    age = monotonic() - deps.unwritten.setdefault(key, monotonic())
-    if counts_only and age < STATUS_SECONDS:
-        return STATUS_SECONDS - age
+    wait = pace.compute_wait(monotonic())
+    if counts_only and wait > 0:
+        return wait
     patch: Object = {**dict.fromkeys(set(before) - set(after)), **after}
     written = await deps.kubernetes.patch_object(RUNNER_POOLS, *key, {"status": patch}, subresource="status")
-    deps.unwritten.pop(key, None)
+    pace.put_written(monotonic())
     if written is not None:
         deps.pools[key] = written
     return None

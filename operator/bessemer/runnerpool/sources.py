@@ -1,7 +1,8 @@
 """Where demand is learned: one board and one poll for all pools that look at the same jobs with the same token.
 
-Webhooks are the edge, polls the level: a webhook that says that a job waits has the jobs listed at once, as it does not
-say the job's tags; one that says otherwise is taken at its word.
+Webhooks are the edge, polls the level. A webhook that says that a job waits does not say the job's tags: where one of
+that name was listed before, it is taken to have the same; else the jobs are listed at once. One that says otherwise is
+taken at its word.
 """
 
 from __future__ import annotations
@@ -16,13 +17,20 @@ from datetime import datetime, timedelta
 from bessemer.boundary import contain
 from bessemer.clock import Now
 from bessemer.errors import BessemerError, Invalid, Retry
+from bessemer.gitlab.hooks import JobHook
 from bessemer.gitlab.jobs import RunnerTraits, compute_matches
 from bessemer.gitlab.protocol import GitLab, PendingJob, Scope
 from bessemer.runnerpool.announcements import Announcements
 from bessemer.runnerpool.board import Board
 from bessemer.runnerpool.facts import Demand
+from bessemer.runnerpool.recollection import Recollection
 from bessemer.wakeups import Key
 
+WAITING = "pending"
+"""The status of a job that waits for a runner. Source: https://docs.gitlab.com/api/jobs/"""
+OVER = frozenset({"running", "success", "failed", "canceling", "canceled", "skipped"})
+"""Those of a job that waits no more. What comes before (created, manual and others) says nothing: webhooks
+overtake each other."""
 JITTER = 0.2
 """Polls are spread over this share of their interval, so that those of many pools don't fall together."""
 SPACING_SECONDS = 0.3
@@ -63,7 +71,8 @@ class Source:
 
     def __init__(self, gitlab: GitLab, scope: Scope, now: Now, wake: Callable[[Key], None]) -> None:
         self.board = Board()
-        self.announcements = Announcements()
+        self._announcements = Announcements()
+        self._recollection = Recollection()
         self.pools: dict[Key, Interest] = {}
         """The pools that look at the source."""
         self._gitlab, self._scope, self._now, self._wake = gitlab, scope, now, wake
@@ -77,12 +86,31 @@ class Source:
         """Poll as soon as possible."""
         self._nudged.set()
 
-    def tell(self, jobs: Iterable[PendingJob]) -> None:
+    def put_webhook(self, hook: JobHook) -> None:
+        """Take over what a webhook says of a job."""
+        now = self._now()
+        self._announcements.put_webhook(hook.job_id, hook.project, now)
+        if hook.status == WAITING:
+            job = self._recollection.recall(hook)
+            # That nobody takes it may be of yesterday: it is better asked than left to the next poll.
+            if job is None or not self._list_takers([job]) or not self.board.put_job(job, now):
+                self.nudge()
+            else:
+                self._tell([job])
+        elif hook.status in OVER:
+            closed = self.board.close_job(hook.job_id, now)
+            self._tell([closed] if closed is not None else [])
+
+    def _tell(self, jobs: Iterable[PendingJob]) -> None:
         """Have those pools looked at that take one of these jobs: of many pools, most have nothing to do with them."""
+        for pool in self._list_takers(jobs):
+            self._wake(pool)
+
+    def _list_takers(self, jobs: Iterable[PendingJob]) -> list[Key]:
         jobs = list(jobs)
-        for pool, interest in self.pools.items():
-            if any(compute_matches(job, interest.traits) for job in jobs):
-                self._wake(pool)
+        return [
+            pool for pool, interest in self.pools.items() if any(compute_matches(job, interest.traits) for job in jobs)
+        ]
 
     def _tell_all(self) -> None:
         for pool in self.pools:
@@ -107,7 +135,7 @@ class Source:
 
     def _find_reason(self) -> tuple[str, str]:
         """Say how the jobs are known: by polls alone, where a webhook was to announce them."""
-        missed = self.announcements.find_missed(self._now())
+        missed = self._announcements.find_missed(self._now())
         if missed is None or not any(pool.webhook for pool in self.pools.values()):
             return "Polled", ""
         text = f"no webhook announced job {missed.id} of {missed.project}, which a poll found"
@@ -147,12 +175,13 @@ class Source:
         )
         before = {waiting.job.id: waiting.job for waiting in self.board.list_jobs()}
         self.board.put_poll(pending.jobs, began)
+        self._recollection.put_poll(pending.jobs)
         after = {waiting.job.id: waiting.job for waiting in self.board.list_jobs()}
         known = self._answered is not None and self._error is None
         self._error, self._failing, self._answered = None, None, self._now()
         if known:
-            self.announcements.put_poll((job for number, job in after.items() if number not in before), self._now())
-            self.tell((before | after).values())
+            self._announcements.put_poll((job for number, job in after.items() if number not in before), self._now())
+            self._tell((before | after).values())
         else:
             self._tell_all()
 

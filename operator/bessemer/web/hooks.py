@@ -14,11 +14,6 @@ from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.registration import get_webhook_secret, refresh_webhook_secret
 
 PATH = "/v1/gitlab/{namespace}/{pool}"
-WAITING = "pending"
-"""The status of a job that waits for a runner. Source: https://docs.gitlab.com/api/jobs/"""
-OVER = frozenset({"running", "success", "failed", "canceling", "canceled", "skipped"})
-"""Those of a job that waits no more. What comes before (created, manual and others) says nothing: webhooks
-overtake each other."""
 
 
 class HookDoor:
@@ -45,12 +40,7 @@ class HookDoor:
             return self._answer(400, error.reason)
         source = self._deps.sources.get_source(key)
         if source is not None and isinstance(hook, JobHook):
-            source.announcements.put_webhook(hook.job_id, hook.project, self._deps.now())
-            if hook.status == WAITING:
-                source.nudge()
-            elif hook.status in OVER:
-                closed = source.board.close_job(hook.job_id, self._deps.now())
-                source.tell([closed] if closed is not None else [])
+            source.put_webhook(hook)
         return self._answer(204, "Taken")
 
     def _answer(self, status: int, outcome: str) -> web.Response:

@@ -12,8 +12,7 @@ from datetime import timedelta
 import pytest
 
 from bessemer.gitlab.protocol import PendingJob
-from bessemer.runnerpool import reconcile as module
-from bessemer.runnerpool import sources
+from bessemer.runnerpool import sources, statuspace
 from bessemer.runnerpool.config import build_secret_data
 from bessemer.runnerpool.facts import Headroom, RunnerPodState
 from bessemer.runnerpool.manifest import build_role_binding, build_runner_pod, build_service_account
@@ -28,7 +27,8 @@ KUBERNETES = {"type": "Kubernetes", "kubernetes": {"image": "debian", "resources
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PoolWorld]:
     monkeypatch.setattr(sources, "SPACING_SECONDS", 0.0)
-    monkeypatch.setattr(module, "STATUS_SECONDS", 0.0)
+    monkeypatch.setattr(statuspace, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(statuspace, "INTERVAL_SECONDS", 1e-9)
     async with open_pool_world() as world:
         yield world
 

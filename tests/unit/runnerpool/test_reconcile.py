@@ -17,7 +17,7 @@ from bessemer.gitlab.protocol import GitLabUnavailable
 from bessemer.kube.client import PODS, RESOURCE_QUOTAS, RUNNER_POOLS, Kind, Object, Refused
 from bessemer.names import runner_system_id
 from bessemer.runnerpool import reconcile as module
-from bessemer.runnerpool import sources
+from bessemer.runnerpool import sources, statuspace
 from bessemer.runnerpool.facts import JobPodFact
 from bessemer.runnerpool.quota import compute_want
 from bessemer.runnerpool.reconcile import reconcile
@@ -32,7 +32,8 @@ MANAGED = {"managed": {}, "tags": ["hpc"]}
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PoolWorld]:
     monkeypatch.setattr(sources, "SPACING_SECONDS", 0.0)
-    monkeypatch.setattr(module, "STATUS_SECONDS", 0.0)
+    monkeypatch.setattr(statuspace, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(statuspace, "INTERVAL_SECONDS", 1e-9)
     async with open_pool_world() as world:
         yield world
 
@@ -266,7 +267,7 @@ async def test_counts_are_written_when_they_have_been_wrong_for_a_second(
     world: PoolWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = 100.0
-    monkeypatch.setattr(module, "STATUS_SECONDS", 1.0)
+    monkeypatch.setattr(statuspace, "SETTLE_SECONDS", 1.0)
     monkeypatch.setattr(module, "monotonic", lambda: seconds)
     await world.apply()
     await world.settle()
@@ -490,7 +491,7 @@ async def test_nothing_is_remembered_of_a_pool_that_is_gone(world: PoolWorld) ->
     world.deps.pools.pop(KEY)
     await reconcile(world.deps, KEY, 0.0)
     deps = world.deps
-    memories = (deps.runners, deps.left_managers, deps.unwritten, deps.vanished, deps.quiet, deps.wants)
+    memories = (deps.runners, deps.left_managers, deps.paces, deps.vanished, deps.quiet, deps.wants)
     assert [memory for memory in memories if memory] == []
     assert deps.pods.get_age(KEY, 0.0) is None
     assert deps.pods.list_pods(KEY) == {}

@@ -11,10 +11,12 @@ import pytest
 
 from bessemer.errors import Retry
 from bessemer.gitlab.fake import FakeGitLab
+from bessemer.gitlab.hooks import JobHook
 from bessemer.gitlab.jobs import RunnerTraits
 from bessemer.gitlab.protocol import GitLabUnavailable, PendingJob, Scope, ScopeType
-from bessemer.runnerpool import sources
+from bessemer.runnerpool import recollection, sources
 from bessemer.runnerpool.announcements import Announcements
+from bessemer.runnerpool.recollection import Recollection
 from bessemer.runnerpool.sources import Interest, Source, SourceKey, Sources
 from bessemer.wakeups import Key
 
@@ -35,6 +37,14 @@ class Office:
     async def poll(self) -> set[Key]:
         """Have it poll; give the pools that have been told since the last time."""
         self.source.nudge()
+        return await self._take_told()
+
+    async def hear(self, hook: JobHook) -> set[Key]:
+        """Give it a webhook; give the pools that have been told since the last time."""
+        self.source.put_webhook(hook)
+        return await self._take_told()
+
+    async def _take_told(self) -> set[Key]:
         for _ in range(20):
             await asyncio.sleep(0)
         told = set(self.told)
@@ -116,13 +126,86 @@ async def test_that_gitlab_is_away_and_back_is_told_to_all(office: Office) -> No
 
 
 async def test_what_a_webhook_says_of_a_job_is_told_to_the_pools_that_take_it(office: Office) -> None:
-    job = PendingJob(1, PROJECT, frozenset({"cpu"}))
-    office.gitlab.jobs.append(job)
+    office.gitlab.jobs.append(PendingJob(1, PROJECT, frozenset({"cpu"})))
     await office.poll()
-    assert office.source.board.close_job(1, datetime.now(UTC)) == job
-    office.source.tell([job])
-    assert office.told == {CPU}
-    assert office.source.board.close_job(1, datetime.now(UTC)) is None
+    office.gitlab.calls.clear()
+    assert await office.hear(JobHook(PROJECT, 1, "running")) == {CPU}
+    assert office.source.board.list_jobs() == []
+    assert await office.hear(JobHook(PROJECT, 1, "success")) == set()
+    assert office.gitlab.calls == []
+
+
+def a_job(number: int, tag: str, name: str = "build", ref: str = "main") -> PendingJob:
+    return PendingJob(number, PROJECT, frozenset({tag}), ref, name=name)
+
+
+def its_hook(number: int, name: str = "build", ref: str = "main", status: str = "pending") -> JobHook:
+    return JobHook(PROJECT, number, status, name, ref)
+
+
+@pytest.fixture
+async def seasoned(office: Office) -> Office:
+    """Give a source that has listed a job of the name build on main, which is over."""
+    office.gitlab.jobs.append(a_job(1, "cpu"))
+    await office.poll()
+    office.gitlab.jobs.clear()
+    await office.hear(its_hook(1, status="success"))
+    office.gitlab.calls.clear()
+    return office
+
+
+async def test_a_job_of_a_name_that_was_listed_before_is_known_by_its_webhook_alone(seasoned: Office) -> None:
+    assert await seasoned.hear(its_hook(2)) == {CPU}
+    assert [waiting.job for waiting in seasoned.source.board.list_jobs()] == [a_job(2, "cpu")]
+    assert seasoned.gitlab.calls == []
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        its_hook(2, name="test"),
+        its_hook(2, ref="feature"),
+        JobHook(PROJECT, 2, "pending", "build", "main", by_tag=True),
+        JobHook("hpc/other", 2, "pending", "build", "main"),
+    ],
+)
+async def test_a_job_of_another_name_project_or_ref_is_listed(seasoned: Office, hook: JobHook) -> None:
+    seasoned.gitlab.jobs.append(a_job(2, "gpu"))
+    assert await seasoned.hear(hook) == {GPU}
+    assert seasoned.gitlab.calls == ["list_pending_jobs"]
+
+
+async def test_a_job_that_nobody_took_when_it_was_listed_is_listed_again(seasoned: Office) -> None:
+    """Nobody would learn otherwise that its tags are others now."""
+    seasoned.gitlab.jobs.append(a_job(2, "tpu", name="train"))
+    await seasoned.poll()
+    seasoned.gitlab.jobs[:] = [a_job(3, "gpu", name="train")]
+    seasoned.gitlab.calls.clear()
+    assert await seasoned.hear(its_hook(3, name="train")) == {GPU}
+    assert seasoned.gitlab.calls == ["list_pending_jobs"]
+
+
+async def test_a_webhook_that_was_overtaken_by_the_jobs_end_brings_nothing_back(seasoned: Office) -> None:
+    await seasoned.hear(its_hook(2, status="running"))
+    assert await seasoned.hear(its_hook(2)) == set()
+    assert seasoned.source.board.list_jobs() == []
+    assert seasoned.gitlab.calls == ["list_pending_jobs"]  # to be sure
+
+
+async def test_what_was_listed_of_a_job_is_not_replaced_by_what_its_name_recalls(seasoned: Office) -> None:
+    seasoned.gitlab.jobs += [a_job(2, "gpu"), a_job(3, "cpu")]
+    await seasoned.poll()  # job 3 is the latest of its name
+    await seasoned.hear(its_hook(2))
+    assert [waiting.job for waiting in seasoned.source.board.list_jobs()] == [a_job(2, "gpu"), a_job(3, "cpu")]
+
+
+def test_names_that_were_not_listed_for_the_longest_time_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recollection, "MOST_JOBS", 2)
+    memory = Recollection()
+    memory.put_poll([a_job(1, "cpu", name="one"), a_job(2, "cpu", name="two")])
+    memory.put_poll([a_job(3, "cpu", name="one"), a_job(4, "cpu", name="three"), PendingJob(5, PROJECT, frozenset())])
+    recalled = [memory.recall(its_hook(9, name=name)) for name in ("one", "two", "three", "")]
+    assert recalled == [a_job(9, "cpu", name="one"), None, a_job(9, "cpu", name="three"), None]
 
 
 async def test_what_nobody_has_thought_of_is_said_and_does_not_end_the_polls(

@@ -25,8 +25,16 @@ class Site:
     world: PoolWorld
     metrics: Metrics
 
-    async def post(self, status: str, token: str = "hook-secret", url: str = URL) -> int:  # noqa: S107  a test's
-        body = {"object_kind": "build", "build_id": 7, "build_status": status}
+    async def post(self, status: str, token: str = "hook-secret", url: str = URL, job: int = 7) -> int:  # noqa: S107  a test's
+        body = {
+            "object_kind": "build",
+            "build_id": job,
+            "build_status": status,
+            "build_name": "train",
+            "ref": "main",
+            "tag": False,
+            "project": {"path_with_namespace": PROJECT},
+        }
         return (await self.client.post(url, json=body, headers={"X-Gitlab-Token": token})).status
 
     def count(self, outcome: str) -> float | None:
@@ -53,6 +61,46 @@ async def test_a_job_that_waits_has_the_jobs_listed_at_once(site: Site) -> None:
     await site.world.settle()
     assert len(site.world.pods()) == 1
     assert site.world.gitlab.calls == ["list_pending_jobs"]
+
+
+def train(number: int, *tags: str) -> PendingJob:
+    """Give the job that webhooks speak of, with its tags."""
+    return PendingJob(number, PROJECT, frozenset(tags), "main", name="train")
+
+
+async def end_the_only_pod(site: Site, *claimed: int) -> None:
+    (name,) = site.world.pods()
+    site.world.start_pods()
+    site.world.end_pod(name, *claimed)
+    await site.world.settle()
+
+
+async def test_a_job_that_comes_again_gets_its_pod_without_a_question(site: Site) -> None:
+    site.world.gitlab.jobs.append(train(7, "hpc"))
+    assert await site.post("pending") == 204
+    await site.world.settle()
+    await end_the_only_pod(site, 7)
+    site.world.gitlab.calls.clear()
+    site.world.gitlab.jobs.append(train(8, "hpc"))
+    assert await site.post("pending", job=8) == 204
+    await site.world.settle()
+    await end_the_only_pod(site, 8)
+    assert site.world.pods() == {}
+    assert site.world.gitlab.calls == ["delete_manager"]
+
+
+async def test_a_job_whose_tags_have_changed_costs_one_pod_and_is_then_known(site: Site) -> None:
+    site.world.gitlab.jobs.append(train(7, "hpc"))
+    assert await site.post("pending") == 204
+    await site.world.settle()
+    await end_the_only_pod(site, 7)
+    site.world.gitlab.jobs.append(train(8, "gpu"))
+    assert await site.post("pending", job=8) == 204
+    await site.world.settle()
+    await end_the_only_pod(site)  # GitLab has nothing for it
+    site.world.pass_time(3600)
+    await site.world.settle()
+    assert site.world.pods() == {}
 
 
 async def test_a_webhook_about_something_else_is_taken_and_changes_nothing(site: Site) -> None:

@@ -1,5 +1,5 @@
 // Command gitlab-runner is GitLab's runner with the executors that can be built from public Go modules:
-// shell, ssh, custom and kubernetes. README.md says what is left out.
+// shell, ssh, custom, docker and kubernetes. README.md says what is left out.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"gitlab.com/gitlab-org/gitlab-runner/common"
 	"gitlab.com/gitlab-org/gitlab-runner/executors"
 	"gitlab.com/gitlab-org/gitlab-runner/executors/custom"
+	"gitlab.com/gitlab-org/gitlab-runner/executors/docker"
 	"gitlab.com/gitlab-org/gitlab-runner/executors/kubernetes"
 	"gitlab.com/gitlab-org/gitlab-runner/executors/shell"
 	"gitlab.com/gitlab-org/gitlab-runner/executors/ssh"
@@ -34,6 +35,7 @@ func main() {
 	providers := executors.NewProviderRegistry(map[string]common.ExecutorProvider{
 		"shell":                   shell.NewProvider(self),
 		"custom":                  custom.NewProvider("gitlab-runner"),
+		"docker":                  docker.NewProvider(),
 		"ssh":                     ssh.NewProvider(),
 		common.ExecutorKubernetes: kubernetes.NewProvider(),
 	})
@@ -52,7 +54,7 @@ func main() {
 
 	app := cli.NewApp()
 	app.Name = "gitlab-runner"
-	app.Usage = "GitLab Runner, with the executors shell, ssh, custom and kubernetes"
+	app.Usage = "GitLab Runner, with the executors shell, ssh, custom, docker and kubernetes"
 	app.Version = common.AppVersion.ShortLine()
 	cli.VersionPrinter = common.AppVersion.Printer
 	app.Commands = []cli.Command{

@@ -1,0 +1,42 @@
+"""What jobs were like when they were last listed: a webhook says a job's name, but not its tags. No I/O.
+
+Jobs come back with each push, under the same names and with the same tags. One that was listed before need not be
+listed again to know who takes it. Should its tags have changed since, the pod that is sent for it ends without it, and
+the poll which that brings about puts it right.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import replace
+
+from bessemer.gitlab.hooks import JobHook
+from bessemer.gitlab.protocol import PendingJob
+
+MOST_JOBS = 4096
+"""Of one source; those that were not listed for the longest time are forgotten first."""
+
+_Name = tuple[str, str, str, bool]
+
+
+class Recollection:
+    """Jobs by project, name and ref: tags may differ between branches, and whether one is protected does."""
+
+    def __init__(self) -> None:
+        self._jobs: OrderedDict[_Name, PendingJob] = OrderedDict()
+
+    def put_poll(self, jobs: Iterable[PendingJob]) -> None:
+        """Take over what a poll has brought."""
+        for job in jobs:
+            name = (job.project, job.name, job.ref, job.by_tag)
+            if job.name:
+                self._jobs[name] = job
+                self._jobs.move_to_end(name)
+        while len(self._jobs) > MOST_JOBS:
+            self._jobs.popitem(last=False)
+
+    def recall(self, hook: JobHook) -> PendingJob | None:
+        """Give the job that a webhook speaks of as it should be; None where no such job was seen."""
+        like = self._jobs.get((hook.project, hook.name, hook.ref, hook.by_tag))
+        return None if like is None else replace(like, id=hook.job_id)
