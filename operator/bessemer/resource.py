@@ -35,6 +35,23 @@ class ApiModel(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
+def build_merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the merge patch that makes one JSON object the other: what is not there any more must be said, at any depth.
+
+    Neither has a null. Source: RFC 7396.
+    """
+    patch: dict[str, Any] = dict.fromkeys(set(before) - set(after))
+    for key, value in after.items():
+        old = before.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            nested = build_merge_patch(old, value)
+            if nested:
+                patch[key] = nested
+        elif key not in before or value != old:
+            patch[key] = value
+    return patch
+
+
 def cel(*rules: tuple[str, str]) -> dict[str, Any]:
     """Give the schema extension for CEL rules, each a pair of expression and the message a user sees.
 

@@ -50,6 +50,7 @@ from bessemer.kube.client import (
     Refused,
 )
 from bessemer.kube.pods import parse_pod
+from bessemer.resource import build_merge_patch
 from bessemer.wellknown import BUILD_FINALIZER
 
 MAX_STEPS = 12
@@ -195,7 +196,7 @@ async def _write_status(deps: Deps, reading: Reading, status: ClusterBuildStatus
     after = status.to_api()
     if before == after:
         return reading.raw
-    patch: dict[str, Any] = {**dict.fromkeys(set(before) - set(after)), **after}
+    patch = build_merge_patch(before, after)
     body = {"metadata": {"resourceVersion": build.resource_version}, "status": patch}
     raw = await deps.kubernetes.patch_object(CLUSTER_BUILDS, build.namespace, build.name, body, subresource="status")
     if raw is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from bessemer.runnerpool.facts import Facts, RunnerPodState
-from bessemer.runnerpool.status import BackOff
+from bessemer.runnerpool.status import MOST_CAUSES, BackOff
 
 FIRST = timedelta(seconds=5)
 LONGEST = timedelta(minutes=5)
@@ -13,8 +13,8 @@ LONGEST = timedelta(minutes=5)
 
 
 def compute_back_off(facts: Facts, now: datetime) -> BackOff | None:
-    """Count the failures: pods that were refused, or ended without a job through a fault of theirs; one that took a job
-    clears the count, and so does another spec.
+    """Count the failures, each cause by itself: pods that were refused, or ended without a job through a fault of
+    theirs; one that took a job clears the counts, and so does another spec.
     """
     status = facts.pool.status
     previous = status.back_off if status.observed_generation == facts.pool.generation else None
@@ -25,7 +25,10 @@ def compute_back_off(facts: Facts, now: datetime) -> BackOff | None:
         cleared = any(pod.claimed for pod in facts.pods.values() if pod.ended)
         return None if cleared else previous
     last = refused or failed[-1]
+    cause = last.reason or "Error"
+    counts = {} if previous is None else {**previous.earlier, previous.cause: previous.failures}
     # Those that fail side by side are one failure: they were started before anything was known of it.
-    failures = (previous.failures if previous is not None else 0) + 1
+    failures = counts.pop(cause, 0) + 1
     wait = min(FIRST * 2 ** min(failures - 1, 10), LONGEST)
-    return BackOff(cause=last.reason or "Error", message=last.message[:1024], failures=failures, until=now + wait)
+    earlier = dict(list(counts.items())[-MOST_CAUSES:])
+    return BackOff(cause=cause, message=last.message[:1024], failures=failures, until=now + wait, earlier=earlier)

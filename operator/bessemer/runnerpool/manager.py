@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from bessemer.runnerpool.facts import ANY_JOB, Facts, RunnerPodFact, RunnerPodState
-from bessemer.runnerpool.plan import Action, CollectPod, CreatePod, Limit, RetirePod, Scaling
+from bessemer.runnerpool.plan import CREATED, Action, CollectPod, CreatePod, Limit, RetirePod, Scaling
 from bessemer.runnerpool.spec import RunnerPoolSpec
 from bessemer.runnerpool.status import BackOff
 
@@ -49,7 +49,7 @@ def _decide_busy(
         taken = {pod.slot for pod in facts.pods.values()}
         actions.append(CreatePod(next(slot for slot in range(len(taken) + 1) if slot not in taken), ANY_JOB))
         why = f"{len(facts.demand.jobs)} jobs wait" if facts.demand.jobs else "min is 1, or nobody knows what waits"
-        notes.append(("Created", f"the manager, as {why}"))
+        notes.append((CREATED, f"the manager, as {why}"))
     elif any(pod.state is RunnerPodState.RUNNING for pod in current):
         outdated = [pod for pod in live if pod not in current]
         actions += [RetirePod(pod, "Outdated") for pod in outdated]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from bessemer.runnerpool.facts import JobPodFact, RunnerPodFact
+
+CREATED = "Created"
+"""The reason that says that pods were created."""
 
 
 @dataclass(frozen=True)
@@ -70,3 +73,10 @@ class Scaling:
     """When time alone makes another decision due."""
     unserved: int = field(default=0, compare=False)
     """Jobs that no pod was sent for, for want of room."""
+
+    def correct(self, refused: int) -> Scaling:
+        """Give it with the reasons as they stand when Kubernetes has refused so many of the pods to be created."""
+        wanted = sum(isinstance(action, CreatePod) for action in self.actions)
+        others = tuple(reason for reason in self.reasons if reason[0] != CREATED)
+        some = ((CREATED, f"{wanted - refused} of {wanted} pods; the others were refused"),)
+        return replace(self, reasons=others + (some if wanted > refused else ()))

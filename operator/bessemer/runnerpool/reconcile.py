@@ -19,10 +19,10 @@ from bessemer.kube.client import (
     RUNNER_POOLS,
     AlreadyExists,
     Conflict,
-    Object,
     Refused,
 )
 from bessemer.kube.events import EventFact
+from bessemer.resource import build_merge_patch
 from bessemer.runnerpool.decide import Plan, decide
 from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import ANY_JOB, Facts, Refusal, RunnerPodFact, RunnerPodState
@@ -69,12 +69,13 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
         facts = await add_headroom(deps, facts, pool.spec)
         plan = decide(facts, deps.now())
     wake = _note_want(deps, key, pool, plan)
+    refusals = await _perform(deps, facts, plan.scaling.actions)
+    if refusals:
+        facts = replace(facts, refusal=refusals[0])
+        status = decide(facts, deps.now()).status
+        plan = replace(plan, scaling=plan.scaling.correct(len(refusals)), status=status, wake_after=RETRY_SECONDS)
     for reason, message in plan.scaling.reasons:
         _log.info("%s/%s: %s: %s", pool.namespace, pool.name, reason, message)
-    refusal = await _perform(deps, facts, plan.scaling.actions)
-    if refusal is not None:
-        facts = replace(facts, refusal=refusal)
-        plan = replace(plan, status=decide(facts, deps.now()).status, wake_after=RETRY_SECONDS)
     for event in compute_events(facts, plan.scaling, plan.status):
         await deps.recorder.record(pool.reference(), event)
     if plan.let_go:
@@ -94,8 +95,8 @@ def _note_want(deps: PoolDeps, key: Key, pool: RunnerPool, plan: Plan) -> float 
     return QUOTA_SECONDS
 
 
-async def _perform(deps: PoolDeps, facts: Facts, actions: tuple[Action, ...]) -> Refusal | None:
-    """Carry the actions out, side by side; give what Kubernetes refused, if it refused anything."""
+async def _perform(deps: PoolDeps, facts: Facts, actions: tuple[Action, ...]) -> list[Refusal]:
+    """Carry the actions out, side by side; give what Kubernetes refused."""
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def run(work: Callable[[], Awaitable[Refusal | None]]) -> Refusal | None:
@@ -108,7 +109,7 @@ async def _perform(deps: PoolDeps, facts: Facts, actions: tuple[Action, ...]) ->
     for result in results:
         if isinstance(result, BaseException):
             raise result
-    return next((result for result in results if isinstance(result, Refusal)), None)
+    return [result for result in results if isinstance(result, Refusal)]
 
 
 def _choose(deps: PoolDeps, facts: Facts, action: Action, now: datetime) -> Callable[[], Awaitable[Refusal | None]]:
@@ -185,10 +186,9 @@ async def _collect_pod(deps: PoolDeps, facts: Facts, action: CollectPod, now: da
     # Where nothing runs any more, there is nothing to give the kubelet time for: it takes more than a second.
     grace = 0 if pod.stopped else None
     try:
-        await asyncio.gather(
-            deps.kubernetes.delete_object(PODS, pool.namespace, pod.name, uid=pod.uid, grace_seconds=grace),
-            _close_pod(deps, pool, pod, now),
-        )
+        # GitLab first: should we die in between, the pod is still there to be collected.
+        await _close_pod(deps, pool, pod, now)
+        await deps.kubernetes.delete_object(PODS, pool.namespace, pod.name, uid=pod.uid, grace_seconds=grace)
     except BessemerError:
         deps.pods.mark(key, pod)
         raise
@@ -256,7 +256,7 @@ async def _write_status(deps: PoolDeps, key: Key, status: RunnerPoolStatus) -> f
     wait = pace.compute_wait(monotonic())
     if counts_only and wait > 0:
         return wait
-    patch: Object = {**dict.fromkeys(set(before) - set(after)), **after}
+    patch = build_merge_patch(before, after)
     written = await deps.kubernetes.patch_object(RUNNER_POOLS, *key, {"status": patch}, subresource="status")
     pace.put_written(monotonic())
     if written is not None:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from bessemer.runnerpool.demand import compute_answered, compute_unserved
 from bessemer.runnerpool.facts import ANY_JOB, Facts, RunnerPodFact, RunnerPodState, WaitingJob
-from bessemer.runnerpool.plan import Action, CollectPod, CreatePod, Limit, RetirePod, Scaling, SendPod
+from bessemer.runnerpool.plan import CREATED, Action, CollectPod, CreatePod, Limit, RetirePod, Scaling, SendPod
 from bessemer.runnerpool.spec import RunnerPoolSpec
 from bessemer.runnerpool.status import BackOff
 
@@ -144,7 +144,7 @@ def _create_for_jobs(draft: _Draft, unserved: list[WaitingJob]) -> int:
     if served:
         slots = _free_slots(draft, len(served))
         draft.actions += [CreatePod(slot, str(job.job.id)) for slot, job in zip(slots, served, strict=False)]
-        draft.note("Created", f"{_count(served)}, for {_jobs(served)}")
+        draft.note(CREATED, f"{_count(served)}, for {_jobs(served)}")
     return len(unserved) - len(served)
 
 
@@ -156,7 +156,7 @@ def _create_to_min(draft: _Draft) -> None:
         return
     job = ANY_JOB if draft.facts.demand.blind else None
     draft.actions += [CreatePod(slot, job) for slot in _free_slots(draft, room)]
-    draft.note("Created", f"{_count(range(room))}, as min is {draft.min}")
+    draft.note(CREATED, f"{_count(range(room))}, as min is {draft.min}")
 
 
 def _retire_surplus(draft: _Draft, waiting: list[RunnerPodFact]) -> None:

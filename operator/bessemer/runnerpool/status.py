@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 from pydantic import Field
 
 from bessemer.resource import ApiModel, Condition, list_map
+
+MOST_CAUSES = 8
+"""Causes of failures that are remembered beside the last one."""
 
 
 class RunnerStatus(ApiModel):
@@ -26,7 +30,9 @@ class BackOff(ApiModel):
     message: str = Field(default="", max_length=1024)
     """The same in a sentence."""
     failures: int = Field(default=0, ge=0)
-    """How many in a row."""
+    """How often for that cause, since a pod last took a job."""
+    earlier: Annotated[dict[str, int], Field(max_length=MOST_CAUSES)] = Field(default_factory=dict)
+    """How often for other causes since then."""
     until: datetime | None = None
     """When the next may be created."""
 

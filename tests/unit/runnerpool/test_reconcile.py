@@ -322,6 +322,41 @@ async def test_pods_that_are_refused_are_tried_ever_more_rarely(world: PoolWorld
     assert set(waits[6:]) == {300}
     assert world.condition("Ready") == ("False", "PodRefused")
     assert len(world.events("PodRefused")) == 1
+    assert world.events("Created") == [], "nothing was"
+
+
+async def test_of_pods_that_were_refused_in_part_it_is_said_how_many_were_created(world: PoolWorld) -> None:
+    def refuse(kind: Kind, body: Object) -> Refused | None:
+        many = kind.plural == "pods" and len(world.pods()) >= 2
+        return Refused("Forbidden", "exceeded quota: small") if many else None
+
+    world.kubernetes.refuse = refuse
+    await world.apply(min=3)
+    await world.settle()
+    assert world.events("Created") == ["2 of 3 pods; the others were refused"]
+
+
+async def test_an_operator_that_dies_while_it_collects_a_pod_leaves_no_manager(world: PoolWorld) -> None:
+    """The pod is the only note of the manager: it goes last."""
+    await world.apply()
+    await world.settle()
+    world.queue(7)
+    await world.settle()
+    world.start_pods()
+    managers = world.gitlab.runners[1].managers
+    managers.add(runner_system_id(world.kubernetes.objects["runnerpools", *KEY]["metadata"]["uid"], 0))
+    seen: list[tuple[int, int]] = []
+    delete = world.kubernetes.delete_object
+
+    async def look_and_delete(*arguments: Any, **options: Any) -> None:
+        seen.append((len(world.pods()), len(managers)))
+        await delete(*arguments, **options)
+
+    world.kubernetes.delete_object = look_and_delete  # type: ignore[method-assign]  # what it does stays as it is
+    world.end_pod("lab-runner-0", 7)
+    await world.settle()
+    assert seen == [(1, 0)]
+    assert (world.pods(), managers) == ({}, set())
 
 
 async def test_a_pod_that_vanishes_is_replaced_and_its_manager_forgotten(world: PoolWorld) -> None:

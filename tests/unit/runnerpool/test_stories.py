@@ -155,6 +155,23 @@ def test_pods_that_fail_without_a_job_make_the_pool_wait_longer_each_time() -> N
     assert max(waits) == 300
 
 
+def test_each_cause_makes_the_pool_wait_for_its_own_failures() -> None:
+    scene = Scene()
+    waits: list[tuple[str, float]] = []
+    for number, cause in enumerate(["Error", "Error", "OOMKilled", "Error", "OOMKilled", "OOMKilled"], start=1):
+        scene.poll(number)
+        scene.step()
+        (slot,) = scene.pods
+        scene.end(slot, failed=cause)
+        back_off = scene.step().status.back_off
+        assert back_off is not None
+        assert back_off.until is not None
+        waits.append((back_off.cause, (back_off.until - scene.now).total_seconds()))
+        scene.now = back_off.until
+    assert [wait for cause, wait in waits if cause == "Error"] == [5, 10, 20]
+    assert [wait for cause, wait in waits if cause == "OOMKilled"] == [5, 10, 20]
+
+
 def test_a_job_taken_clears_the_back_off() -> None:
     scene = Scene()
     scene.poll(1)
