@@ -100,11 +100,31 @@ def test_jobs_outlive_the_operator(runners: Runners, apply_pool: Callable[..., N
     runners.wait_until_empty()
 
 
+SCAN_MEMORY = r"""
+foreach my $pid (map { m{(\d+)} } glob "/proc/[0-9]*") {
+    next if $pid == $$ or $pid == getppid;
+    open my $maps, "<", "/proc/$pid/maps" or next;
+    open my $memory, "<:raw", "/proc/$pid/mem" or next;
+    my ($name) = do { local @ARGV = "/proc/$pid/comm"; <> };
+    while (<$maps>) {
+        my ($from, $to) = /^(\w+)-(\w+) r/ or next;
+        seek $memory, hex $from, 0 and read $memory, my $part, hex($to) - hex $from or next;
+        print $name and last if $part =~ /glr[t]-[A-Za-z0-9_-]{8}/;
+    }
+}
+"""
+"""Names the processes whose memory has the token of a runner; the pattern itself is no token."""
+
+
 def test_a_job_can_not_find_the_runners_token(runners: Runners, apply_pool: Callable[..., None]) -> None:
     """The log would have it masked, so the job counts what it finds; a planted token shows that it would find one."""
     apply_pool("lab", ["hpc"])
     token = "glrt[-][A-Za-z0-9_-]{8}"
     script = [
+        "cp /usr/bin/perl /tmp/planted-one",
+        "/tmp/planted-one -e 'sleep 60' glr''t-planted-secret & planted=$!",
+        f"echo memories=$(perl -e '{SCAN_MEMORY}')",
+        "kill $planted",
         "echo glr''t-planted-secret > /tmp/planted",
         f"echo files=$(grep -rlsaE '{token}' /etc /run /var /builds /tmp /home | sort | tr '\\n' ' ')",
         f"echo environments=$(cat /proc/[0-9]*/environ 2>/dev/null | grep -caE '{token}')",
@@ -113,7 +133,9 @@ def test_a_job_can_not_find_the_runners_token(runners: Runners, apply_pool: Call
     ]
     (job,) = runners.gitlab.run_jobs(PROJECT, {"tags": ["hpc"], "script": script})
     done = runners.wait_for_jobs([job])[job]
-    found = dict(re.findall(r"O (files|environments|arguments|account)=(.*?)\s*$", done["trace"], re.MULTILINE))
+    says = r"O (memories|files|environments|arguments|account)=(.*?)\s*$"
+    found = dict(re.findall(says, done["trace"], re.MULTILINE))
     assert done["status"] == "success", done["trace"]
-    assert found == {"files": "/tmp/planted", "environments": "0", "arguments": "0", "account": ""}
+    places = {"memories": "planted-one", "files": "/tmp/planted"}
+    assert found == places | {"environments": "0", "arguments": "0", "account": ""}
     runners.wait_until_empty()

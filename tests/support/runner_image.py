@@ -22,6 +22,8 @@ ROOT = Root("runner", ("bash", "ca-certificates", "git", "openssh-client", "tiny
 DOCKER_ROOT = Root("docker", ("bash", "ca-certificates", "docker.io", "iptables"))
 BUILD_SCRIPT = Path(__file__).with_name("gitlab-runner-build")
 DOCKER_SCRIPT = Path(__file__).with_name("dockerd-entrypoint")
+MODES = {"usr/bin/gitlab-runner": 0o711}
+"""A job must not read the runner's memory, which has its token: who may not read a program may not read that either."""
 PATH = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
@@ -83,6 +85,6 @@ def _build_image(
                 for target, source in files.items():
                     (layer / target).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy(source, layer / target)
-                    (layer / target).chmod(0o755)
+                    (layer / target).chmod(MODES.get(target, 0o755))
                 create_archive(image.archive, [image.name], [root, layer], configuration)
     return image

@@ -62,21 +62,20 @@ until [ -n "$job" ]; do
 done
 
 # The configuration has the runner's token, and a job, which is the same user, can read what the runner can: gitlab-runner
-# gets it by a pipe, once, and the file is gone before it starts. A manager reads its file again and again; its jobs run
-# in other pods.
+# gets it by a pipe, once, and the file is gone before it starts. This shell never has it, as a job can read its memory.
+# A manager reads its file again and again; its jobs run in other pods.
 fail() {
     outcome=NoConfiguration
     finish 1
 }
-configuration=$(<"$BESSEMER_HOME/config.toml") && rm "$BESSEMER_HOME/config.toml" || fail
-configuration=${configuration//@RUNNER_UID@/$BESSEMER_POD_UID}
+{ exec {source}<"$BESSEMER_HOME/config.toml"; } && rm "$BESSEMER_HOME/config.toml" || fail
 [ "$BESSEMER_MODE" = Manager ] || mkfifo -m 600 "$BESSEMER_HOME/config.toml" || fail
 printf %s "$BESSEMER_SYSTEM_ID" >"$BESSEMER_HOME/.runner_system_id" || fail
 umask 077
-printf '%s\n' "$configuration" >"$BESSEMER_HOME/config.toml" &
+sed "s/@RUNNER_UID@/$BESSEMER_POD_UID/g" <&"$source" >"$BESSEMER_HOME/config.toml" &
 written=$!
+exec {source}<&-
 umask 022
-unset configuration
 
 if [ "$BESSEMER_MODE" = Manager ]; then
     wait "$written" || fail
@@ -85,6 +84,11 @@ else
     arguments=(run-single -c "$BESSEMER_HOME/config.toml" -r "$BESSEMER_RUNNER" --max-builds 1)
     # Sent for a job, it asks once: if another runner was faster, it ends. Where nobody knows which jobs wait, it goes on.
     [ "$job" = any ] || arguments+=(--wait-timeout 1)
+    # Who may not read a program may not read its memory either (Linux, fs/exec.c, would_dump).
+    { read -r scope </proc/sys/kernel/yama/ptrace_scope; } 2>/dev/null || scope=0
+    if [ -r "$(type -P gitlab-runner)" ] && [ "$scope" = 0 ]; then
+        echo "a job in this pod can read the runner's token from its memory: chmod 0711 gitlab-runner in the image"
+    fi
 fi
 
 set -m # or the runner would be started with QUIT ignored
