@@ -49,6 +49,7 @@ from bessemer.wellknown import LEADER_LEASE
 
 LEASE_SECONDS = 15
 RENEW_SECONDS = 10
+"""We lead no longer than this and two retries after a renewal; the Lease is free a second later."""
 RETRY_SECONDS = 2
 DEAF_SECONDS = 120
 """Longest silence of the watch streams; kopf itself reconnects after 70 s without an event or bookmark."""
@@ -143,9 +144,10 @@ async def _lead(deps: Deps, todo: _Work, health: Health, stop: asyncio.Event) ->
         health.leading = False
         _log.error("leadership lost")
 
+    lock = LeaderLock(deps.kubernetes, settings.namespace, LEADER_LEASE, settings.identity, renew_seconds=RENEW_SECONDS)
     election = LeaderElection(
         Config(
-            LeaderLock(deps.kubernetes, settings.namespace, LEADER_LEASE, settings.identity),
+            lock,
             lease_duration=LEASE_SECONDS,
             renew_deadline=RENEW_SECONDS,
             retry_period=RETRY_SECONDS,
@@ -164,8 +166,8 @@ async def _lead(deps: Deps, todo: _Work, health: Health, stop: asyncio.Event) ->
     if not candidate.cancelled():
         candidate.result()
     if stop.is_set() and leading.is_set():
-        # Given back, so that the next one need not wait until it runs out.
-        await deps.kubernetes.delete_object(LEASES, settings.namespace, LEADER_LEASE)
+        # Given back, so that the next one need not wait until it runs out; unless it has run out, and is another's.
+        await deps.kubernetes.delete_object(LEASES, settings.namespace, LEADER_LEASE, version=lock.version)
     return 0 if stop.is_set() else 1
 
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import aiohttp
 from kubernetes.aio.client import ApiClient
@@ -247,5 +248,6 @@ def translate_failure(status: int, data: bytes) -> BessemerError:
 
 
 def _path(kind: Kind, namespace: str, name: str = "") -> str:
-    where = f"/namespaces/{namespace}" if namespace else ""
-    return f"{kind.prefix}{where}/{kind.plural}" + (f"/{name}" if name else "")
+    """Give where an object is; a name that holds more than a name stays one part of the path."""
+    where = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
+    return f"{kind.prefix}{where}/{kind.plural}" + (f"/{quote(name, safe='')}" if name else "")

@@ -1,15 +1,18 @@
 """The Lease that says who leads, as the official client's leader election wants it.
 
 Its own LeaseLock (37.0.2) can't create the Lease (its ``pretty=True`` fails its own validation) and lets a broken
-connection end the election; this one goes through our door and reports what fails as "not now".
+connection end the election; this one goes through our door and reports what fails as "not now". Nor does it bound its
+requests: one that hangs would keep us leading after another has begun.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+from collections.abc import Coroutine
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
@@ -18,27 +21,36 @@ from kubernetes.aio.leaderelection.resourcelock.baselock import BaseLock
 from bessemer.errors import BessemerError
 from bessemer.kube.client import LEASES, Kubernetes, Object
 
+_T = TypeVar("_T")
 _NOT_FOUND = json.dumps({"code": 404})
 _log = logging.getLogger(__name__)
 
 
 class LeaderLock(BaseLock):
-    """A Lease, read and written through our own door."""
+    """A Lease, read and written through our own door.
 
-    def __init__(self, kubernetes: Kubernetes, namespace: str, name: str, identity: str) -> None:
+    Once we hold it, whatever takes longer than ``renew_seconds`` after its last renewal fails.
+    """
+
+    def __init__(
+        self, kubernetes: Kubernetes, namespace: str, name: str, identity: str, *, renew_seconds: float
+    ) -> None:
         super().__init__(name, namespace, identity)
+        self.version = ""
+        """The Lease as it was seen last."""
         self._kubernetes = kubernetes
-        self._version = ""
+        self._renew_seconds = renew_seconds
+        self._renewed: float | None = None
 
     async def get(self, name: str, namespace: str) -> tuple[bool, LeaderElectionRecord] | tuple[bool, Exception]:
         """Read the record; where there is none, or it can't be read, give the error in the form that is looked for."""
         try:
-            lease = await self._kubernetes.get_object(LEASES, namespace, name)
-        except BessemerError as error:
+            lease = await self._in_time(self._kubernetes.get_object(LEASES, namespace, name))
+        except (BessemerError, TimeoutError) as error:
             return False, ApiException(status=0, reason=str(error))
         if lease is None:
             return False, ApiException(status=404, reason="Not Found", body=_NOT_FOUND)
-        self._version = lease["metadata"]["resourceVersion"]
+        self.version = lease["metadata"]["resourceVersion"]
         return True, _parse_record(lease.get("spec") or {})
 
     async def create(self, name: str, namespace: str, election_record: LeaderElectionRecord) -> bool:
@@ -50,26 +62,35 @@ class LeaderLock(BaseLock):
             "spec": _build_spec(election_record),
         }
         try:
-            self._version = (await self._kubernetes.create_object(LEASES, namespace, body))["metadata"][
-                "resourceVersion"
-            ]
+            lease = await self._kubernetes.create_object(LEASES, namespace, body)
         except BessemerError as error:
             _log.warning("Lease %s can't be created: %s", name, error)
             return False
+        self._note(lease)
         return True
 
     async def update(self, name: str, namespace: str, updated_record: LeaderElectionRecord) -> bool:
         """Write the record if the Lease is still as it was read."""
-        patch: Object = {"metadata": {"resourceVersion": self._version}, "spec": _build_spec(updated_record)}
+        patch: Object = {"metadata": {"resourceVersion": self.version}, "spec": _build_spec(updated_record)}
         try:
-            lease = await self._kubernetes.patch_object(LEASES, namespace, name, patch)
-        except BessemerError as error:
-            _log.warning("Lease %s can't be renewed: %s", name, error)
+            lease = await self._in_time(self._kubernetes.patch_object(LEASES, namespace, name, patch))
+        except (BessemerError, TimeoutError) as error:
+            _log.warning("Lease %s can't be renewed: %s", name, error or "no answer in time")
             return False
         if lease is None:
             return False
-        self._version = lease["metadata"]["resourceVersion"]
+        self._note(lease)
         return True
+
+    def _note(self, lease: Object) -> None:
+        self.version = lease["metadata"]["resourceVersion"]
+        self._renewed = asyncio.get_running_loop().time()
+
+    async def _in_time(self, request: Coroutine[Any, Any, _T]) -> _T:
+        if self._renewed is None:
+            return await request
+        left = self._renewed + self._renew_seconds - asyncio.get_running_loop().time()
+        return await asyncio.wait_for(request, left)
 
 
 def _parse_record(spec: Object) -> LeaderElectionRecord:

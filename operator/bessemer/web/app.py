@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import re
 from collections.abc import Callable
 
 from aiohttp import web
@@ -24,6 +25,8 @@ from bessemer.web.progress import Key
 
 BODY_LIMIT = 64 * 1024
 """Bytes of one post; a thousand nodes in groups are far less, GitLab's webhooks of jobs as well."""
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+"""Of an object. Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/"""
 FOLD_SECONDS = 1.0
 """Progress is folded into the status of a build at most that often."""
 
@@ -51,8 +54,11 @@ class ProgressDoor:
         self._due: set[Key] = set()
 
     async def post(self, request: web.Request) -> web.Response:
-        """Take one post; 401 for a wrong token, 400 for what is no progress."""
+        """Take one post; 401 for a wrong token or what can be no build's, 400 for what is no progress."""
         key = (request.match_info["namespace"], request.match_info["build"])
+        # Before anything is looked up by them: nobody has proven anything yet.
+        if not all(_NAME.fullmatch(part) for part in key):
+            return web.Response(status=401)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not await self._is_right(key, token.strip()):
             return web.Response(status=401)

@@ -53,6 +53,14 @@ async def api() -> AsyncIterator[tuple[Api, KubernetesClient]]:
             yield api, KubernetesClient(client)
 
 
+async def test_a_name_is_one_part_of_the_path_whatever_it_holds(api: tuple[Api, KubernetesClient]) -> None:
+    server, client = api
+    server.fail(404, "NotFound")
+    assert await client.get_object(PODS, "lab/../x", "p?watch=1&a=/b") is None
+    ((_, path, _, _),) = server.requests
+    assert path == "/api/v1/namespaces/lab%2F..%2Fx/pods/p%3Fwatch=1&a=%2Fb"
+
+
 async def test_each_verb_asks_what_the_api_expects(api: tuple[Api, KubernetesClient]) -> None:
     server, client = api
     server.answer = '{"items": [], "metadata": {}}'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -76,7 +77,7 @@ async def test_many_different_events_of_one_reason_are_counted_on_one(kubernetes
 
 
 def lock(kubernetes: FakeKubernetes, identity: str) -> LeaderLock:
-    return LeaderLock(kubernetes, "sys", "bessemer-operator", identity)
+    return LeaderLock(kubernetes, "sys", "bessemer-operator", identity, renew_seconds=10)
 
 
 def election(lock: LeaderLock) -> LeaderElection:
@@ -96,6 +97,37 @@ async def test_one_leads_and_the_other_waits_until_the_lease_is_given_back(kuber
     assert kubernetes.objects["leases", "sys", "bessemer-operator"]["spec"]["holderIdentity"] == "a"
     await kubernetes.delete_object(LEASES, "sys", "bessemer-operator")
     assert await second.try_acquire_or_renew()
+
+
+class Silent(FakeKubernetes):
+    """Answers, until it does not any more."""
+
+    silent = False
+
+    async def get_object(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        if self.silent:
+            await asyncio.Event().wait()
+        return await super().get_object(kind, namespace, name)
+
+
+async def test_who_leads_does_not_wait_for_an_answer_longer_than_its_lease_lasts() -> None:
+    kubernetes = Silent(now=lambda: NOW)
+    leader = election(LeaderLock(kubernetes, "sys", "bessemer-operator", "a", renew_seconds=0.05))
+    assert await leader.try_acquire_or_renew()
+    kubernetes.silent = True
+    async with asyncio.timeout(5):
+        assert not await leader.try_acquire_or_renew()
+        assert not await leader.try_acquire_or_renew()
+    kubernetes.silent = False
+    assert not await leader.try_acquire_or_renew(), "it is too late: another one may lead"
+
+
+async def test_who_stands_by_waits_for_an_answer(kubernetes: FakeKubernetes) -> None:
+    assert await election(lock(kubernetes, "a")).try_acquire_or_renew()
+    candidate = LeaderLock(kubernetes, "sys", "bessemer-operator", "b", renew_seconds=0.0)
+    assert not await election(candidate).try_acquire_or_renew()
+    await kubernetes.delete_object(LEASES, "sys", "bessemer-operator")
+    assert await election(candidate).try_acquire_or_renew()
 
 
 async def test_a_restarted_container_of_the_same_pod_leads_at_once(kubernetes: FakeKubernetes) -> None:

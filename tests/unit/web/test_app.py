@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
+import yarl
 from aiohttp.test_utils import TestClient, TestServer
 
 from bessemer.hearing import Hearing
@@ -53,6 +54,17 @@ async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
             health.leading = True
             await site.set_token("right")
             yield site
+
+
+@pytest.mark.parametrize(
+    "path", ["x%2F..%2F..%2Fpods%3Fwatch=1%26x=/b", "%2e%2e/b", "lab/..%2F..%2Fnodes", "Lab/b", "lab/-"]
+)
+async def test_what_can_be_no_build_is_not_looked_up(site: Site, path: str) -> None:
+    site.world.kubernetes.calls.clear()
+    url = yarl.URL(f"/v1/progress/{path}", encoded=True)
+    answer = await site.client.post(url, json=PROGRESS, headers={"Authorization": "Bearer x"})
+    assert answer.status in (401, 404)
+    assert site.world.kubernetes.calls == []
 
 
 async def test_progress_with_the_builds_token_is_kept_and_wakes_the_build(site: Site) -> None:
