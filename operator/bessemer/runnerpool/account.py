@@ -20,7 +20,7 @@ async def ensure_account(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec)
     """Create the service account and its RoleBinding where they are needed and missing.
 
     Raises:
-        Invalid: something else bears the name.
+        Invalid: something else bears the name, or the binding is to a role of another installation.
 
     """
     if spec.executor.type is not ExecutorType.KUBERNETES:
@@ -35,6 +35,11 @@ async def ensure_account(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec)
     if found is None:
         found = await deps.kubernetes.create_object(ROLE_BINDINGS, pool.namespace, binding)
     _check_owner(found, pool, f"RoleBinding {name}")
+    bound = found["roleRef"]["name"]
+    if bound != deps.settings.executor_role:
+        # What a binding binds can't be changed, and the operator may delete none.
+        text = f"RoleBinding {name} binds ClusterRole {bound}, of another installation of Bessemer"
+        raise Invalid("RoleOutdated", f"{text}; delete it: it is made anew, for {deps.settings.executor_role}")
 
 
 def _check_owner(found: Object, pool: RunnerPool, what: str) -> None:

@@ -9,13 +9,14 @@ from bessemer.kube.client import PODS, RESOURCE_QUOTAS, Object
 from bessemer.names import build_label_value
 from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import Demand, Facts, Headroom, RunnerFact, RunnerPodFact
+from bessemer.runnerpool.jobpods import parse_job_pod
 from bessemer.runnerpool.pods import parse_runner_pod
 from bessemer.runnerpool.quota import compute_headroom, compute_owed, list_claims, list_runner_costs
 from bessemer.runnerpool.registration import build_traits, get_runner
 from bessemer.runnerpool.resource import RunnerPool
 from bessemer.runnerpool.spec import RunnerPoolSpec
 from bessemer.wakeups import Key
-from bessemer.wellknown import POOL_LABEL
+from bessemer.wellknown import JOB_POD_POOL_LABEL, POOL_LABEL
 
 BLIND = "NoAccessToken"
 """The reason where nobody may ask GitLab which jobs wait."""
@@ -49,7 +50,19 @@ async def list_pods(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact
         raw = await deps.kubernetes.list_objects(PODS, pool.namespace, labels=labels)
         gone = deps.pods.replace(key, [parse_runner_pod(pod) for pod in raw], now)
         deps.vanished.setdefault(key, []).extend(gone)
+        if deps.job_pods.get(key):
+            await _list_job_pods(deps, pool)
     return {name: pod for name, pod in deps.pods.list_pods(key).items() if pod.owner_uid == pool.uid}
+
+
+async def _list_job_pods(deps: PoolDeps, pool: RunnerPool) -> None:
+    """Forget the pods of jobs that are gone: a watch that begins anew tells of no deletions in between."""
+    labels = f"{JOB_POD_POOL_LABEL}={build_label_value(pool.name)}"
+    raw = await deps.kubernetes.list_objects(PODS, pool.namespace, labels=labels)
+    there = {pod.uid for _, pod in map(parse_job_pod, raw)}
+    known = deps.job_pods.get((pool.namespace, pool.name), {})
+    for name in [name for name, pod in known.items() if pod.uid not in there]:
+        del known[name]
 
 
 def compute_demand(deps: PoolDeps, key: Key, spec: RunnerPoolSpec, runner: RunnerFact) -> Demand:

@@ -21,7 +21,7 @@ from bessemer.runnerpool import sources, statuspace
 from bessemer.runnerpool.facts import JobPodFact
 from bessemer.runnerpool.quota import compute_want
 from bessemer.runnerpool.reconcile import reconcile
-from bessemer.runnerpool.registration import CHECK_SECONDS
+from bessemer.runnerpool.registration import CHECK_SECONDS, RETRY_SECONDS
 from tests.support.fake_kubernetes import Crash
 from tests.support.pool_world import KEY, PROJECT, PoolWorld, open_pool_world
 from tests.unit.runnerpool.scenes import build_spec
@@ -553,6 +553,47 @@ async def test_the_pod_of_a_job_whose_runner_was_killed_is_deleted_once(world: P
     assert world.deps.job_pods[KEY]["job"].deleted
     (event,) = world.events("JobPodEnded")
     assert event == "1 whose runner was killed: job"
+
+
+async def test_a_binding_of_another_installation_is_said_and_made_anew_when_it_is_deleted(world: PoolWorld) -> None:
+    kubernetes = {"type": "Kubernetes", "kubernetes": {"image": "debian"}}
+    await world.apply(executor=kubernetes)
+    await world.settle()
+    binding = ("rolebindings", KEY[0], "lab-runner")
+    world.kubernetes.objects[binding]["roleRef"]["name"] = "former-executor"
+    world.pass_time(CHECK_SECONDS)
+    await world.settle()
+    assert world.condition("Ready") == ("False", "RoleOutdated")
+    del world.kubernetes.objects[binding]
+    world.pass_time(RETRY_SECONDS)
+    await world.settle()
+    assert world.condition("Ready") == ("True", "Serving")
+    assert world.kubernetes.objects[binding]["roleRef"]["name"] == world.deps.settings.executor_role
+
+
+async def test_a_manager_goes_although_the_end_of_its_jobs_was_not_heard_of(world: PoolWorld) -> None:
+    """A watch that begins anew tells of no deletions in between."""
+    kubernetes = {"type": "Kubernetes", "kubernetes": {"image": "debian"}}
+    await world.apply(executor=kubernetes, mode="Manager", idleSeconds=60)
+    await world.settle()
+    world.queue(5)
+    await world.settle()
+    world.start_pods()
+    await world.settle()
+    (manager,) = world.pods().values()
+    world.deps.job_pods[KEY] = {"job": JobPodFact("job", "u1", manager["metadata"]["uid"], False, False)}
+    world.gitlab.jobs.clear()
+    source = world.deps.sources.get_source(KEY)
+    assert source is not None
+    source.nudge()
+    await world.settle()
+    assert world.status()["running"] == 1
+    world.deps.pods.forget(KEY)  # as a resync does: what is known is old
+    await world.settle()
+    assert world.deps.job_pods.get(KEY, {}) == {}
+    world.pass_time(61)
+    await world.settle()
+    assert "deletionTimestamp" in manager["metadata"] or not world.pods()
 
 
 async def test_a_foreign_pod_of_the_name_is_left_alone(world: PoolWorld) -> None:
