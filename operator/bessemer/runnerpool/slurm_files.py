@@ -15,6 +15,7 @@ SETTINGS_FILE = "slurm-settings"
 SSH_CONFIG_FILE = "slurm-ssh-config"
 KNOWN_HOSTS_FILE = "slurm-known-hosts"
 IDENTITY_FILE = "slurm-identity"
+AGENT_SOCKET = "slurm-agent"
 FILES = (EXECUTOR_FILE, JOB_FILE, SETTINGS_FILE, SSH_CONFIG_FILE, KNOWN_HOSTS_FILE, IDENTITY_FILE)
 STAGES = ("config", "prepare", "run", "cleanup")
 """Source: https://docs.gitlab.com/runner/executors/custom/#stages"""
@@ -65,8 +66,8 @@ def _build_ssh_config(executor: SlurmExecutor, host: SlurmHost, home: str) -> Ma
         "HostKeyAlias": "cluster",
         "Port": host.port,
         "User": executor.user,
-        "IdentityFile": f"{home}/{IDENTITY_FILE}",
-        "IdentitiesOnly": "yes",
+        "IdentityAgent": f"{home}/{AGENT_SOCKET}",  # it has the one key, see executor.sh
+        "IdentityFile": "none",
         "UserKnownHostsFile": f"{home}/{KNOWN_HOSTS_FILE}",
         "GlobalKnownHostsFile": "/dev/null",
         "StrictHostKeyChecking": "yes",

@@ -31,7 +31,7 @@ NO_REASONS = set(
         PreflightPassed Progressing Reason ServicesConfigured
 
         AccessKey AuthenticationType BucketLocation BucketName Insecure Role ServerAddress Shared SecretKey Type Path
-        BatchMode ConnectTimeout ConnectionAttempts GlobalKnownHostsFile Host HostKeyAlias HostName IdentitiesOnly
+        BatchMode ConnectTimeout ConnectionAttempts GlobalKnownHostsFile Host HostKeyAlias HostName IdentityAgent
         IdentityFile LogLevel Port ServerAliveCountMax ServerAliveInterval StrictHostKeyChecking User UserKnownHostsFile
         Always ClusterRole RoleBinding ServiceAccount
 

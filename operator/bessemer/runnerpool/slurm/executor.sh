@@ -10,6 +10,7 @@
 #   slurm-settings    an assignment of BUILDS, OWNER and OPTIONS, for bash
 #   slurm-ssh-config  how ssh reaches the cluster, under the name "cluster"
 #   slurm-job.sh      what runs on the cluster
+#   slurm-identity    the private key, until an agent holds it
 set -u -o pipefail
 
 home=$BESSEMER_HOME
@@ -47,7 +48,17 @@ config() {
         "$directory" "$BUILDS/cache"
 }
 
+# A job's own scripts run in the pod, too, such as its hooks, as the user that we are. What they could read they could take
+# away: before the first of them runs, the key is in the memory of an agent, which nobody can read, and nowhere else.
+hold_key() {
+    [ -e "$home/slurm-identity" ] || return 0
+    ssh-agent -a "$home/slurm-agent" >"$home/slurm-agent.env" &&
+        SSH_AUTH_SOCK=$home/slurm-agent ssh-add -q "$home/slurm-identity" </dev/null 2>"$scratch/said" &&
+        rm "$home/slurm-identity"
+}
+
 prepare() {
+    hold_key || fail_system "the private key (spec.executor.slurm.identitySecret): $(tail -n 1 "$scratch/said")"
     mkdir -p "$own" || fail_system "cannot make $own in the runner pod"
     # shellcheck disable=SC2016  # for the shell over there
     on_cluster bash -c '
@@ -89,7 +100,9 @@ write_options() {
     read -ra words <<<"${CUSTOM_ENV_SCHEDULER_PARAMETERS:-}"
     check_options "${words[@]}"
     # Slurm counts whole minutes. Without a limit of the pool's or the job's, a job lasts as long as GitLab lets it.
-    local minutes=$(((${CUSTOM_ENV_CI_JOB_TIMEOUT:-3600} + 59) / 60))
+    local seconds=${CUSTOM_ENV_CI_JOB_TIMEOUT:-} # which a job may set
+    [[ $seconds =~ ^[0-9]{1,8}$ ]] || seconds=3600
+    local minutes=$(((10#$seconds + 59) / 60))
     printf '%s\0' "--time=$minutes" "${OPTIONS[@]}" "${words[@]}" "--job-name=gitlab-$job" \
         "--comment=${CUSTOM_ENV_CI_JOB_URL:-GitLab job $job}" >"$own/options"
 }

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -110,7 +111,15 @@ def cluster(login: Any) -> Iterator[SlurmCluster]:
 
 
 @pytest.fixture
-def pool(site: Site, cluster: SlurmCluster, login: Any, tmp_path: Path) -> Pool:
+def short_path() -> Iterator[Path]:
+    """Give a folder with a path that is short enough for a socket in it: unix(7) has 108 bytes."""
+    with TemporaryDirectory(prefix="slurm-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture
+def pool(site: Site, cluster: SlurmCluster, login: Any, short_path: Path) -> Iterator[Pool]:
     cluster.clear()
     tokens = site.control.seed(
         projects=[{"path": PROJECT}],
@@ -119,10 +128,10 @@ def pool(site: Site, cluster: SlurmCluster, login: Any, tmp_path: Path) -> Pool:
     )
     fields = {"runner_type": "project_type", "project_id": 1, "tag_list": ["hpc"], "run_untagged": False}
     token = site.control.create_runner(tokens["api"], **fields)["token"]
-    home, builds = tmp_path / "home", tmp_path / "builds"
+    home, builds = short_path / "home", short_path / "builds"
     home.mkdir()
     builds.mkdir()
-    cluster.run(f"install -d -m 755 {tmp_path} && install -d -m 700 -o ci -g ci {builds}")
+    cluster.run(f"install -d -m 755 {short_path} && install -d -m 700 -o ci -g ci {builds}")
     host = SlurmHost(cluster.management.address, cluster.management.port, cluster.management.host_key)
     slurm = {
         "host": host.address,
@@ -142,7 +151,10 @@ def pool(site: Site, cluster: SlurmCluster, login: Any, tmp_path: Path) -> Pool:
     for name, text in build_secret_data(made, made.spec, token, {"slurm-identity": login.private}, host).items():
         (home / name).write_text(text.replace(HOME_DIRECTORY, str(home)))
         (home / name).chmod(0o600)
-    return Pool(site, cluster, home, builds, tokens["api"])
+    yield Pool(site, cluster, home, builds, tokens["api"])
+    # It ends with its pod; here there is none.
+    if (agent := home / "slurm-agent.env").exists():
+        subprocess.run(["bash", "-c", f". {agent} && ssh-agent -k"], check=True, capture_output=True)
 
 
 def test_a_job_runs_under_slurm_and_nothing_is_left_of_it(pool: Pool) -> None:
@@ -151,6 +163,23 @@ def test_a_job_runs_under_slurm_and_nothing_is_left_of_it(pool: Pool) -> None:
     assert f"job gitlab-{done['id']} on oxygen2" in done["trace"]
     assert "to stderr" in done["trace"]
     assert (pool.queue(), pool.left()) == ([], [])
+
+
+def test_the_key_of_the_account_is_in_no_file_once_the_runner_is_prepared(pool: Pool) -> None:
+    """A job's hooks run in the runner pod, as the same user."""
+    assert "PRIVATE KEY" in (pool.home / "slurm-identity").read_text()
+    assert pool.run("echo ran")["status"] == "success"
+    left = [path.name for path in pool.home.iterdir() if path.is_file() and "PRIVATE KEY" in path.read_text()]
+    assert left == []
+    assert pool.run("echo ran")["status"] == "success", "the agent has it still"
+
+
+@pytest.mark.parametrize("timeout", ["x[$(touch /tmp/injected)]", "1h", "08"])
+def test_a_job_that_sets_its_timeout_to_something_else_runs(pool: Pool, timeout: str) -> None:
+    Path("/tmp/injected").unlink(missing_ok=True)
+    done = pool.run("echo ran", variables={"CI_JOB_TIMEOUT": timeout})
+    assert done["status"] == "success", done["trace"]
+    assert not Path("/tmp/injected").exists()
 
 
 def test_the_exit_code_of_the_script_is_the_jobs(pool: Pool) -> None:
