@@ -191,7 +191,7 @@ def test_a_job_runs_in_a_container_of_a_docker_daemon_beside_its_runner(
     docker = {"image": helper.name, "daemonImage": daemon.name, "settings": settings}
     apply_pool("lab", ["hpc"], executor={"type": "Docker", "docker": docker})
     script = ["echo on $HOSTNAME as $(id -un)", "echo kept > result", "exit 42"]
-    artifacts = [{"name": "result", "paths": ["result"], "when": "always"}]
+    artifacts = {"name": "result", "paths": ["result"], "when": "always"}
     (job,) = runners.gitlab.run_jobs(PROJECT, {"tags": ["hpc"], "script": script, "artifacts": artifacts})
     done = runners.wait_for_jobs([job], DOCKER_SECONDS)[job]
     assert (done["status"], done["failure_reason"], done["exit_code"]) == ("failed", "script_failure", 42), done[
