@@ -97,7 +97,7 @@ class PendingJobs:
 
     jobs: tuple[PendingJob, ...]
     complete: bool = True
-    """False: there are more than were read, as a reading has a bound."""
+    """False: there are more than were read, as a reading has a bound; what it lacks may wait all the same."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,9 @@ class GitLab(Protocol):
     async def list_pending_jobs(self, scope: Scope, *, with_protected: bool = False) -> PendingJobs:
         """List jobs that wait. Access token: ``read_api``; for the instance, of an administrator.
 
-        ``with_protected`` has unknown ``protected`` looked up, at the cost of two more reads per project and five
-        minutes; a project whose protected refs the token may not see leaves it unknown.
+        Of a group, each project with pipelines under way costs one more read. ``with_protected`` has unknown
+        ``protected`` looked up, at the cost of up to two more reads per project and five minutes; a project whose
+        protected refs the token may not see leaves it unknown, and so does the ref of a merge request.
         """
         ...
 

@@ -1,7 +1,7 @@
 """GitLab's GraphQL API, as far as jobs that wait are read by it: https://docs.gitlab.com/api/graphql/reference/
 
 ``jobs``, ``project``, ``group``, ``runners`` and ``currentUser``; any other field is an error, as is a query that is
-too complex. Much that GitLab has is not here.
+too complex, or that asks for the jobs of more than one project. Much that GitLab has is not here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from aiohttp import web
 from .access import authorize
 from .clock import build_time
 from .graphql_syntax import GraphQLSyntaxError, Selected, parse_query
-from .model import REPORTER, Group, Job, Project, Runner, User
+from .jobs import compute_pipeline_status, list_pipeline_jobs
+from .model import REPORTER, Group, Job, Pipeline, Project, Runner, User
 from .state import GitLabState
 
 Resolver = Callable[[Any, dict[str, Any], User], Any]
@@ -26,6 +27,54 @@ PAGE = 100
 
 class GraphQLFieldError(Exception):
     """A field that is not there, lacks its fields, or may not be asked for."""
+
+
+class _Query:
+    """One query that is being answered."""
+
+    def __init__(self, types: dict[type, dict[str, Resolver]]) -> None:
+        self._types = types
+        self._lists_of_jobs = 0
+
+    def resolve(self, subject: Any, fields: Sequence[Selected], user: User) -> Any:
+        """Give the fields of a subject."""
+        found = {}
+        for field in fields:
+            if isinstance(subject, dict):
+                if field.name not in subject:
+                    raise GraphQLFieldError(f"Field '{field.name}' doesn't exist on a connection")
+                value = subject[field.name]
+            else:
+                resolvers = self._types[type(subject)]
+                if field.name not in resolvers:
+                    kind = "Query" if subject is None else type(subject).__name__
+                    raise GraphQLFieldError(f"Field '{field.name}' doesn't exist on type '{kind}'")
+                self._count(subject, field)
+                value = resolvers[field.name](subject, field.arguments, user)
+            found[field.alias] = self._resolve_value(value, field, user)
+        return found
+
+    def _resolve_value(self, value: Any, field: Selected, user: User) -> Any:
+        sample = value[0] if isinstance(value, list) and value else value
+        is_object = sample is not None and (type(sample) in self._types or isinstance(sample, dict))
+        if is_object and not field.fields:
+            raise GraphQLFieldError(f"Field must have selections (field '{field.name}' returns an object)")
+        if field.fields and sample is not None and sample != [] and not is_object:
+            raise GraphQLFieldError(f"Selections can't be made on scalars (field '{field.name}')")
+        if is_object and not isinstance(value, list):
+            return self.resolve(value, field.fields, user)
+        return [self.resolve(one, field.fields, user) for one in value] if is_object else value
+
+    def _count(self, subject: Any, field: Selected) -> None:
+        """Refuse what is too dear for GitLab: ``Project.jobs`` is answered once in a query, whoever asks for it.
+
+        Source: ``extension ::Gitlab::Graphql::Limit::FieldCallCount, limit: 1`` of its resolver,
+        https://gitlab.com/gitlab-org/gitlab/-/blob/master/app/graphql/resolvers/project_jobs_resolver.rb
+        """
+        if isinstance(subject, Project) and field.name == "jobs":
+            self._lists_of_jobs += 1
+            if self._lists_of_jobs > 1:
+                raise GraphQLFieldError('"jobs" field can be requested only for 1 Project(s) at a time.')
 
 
 class GraphQLApi:
@@ -49,6 +98,12 @@ class GraphQLApi:
                 "jobs": lambda project, args, _: _connect(
                     _filter(self._state.list_project_jobs(project), args), args, newest_first=True
                 ),
+                "pipelines": self._list_pipelines,
+            },
+            Pipeline: {
+                "id": lambda pipeline, *_: f"gid://gitlab/Ci::Pipeline/{pipeline.id}",
+                "status": lambda pipeline, *_: self._compute_status(pipeline),
+                "source": lambda pipeline, *_: pipeline.source,
             },
             Group: {
                 "id": lambda group, *_: f"gid://gitlab/Group/{group.id}",
@@ -81,7 +136,7 @@ class GraphQLApi:
                 raise GraphQLFieldError(
                     f"Query has complexity of {complexity}, which exceeds max complexity of {limit}"
                 )
-            data = self._resolve(None, fields, user)
+            data = _Query(self._types).resolve(None, fields, user)
         except (GraphQLSyntaxError, GraphQLFieldError) as error:
             return web.json_response({"errors": [{"message": str(error)}]})
         except (ValueError, AttributeError) as error:
@@ -89,33 +144,6 @@ class GraphQLApi:
                 text='{"errors":[{"message":"Unexpected end of document"}]}', content_type="application/json"
             ) from error
         return web.json_response({"data": data})
-
-    def _resolve(self, subject: Any, fields: Sequence[Selected], user: User) -> Any:
-        found = {}
-        for field in fields:
-            if isinstance(subject, dict):
-                if field.name not in subject:
-                    raise GraphQLFieldError(f"Field '{field.name}' doesn't exist on a connection")
-                value = subject[field.name]
-            else:
-                resolvers = self._types[type(subject)]
-                if field.name not in resolvers:
-                    kind = "Query" if subject is None else type(subject).__name__
-                    raise GraphQLFieldError(f"Field '{field.name}' doesn't exist on type '{kind}'")
-                value = resolvers[field.name](subject, field.arguments, user)
-            found[field.alias] = self._resolve_value(value, field, user)
-        return found
-
-    def _resolve_value(self, value: Any, field: Selected, user: User) -> Any:
-        sample = value[0] if isinstance(value, list) and value else value
-        is_object = sample is not None and (type(sample) in self._types or isinstance(sample, dict))
-        if is_object and not field.fields:
-            raise GraphQLFieldError(f"Field must have selections (field '{field.name}' returns an object)")
-        if field.fields and sample is not None and sample != [] and not is_object:
-            raise GraphQLFieldError(f"Selections can't be made on scalars (field '{field.name}')")
-        if is_object and not isinstance(value, list):
-            return self._resolve(value, field.fields, user)
-        return [self._resolve(one, field.fields, user) for one in value] if is_object else value
 
     def _job_fields(self) -> dict[str, Resolver]:
         state = self._state
@@ -146,6 +174,18 @@ class GraphQLApi:
 
     def _list_runners(self, _: Any, args: dict[str, Any], user: User) -> dict[str, Any] | None:
         return _connect(list(self._state.runners.values()), args, newest_first=False) if user.admin else None
+
+    def _list_pipelines(self, project: Project, args: dict[str, Any], _: User) -> dict[str, Any]:
+        """Those that another pipeline of the project has started are given only where that source is asked for."""
+        found = [one for one in reversed(self._state.pipelines.values()) if one.project_id == project.id]
+        source, status = args.get("source"), args.get("status")
+        found = [one for one in found if (one.source == source if source else one.source != "parent_pipeline")]
+        if status:
+            found = [one for one in found if self._compute_status(one) == status]
+        return _connect(found, args, newest_first=True)
+
+    def _compute_status(self, pipeline: Pipeline) -> str:
+        return compute_pipeline_status(list_pipeline_jobs(self._state, pipeline)).upper()
 
     def _list_projects(self, group: Group, args: dict[str, Any], user: User) -> dict[str, Any]:
         projects = self._state.list_group_projects(group)

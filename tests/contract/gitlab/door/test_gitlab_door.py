@@ -23,10 +23,8 @@ from bessemer.gitlab.protocol import (
     ScopeType,
 )
 from tests.contract.gitlab.conftest import Site, TlsSite
+from tests.contract.gitlab.door.conftest import GROUP, INSTANCE, PROJECT, seed
 
-PROJECT = Scope(ScopeType.PROJECT, "hpc/sim")
-GROUP = Scope(ScopeType.GROUP, "hpc")
-INSTANCE = Scope(ScopeType.INSTANCE)
 REQUEST = RunnerRequest(
     scope=PROJECT,
     description="a pool",
@@ -43,17 +41,6 @@ class World:
 
     gitlab: GitLab
     add_job: Callable[[str, list[str]], None]
-
-
-def seed(site: Site) -> dict[str, str]:
-    return site.control.seed(
-        projects=[{"path": "hpc/sim"}, {"path": "hpc/deep/other"}, {"path": "else/where"}],
-        users=[{"username": "admin", "admin": True}, {"username": "reporter", "access": {"hpc/sim": 20}}],
-        tokens=[
-            {"user": "admin", "name": "admin", "scopes": ["api", "create_runner", "manage_runner"]},
-            {"user": "reporter", "name": "reporter", "scopes": ["read_api"]},
-        ],
-    )
 
 
 @pytest.fixture(params=["fake", "real"])
@@ -74,13 +61,6 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
 
 def void(_: object) -> None:
     """Give nothing."""
-
-
-@pytest.fixture
-async def client(site: Site) -> AsyncIterator[GitLabClient]:
-    client = GitLabClient(site.url, seed(site)["admin"], None)
-    yield client
-    await client.close()
 
 
 async def test_jobs_that_wait_are_listed_by_scope(world: World) -> None:
@@ -196,9 +176,21 @@ async def test_a_gitlab_in_trouble_is_told_once(site: Site, client: GitLabClient
     assert site.control.clear_faults() <= 2  # a connection that was kept open may be tried once more
 
 
-async def test_all_pages_are_read(site: Site, client: GitLabClient) -> None:
-    site.control.run_jobs("hpc/sim", *({"name": f"job {number}", "tags": ["hpc"]} for number in range(230)))
-    assert len((await client.list_pending_jobs(PROJECT)).jobs) == 230
+async def test_a_runner_is_in_gitlab_as_it_was_asked_for(site: Site) -> None:
+    token = seed(site)["admin"]
+    client, api = GitLabClient(site.url, token, None), site.connect(token)
+    asked = replace(REQUEST, protected=True, locked=True, maximum_timeout=1800)
+    made = await client.create_runner(asked)
+    runner = api.runners.get(made.id).attributes
+    said = {"access_level": "ref_protected", "locked": True, "maximum_timeout": 1800, "run_untagged": False}
+    assert {name: runner[name] for name in said} == said
+    changed = replace(asked, protected=False, locked=False, maximum_timeout=900, run_untagged=True, paused=True)
+    await client.update_runner(made.id, changed)
+    runner = api.runners.get(made.id).attributes
+    said = {"access_level": "not_protected", "locked": False, "maximum_timeout": 900, "run_untagged": True}
+    assert {name: runner[name] for name in said} == said
+    assert runner["paused"] is True
+    await client.close()
 
 
 async def test_the_certificate_of_a_sites_own_authority_is_checked(tls_site: TlsSite) -> None:

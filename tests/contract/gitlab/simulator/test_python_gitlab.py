@@ -13,8 +13,11 @@ from tests.contract.gitlab.conftest import Site
 
 JOBS = """query($after: String) { jobs(statuses: [PENDING], first: 2, after: $after) {
   pageInfo { hasNextPage endCursor } nodes { id name tags refName queuedAt project { fullPath } } } }"""
-GROUP_JOBS = """query($path: ID!) { group(fullPath: $path) { projects(includeSubgroups: true, first: 50) {
-  nodes { fullPath jobs(statuses: [PENDING], first: 100) { nodes { id tags } } } } } }"""
+GROUP_PIPELINES = """query($path: ID!) { group(fullPath: $path) { projects(includeSubgroups: true, first: 50) {
+  nodes { fullPath jobs: pipelines(status: PENDING, first: 5) { nodes { id status } }
+    children: pipelines(source: "parent_pipeline", first: 5) { nodes { source } } } } } }"""
+GROUP_JOBS = """{ group(fullPath: "hpc") { projects(includeSubgroups: true) { nodes {
+  jobs(statuses: [PENDING]) { nodes { id } } } } } }"""
 
 
 @pytest.fixture
@@ -152,9 +155,22 @@ def test_a_body_that_names_no_type_is_read_as_json_as_kubectl_sends_it(site: Sit
 
 def test_graphql_gives_a_groups_projects_at_any_depth_that_the_user_may_see(site: Site, tokens: dict[str, str]) -> None:
     site.control.run_jobs("hpc/deep/other", {})
-    asked = _ask(site.connect(tokens["maintainer"]), GROUP_JOBS, path="hpc")["data"]["group"]["projects"]["nodes"]
-    assert {node["fullPath"]: len(node["jobs"]["nodes"]) for node in asked} == {"hpc/sim": 0, "hpc/deep/other": 1}
-    assert _ask(site.connect(tokens["maintainer"]), GROUP_JOBS, path="else")["data"] == {"group": None}
+    site.control.run_jobs("hpc/sim", {}, source="parent_pipeline")
+    client = site.connect(tokens["maintainer"])
+    asked = _ask(client, GROUP_PIPELINES, path="hpc")["data"]["group"]["projects"]["nodes"]
+    found = {node["fullPath"]: (node["jobs"]["nodes"], node["children"]["nodes"]) for node in asked}
+    assert [one["status"] for one in found["hpc/deep/other"][0]] == ["PENDING"]
+    assert found["hpc/deep/other"][1] == []
+    assert found["hpc/sim"] == ([], [{"source": "parent_pipeline"}])
+    assert _ask(client, GROUP_PIPELINES, path="else")["data"] == {"group": None}
+
+
+def test_graphql_gives_the_jobs_of_one_project_in_a_query(site: Site, tokens: dict[str, str]) -> None:
+    numbers = site.control.run_jobs("hpc/sim", {})
+    client = site.connect(tokens["maintainer"])
+    one = _ask(client, '{ project(fullPath: "hpc/sim") { jobs(statuses: [PENDING]) { nodes { id } } } }')
+    assert one["data"]["project"]["jobs"]["nodes"] == [{"id": f"gid://gitlab/Ci::Build/{numbers[0]}"}]
+    assert "can be requested only for 1 Project(s) at a time" in _ask(client, GROUP_JOBS)["errors"][0]["message"]
 
 
 @pytest.mark.parametrize(
