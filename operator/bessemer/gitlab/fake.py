@@ -37,6 +37,8 @@ class FakeGitLab:
     runners: dict[int, FakeRunner] = field(default_factory=dict)
     expires_at: datetime | None = None
     """When the tokens that are given out from now on expire."""
+    longest_list: int | None = None
+    """How many jobs are listed at most, the newest; None: all."""
     error: BessemerError | None = None
     """What every call fails with."""
     calls: list[str] = field(default_factory=list)
@@ -49,7 +51,8 @@ class FakeGitLab:
         found = [job for job in self.jobs if _is_in(job.project, scope)]
         if not with_protected:
             found = [replace(job, protected=None) for job in found]
-        return PendingJobs(tuple(found))
+        newest = sorted(found, key=lambda job: -job.id)[: self.longest_list]
+        return PendingJobs(tuple(newest), complete=len(newest) == len(found))
 
     async def create_runner(self, request: RunnerRequest) -> Registration:
         """Create a runner."""

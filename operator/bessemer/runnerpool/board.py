@@ -37,13 +37,17 @@ class Board:
         self._tried: dict[int, _Tried] = {}
         self._swapped: dict[int, datetime] = {}
         self._listed: list[WaitingJob] | None = None
+        self._complete = True
 
-    def put_poll(self, jobs: Iterable[PendingJob], began: datetime) -> None:
-        """Take over what a poll that began then has brought."""
+    def put_poll(self, jobs: Iterable[PendingJob], began: datetime, *, complete: bool = True) -> None:
+        """Take over what a poll that began then has brought; where that is not all, the other jobs wait on."""
         self._listed = None
+        self._complete = complete
         fresh = {job.id: WaitingJob(job, began) for job in jobs if self._closed.get(job.id, began) <= began}
-        later = {number: job for number, job in self._jobs.items() if job.seen > began}
-        self._jobs = fresh | later
+        kept = {
+            number: job for number, job in self._jobs.items() if job.seen > began or not (complete or number in fresh)
+        }
+        self._jobs = fresh | kept
         self._tried = {number: tried for number, tried in self._tried.items() if number in self._jobs}
 
     def put_job(self, job: PendingJob, heard: datetime) -> bool:
@@ -88,6 +92,10 @@ class Board:
     def list_swapped(self) -> frozenset[int]:
         """List the jobs that were taken by a pod sent for another: their own pods will take others in turn."""
         return frozenset(self._swapped)
+
+    def list_closed(self) -> frozenset[int] | None:
+        """List the jobs that are known to wait no more; None: all that :meth:`list_jobs` does not give."""
+        return None if self._complete else frozenset(self._closed)
 
     def _compute_pause(self, waiting: WaitingJob) -> datetime | None:
         """Give until when no pod is sent for a job again: until it is seen anew at least, then ever longer."""

@@ -124,6 +124,8 @@ class Demand:
     """In the order in which GitLab gives them out: the oldest first."""
     swapped: frozenset[int] = frozenset()
     """Jobs that a pod sent for another has taken: what was sent for them will take another in turn."""
+    closed: frozenset[int] | None = None
+    """Where more jobs wait than were listed: those known to wait no more. None: whatever is not among the jobs."""
     blind: bool = False
     """Nobody may ask GitLab which jobs wait: runners have to ask for themselves."""
 

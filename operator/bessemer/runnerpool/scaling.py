@@ -102,15 +102,18 @@ def _retire_outdated(draft: _Draft) -> list[RunnerPodFact]:
 def _retire_needless(draft: _Draft) -> None:
     """Let pods go that don't start, sent for jobs that wait no more: such as cancelled ones. One that got its job after
     all, unseen, finishes it."""
-    if not draft.facts.demand.known:
+    demand = draft.facts.demand
+    if not demand.known:
         return
-    waiting = {str(job.job.id) for job in draft.facts.demand.jobs}
-    if waiting:
-        waiting |= {str(number) for number in draft.facts.demand.swapped}
+    waiting = {str(job.job.id) for job in demand.jobs}
+    if waiting or demand.closed is not None:
+        waiting |= {str(number) for number in demand.swapped}
+    closed = None if demand.closed is None else {str(number) for number in demand.closed}
     stuck = [
         pod
         for pod in draft.facts.list_in(RunnerPodState.STARTING)
         if pod.job not in (None, ANY_JOB, *waiting)
+        and (closed is None or pod.job in closed)
         and pod.created + START_PATIENCE <= draft.now
         and pod.template == draft.facts.runner.template
     ]

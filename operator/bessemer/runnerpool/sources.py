@@ -125,7 +125,8 @@ class Source:
                 return Demand(known=False, reason=self._error.reason, message=self._error.message, blind=blind)
             return Demand(known=False, reason="NotYetPolled", message="the waiting jobs are being listed")
         jobs = tuple(waiting for waiting in self.board.list_jobs() if compute_matches(waiting.job, traits))
-        demand = Demand(True, *self._find_reason(), jobs=jobs, swapped=self.board.list_swapped())
+        swapped, closed = self.board.list_swapped(), self.board.list_closed()
+        demand = Demand(True, *self._find_reason(), jobs=jobs, swapped=swapped, closed=closed)
         patience = timedelta(seconds=PATIENCE_SECONDS)
         if self._error is not None and self._failing is not None and self._now() - self._failing > patience:
             message = f"not known since {self._answered.isoformat(timespec='seconds')}{error}"
@@ -174,7 +175,7 @@ class Source:
             self._scope, with_protected=any(pool.traits.protected for pool in self.pools.values())
         )
         before = {waiting.job.id: waiting.job for waiting in self.board.list_jobs()}
-        self.board.put_poll(pending.jobs, began)
+        self.board.put_poll(pending.jobs, began, complete=pending.complete)
         self._recollection.put_poll(pending.jobs)
         after = {waiting.job.id: waiting.job for waiting in self.board.list_jobs()}
         known = self._answered is not None and self._error is None

@@ -82,9 +82,10 @@ class Scene:
     def wait(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
-    def poll(self, *jobs: int) -> None:
-        """GitLab says that these jobs wait, and no other."""
-        self.board.put_poll([PendingJob(job, "hpc/simulations", frozenset({"hpc"})) for job in jobs], self.now)
+    def poll(self, *jobs: int, complete: bool = True) -> None:
+        """GitLab says that these jobs wait, and no other; or, where the list is not complete, that there are others."""
+        found = [PendingJob(job, "hpc/simulations", frozenset({"hpc"})) for job in jobs]
+        self.board.put_poll(found, self.now, complete=complete)
 
     def start(self, *slots: int) -> None:
         """The pods of these slots run; those that were not sent wait."""
@@ -108,7 +109,8 @@ class Scene:
     def step(self) -> Plan:
         """Decide once, carry out, and take down what was done."""
         jobs, swapped = tuple(self.board.list_jobs()), self.board.list_swapped()
-        demand = Demand(not self.blind, "Polled", jobs=jobs, swapped=swapped, blind=self.blind)
+        closed = self.board.list_closed()
+        demand = Demand(not self.blind, "Polled", jobs=jobs, swapped=swapped, closed=closed, blind=self.blind)
         runner = RunnerFact(ready=True, reason="Registered", template=self.template)
         pods = {pod.name: pod for pod in self.pods.values()}
         if demand.jobs or demand.blind or self.job_pods:

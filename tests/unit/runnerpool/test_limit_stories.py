@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bessemer.runnerpool.board import Board
 from bessemer.runnerpool.facts import Headroom, RunnerPodState
 from bessemer.runnerpool.quota import Want, compute_headroom, compute_want, list_claims, list_runner_costs
 from tests.unit.runnerpool.scenes import Scene
@@ -157,3 +158,37 @@ def test_pools_of_one_quota_by_their_priority() -> None:
         "10 s: limited: Quota: 2 of 2 pods are not created: ResourceQuota six: 6 of 6 pods are used",
         "10 s: Created: 2 pods, for jobs 101, 102",
     ]
+
+
+def test_jobs_that_a_list_had_no_room_for_wait_on() -> None:
+    scene = Scene(max=4)
+    scene.poll(1, 2)
+    scene.wait(60)
+    scene.poll(3, 4, complete=False)
+    assert [waiting.job.id for waiting in scene.board.list_jobs()] == [1, 2, 3, 4]
+    scene.board.close_job(1, scene.now)
+    began = scene.now
+    scene.wait(5)
+    scene.board.close_job(3, scene.now)
+    scene.now = began  # a poll that began before that was heard
+    scene.poll(3, 4, 5, complete=False)
+    assert [waiting.job.id for waiting in scene.board.list_jobs()] == [2, 4, 5]
+    scene.poll(4, 5)
+    assert [waiting.job.id for waiting in scene.board.list_jobs()] == [4, 5]
+
+
+def test_a_pod_goes_for_want_of_its_job_only_where_the_list_is_whole_or_the_job_known_to_be_gone() -> None:
+    scene = Scene(max=3)
+    scene.poll(1, 2, 3)
+    scene.step()
+    scene.board = Board()  # the operator was started again
+    scene.wait(600)
+    scene.poll(8, 9, complete=False)
+    scene.step()
+    assert [pod.job for pod in scene.pods.values()] == ["1", "2", "3"]
+    scene.board.close_job(2, scene.now)
+    scene.step()
+    assert {pod.job for pod in scene.pods.values()} == {"1", "3", "8"}
+    scene.poll(3, 8, 9)
+    scene.step()
+    assert {pod.job for pod in scene.pods.values()} == {"3", "8", "9"}

@@ -75,6 +75,23 @@ async def test_a_poll_is_told_to_the_pools_whose_jobs_it_brings_or_misses(office
     assert await office.poll() == set()
 
 
+async def test_a_job_that_is_not_listed_for_want_of_room_is_not_taken_for_gone(office: Office) -> None:
+    office.gitlab.jobs = [PendingJob(number, PROJECT, frozenset({"gpu"})) for number in (1, 2)]
+    await office.poll()
+    office.gitlab.jobs += [PendingJob(number, PROJECT, frozenset({"gpu"})) for number in (3, 4)]
+    office.gitlab.longest_list = 2
+    await office.poll()
+    demand = office.source.compute_demand(office.source.pools[GPU].traits)
+    assert [waiting.job.id for waiting in demand.jobs] == [1, 2, 3, 4]
+    assert demand.closed == frozenset()
+    office.gitlab.longest_list = None
+    office.gitlab.jobs = office.gitlab.jobs[1:]
+    await office.poll()
+    demand = office.source.compute_demand(office.source.pools[GPU].traits)
+    assert [waiting.job.id for waiting in demand.jobs] == [2, 3, 4]
+    assert demand.closed is None
+
+
 async def test_a_source_lives_as_long_as_a_pool_looks_at_it() -> None:
     doors: dict[str, FakeGitLab] = {}
 
@@ -211,7 +228,7 @@ def test_names_that_were_not_listed_for_the_longest_time_are_forgotten(monkeypat
 async def test_what_nobody_has_thought_of_is_said_and_does_not_end_the_polls(
     office: Office, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise TypeError("odd")
 
     with monkeypatch.context() as patch:
