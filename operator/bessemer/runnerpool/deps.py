@@ -73,5 +73,7 @@ class PoolDeps:
     """What pools could not create for want of room in a quota."""
     runners: dict[Key, Any] = field(default_factory=dict)
     """What registration knows of each pool's runner."""
+    pauses: dict[Key, datetime] = field(default_factory=dict)
+    """Until when GitLab wants to be left alone by what pools ask about their runners."""
     left_managers: dict[Key, set[int]] = field(default_factory=dict)
     """Slots whose managers GitLab was not told to forget yet, as it could not be reached."""

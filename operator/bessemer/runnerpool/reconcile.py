@@ -28,6 +28,7 @@ from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import ANY_JOB, Facts, Refusal, RunnerPodFact, RunnerPodState
 from bessemer.runnerpool.gather import add_headroom, get_facts
 from bessemer.runnerpool.manifest import build_runner_pod, build_sending
+from bessemer.runnerpool.pauses import compute_pause, put_pause
 from bessemer.runnerpool.plan import Action, CollectPod, CreatePod, EndJobPod, RetirePod, SendPod
 from bessemer.runnerpool.pods import parse_runner_pod
 from bessemer.runnerpool.quota import QUOTA_SECONDS, compute_want
@@ -50,7 +51,15 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
     raw = deps.pools.get(key)
     if raw is None:
         deps.pods.forget(key)
-        for memory in (deps.runners, deps.left_managers, deps.paces, deps.vanished, deps.quiet, deps.wants):
+        for memory in (
+            deps.runners,
+            deps.pauses,
+            deps.left_managers,
+            deps.paces,
+            deps.vanished,
+            deps.quiet,
+            deps.wants,
+        ):
             memory.pop(key, None)
         deps.secrets.leave(key)
         await deps.sources.leave(key)
@@ -81,7 +90,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
     if plan.let_go:
         return await _let_go(deps, pool)
     unwritten = await _write_status(deps, key, plan.status)
-    check = CHECK_SECONDS if facts.runner.ready else RETRY_SECONDS
+    check = max(CHECK_SECONDS if facts.runner.ready else RETRY_SECONDS, compute_pause(deps, key))
     return min(due for due in (check, plan.wake_after, unwritten, wake) if due is not None)
 
 
@@ -222,15 +231,22 @@ async def _add_finalizer(deps: PoolDeps, pool: RunnerPool) -> float | None:
 
 async def _let_go(deps: PoolDeps, pool: RunnerPool) -> float | None:
     """Have GitLab forget the runner, then let the pool go; after a time it goes even where GitLab could not be told."""
+    key = (pool.namespace, pool.name)
+    since = deps.now() - pool.deleted if pool.deleted is not None else timedelta()
+    patience = deps.settings.deletion_seconds - since.total_seconds()
+    pause = compute_pause(deps, key)
+    if pause > 0 and patience > 0:
+        return min(pause, patience)
     try:
         await delete_runner(deps, pool)
     except BessemerError as error:
-        patience = timedelta(seconds=deps.settings.deletion_seconds)
-        if pool.deleted is None or deps.now() - pool.deleted < patience:
+        put_pause(deps, key, error)
+        if patience > 0:
             await deps.recorder.record(
                 pool.reference(), EventFact("Warning", error.reason, f"{LEAVING}: {error.message}")
             )
-            raise Retry(error.reason, error.message, after=RETRY_SECONDS) from error
+            wait = min(max(RETRY_SECONDS, compute_pause(deps, key)), patience)
+            raise Retry(error.reason, error.message, after=wait) from error
         text = f"GitLab keeps what it has of runner {pool.status.runner.id}: {error.message}"
         await deps.recorder.record(pool.reference(), EventFact("Warning", "RunnerLeft", text))
     left = [name for name in pool.finalizers if name != POOL_FINALIZER]

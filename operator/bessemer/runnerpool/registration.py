@@ -31,6 +31,7 @@ from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import RunnerFact
 from bessemer.runnerpool.managed import Record, RunnerKeeper, build_scope, parse_record
 from bessemer.runnerpool.manifest import compute_template
+from bessemer.runnerpool.pauses import compute_pause, put_pause
 from bessemer.runnerpool.poolsecret import apply_pool_secret, get_pool_secret
 from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
 from bessemer.runnerpool.sources import Interest, Source, SourceKey
@@ -39,15 +40,13 @@ from bessemer.wakeups import Key
 
 CHECK_SECONDS = 30
 """How often the Secrets that a pool names are read again, whatever is heard of them."""
-VERIFY_SECONDS = 600
-"""How often GitLab is asked whether it still takes the runner's token, if the token has not changed."""
+VERIFY_SECONDS = 3600
+"""How often GitLab is asked whether it still takes the runner's token, unless it has changed or a pod was refused."""
 REFRESH_PAUSE = timedelta(seconds=2)
 """Between two reads of Secrets because something was refused: strangers may be refused as often as they like."""
 RETRY_SECONDS = 5
 """How often it is tried again to find or create the runner."""
 _log = logging.getLogger(__name__)
-
-
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -67,10 +66,10 @@ class Known:
     refreshed: datetime = _LONG_AGO
     """When the webhook's secret was last read because one did not fit."""
 
-    def is_fresh(self, generation: int, now: datetime) -> bool:
-        """Whether it need not be looked at again yet."""
+    def is_fresh(self, generation: int, now: datetime, pause: float) -> bool:
+        """Whether it need not be looked at again yet; nor is it while GitLab wants a pause."""
         age = CHECK_SECONDS if self.fact.ready else RETRY_SECONDS
-        return generation == self.generation and now - self.checked < timedelta(seconds=age)
+        return generation == self.generation and (pause > 0 or now - self.checked < timedelta(seconds=age))
 
 
 async def get_runner(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec) -> RunnerFact:
@@ -79,20 +78,24 @@ async def get_runner(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec) -> 
     key = (pool.namespace, pool.name)
     known: Known | None = deps.runners.get(key)
     # Taken before anything is read: what changes while it is read is heard of once more.
-    if not deps.secrets.take_change(key) and known is not None and known.is_fresh(pool.generation, now):
+    changed, pause = deps.secrets.take_change(key), compute_pause(deps, key)
+    if not changed and known is not None and known.is_fresh(pool.generation, now, pause):
         return known.fact
     deps.secrets.use(key, list_secrets(spec))
     access = known.access if known is not None else None
     try:
         access = await get_access(deps, pool.namespace, spec)
         known = await _ensure_runner(deps, pool, spec, known, access)
+        put_pause(deps, key, None)
     except BessemerError as error:
         known = replace(_explain_failure(known, error, pool, now), access=access)
+        put_pause(deps, key, error)
     deps.runners[key] = known
-    if known.fact.ready:
+    if known.fact.ready and key not in deps.pauses:
         try:
             await _delete_left_managers(deps, pool)
         except BessemerError as error:
+            put_pause(deps, key, error)
             _log.info("%s/%s: managers are still left: %s", pool.namespace, pool.name, error)
     return known.fact
 
@@ -171,9 +174,12 @@ async def delete_manager(deps: PoolDeps, pool: RunnerPool, slot: int) -> None:
     """
     key = (pool.namespace, pool.name)
     deps.left_managers.setdefault(key, set()).add(slot)
+    if compute_pause(deps, key) > 0:
+        return
     try:
         await _delete_managers(deps, pool, {slot})
     except BessemerError as error:
+        put_pause(deps, key, error)
         _log.warning("%s/%s: manager of slot %d is left for now: %s", pool.namespace, pool.name, slot, error)
 
 

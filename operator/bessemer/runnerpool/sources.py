@@ -191,10 +191,15 @@ class Source:
 
     def compute_back_off(self, error: BessemerError, failures: int) -> float:
         """Wait as long as GitLab asks for, else ever longer."""
-        asked = min(error.after or 0.0, LONGEST_WAIT_SECONDS) if isinstance(error, Retry) else 0.0
+        asked = compute_asked(error)
         longest = min(self._compute_interval(), LONGEST_BACK_OFF_SECONDS)
         own: float = min(FIRST_BACK_OFF_SECONDS * 2 ** min(failures - 1, 10), longest)
         return max(asked, own)
+
+
+def compute_asked(error: BessemerError) -> float:
+    """Give the seconds for which GitLab asks to be left alone, as far as it is; 0 where it does not."""
+    return min(error.after or 0.0, LONGEST_WAIT_SECONDS) if isinstance(error, Retry) else 0.0
 
 
 class Sources:
