@@ -1,40 +1,29 @@
-"""An idle pool for ten minutes, in time that goes by at once: the loop's clock jumps to the next thing that is due."""
+"""An idle pool for ten minutes, in time that goes by at once."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
 from bessemer.errors import BessemerError
-from bessemer.gitlab.protocol import PendingJob, RateLimited
+from bessemer.gitlab.fake import FakeGitLab
+from bessemer.gitlab.jobs import RunnerTraits
+from bessemer.gitlab.protocol import PendingJob, PendingJobs, RateLimited, Scope, ScopeType
+from bessemer.runnerpool import sources
 from bessemer.runnerpool.reconcile import reconcile
+from bessemer.runnerpool.sources import Interest, Source
 from bessemer.wakeups import WakeUps
+from tests.support.jumping_loop import JumpingLoop
 from tests.support.pool_world import KEY, PROJECT, PoolWorld, open_pool_world
 
 MINUTES = 10
-
-
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """Never waits: where nothing is to be done yet, it is later at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._later = 0.0
-        select = self._selector.select  # type: ignore[attr-defined]  # asyncio's own
-
-        def jump(timeout: float | None = None) -> list[object]:
-            self._later += timeout or 0.0
-            found: list[object] = select(0)
-            return found
-
-        self._selector.select = jump  # type: ignore[attr-defined]
-
-    def time(self) -> float:
-        return self._later
+SCOPE = Scope(ScopeType.PROJECT, PROJECT)
 
 
 def run_idle_pool(
@@ -132,3 +121,38 @@ def test_jobs_are_seen_again_however_long_a_pause_gitlab_asks_for() -> None:
 
     _, _, world = run_idle_pool(wait_for_an_hour, error=RateLimited("too many requests", 10**9))
     assert len(world.pods()) == 1
+
+
+@dataclass
+class TimedGitLab(FakeGitLab):
+    """One that takes down when it was polled, by the loop's clock."""
+
+    times: list[float] = field(default_factory=list)
+
+    async def list_pending_jobs(self, scope: Scope, *, with_protected: bool = False) -> PendingJobs:
+        self.times.append(asyncio.get_running_loop().time())
+        return await super().list_pending_jobs(scope, with_protected=with_protected)
+
+
+def test_polls_of_sources_that_began_together_are_spread_and_none_is_late() -> None:
+    loop, times = JumpingLoop(), [list[float]() for _ in range(20)]
+
+    async def run() -> None:
+        made = [Source(TimedGitLab(times=own), SCOPE, lambda: datetime.now(UTC), lambda _: None) for own in times]
+        for source in made:
+            source.pools[KEY] = Interest(RunnerTraits(SCOPE, frozenset({"hpc"}), False, False), 60)
+        await asyncio.sleep(1200)
+        for source in made:
+            await source.close()
+
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.close()
+    gaps = [later - earlier for own in times for earlier, later in pairwise(own)]
+    assert min(gaps) >= 60
+    assert max(gaps) <= 60 * (1 + sources.JITTER) + 1
+    assert max(gaps) - min(gaps) > 60 * sources.JITTER * 0.8
+    for poll, spread in ((0, 0.0), (1, 3.0), (9, 10.0)):
+        seconds = [own[poll] for own in times]
+        assert spread <= max(seconds) - min(seconds) <= 12 * poll
