@@ -43,6 +43,7 @@ LONGEST_BACK_OFF_SECONDS = 60.0
 PATIENCE_SECONDS = 180
 """How long polls may fail before it is said that the waiting jobs are not known: a GitLab that restarts takes as long.
 """
+MORE = "more jobs wait than are listed at once, which are the newest"
 _log = logging.getLogger(__name__)
 
 
@@ -138,7 +139,7 @@ class Source:
         """Say how the jobs are known: by polls alone, where a webhook was to announce them."""
         missed = self._announcements.find_missed(self._now())
         if missed is None or not any(pool.webhook for pool in self.pools.values()):
-            return "Polled", ""
+            return "Polled", "" if self.board.list_closed() is None else MORE
         text = f"no webhook announced job {missed.id} of {missed.project}, which a poll found"
         return "WebhookSilent", f"{text}; GitLab shows its recent events, and lets one rest that failed several times"
 

@@ -83,13 +83,13 @@ async def test_a_job_that_is_not_listed_for_want_of_room_is_not_taken_for_gone(o
     await office.poll()
     demand = office.source.compute_demand(office.source.pools[GPU].traits)
     assert [waiting.job.id for waiting in demand.jobs] == [1, 2, 3, 4]
-    assert demand.closed == frozenset()
+    assert (demand.closed, demand.reason, demand.message) == (frozenset(), "Polled", sources.MORE)
     office.gitlab.longest_list = None
     office.gitlab.jobs = office.gitlab.jobs[1:]
     await office.poll()
     demand = office.source.compute_demand(office.source.pools[GPU].traits)
     assert [waiting.job.id for waiting in demand.jobs] == [2, 3, 4]
-    assert demand.closed is None
+    assert (demand.closed, demand.message) == (None, "")
 
 
 async def test_a_source_lives_as_long_as_a_pool_looks_at_it() -> None:
