@@ -24,25 +24,37 @@ Connect = Callable[[str, str | None, str | None], GitLab]
 """Opens the door to the GitLab at a URL, with an access token and a PEM bundle of authorities where given."""
 
 
+_Door = tuple[str, str | None, str | None]
+
+
 @dataclass
 class Doors:
-    """Doors to GitLab, one for each URL, token and bundle; kept open."""
+    """Doors to GitLab, one for each URL, token and bundle; each stays open as long as a pool uses it."""
 
     connect: Connect
-    _open: dict[tuple[str, str | None, str | None], GitLab] = field(default_factory=dict, repr=False)
+    _open: dict[_Door, GitLab] = field(default_factory=dict, repr=False)
+    _used: dict[Key, _Door] = field(default_factory=dict, repr=False)
 
-    def get(self, url: str, token: str | None, ca: str | None) -> GitLab:
-        """Give the door, opening it where that has not been done."""
-        key = (url, token, ca)
-        if key not in self._open:
-            self._open[key] = self.connect(*key)
-        return self._open[key]
+    async def use(self, pool: Key, url: str, token: str | None, ca: str | None) -> GitLab:
+        """Give the door, opening it if it is not; the one that the pool used before is closed if nobody else does."""
+        door = (url, token, ca)
+        if self._used.get(pool) != door:
+            await self.leave(pool)
+            self._used[pool] = door
+        if door not in self._open:
+            self._open[door] = self.connect(*door)
+        return self._open[door]
+
+    async def leave(self, pool: Key) -> None:
+        """Have a pool use none."""
+        door = self._used.pop(pool, None)
+        if door is not None and door not in self._used.values():
+            await self._open.pop(door).close()
 
     async def close(self) -> None:
         """Close all doors."""
-        for gitlab in self._open.values():
-            await gitlab.close()
-        self._open.clear()
+        for pool in list(self._used):
+            await self.leave(pool)
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,14 @@ from bessemer.runnerpool.decide import Plan, decide
 from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import ANY_JOB, Facts, Refusal, RunnerPodFact, RunnerPodState
 from bessemer.runnerpool.gather import add_headroom, get_facts
+from bessemer.runnerpool.known import RETRY_SECONDS, compute_check_seconds, doubt_runner
+from bessemer.runnerpool.managers import delete_manager
 from bessemer.runnerpool.manifest import build_runner_pod, build_sending
 from bessemer.runnerpool.pauses import compute_pause, put_pause
 from bessemer.runnerpool.plan import Action, CollectPod, CreatePod, EndJobPod, RetirePod, SendPod
 from bessemer.runnerpool.pods import parse_runner_pod
 from bessemer.runnerpool.quota import QUOTA_SECONDS, compute_want
-from bessemer.runnerpool.registration import CHECK_SECONDS, RETRY_SECONDS, delete_manager, delete_runner, doubt_runner
+from bessemer.runnerpool.registration import delete_runner
 from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
 from bessemer.runnerpool.status import RunnerPoolStatus
 from bessemer.runnerpool.statuspace import StatusPace
@@ -62,6 +64,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
         ):
             memory.pop(key, None)
         deps.secrets.leave(key)
+        await deps.doors.leave(key)
         await deps.sources.leave(key)
         return None
     pool = parse_runner_pool(raw)
@@ -90,7 +93,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
     if plan.let_go:
         return await _let_go(deps, pool)
     unwritten = await _write_status(deps, key, plan.status)
-    check = max(CHECK_SECONDS if facts.runner.ready else RETRY_SECONDS, compute_pause(deps, key))
+    check = max(compute_check_seconds(deps, pool) if facts.runner.ready else RETRY_SECONDS, compute_pause(deps, key))
     return min(due for due in (check, plan.wake_after, unwritten, wake) if due is not None)
 
 

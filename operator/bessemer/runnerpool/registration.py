@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 
 from pydantic import ValidationError
@@ -14,7 +14,7 @@ from bessemer.errors import BessemerError, Invalid, Retry
 from bessemer.gitlab.jobs import RunnerTraits
 from bessemer.gitlab.protocol import GitLab, Identity
 from bessemer.kube.client import Object
-from bessemer.names import runner_system_id
+from bessemer.names import runner_secret_name
 from bessemer.resource import explain_validation_error
 from bessemer.runnerpool.access import (
     Access,
@@ -29,7 +29,9 @@ from bessemer.runnerpool.cluster import get_slurm_host
 from bessemer.runnerpool.config import build_secret_data
 from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import RunnerFact
+from bessemer.runnerpool.known import REFRESH_PAUSE, Known, Registered, compute_check_seconds, get_known
 from bessemer.runnerpool.managed import Record, RunnerKeeper, build_scope, parse_record
+from bessemer.runnerpool.managers import delete_left_managers
 from bessemer.runnerpool.manifest import compute_template
 from bessemer.runnerpool.pauses import compute_pause, put_pause
 from bessemer.runnerpool.poolsecret import apply_pool_secret, get_pool_secret
@@ -38,50 +40,18 @@ from bessemer.runnerpool.sources import Interest, Source, SourceKey
 from bessemer.runnerpool.spec import AccessLevel, GitLabConnection, RunnerPoolSpec
 from bessemer.wakeups import Key
 
-CHECK_SECONDS = 30
-"""How often the Secrets that a pool names are read again, whatever is heard of them."""
-VERIFY_SECONDS = 3600
-"""How often GitLab is asked whether it still takes the runner's token, unless it has changed or a pod was refused."""
-REFRESH_PAUSE = timedelta(seconds=2)
-"""Between two reads of Secrets because something was refused: strangers may be refused as often as they like."""
-RETRY_SECONDS = 5
-"""How often it is tried again to find or create the runner."""
 _log = logging.getLogger(__name__)
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Known:
-    """What was found out of a pool's runner, and when."""
-
-    fact: RunnerFact
-    generation: int
-    checked: datetime
-    verified: datetime | None = None
-    token: str = field(default="", repr=False)
-    """The runner's own."""
-    access: Access | None = field(default=None, repr=False)
-    record: Record | None = field(default=None, repr=False)
-    """What is written down of a runner of ours."""
-    refreshed: datetime = _LONG_AGO
-    """When the webhook's secret was last read because one did not fit."""
-
-    def is_fresh(self, generation: int, now: datetime, pause: float) -> bool:
-        """Whether it need not be looked at again yet; nor is it while GitLab wants a pause."""
-        age = CHECK_SECONDS if self.fact.ready else RETRY_SECONDS
-        return generation == self.generation and (pause > 0 or now - self.checked < timedelta(seconds=age))
 
 
 async def get_runner(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec) -> RunnerFact:
     """Give the pool's runner, seeing to it that it is there; what is missing or wrong is part of the fact."""
     now = deps.now()
     key = (pool.namespace, pool.name)
-    known: Known | None = deps.runners.get(key)
+    known = get_known(deps, pool)
     # Taken before anything is read: what changes while it is read is heard of once more.
-    changed, pause = deps.secrets.take_change(key), compute_pause(deps, key)
-    if not changed and known is not None and known.is_fresh(pool.generation, now, pause):
+    if not deps.secrets.take_change(key) and known is not None and _is_fresh(deps, pool, known):
         return known.fact
-    deps.secrets.use(key, list_secrets(spec))
+    deps.secrets.use(key, {*list_secrets(spec), runner_secret_name(pool.name)})
     access = known.access if known is not None else None
     try:
         access = await get_access(deps, pool.namespace, spec)
@@ -93,11 +63,19 @@ async def get_runner(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec) -> 
     deps.runners[key] = known
     if known.fact.ready and key not in deps.pauses:
         try:
-            await _delete_left_managers(deps, pool)
+            await delete_left_managers(deps, pool)
         except BessemerError as error:
             put_pause(deps, key, error)
             _log.info("%s/%s: managers are still left: %s", pool.namespace, pool.name, error)
     return known.fact
+
+
+def _is_fresh(deps: PoolDeps, pool: RunnerPool, known: Known) -> bool:
+    """Tell whether it need not be looked at again yet; nor is it while GitLab wants a pause."""
+    if known.generation != pool.generation:
+        return False
+    age = timedelta(seconds=compute_check_seconds(deps, pool))
+    return compute_pause(deps, (pool.namespace, pool.name)) > 0 or deps.now() - known.checked < age
 
 
 def _explain_failure(known: Known | None, error: BessemerError, pool: RunnerPool, now: datetime) -> Known:
@@ -107,7 +85,7 @@ def _explain_failure(known: Known | None, error: BessemerError, pool: RunnerPool
     last = known.fact.id if known else pool.status.runner.id
     fact = RunnerFact(ready=False, reason=error.reason, message=error.message, id=last)
     if known is None:
-        return Known(fact, pool.generation, now)
+        return Known(fact, pool.uid, pool.generation, now)
     return replace(known, fact=fact, generation=pool.generation, checked=now)
 
 
@@ -156,66 +134,23 @@ async def refresh_webhook_secret(deps: PoolDeps, key: Key) -> str | None:
         secret = await get_secret(deps, pool.namespace, reference, "spec.gitlab.webhookSecret")
     except BessemerError:
         return None
-    if known.access is not None:
+    # As it is by now: a pass may have gone by.
+    known = get_known(deps, pool)
+    if known is not None and known.access is not None:
         deps.runners[key] = replace(known, access=replace(known.access, webhook_secret=secret))
     return secret
-
-
-def doubt_runner(deps: PoolDeps, key: Key) -> None:
-    """Have Secrets and token looked at in the next pass: something was refused, and a rotation would explain it."""
-    known: Known | None = deps.runners.get(key)
-    if known is not None and deps.now() - known.checked >= REFRESH_PAUSE:
-        deps.runners[key] = replace(known, checked=_LONG_AGO, verified=None)
-
-
-async def delete_manager(deps: PoolDeps, pool: RunnerPool, slot: int) -> None:
-    """Have GitLab forget the manager of a slot; where it can't be told, it is tried again until it can, or until the
-    next pod of the slot takes the record over.
-    """
-    key = (pool.namespace, pool.name)
-    deps.left_managers.setdefault(key, set()).add(slot)
-    if compute_pause(deps, key) > 0:
-        return
-    try:
-        await _delete_managers(deps, pool, {slot})
-    except BessemerError as error:
-        put_pause(deps, key, error)
-        _log.warning("%s/%s: manager of slot %d is left for now: %s", pool.namespace, pool.name, slot, error)
-
-
-async def _delete_managers(deps: PoolDeps, pool: RunnerPool, slots: set[int]) -> None:
-    """Have GitLab forget the managers of these slots; raises what keeps that from being done."""
-    key = (pool.namespace, pool.name)
-    known: Known | None = deps.runners.get(key)
-    if known is None or known.access is None:
-        return
-    gitlab = deps.doors.get(_parse_connection(deps.pools.get(key) or {}).url, known.access.api_token, known.access.ca)
-    for slot in sorted(slots):
-        await gitlab.delete_manager(known.token, runner_system_id(pool.uid, slot))
-        deps.left_managers[key].discard(slot)
-
-
-async def _delete_left_managers(deps: PoolDeps, pool: RunnerPool) -> None:
-    """Try again to have the managers forgotten that GitLab could not be told of, but for slots that are in use again.
-
-    Raises what keeps that from being done.
-    """
-    key = (pool.namespace, pool.name)
-    left = deps.left_managers.setdefault(key, set())
-    left -= {pod.slot for pod in deps.pods.list_pods(key).values() if pod.live}
-    await _delete_managers(deps, pool, left)
 
 
 async def delete_runner(deps: PoolDeps, pool: RunnerPool) -> None:
     """Have GitLab forget the runner, if it is ours, else its managers; raises what keeps that from being done."""
     key = (pool.namespace, pool.name)
     # As it was known last, where it was: when a namespace is deleted, its Secrets go before its pools.
-    known: Known | None = deps.runners.get(key)
+    known = get_known(deps, pool)
     secret = await get_pool_secret(deps, pool)
     record = known.record if secret is None and known is not None else parse_record(secret)
     if record is None and (pool.spec is None or pool.spec.runner.managed is None):
         try:
-            await _delete_left_managers(deps, pool)
+            await delete_left_managers(deps, pool)
         except Invalid as error:
             # The token is no longer good: its runner is gone, or nothing can be done for it.
             _log.info("%s/%s: managers are left: %s", pool.namespace, pool.name, error)
@@ -224,7 +159,7 @@ async def delete_runner(deps: PoolDeps, pool: RunnerPool) -> None:
     access = known.access if known is not None else None
     try:
         access = access or await get_api_access(deps, pool.namespace, connection)
-        gitlab = deps.doors.get(connection.url, access.api_token, access.ca)
+        gitlab = await deps.doors.use(key, connection.url, access.api_token, access.ca)
         await RunnerKeeper(deps, pool, gitlab).delete(connection, record)
     except BessemerError as error:
         # Where none is written down, and the token may not even list runners, there is none: nothing to wait for. Nor
@@ -253,17 +188,18 @@ async def _ensure_runner(
     secret = await get_pool_secret(deps, pool)
     await ensure_account(deps, pool, spec)
     slurm_host = await get_slurm_host(deps, pool, spec)
-    gitlab = deps.doors.get(spec.gitlab.url, access.api_token, access.ca)
+    key = (pool.namespace, pool.name)
+    gitlab = await deps.doors.use(key, spec.gitlab.url, access.api_token, access.ca)
     keeper = RunnerKeeper(deps, pool, gitlab)
     record: Record | None = None
     if spec.runner.managed is not None:
-        verify = partial(_verify, gitlab, known, now)
+        verify = partial(_verify, gitlab, known, spec.gitlab.url, now)
         record, secret = await keeper.ensure(spec, spec.runner.managed, secret, verify)
         token = record.registration.token
         identity = Identity(record.registration.id, record.registration.expires_at)
     else:
         token = await get_secret(deps, pool.namespace, spec.runner.token_secret, "spec.runner.tokenSecret") or ""
-        found = await _verify(gitlab, known, now, token)
+        found = await _verify(gitlab, known, spec.gitlab.url, now, token)
         if found is None:
             raise Invalid("TokenRefused", "GitLab refuses the token in spec.runner.tokenSecret")
         identity, former = found, parse_record(secret)
@@ -278,18 +214,20 @@ async def _ensure_runner(
         expires_at=identity.expires_at,
         template=compute_template(pool, spec, deps.settings, str(written["metadata"]["resourceVersion"])),
     )
-    recent = known is not None and known.token == token and not _is_due(known, now)
-    verified = known.verified if recent and known is not None else now
-    return Known(fact, pool.generation, now, verified, token, access, record=record)
+    recent = _find_recent(known, spec.gitlab.url, now, token)
+    registered = Registered(spec.gitlab.url, access.ca, token, recent.verified if recent is not None else now)
+    return Known(fact, pool.uid, pool.generation, now, registered, access, record)
 
 
-def _is_due(known: Known, now: datetime) -> bool:
-    return known.verified is None or now - known.verified >= timedelta(seconds=VERIFY_SECONDS)
+def _find_recent(known: Known | None, url: str, now: datetime, token: str) -> Registered | None:
+    """Give what GitLab said of a token, where that was a short while ago."""
+    last = known.registered if known is not None else None
+    return last if last is not None and (last.url, last.token) == (url, token) and not last.is_due(now) else None
 
 
-async def _verify(gitlab: GitLab, known: Known | None, now: datetime, token: str) -> Identity | None:
+async def _verify(gitlab: GitLab, known: Known | None, url: str, now: datetime, token: str) -> Identity | None:
     """Ask GitLab whose token that is, unless it said so a short while ago."""
-    if known is not None and known.fact.id is not None and known.token == token and not _is_due(known, now):
+    if known is not None and known.fact.id is not None and _find_recent(known, url, now, token) is not None:
         return Identity(known.fact.id, known.fact.expires_at)
     return await gitlab.verify_runner(token)
 

@@ -38,6 +38,7 @@ class SecretWatches:
         self._users: dict[Key, set[Key]] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._changed: set[Key] = set()
+        self._heard: set[Key] = set()
 
     def use(self, pool: Key, names: Iterable[str]) -> None:
         """Have these Secrets of the pool's namespace watched for it, and no others."""
@@ -59,6 +60,10 @@ class SecretWatches:
         changed = pool in self._changed
         self._changed.discard(pool)
         return changed
+
+    def are_heard(self, pool: Key) -> bool:
+        """Tell whether each Secret of the pool's is watched at this moment, so that none changes unheard."""
+        return all(secret in self._heard for secret, users in self._users.items() if pool in users)
 
     async def close(self) -> None:
         """End all watches."""
@@ -86,6 +91,7 @@ class SecretWatches:
             try:
                 async with aclosing(self._watcher.watch_object(SECRETS, *secret)) as versions:
                     async for version in versions:
+                        self._heard.add(secret)
                         # The first one as well: it may have changed since it was read, before this watch began.
                         if version != seen:
                             seen = version
@@ -95,6 +101,8 @@ class SecretWatches:
                 pause = REFUSED_PAUSE_SECONDS
             except BessemerError as error:
                 _log.info("watch of Secret %s/%s: %s", *secret, error)
+            finally:
+                self._heard.discard(secret)
             if loop.time() - began >= STEADY_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
             await sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311  not a secret

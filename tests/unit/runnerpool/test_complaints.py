@@ -6,31 +6,20 @@ docs/user/complaints.md has all of it, with the tests here and elsewhere.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 
 from bessemer.gitlab.protocol import PendingJob
-from bessemer.runnerpool import sources, statuspace
 from bessemer.runnerpool.config import build_secret_data
 from bessemer.runnerpool.facts import Headroom, RunnerPodState
 from bessemer.runnerpool.manifest import build_role_binding, build_runner_pod, build_service_account
 from bessemer.runnerpool.slurm_files import SlurmHost
-from tests.support.pool_world import KEY, PROJECT, PoolWorld, open_pool_world
+from tests.support.pool_world import KEY, PROJECT, PoolWorld
 from tests.unit.runnerpool.scenes import START, Scene, build_pool, build_spec
 from tests.unit.runnerpool.test_executors import EXECUTORS, HOST_KEY, SETTINGS
 
 KUBERNETES = {"type": "Kubernetes", "kubernetes": {"image": "debian", "resources": {"requests": {"cpu": "2"}}}}
-
-
-@pytest.fixture
-async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PoolWorld]:
-    monkeypatch.setattr(sources, "SPACING_SECONDS", 0.0)
-    monkeypatch.setattr(statuspace, "SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(statuspace, "INTERVAL_SECONDS", 1e-9)
-    async with open_pool_world() as world:
-        yield world
 
 
 async def test_an_exceeded_quota_does_not_fail_a_job_whose_pod_is_another_one(world: PoolWorld) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import tomllib
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -17,25 +16,16 @@ from bessemer.gitlab.protocol import GitLabUnavailable
 from bessemer.kube.client import PODS, RESOURCE_QUOTAS, RUNNER_POOLS, Kind, Object, Refused
 from bessemer.names import runner_system_id
 from bessemer.runnerpool import reconcile as module
-from bessemer.runnerpool import sources, statuspace
+from bessemer.runnerpool import statuspace
 from bessemer.runnerpool.facts import JobPodFact
+from bessemer.runnerpool.known import CHECK_SECONDS, RETRY_SECONDS
 from bessemer.runnerpool.quota import compute_want
 from bessemer.runnerpool.reconcile import reconcile
-from bessemer.runnerpool.registration import CHECK_SECONDS, RETRY_SECONDS
 from tests.support.fake_kubernetes import Crash
 from tests.support.pool_world import KEY, PROJECT, PoolWorld, open_pool_world
 from tests.unit.runnerpool.scenes import build_spec
 
 MANAGED = {"managed": {}, "tags": ["hpc"]}
-
-
-@pytest.fixture
-async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PoolWorld]:
-    monkeypatch.setattr(sources, "SPACING_SECONDS", 0.0)
-    monkeypatch.setattr(statuspace, "SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(statuspace, "INTERVAL_SECONDS", 1e-9)
-    async with open_pool_world() as world:
-        yield world
 
 
 def read_config(world: PoolWorld) -> dict[str, Any]:
@@ -118,10 +108,10 @@ async def test_a_rotated_secret_is_taken_up_as_soon_as_it_is_heard_of(world: Poo
 async def test_the_secrets_of_a_pool_are_watched_while_it_is_there(world: PoolWorld) -> None:
     await world.apply()
     await world.settle()
-    assert set(world.watcher.open) == {(KEY[0], name) for name in ("gitlab", "hook", "runner")}
+    assert set(world.watcher.open) == {(KEY[0], name) for name in ("gitlab", "hook", "runner", "lab-runner")}
     await world.apply(runner=MANAGED | {"tokenSecret": None})
     await world.settle()
-    assert set(world.watcher.open) == {(KEY[0], name) for name in ("gitlab", "hook")}
+    assert set(world.watcher.open) == {(KEY[0], name) for name in ("gitlab", "hook", "lab-runner")}
     world.deps.pools.pop(KEY)
     await reconcile(world.deps, KEY, 0.0)
     await asyncio.sleep(0)
