@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from bessemer.gitlab.protocol import (
     GitLabNotFound,
     GitLabRefused,
     GitLabRejected,
+    GitLabUnavailable,
     Identity,
     PendingJobs,
     Registration,
@@ -33,6 +35,8 @@ from bessemer.gitlab.protocol import (
 
 REQUEST_SECONDS = 20.0
 """GitLab answers a page of jobs within a second; longer than this, and the next poll is the better try."""
+CALL_SECONDS = 120.0
+"""For all requests of one call together: a list of many pages, or an answer that comes in drips."""
 AT_ONCE = 8
 """Requests under way side by side."""
 VERIFIER = "r_bessemer0000"
@@ -65,7 +69,8 @@ class GitLabClient:
         for api in (self._api, self._runner_api):
             api.session.hooks["response"].append(raise_when_asked_to_wait)
         self._pending = PendingReader(self._api)
-        self._gate = asyncio.Semaphore(AT_ONCE)
+        # Threads of its own: a GitLab that hangs must not keep those of others waiting.
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="gitlab")
 
     async def list_pending_jobs(self, scope: Scope, *, with_protected: bool = False) -> PendingJobs:
         """List jobs that wait."""
@@ -138,6 +143,7 @@ class GitLabClient:
 
     async def close(self) -> None:
         """Give connections and files back."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._api.session.close()
         self._runner_api.session.close()
         if self._ca_file is not None:
@@ -145,14 +151,17 @@ class GitLabClient:
 
     async def _run(self, call: Callable[[], _T], scope: Scope | None = None) -> _T:
         """Call in a thread, and translate what goes wrong; where there is a scope, it is what may not be found."""
-        async with self._gate:
-            try:
-                with translated():
-                    return await asyncio.to_thread(call)
-            except GitLabNotFound as error:
-                if scope is None:
-                    raise
-                raise GitLabNotFound(f"{scope} is not there, or the access token may not see it") from error
+        loop = asyncio.get_running_loop()
+        try:
+            with translated():
+                async with asyncio.timeout(CALL_SECONDS):
+                    return await loop.run_in_executor(self._threads, call)
+        except TimeoutError as error:
+            raise GitLabUnavailable(f"no whole answer within {CALL_SECONDS:g} s") from error
+        except GitLabNotFound as error:
+            if scope is None:
+                raise
+            raise GitLabNotFound(f"{scope} is not there, or the access token may not see it") from error
 
     def _create_runner(self, request: RunnerRequest) -> Registration:
         fields = _build_fields(request) | {"runner_type": _TYPES[request.scope.type]}
