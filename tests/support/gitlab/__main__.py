@@ -9,7 +9,7 @@ import yaml
 from aiohttp import web
 from pydantic import ValidationError
 
-from .control_api import apply_seed
+from .seeding import apply_seed
 from .server import build_app, build_state
 from .spec import Seed
 from .state import NotThereError
@@ -53,8 +53,8 @@ def main() -> None:
         web.run_app(make(), host=host.strip("[]"), port=int(port), print=None, access_log=None)
     except OSError as error:
         parser.error(f"--listen: {error.strerror or error}")
-    except (NotThereError, web.HTTPNotFound) as error:
-        parser.error(f"--seed: {error.text if isinstance(error, web.HTTPNotFound) else f'{error}: there is none'}")
+    except NotThereError as error:
+        parser.error(f"--seed: {error}: there is none")
 
 
 def read_seed(path: Path) -> Seed:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
+from urllib.parse import unquote
 
 from aiohttp import web
 
-from .model import User
+from .model import Project, User
 from .state import GitLabState
 
 _KINDS: dict[int, type[web.HTTPException]] = {
@@ -14,12 +16,19 @@ _KINDS: dict[int, type[web.HTTPException]] = {
     401: web.HTTPUnauthorized,
     403: web.HTTPForbidden,
     404: web.HTTPNotFound,
+    422: web.HTTPUnprocessableEntity,
+    429: web.HTTPTooManyRequests,
 }
 
 
-def refuse(status: int, message: str) -> web.HTTPException:
+def refuse(status: int, message: str | dict[str, Any]) -> web.HTTPException:
     """Give GitLab's way to say no, to be raised."""
     return _KINDS[status](text=json.dumps({"message": message}), content_type="application/json")
+
+
+def refuse_parameter(said: str, status: int = 400) -> web.HTTPException:
+    """Give GitLab's way to say that a parameter is wrong, such as ``ref is empty``, to be raised."""
+    return _KINDS[status](text=json.dumps({"error": said}), content_type="application/json")
 
 
 def authorize(state: GitLabState, request: web.Request, *scopes: str) -> User:
@@ -42,3 +51,18 @@ def authorize(state: GitLabState, request: web.Request, *scopes: str) -> User:
         }
         raise web.HTTPForbidden(text=json.dumps(body), content_type="application/json")
     return state.users[token.user_id]
+
+
+def open_project(state: GitLabState, request: web.Request, level: int, *scopes: str) -> tuple[Project, User]:
+    """Give the project of the request's path, and who asks; without scopes: those for reading will do.
+
+    Raises a 404 for a project that the user may not see, a 403 for one where the user's access level is too low.
+    """
+    user = authorize(state, request, *(scopes or ("api", "read_api")))
+    project = state.find_project(unquote(request.match_info["project"]))
+    access = state.compute_access(user, project.full_path) if project else 0
+    if project is None or not access:
+        raise refuse(404, "404 Project Not Found")
+    if access < level:
+        raise refuse(403, "403 Forbidden")
+    return project, user

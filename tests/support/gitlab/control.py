@@ -54,6 +54,18 @@ class Simulator:
         found: list[dict[str, Any]] = self._send("GET", "/-/simulator/deliveries", None)
         return found
 
+    def add_commit(self, project: str, **commit: Any) -> str:
+        """Create a commit (`spec.CommitSpec`); give its name."""
+        return str(self._send("POST", "/-/simulator/commits", {"project": project, "commit": commit})["id"])
+
+    def change_settings(self, **settings: Any) -> None:
+        """Change settings by their names (`state.Settings`)."""
+        self._send("POST", "/-/simulator/settings", settings)
+
+    def advance_clock(self, seconds: float) -> None:
+        """Let time jump ahead."""
+        self._send("POST", "/-/simulator/clock/advance", {"seconds": seconds})
+
     def switch_fault(self, **fault: Any) -> None:
         """Switch a fault on."""
         self._send("POST", "/-/simulator/faults", fault)

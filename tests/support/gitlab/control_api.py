@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .faults import Fault, Faults
 from .jobs import create_pipeline, give_up_stuck_jobs
-from .model import AccessToken, Hook, Job, Project
-from .spec import PipelineSpec, ProjectSpec, Seed
-from .state import GitLabState, NotThereError, compute_token
+from .model import Hook, Job
+from .seeding import add_commit, apply_seed
+from .spec import CommitSpec, PipelineSpec, Seed
+from .state import GitLabState, NotThereError
 
 BASE = "/-/simulator"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -32,6 +33,15 @@ class HookSpec(BaseModel):
     signing_token: str = ""
 
 
+class ProjectCommitSpec(BaseModel):
+    """A commit, and the project that it is for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    project: str
+    commit: CommitSpec
+
+
 class ControlApi:
     """The routes below /-/simulator."""
 
@@ -44,6 +54,7 @@ class ControlApi:
         """Add them."""
         router.add_post(f"{BASE}/seed", self.seed)
         router.add_post(f"{BASE}/pipelines", self.create_pipeline)
+        router.add_post(f"{BASE}/commits", self.add_commit)
         router.add_get(f"{BASE}/jobs", self.list_jobs)
         router.add_get(f"{BASE}/runners", self.list_runners)
         router.add_post(f"{BASE}/hooks", self.create_hook)
@@ -65,7 +76,19 @@ class ControlApi:
 
     async def seed(self, request: web.Request) -> web.Response:
         """Create what a seed file would; answers the values of the access tokens by their names."""
-        return web.json_response(apply_seed(self._state, await _read(request, Seed)), status=201)
+        try:
+            return web.json_response(apply_seed(self._state, await _read(request, Seed)), status=201)
+        except NotThereError as error:
+            raise web.HTTPNotFound(text=f"{error}: there is none") from error
+
+    async def add_commit(self, request: web.Request) -> web.Response:
+        """Create a commit; answers its name."""
+        spec = await _read(request, ProjectCommitSpec)
+        try:
+            commit = add_commit(self._state, self._state.get_project(spec.project), spec.commit)
+        except NotThereError as error:
+            raise web.HTTPNotFound(text=f"{error} not found") from error
+        return web.json_response({"id": commit.sha}, status=201)
 
     async def create_pipeline(self, request: web.Request) -> web.Response:
         """Create a pipeline; answers the numbers of its jobs."""
@@ -111,7 +134,15 @@ class ControlApi:
         """Say what became of the events that webhooks were sent."""
         return web.json_response(
             [
-                {"id": one.id, "status": one.status, "error": one.error, "at": one.at, "body": one.body.decode()}
+                {
+                    "id": one.id,
+                    "hook": one.hook_id,
+                    "status": one.status,
+                    "error": one.error,
+                    "at": one.at,
+                    "idempotency_key": one.idempotency_key,
+                    "body": one.body.decode(),
+                }
                 for one in self._state.deliveries.values()
             ]
         )
@@ -126,8 +157,8 @@ class ControlApi:
         return web.Response(status=204)
 
     async def clear_faults(self, _: web.Request) -> web.Response:
-        """Switch all faults off; answers how often they have struck."""
-        self._faults.active.clear()
+        """Switch all faults off, and let requests that hang go on; answers how often faults have struck."""
+        self._faults.clear()
         return web.json_response({"struck": self._faults.struck})
 
     async def change_settings(self, request: web.Request) -> web.Response:
@@ -151,42 +182,6 @@ class ControlApi:
         else:
             self._state.clock.resume()
         return web.Response(status=204)
-
-
-def apply_seed(state: GitLabState, seed: Seed) -> dict[str, str]:
-    """Create what a seed says; give the values of the access tokens by their names."""
-    for group in seed.groups:
-        state.add_group(group.path)
-    for project in seed.projects:
-        _add_project(state, project)
-    for user in seed.users:
-        state.add_user(user.username, admin=user.admin, access=user.access)
-    values = {}
-    for token in seed.tokens:
-        owner = state.find_user(token.user)
-        if owner is None:
-            raise web.HTTPNotFound(text=f"tokens: no user {token.user}")
-        value = token.value or compute_token("glpat-")
-        expires = None if token.expires_in is None else state.clock.now() + token.expires_in
-        number = state.next_id("token")
-        state.tokens[number] = AccessToken(number, value, owner.id, frozenset(token.scopes), token.name, expires)
-        values[token.name] = value
-    for pipeline in seed.pipelines:
-        create_pipeline(state, pipeline)
-    return values
-
-
-def _add_project(state: GitLabState, spec: ProjectSpec) -> None:
-    if "/" in spec.path:
-        state.add_group(spec.path.rpartition("/")[0])
-    project = Project(
-        state.next_id("project"), spec.path, default_branch=spec.default_branch,
-        shared_runners_enabled=spec.shared_runners_enabled, group_runners_enabled=spec.group_runners_enabled,
-    )  # fmt: skip
-    if spec.protected_branches is not None:
-        project.protected_branches = list(spec.protected_branches)
-    project.protected_tags = list(spec.protected_tags)
-    state.projects[project.id] = project
 
 
 def _build_job(job: Job) -> dict[str, Any]:

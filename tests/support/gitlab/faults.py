@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -39,6 +40,13 @@ class Faults:
     active: list[Fault] = field(default_factory=list)
     struck: int = 0
     _broken: Fault | None = None
+    _cleared: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def clear(self) -> None:
+        """Switch all off; requests that hang go on."""
+        self.active.clear()
+        cleared, self._cleared = self._cleared, asyncio.Event()
+        cleared.set()
 
     def take(self, what: str) -> Fault | None:
         """Give the fault that strikes a request, counting it."""
@@ -72,7 +80,8 @@ class Faults:
                 said = {"message": f"{fault.status} by switch"}
                 return web.json_response(said, status=fault.status, headers=fault.headers)
             case "hang":
-                await asyncio.sleep(HANG_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._cleared.wait(), HANG_SECONDS)
             case "reset":
                 if request.transport is not None:
                     request.transport.abort()

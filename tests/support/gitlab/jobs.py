@@ -9,7 +9,7 @@ import copy
 from dataclasses import replace
 
 from .matching import compute_fits, compute_is_protected, compute_serves
-from .model import AT_RUNNER, FINISHED, Job, JobStatus, Pipeline
+from .model import AT_RUNNER, FINISHED, ExternalStatus, Job, JobStatus, Pipeline
 from .spec import JobSpec, PipelineSpec
 from .stamps import tick_queues
 from .state import GitLabState, NotThereError, compute_sha, compute_token
@@ -46,7 +46,8 @@ def create_pipeline(state: GitLabState, spec: PipelineSpec) -> Pipeline:
     if user is None:
         raise NotThereError("User")
     ref = spec.ref or project.default_branch
-    sha = spec.sha or compute_sha(project.full_path, ref)
+    refs = project.repository.tags if spec.tag else project.repository.branches
+    sha = spec.sha or refs.get(ref) or compute_sha(project.full_path, ref)
     pipeline = Pipeline(
         state.next_id("pipeline"), project.id, ref, spec.tag, sha, spec.source, user.id, state.clock.now(),
         dict(spec.variables),
@@ -84,7 +85,9 @@ def advance_pipeline(state: GitLabState, pipeline: Pipeline) -> None:
         canceled = any(job.status is JobStatus.CANCELED for job in earlier)
         for job in (job for job in jobs if job.stage_index == stage and job.status is JobStatus.CREATED):
             _begin(state, job, failed=failed or canceled)
-    status = compute_pipeline_status(jobs)
+    outcomes = [(job.status, job.spec.allow_failure) for job in jobs]
+    outcomes += [(one.status, False) for one in list_external_statuses(state, pipeline)]
+    status = compute_pipeline_status(outcomes)
     if status != pipeline.reported:
         pipeline.reported = status
         state.tell("pipeline", pipeline.id)
@@ -100,9 +103,17 @@ def _begin(state: GitLabState, job: Job, *, failed: bool) -> None:
         enqueue_job(state, job)
 
 
-def compute_pipeline_status(jobs: list[Job]) -> str:
-    """https://docs.gitlab.com/ci/pipelines/ (the statuses that can be here)."""
-    statuses = {JobStatus.SUCCESS if j.spec.allow_failure and j.status is JobStatus.FAILED else j.status for j in jobs}
+def list_external_statuses(state: GitLabState, pipeline: Pipeline) -> list[ExternalStatus]:
+    """What other programs say of a pipeline's commit, without what they have said anew."""
+    return [one for one in state.statuses.values() if one.pipeline_id == pipeline.id and not one.retried]
+
+
+def compute_pipeline_status(outcomes: list[tuple[JobStatus, bool]]) -> str:
+    """Give the status of a pipeline from those of its jobs, each with whether it may fail.
+
+    https://docs.gitlab.com/ci/pipelines/ (the statuses that can be here)
+    """
+    statuses = {JobStatus.SUCCESS if may and one is JobStatus.FAILED else one for one, may in outcomes}
     for status in (JobStatus.RUNNING, JobStatus.CANCELING, JobStatus.PENDING):
         if status in statuses:
             return status.value

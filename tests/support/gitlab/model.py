@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from .repository import Repository
+
 GUEST, REPORTER, DEVELOPER, MAINTAINER, OWNER = 10, 20, 30, 40, 50
 """Access levels: https://docs.gitlab.com/api/members/#roles"""
 
@@ -63,6 +65,12 @@ class AccessToken:
 class Group:
     id: int
     full_path: str
+    runner_token_expiration_interval: float | None = None
+    """Seconds that the tokens of the group's own runners are valid; None: the group sets no limit."""
+    subgroup_runner_token_expiration_interval: float | None = None
+    """The same for runners of the groups below it."""
+    project_runner_token_expiration_interval: float | None = None
+    """The same for runners of the projects below it, at any depth."""
 
 
 @dataclass
@@ -75,6 +83,38 @@ class Project:
     protected_tags: list[str] = field(default_factory=list)
     shared_runners_enabled: bool = True
     group_runners_enabled: bool = True
+    runner_token_expiration_interval: float | None = None
+    """Seconds that the tokens of the project's runners are valid; None: the project sets no limit."""
+    repository: Repository = field(default_factory=Repository, repr=False)
+    merge_requests: dict[int, MergeRequest] = field(default_factory=dict)
+    """By iid."""
+
+
+@dataclass
+class Note:
+    """A comment on a merge request."""
+
+    id: int
+    body: str
+    author_id: int
+    created_at: float
+    updated_at: float
+    internal: bool = False
+
+
+@dataclass
+class MergeRequest:
+    id: int
+    iid: int
+    """Its number within the project."""
+    source_branch: str
+    target_branch: str
+    title: str
+    author_id: int
+    created_at: float
+    description: str = ""
+    state: str = "opened"
+    notes: dict[int, Note] = field(default_factory=dict)
 
 
 @dataclass
@@ -164,6 +204,28 @@ class Job:
     attempt: int = 0
     claims: int = 0
     """How often it was handed to a runner: more than once would be the simulator's own fault."""
+
+
+@dataclass
+class ExternalStatus:
+    """What another program says of a commit: to GitLab, a job that it does not run itself."""
+
+    id: int
+    """Counted with the jobs."""
+    project_id: int
+    pipeline_id: int
+    name: str
+    ref: str
+    user_id: int
+    created_at: float
+    status: JobStatus = JobStatus.CREATED
+    description: str | None = None
+    target_url: str | None = None
+    coverage: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    retried: bool = False
+    """Whether a later one has taken its place."""
 
 
 @dataclass

@@ -9,10 +9,11 @@ from urllib.parse import unquote
 from aiohttp import web
 from pydantic import ValidationError
 
-from .access import authorize, refuse
+from .access import authorize, open_project, refuse
 from .jobs import NotAllowedError, cancel_job, play_job, retry_job
 from .model import DEVELOPER, MAINTAINER, OWNER, REPORTER, Job, Project, Runner, User
 from .paging import build_page
+from .params import read_params
 from .runner_api import build_token
 from .runners import RejectedError, create_runner, rotate_token, update_runner
 from .spec import RunnerChanges, RunnerSpec
@@ -28,7 +29,6 @@ from .views import (
 )
 
 BASE = "/api/v4"
-FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class RestApi:
@@ -131,7 +131,7 @@ class RestApi:
         """Create a runner."""
         user = authorize(self._state, request, "api", "create_runner")
         try:
-            spec = RunnerSpec.model_validate(await _read(request))
+            spec = RunnerSpec.model_validate(await read_params(request))
         except ValidationError as error:
             raise _refuse_value(error) from error
         self._check_owner(user, spec)
@@ -168,7 +168,7 @@ class RestApi:
         """Change a runner."""
         runner = self._get_runner(request)
         try:
-            changes = RunnerChanges.model_validate(await _read(request))
+            changes = RunnerChanges.model_validate(await read_params(request))
             update_runner(runner, changes.model_dump(exclude_unset=True))
         except ValidationError as error:
             raise _refuse_value(error) from error
@@ -189,21 +189,14 @@ class RestApi:
     async def rotate_runner(self, request: web.Request) -> web.Response:
         """Replace a runner's token."""
         runner = self._get_runner(request)
-        rotate_token(runner)
+        rotate_token(self._state, runner)
         return web.json_response(build_token(runner), status=201)
 
     def _page(self, request: web.Request, items: Sequence[dict[str, Any]]) -> web.Response:
         return build_page(request, self._state.external_url, items)
 
     def _get_project(self, request: web.Request, level: int, *scopes: str) -> Project:
-        user = authorize(self._state, request, *(scopes or ("api", "read_api")))
-        project = self._state.find_project(unquote(request.match_info["project"]))
-        access = self._state.compute_access(user, project.full_path) if project else 0
-        if project is None or not access:
-            raise refuse(404, "404 Project Not Found")
-        if access < level:
-            raise refuse(403, "403 Forbidden")
-        return project
+        return open_project(self._state, request, level, *scopes)[0]
 
     def _get_job(self, request: web.Request, level: int, *scopes: str) -> Job:
         project = self._get_project(request, level, *scopes)
@@ -234,17 +227,6 @@ class RestApi:
             allowed = group is not None and self._state.compute_access(user, group.full_path) >= OWNER
         if not allowed:
             raise refuse(403, "403 Forbidden")
-
-
-async def _read(request: web.Request) -> dict[str, Any]:
-    """Read the fields of a request: a form, as curl sends it, or else JSON, for which kubectl names no type."""
-    if request.content_type in FORMS:
-        return dict(await request.post())
-    try:
-        body = await request.json()
-    except ValueError as error:
-        raise refuse(400, "400 Bad request - the body is no JSON") from error
-    return body if isinstance(body, dict) else {}
 
 
 def _refuse_value(error: ValidationError) -> web.HTTPException:

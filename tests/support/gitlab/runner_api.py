@@ -168,7 +168,7 @@ class RunnerApi:
         runner = self._find_runner(str(body.get("token") or ""))
         if runner is None:
             return _forbid()
-        rotate_token(runner)
+        rotate_token(self._state, runner)
         return web.json_response(build_token(runner), status=201)
 
     async def discover(self, _: web.Request) -> web.Response:

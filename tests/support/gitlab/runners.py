@@ -1,6 +1,7 @@
 """Runners as users manage them: created, changed, rotated, deleted; and the rules that GitLab checks.
 
 Source: https://docs.gitlab.com/api/users/#create-a-runner-linked-to-a-user, https://docs.gitlab.com/api/runners/
+How long tokens are valid: https://docs.gitlab.com/ci/runners/configure_runners/#automatically-rotate-runner-authentication-tokens
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from .model import Runner, RunnerType
+from .matching import compute_is_below
+from .model import Group, Project, Runner, RunnerType
 from .spec import RunnerSpec
 from .state import GitLabState, compute_token
 
@@ -45,6 +47,8 @@ def create_runner(state: GitLabState, spec: RunnerSpec) -> Runner:
         token_expires_at=parse_time(spec.token_expires_at),
     )
     _check(runner)
+    if runner.token_expires_at is None:
+        runner.token_expires_at = _compute_expiry(state, runner)
     state.runners[runner.id] = runner
     return runner
 
@@ -101,13 +105,34 @@ def update_runner(runner: Runner, changes: dict[str, Any]) -> None:
         raise
 
 
-def rotate_token(runner: Runner) -> None:
+def rotate_token(state: GitLabState, runner: Runner) -> None:
     """Give the runner another token; the old one is refused from now on.
 
-    A token's life span, where there is one, starts anew only if an administrator set one for all; here it never ends.
+    Its life span is that of the settings for the runner's type, which an expiry given at creation does not outlive.
     """
     runner.token = compute_token("glrt-")
-    runner.token_expires_at = None
+    runner.token_expires_at = _compute_expiry(state, runner)
+
+
+def _compute_expiry(state: GitLabState, runner: Runner) -> float | None:
+    """Give when a token that is made now ends: the shortest interval of all that hold for the runner; None: never."""
+    settings = state.settings
+    if runner.type is RunnerType.INSTANCE:
+        intervals = [settings.runner_token_expiration_interval]
+    elif runner.type is RunnerType.GROUP:
+        group = state.groups[runner.group_id or 0]
+        intervals = [settings.group_runner_token_expiration_interval, group.runner_token_expiration_interval]
+        intervals += [one.subgroup_runner_token_expiration_interval for one in _list_above(state, group)]
+    else:
+        intervals = [settings.project_runner_token_expiration_interval]
+        for project in (state.projects[number] for number in runner.project_ids):
+            intervals.append(project.runner_token_expiration_interval)
+            intervals += [one.project_runner_token_expiration_interval for one in _list_above(state, project)]
+    return min((state.clock.now() + one for one in intervals if one is not None), default=None)
+
+
+def _list_above(state: GitLabState, what: Group | Project) -> list[Group]:
+    return [one for one in state.groups.values() if compute_is_below(what.full_path, one.full_path)]
 
 
 def compute_runner_status(runner: Runner, now: float) -> str:

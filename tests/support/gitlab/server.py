@@ -12,7 +12,9 @@ from .control_api import ControlApi
 from .faults import Faults
 from .graphql_api import GraphQLApi
 from .jobs import give_up_stuck_jobs
+from .merge_requests_api import MergeRequestsApi
 from .page import add_page
+from .repository_api import RepositoryApi
 from .rest_api import RestApi
 from .runner_api import RunnerApi
 from .state import GitLabState
@@ -29,10 +31,11 @@ def build_app(state: GitLabState) -> web.Application:
     faults = Faults()
     control = ControlApi(state, faults)
     app = web.Application(client_max_size=BODY_LIMIT, middlewares=[control.count, faults.strike])
-    for api in (RunnerApi(state, faults), RestApi(state), GraphQLApi(state), control):
+    webhooks = Webhooks(state)
+    rest = (RestApi(state), RepositoryApi(state), MergeRequestsApi(state))
+    for api in (RunnerApi(state, faults), *rest, GraphQLApi(state), control):
         api.add_routes(app.router)
     add_page(app.router, state)
-    webhooks = Webhooks(state)
 
     async def run_beside(_: web.Application) -> AsyncIterator[None]:
         sweeper = asyncio.create_task(_sweep(state))

@@ -67,16 +67,52 @@ class PipelineSpec(_Strict):
     """Empty: the default branch."""
     tag: bool = False
     sha: str = ""
+    """Empty: what the ref points at; made up if that is not there."""
     source: str = "push"
     user: str = ""
     variables: dict[str, str] = {}
     jobs: list[JobSpec] = Field(default=[JobSpec()], min_length=1)
 
 
+class CommitSpec(_Strict):
+    """A commit on a branch, which then points at it."""
+
+    branch: str = ""
+    """Empty: the default branch. One that is not there begins at `start`."""
+    start: str = ""
+    """Branch, tag or commit at which a new branch begins; empty: the default branch, if there is one."""
+    message: str = Field(default="A commit", min_length=1)
+    author: str = "Root"
+    files: dict[str, str | None] = {}
+    """What it changes: content by path, None for a file that goes."""
+    executable: list[str] = []
+    """Paths of those of its files that may be executed."""
+    sha: str = Field(default="", pattern=r"^([0-9a-f]{40})?$")
+    """Empty: made up from what it is."""
+    tags: list[str] = []
+    """Tags that point at it from now on."""
+
+
+class MergeRequestSpec(_Strict):
+    """A merge request within one project."""
+
+    source_branch: str = Field(min_length=1)
+    target_branch: str = ""
+    """Empty: the default branch."""
+    title: str = Field(default="A merge request", min_length=1)
+    description: str = ""
+    author: str = ""
+    """User name; empty: root."""
+
+
 class GroupSpec(_Strict):
     """A group; those above it are made with it."""
 
     path: str = Field(min_length=1)
+    runner_token_expiration_interval: float | None = Field(default=None, gt=0)
+    subgroup_runner_token_expiration_interval: float | None = Field(default=None, gt=0)
+    project_runner_token_expiration_interval: float | None = Field(default=None, gt=0)
+    """Seconds that runner tokens are valid, these three."""
 
 
 class ProjectSpec(_Strict):
@@ -88,6 +124,11 @@ class ProjectSpec(_Strict):
     protected_tags: list[str] = []
     shared_runners_enabled: bool = True
     group_runners_enabled: bool = True
+    runner_token_expiration_interval: float | None = Field(default=None, gt=0)
+    """Seconds."""
+    commits: list[CommitSpec] = []
+    """The oldest first."""
+    merge_requests: list[MergeRequestSpec] = []
 
 
 class UserSpec(_Strict):

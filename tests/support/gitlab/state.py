@@ -47,6 +47,12 @@ class Settings:
     """Whether job webhooks tell of pending; old GitLabs didn't."""
     job_event_tags: bool = False
     """Whether job webhooks carry the job's own tags; documented ones show a runner's tags only, once it has one."""
+    runner_token_expiration_interval: float | None = None
+    """Seconds that the tokens of instance runners are valid from when they are made or replaced; None: for ever."""
+    group_runner_token_expiration_interval: float | None = None
+    project_runner_token_expiration_interval: float | None = None
+    resends_per_minute: int = 5
+    """For each webhook and user."""
     runner_requests_per_minute: int = 2000
     job_requests_per_minute: int = 200
     graphql_complexity: int = 250
@@ -67,6 +73,7 @@ class GitLabState:
         self.runners: dict[int, Runner] = {}
         self.pipelines: dict[int, model.Pipeline] = {}
         self.jobs: dict[int, Job] = {}
+        self.statuses: dict[int, model.ExternalStatus] = {}
         self.hooks: dict[int, model.Hook] = {}
         self.deliveries: dict[int, model.Delivery] = {}
         self.stamps: dict[str, tuple[str, float]] = {}

@@ -9,6 +9,7 @@ from typing import Any
 
 from . import model
 from .clock import build_time
+from .repository import Commit
 from .runners import compute_runner_status
 from .state import GitLabState
 
@@ -82,16 +83,33 @@ def build_pipeline(state: GitLabState, pipeline: model.Pipeline) -> dict[str, An
     }
 
 
-def build_commit(state: GitLabState, pipeline: model.Pipeline) -> dict[str, Any]:
+def build_commit(state: GitLabState, project: model.Project, commit: Commit) -> dict[str, Any]:
+    at, email = build_time(commit.created_at), f"{commit.author_name.lower().replace(' ', '.')}@example.com"
     return {
-        "id": pipeline.sha,
-        "short_id": pipeline.sha[:8],
-        "title": f"Commit {pipeline.sha[:8]}",
-        "message": f"Commit {pipeline.sha[:8]}",
-        "author_name": "Root",
-        "author_email": "root@example.com",
-        "created_at": build_time(pipeline.created_at),
+        "id": commit.sha,
+        "short_id": commit.sha[:8],
+        "created_at": at,
+        "parent_ids": [commit.parent] if commit.parent else [],
+        "title": commit.title,
+        "message": commit.message,
+        "author_name": commit.author_name,
+        "author_email": email,
+        "authored_date": at,
+        "committer_name": commit.author_name,
+        "committer_email": email,
+        "committed_date": at,
+        "trailers": {},
+        "extended_trailers": {},
+        "web_url": f"{state.external_url}/{project.full_path}/-/commit/{commit.sha}",
     }
+
+
+def _get_commit(project: model.Project, pipeline: model.Pipeline) -> Commit:
+    """Give a pipeline's commit; one is made up where the repository has none of that name."""
+    message = f"Commit {pipeline.sha[:8]}"
+    return project.repository.commits.get(pipeline.sha) or Commit(
+        pipeline.sha, message, "Root", pipeline.created_at, {}
+    )
 
 
 def compute_queued(state: GitLabState, job: model.Job) -> float | None:
@@ -129,7 +147,7 @@ def build_job(state: GitLabState, job: model.Job) -> dict[str, Any]:
         "duration": compute_duration(state, job),
         "queued_duration": compute_queued(state, job),
         "user": build_user(state, pipeline.user_id),
-        "commit": build_commit(state, pipeline),
+        "commit": build_commit(state, project, _get_commit(project, pipeline)),
         "pipeline": build_pipeline(state, pipeline),
         **({"failure_reason": job.failure_reason} if job.failure_reason else {}),
         "web_url": f"{state.external_url}/{project.full_path}/-/jobs/{job.id}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -25,6 +26,8 @@ from bessemer.gitlab.protocol import (
 from tests.contract.gitlab.conftest import Site, TlsSite
 from tests.contract.gitlab.door.conftest import GROUP, INSTANCE, PROJECT, seed
 
+SLACK_SECONDS = 60
+"""Between two looks at the clock, on a busy machine."""
 REQUEST = RunnerRequest(
     scope=PROJECT,
     description="a pool",
@@ -37,10 +40,12 @@ REQUEST = RunnerRequest(
 
 @dataclass
 class World:
-    """A GitLab behind its door, and how a job gets into it."""
+    """A GitLab behind its door, how a job gets into it, and how runner tokens are made to end and time passes."""
 
     gitlab: GitLab
     add_job: Callable[[str, list[str]], None]
+    expire_tokens: Callable[[float], None]
+    pass_time: Callable[[float], None]
 
 
 @pytest.fixture(params=["fake", "real"])
@@ -51,11 +56,23 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         def add(project: str, tags: list[str]) -> None:
             fake.jobs.append(PendingJob(1001 + len(fake.jobs), project, frozenset(tags), "main", protected=True))
 
-        yield World(fake, add)
+        def expire(seconds: float) -> None:
+            fake.expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
+
+        def pass_time(seconds: float) -> None:
+            assert fake.expires_at is not None
+            fake.expires_at += timedelta(seconds=seconds)
+
+        yield World(fake, add, expire, pass_time)
         return
     site: Site = request.getfixturevalue("site")
     client = GitLabClient(site.url, seed(site)["admin"], None)
-    yield World(client, lambda project, tags: void(site.control.run_jobs(project, {"tags": tags})))
+    yield World(
+        client,
+        lambda project, tags: void(site.control.run_jobs(project, {"tags": tags})),
+        lambda seconds: site.control.change_settings(project_runner_token_expiration_interval=seconds),
+        site.control.advance_clock,
+    )
     await client.close()
 
 
@@ -131,6 +148,33 @@ async def test_a_token_that_was_rotated_is_refused(world: World) -> None:
     again = await world.gitlab.rotate_runner(made.id)
     assert await world.gitlab.verify_runner(made.token) is None
     assert await world.gitlab.verify_runner(again.token) is not None
+
+
+async def test_a_token_ends_when_gitlab_says_and_later_once_it_is_rotated(world: World) -> None:
+    assert (await world.gitlab.create_runner(REQUEST)).expires_at is None
+    world.expire_tokens(7200)
+    made = await world.gitlab.create_runner(REQUEST)
+    assert made.expires_at is not None
+    assert abs((made.expires_at - datetime.now(UTC)).total_seconds() - 7200) < SLACK_SECONDS
+    identity = await world.gitlab.verify_runner(made.token)
+    assert identity is not None
+    assert (identity.id, identity.expires_at) == (made.id, made.expires_at)
+    world.pass_time(3600)
+    again = await world.gitlab.rotate_runner(made.id)
+    assert again.expires_at is not None
+    assert abs((again.expires_at - made.expires_at).total_seconds() - 3600) < SLACK_SECONDS
+    identity = await world.gitlab.verify_runner(again.token)
+    assert identity is not None
+    assert identity.expires_at == again.expires_at
+
+
+async def test_a_token_that_has_ended_is_refused(site: Site, client: GitLabClient) -> None:
+    site.control.change_settings(project_runner_token_expiration_interval=7200)
+    made = await client.create_runner(REQUEST)
+    site.control.advance_clock(7201)
+    assert await client.verify_runner(made.token) is None
+    again = await client.rotate_runner(made.id)
+    assert await client.verify_runner(again.token) is not None
 
 
 async def test_what_is_gone_is_said_and_a_manager_that_is_gone_is_fine(world: World) -> None:

@@ -17,7 +17,6 @@ import pytest
 
 from bessemer.runnerpool import config
 from tests.contract.gitlab.conftest import Site
-from tests.support.gitlab.control import send_over_http
 from tests.support.runner_image import get_gitlab_runner
 
 ENTRYPOINT = Path(config.__file__).with_name("entrypoint.sh")
@@ -101,7 +100,7 @@ class Pod:
 
     def change_gitlab(self, **settings: Any) -> None:
         """Change settings of the simulator."""
-        send_over_http(self.site.url)("POST", "/-/simulator/settings", settings)
+        self.site.control.change_settings(**settings)
 
     def log(self) -> str:
         """Give what it has said."""

@@ -1,0 +1,144 @@
+"""What other programs say of a commit, and how far they may change their minds.
+
+Source: https://docs.gitlab.com/api/commits/#commit-status; which step is allowed is that of the states of
+CommitStatus, and where a status goes that of Ci::CreateCommitStatusService, in GitLab's sources.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .jobs import advance_pipeline, list_external_statuses
+from .matching import compute_is_protected
+from .model import FINISHED, MAINTAINER, ExternalStatus, Job, JobStatus, Pipeline, Project, User
+from .repository import Commit
+from .state import GitLabState
+
+LONGEST = 255
+"""Characters of a description and a URL."""
+STEPS: dict[str, tuple[frozenset[JobStatus], JobStatus]] = {
+    "enqueue": (frozenset({JobStatus.CREATED, JobStatus.SKIPPED, JobStatus.MANUAL}), JobStatus.PENDING),
+    "run": (frozenset({JobStatus.PENDING}), JobStatus.RUNNING),
+    "success": (frozenset({JobStatus.CREATED, JobStatus.PENDING, JobStatus.RUNNING}), JobStatus.SUCCESS),
+    "drop": (frozenset({JobStatus.CREATED, JobStatus.PENDING, JobStatus.RUNNING}), JobStatus.FAILED),
+    "cancel": (frozenset({JobStatus.CREATED, JobStatus.PENDING, JobStatus.RUNNING}), JobStatus.CANCELED),
+    "skip": (frozenset({JobStatus.CREATED, JobStatus.PENDING}), JobStatus.SKIPPED),
+}
+"""From where to where each step leads."""
+STATES = {
+    "pending": "enqueue",
+    "running": "run",
+    "success": "success",
+    "failed": "drop",
+    "canceled": "cancel",
+    "skipped": "skip",
+}
+"""What may be said, and the step that it asks for."""
+
+
+class RefusedError(Exception):
+    """GitLab does not take a status: `status` is that of the answer, `said` its message."""
+
+    def __init__(self, status: int, said: str | dict[str, list[str]]) -> None:
+        super().__init__(said)
+        self.status = status
+        self.said = said
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is said of a commit."""
+
+    state: str
+    name: str
+    ref: str | None = None
+    """None: that of the commit's latest pipeline, or a branch that it is on."""
+    pipeline_id: int | None = None
+    description: str | None = None
+    target_url: str | None = None
+    coverage: float | None = None
+
+
+def report_status(state: GitLabState, project: Project, user: User, commit: Commit, report: Report) -> ExternalStatus:
+    """Take what a user says: it changes the user's own status of that name that is not over, or is a new one.
+
+    Raises RefusedError.
+    """
+    pipeline = _find_pipeline(state, project, commit, report)
+    if pipeline is None and report.pipeline_id is not None:
+        raise RefusedError(404, "404 Pipeline for pipeline_id, sha and ref Not Found")
+    ref = report.ref or (pipeline.ref if pipeline else "")
+    if not ref:
+        branches = project.repository.list_branches_with(commit)
+        if not branches:
+            raise RefusedError(404, "404 References for commit Not Found")
+        ref = branches[0]
+    protected = compute_is_protected(project, ref, tag=pipeline is not None and pipeline.tag)
+    if protected and state.compute_access(user, project.full_path) < MAINTAINER:
+        raise RefusedError(403, "403 Forbidden")
+    _check(report)
+    if pipeline is None:
+        now = state.clock.now()
+        number = state.next_id("pipeline")
+        pipeline = Pipeline(number, project.id, ref, False, commit.sha, "external", user.id, now)
+        state.pipelines[number] = pipeline
+    same = [one for one in list_external_statuses(state, pipeline) if (one.name, one.ref) == (report.name, ref)]
+    status = next((one for one in same if one.status not in FINISHED and one.user_id == user.id), None)
+    if status is None:
+        number = state.next_id("job")
+        status = ExternalStatus(number, project.id, pipeline.id, report.name, ref, user.id, state.clock.now())
+    _take_step(state, status, report.state)
+    for name in ("description", "target_url", "coverage"):
+        if (value := getattr(report, name)) is not None:
+            setattr(status, name, value)
+    for one in same:
+        one.retried = one is not status
+    state.statuses[status.id] = status
+    advance_pipeline(state, pipeline)
+    return status
+
+
+def list_statuses(state: GitLabState, project: Project, sha: str, *, every: bool) -> list[Job | ExternalStatus]:
+    """List what is said of a commit, the oldest first: GitLab's own jobs, and what other programs say.
+
+    ``every`` has those that were tried or said again, too.
+    """
+    pipelines = {one.id for one in state.pipelines.values() if (one.project_id, one.sha) == (project.id, sha)}
+    found: list[Job | ExternalStatus] = [*state.jobs.values(), *state.statuses.values()]
+    found = [one for one in found if one.pipeline_id in pipelines and (every or not one.retried)]
+    return sorted(found, key=lambda one: one.id)
+
+
+def _find_pipeline(state: GitLabState, project: Project, commit: Commit, report: Report) -> Pipeline | None:
+    for pipeline in reversed(state.pipelines.values()):
+        at = (pipeline.project_id, pipeline.sha) == (project.id, commit.sha)
+        wanted = report.pipeline_id in (None, pipeline.id) and report.ref in (None, pipeline.ref)
+        if at and wanted:
+            return pipeline
+    return None
+
+
+def _check(report: Report) -> None:
+    wrong: dict[str, list[str]] = {}
+    for name in ("name", "description", "target_url"):
+        if len(getattr(report, name) or "") > LONGEST:
+            wrong.setdefault(name, []).append(f"is too long (maximum is {LONGEST} characters)")
+    if report.target_url and not report.target_url.startswith(("http://", "https://")):
+        wrong.setdefault("target_url", []).append("is blocked: Only allowed schemes are http, https")
+    if wrong:
+        raise RefusedError(400, wrong)
+
+
+def _take_step(state: GitLabState, status: ExternalStatus, wanted: str) -> None:
+    before, step = status.status, STATES[wanted]
+    if step == "run" and before in STEPS["enqueue"][0]:
+        before = JobStatus.PENDING
+    allowed, after = STEPS[step]
+    if before not in allowed:
+        reason = f'(Reason(s): Status cannot transition via "{step}")'
+        raise RefusedError(400, f"Cannot transition status via :{step} from :{before.value} {reason}")
+    status.status = after
+    if after is JobStatus.RUNNING:
+        status.started_at = state.clock.now()
+    if after in FINISHED - {JobStatus.SKIPPED}:
+        status.finished_at = state.clock.now()
