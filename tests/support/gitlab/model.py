@@ -247,16 +247,23 @@ class Hook:
 
 @dataclass
 class Delivery:
-    """One event that was sent to a hook."""
+    """One event that was sent to a hook, or is being sent."""
 
     id: int
     hook_id: int
+    url: str
     event: str
+    """As the header has it, such as ``Job Hook``."""
     body: bytes
-    event_uuid: str
-    idempotency_key: str
+    headers: dict[str, str] = field(repr=False)
     at: float
     status: int | None = None
     """None: no answer; `error` says why."""
     error: str = ""
     seconds: float = 0
+    answer_headers: dict[str, str] = field(default_factory=dict)
+    answer: str = ""
+
+    @property
+    def idempotency_key(self) -> str:
+        return self.headers["Idempotency-Key"]

@@ -11,6 +11,7 @@ from .clock import Clock
 from .control_api import ControlApi
 from .faults import Faults
 from .graphql_api import GraphQLApi
+from .hooks_api import HooksApi
 from .jobs import give_up_stuck_jobs
 from .merge_requests_api import MergeRequestsApi
 from .page import add_page
@@ -32,7 +33,7 @@ def build_app(state: GitLabState) -> web.Application:
     control = ControlApi(state, faults)
     app = web.Application(client_max_size=BODY_LIMIT, middlewares=[control.count, faults.strike])
     webhooks = Webhooks(state)
-    rest = (RestApi(state), RepositoryApi(state), MergeRequestsApi(state))
+    rest = (RestApi(state), RepositoryApi(state), MergeRequestsApi(state), HooksApi(state, webhooks))
     for api in (RunnerApi(state, faults), *rest, GraphQLApi(state), control):
         api.add_routes(app.router)
     add_page(app.router, state)

@@ -24,6 +24,8 @@ from .state import Changed, GitLabState
 
 FAILURES_BEFORE_PAUSE, FAILURES_BEFORE_END = 4, 40
 """Failures in a row."""
+ANSWER_LIMIT = 8 * 1024
+"""Bytes of an answer that are kept."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 24 * 3600.0
 
 
@@ -50,7 +52,7 @@ class Webhooks:
 
     def __init__(self, state: GitLabState) -> None:
         self._state = state
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Delivery]] = set()
         self._session: aiohttp.ClientSession | None = None
         state.listeners.append(self._on_change)
 
@@ -70,7 +72,7 @@ class Webhooks:
             wanted = "job_events" in hook.events and not compute_is_disabled(hook, self._state.clock.now())
             if wanted and self._covers(hook, job.project_id, path):
                 body = json.dumps(self._build_job_event(job)).encode()
-                task = asyncio.get_running_loop().create_task(self._deliver(hook, "Job Hook", body))
+                task = asyncio.get_running_loop().create_task(self.deliver(hook, "Job Hook", body))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
@@ -79,10 +81,28 @@ class Webhooks:
             return hook.owner_id == project_id
         return compute_is_below(path, self._state.groups[hook.owner_id].full_path)
 
-    async def _deliver(self, hook: Hook, event: str, body: bytes) -> None:
+    async def deliver(self, hook: Hook, event: str, body: bytes, idempotency_key: str = "") -> Delivery:
+        """Send an event, also to a hook that rests; give what became of it. One that is sent again keeps its key."""
         if self._session is None:
             self._session = aiohttp.ClientSession()
-        identifier, now = str(uuid.uuid4()), self._state.clock.now()
+        now = self._state.clock.now()
+        headers = self._build_headers(hook, event, body, idempotency_key or str(uuid.uuid4()))
+        delivery = Delivery(self._state.next_id("delivery"), hook.id, hook.url, event, body, headers, now)
+        self._state.deliveries[delivery.id] = delivery
+        timeout = aiohttp.ClientTimeout(total=self._state.settings.webhook_timeout_seconds)
+        try:
+            async with self._session.post(hook.url, data=body, headers=headers, timeout=timeout) as answer:
+                delivery.answer = (await answer.content.read(ANSWER_LIMIT)).decode("utf-8", "replace")
+                delivery.answer_headers = dict(answer.headers)
+                delivery.status = answer.status
+        except (aiohttp.ClientError, TimeoutError) as error:
+            delivery.error = f"{type(error).__name__} {error}"
+        delivery.seconds = self._state.clock.now() - now
+        succeeded = delivery.status is not None and delivery.status < 400
+        note_outcome(hook, self._state.clock.now(), delivered=succeeded)
+        return delivery
+
+    def _build_headers(self, hook: Hook, event: str, body: bytes, identifier: str) -> dict[str, str]:
         headers = {
             "Content-Type": "application/json", "User-Agent": "GitLab/19.4.0", "X-Gitlab-Event": event,
             "X-Gitlab-Event-UUID": str(uuid.uuid4()), "X-Gitlab-Instance": self._state.external_url,
@@ -91,23 +111,12 @@ class Webhooks:
         if hook.token:
             headers["X-Gitlab-Token"] = hook.token
         if hook.signing_token:
-            stamp = str(int(now))
+            stamp = str(int(self._state.clock.now()))
             message = f"{identifier}.{stamp}.".encode() + body
             digest = hmac.new(_parse_key(hook.signing_token), message, hashlib.sha256).digest()
             signature = f"v1,{base64.b64encode(digest).decode()}"
             headers |= {"webhook-id": identifier, "webhook-timestamp": stamp, "webhook-signature": signature}
-        number = self._state.next_id("delivery")
-        delivery = Delivery(number, hook.id, event, body, headers["X-Gitlab-Event-UUID"], identifier, now)
-        self._state.deliveries[number] = delivery
-        timeout = aiohttp.ClientTimeout(total=self._state.settings.webhook_timeout_seconds)
-        try:
-            async with self._session.post(hook.url, data=body, headers=headers, timeout=timeout) as answer:
-                delivery.status = answer.status
-        except (aiohttp.ClientError, TimeoutError) as error:
-            delivery.error = f"{type(error).__name__} {error}"
-        delivery.seconds = self._state.clock.now() - now
-        succeeded = delivery.status is not None and delivery.status < 400
-        note_outcome(hook, self._state.clock.now(), delivered=succeeded)
+        return headers
 
     def _build_job_event(self, job: Job) -> dict[str, Any]:
         project, pipeline = self._state.projects[job.project_id], self._state.pipelines[job.pipeline_id]
