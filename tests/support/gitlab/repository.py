@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
-SHORTEST_PREFIX = 7
-"""Digits by which a commit is found without the others."""
+SHORTEST_PREFIX = 4
+"""Digits by which Git finds a commit without the others, if it is the only one."""
 
 
 @dataclass(frozen=True)

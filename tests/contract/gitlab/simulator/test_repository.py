@@ -101,7 +101,7 @@ def test_a_commit_says_what_it_changed_and_what_became_of_it(site: Site, tokens:
 def test_a_commit_that_comes_later_moves_its_branch(site: Site, tokens: dict[str, str]) -> None:
     project = open_project(site, tokens["reading"])
     before = project.commits.get("main").id
-    sha = site.control.add_commit("hpc/site", message="More", files={"build.yaml": "kind: None\n"})
+    sha = site.control.add_commit("hpc/site", message="More", start="v1", files={"build.yaml": "kind: None\n"})
     assert (project.commits.get("main").id, project.commits.get(sha).parent_ids) == (sha, [before])
     with pytest.raises(Exception, match="404"):
         site.control.add_commit("hpc/site", branch="new", start="nowhere")
@@ -184,12 +184,14 @@ def test_who_may_say_something_of_a_commit(site: Site, tokens: dict[str, str]) -
 def test_a_status_is_taken_from_the_query_as_the_documentation_sends_it(site: Site, tokens: dict[str, str]) -> None:
     project = open_project(site, tokens["developer"])
     sha = project.commits.get("grow").id
-    answer = requests.post(
-        f"{site.url}/api/v4/projects/hpc%2Fsite/statuses/{sha}?state=success&name=query",
-        headers={"PRIVATE-TOKEN": tokens["developer"]},
-        timeout=10,
-    )
-    assert (answer.status_code, answer.json()["name"]) == (201, "query")
+    for query, body in (("state=success&name=mine", None), ("state=success", {"name": "mine"})):
+        answer = requests.post(
+            f"{site.url}/api/v4/projects/hpc%2Fsite/statuses/{sha}?{query}",
+            json=body,
+            headers={"PRIVATE-TOKEN": tokens["developer"]},
+            timeout=10,
+        )
+        assert (answer.status_code, answer.json()["name"]) == (201, "mine")
 
 
 def test_notes_on_a_merge_request_are_written_changed_and_deleted(site: Site, tokens: dict[str, str]) -> None:

@@ -19,6 +19,7 @@ PROJECT = "/api/v4/projects/hpc%2Fsite"
 COMMITS: list[dict[str, Any]] = [
     {"files": {"a/b.yaml": "one\n"}, "sha": "1" * 40},
     {"branch": "side", "files": {"c": "two"}, "sha": "1" * 39 + "2"},
+    {"branch": "far", "start": "side", "sha": "2" * 40},
 ]
 SEED: dict[str, Any] = {
     "projects": [{"path": "hpc/site", "commits": COMMITS, "merge_requests": [{"source_branch": "side"}]}],
@@ -51,7 +52,7 @@ async def client(state: GitLabState) -> AsyncIterator[Client]:
         ("files/a?ref=main", 404, {"message": "404 File Not Found"}),
         ("commits/none", 404, {"message": "404 Commit Not Found"}),
         ("commits/1111111", 404, {"message": "404 Commit Not Found"}),  # the beginning of two
-        ("commits/111111", 404, {"message": "404 Commit Not Found"}),
+        ("commits/222", 404, {"message": "404 Commit Not Found"}),
         ("commits/none/statuses", 404, {"message": "404 Commit Not Found"}),
         ("commits/main?stats=perhaps", 400, {"error": "stats is invalid"}),
     ],
@@ -59,6 +60,11 @@ async def client(state: GitLabState) -> AsyncIterator[Client]:
 async def test_what_is_not_there_is_said(client: Client, path: str, status: int, said: dict[str, str]) -> None:
     answer = await client.get(f"{PROJECT}/repository/{path}", allow_redirects=False)
     assert (answer.status, await answer.json()) == (status, said)
+
+
+async def test_the_beginning_of_one_commit_is_enough(client: Client) -> None:
+    found = await (await client.get(f"{PROJECT}/repository/commits/2222")).json()
+    assert (found["id"], found["parent_ids"]) == ("2" * 40, ["1" * 39 + "2"])
 
 
 @pytest.mark.parametrize(
@@ -98,7 +104,7 @@ async def test_a_status_goes_to_the_latest_pipeline_or_the_one_that_is_named(cli
 
 async def test_a_commit_on_no_branch_needs_a_ref(client: Client, state: GitLabState) -> None:
     repository = state.get_project("hpc/site").repository
-    del repository.branches["side"]
+    del repository.branches["side"], repository.branches["far"]
     answer = await client.post(f"{PROJECT}/statuses/{'1' * 39}2", json={"state": "success"})
     assert (answer.status, await answer.json()) == (404, {"message": "404 References for commit Not Found"})
     answer = await client.post(f"{PROJECT}/statuses/{'1' * 39}2", json={"state": "success", "ref": "any"})

@@ -19,7 +19,11 @@ GROUPS = [
     {"path": "hpc/free"},
     {"path": "else"},
 ]  # fmt: skip
-PROJECTS = [{"path": "hpc/deep/sim", "runner_token_expiration_interval": 70}, {"path": "else/where"}]
+PROJECTS = [
+    {"path": "hpc/deep/sim", "runner_token_expiration_interval": 70},
+    {"path": "else/where"},
+    {"path": "else/own", "runner_token_expiration_interval": 70},
+]
 
 
 @pytest.fixture
@@ -51,6 +55,7 @@ def owner(state: GitLabState, path: str) -> dict[str, Any]:
         ("else", {}, None),
         ("hpc/deep/sim", {}, 60),
         ("hpc/deep/sim", {"project_runner_token_expiration_interval": 50}, 50),
+        ("else/own", {}, 70),
         ("else/where", {"group_runner_token_expiration_interval": 50, "runner_token_expiration_interval": 50}, None),
     ],
 )
