@@ -27,12 +27,17 @@ class Recollection:
         self._jobs: OrderedDict[_Name, PendingJob] = OrderedDict()
 
     def put_poll(self, jobs: Iterable[PendingJob]) -> None:
-        """Take over what a poll has brought."""
+        """Take over what a poll has brought; jobs of one name with different tags say nothing of the next."""
+        found: dict[_Name, PendingJob | None] = {}
         for job in jobs:
             name = (job.project, job.name, job.ref, job.by_tag)
-            if job.name:
-                self._jobs[name] = job
-                self._jobs.move_to_end(name)
+            other = found.setdefault(name, job)
+            if other is None or other.tags != job.tags:
+                found[name] = None
+        for name, seen in found.items():
+            self._jobs.pop(name, None)
+            if seen is not None and seen.name:
+                self._jobs[name] = seen
         while len(self._jobs) > MOST_JOBS:
             self._jobs.popitem(last=False)
 

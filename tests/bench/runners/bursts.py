@@ -32,7 +32,7 @@ class Burst:
 def measure_burst(scene: Scene, tag: str, jobs: int) -> Burst:
     """Queue jobs for a pool that has no pod, and room for all of them."""
     before, watch = scene.count_requests(), scene.watch
-    numbers = scene.gitlab.run_jobs(PROJECT, *[{"tags": [tag], "script": [SCRIPT]}] * jobs)
+    numbers = scene.gitlab.run_jobs(PROJECT, *[{"name": f"say {tag}", "tags": [tag], "script": [SCRIPT]}] * jobs)
     wanted = set(numbers)
 
     def are_gone(pods: list[PodSight]) -> bool:

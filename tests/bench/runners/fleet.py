@@ -89,7 +89,8 @@ def run_load(scene: Scene, names: list[str]) -> tuple[list[int], float]:
     spent, began = get_cpu_seconds(scene.system), time.monotonic()
     for second in range(LOAD_SECONDS):
         tags = random.choices(names, k=JOBS_A_SECOND)  # noqa: S311  which pools get jobs, no secret
-        jobs += scene.gitlab.run_jobs(PROJECT, *[{"tags": [tag], "script": [SCRIPT]} for tag in tags])
+        specs = [{"name": f"say {tag}", "tags": [tag], "script": [SCRIPT]} for tag in tags]
+        jobs += scene.gitlab.run_jobs(PROJECT, *specs)
         time.sleep(max(0.0, began + second + 1 - time.monotonic()))
     cpu = (get_cpu_seconds(scene.system) - spent) / (time.monotonic() - began)
     wanted = set(jobs)

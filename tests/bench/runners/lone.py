@@ -66,7 +66,7 @@ def run_alone(scene: Scene, tag: str, count: int, is_ready: Callable[[list[PodSi
     for _ in range(count):
         watch.wait_until("pods are ready", is_ready, JOB_SECONDS)
         time.sleep(random.uniform(0, LONGEST_PAUSE_SECONDS))  # noqa: S311  the distance of samples, no secret
-        (job,) = scene.gitlab.run_jobs(PROJECT, {"tags": [tag], "script": [SCRIPT]})
+        (job,) = scene.gitlab.run_jobs(PROJECT, {"name": f"say {tag}", "tags": [tag], "script": [SCRIPT]})
         numbers.append(job)
         watch.wait_until(f"job {job} comes and goes", partial(is_over, job), JOB_SECONDS)
     requests = scene.count_requests().subtract(before)

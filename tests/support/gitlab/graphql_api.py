@@ -16,7 +16,7 @@ from aiohttp import web
 from .access import authorize
 from .clock import build_time
 from .graphql_syntax import GraphQLSyntaxError, Selected, parse_query
-from .jobs import compute_pipeline_status, list_pipeline_jobs
+from .jobs import compute_pipeline_status
 from .model import REPORTER, Group, Job, Pipeline, Project, Runner, User
 from .state import GitLabState
 
@@ -185,7 +185,7 @@ class GraphQLApi:
         return _connect(found, args, newest_first=True)
 
     def _compute_status(self, pipeline: Pipeline) -> str:
-        return compute_pipeline_status(list_pipeline_jobs(self._state, pipeline)).upper()
+        return compute_pipeline_status(self._state, pipeline).upper()
 
     def _list_projects(self, group: Group, args: dict[str, Any], user: User) -> dict[str, Any]:
         projects = self._state.list_group_projects(group)

@@ -6,6 +6,8 @@ Every change of a status goes through `_set_status`, which tells the listeners.
 from __future__ import annotations
 
 import copy
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from .matching import compute_fits, compute_is_protected, compute_serves
@@ -55,9 +57,9 @@ def create_pipeline(state: GitLabState, spec: PipelineSpec) -> Pipeline:
     state.pipelines[pipeline.id] = pipeline
     stages = list(dict.fromkeys(job.stage for job in spec.jobs))
     protected = compute_is_protected(project, ref, tag=spec.tag)
-    for job_spec in spec.jobs:
+    for job_spec, name in zip(spec.jobs, _build_names(spec.jobs), strict=True):
         job = Job(
-            id=state.next_id("job"), project_id=project.id, pipeline_id=pipeline.id, name=job_spec.name,
+            id=state.next_id("job"), project_id=project.id, pipeline_id=pipeline.id, name=name,
             stage=job_spec.stage, stage_index=stages.index(job_spec.stage), protected=protected,
             tags=sorted(set(job_spec.tags)), spec=job_spec, token=compute_token("glcbt-"),
             created_at=state.clock.now(), updated_at=state.clock.now(),
@@ -67,6 +69,20 @@ def create_pipeline(state: GitLabState, spec: PipelineSpec) -> Pipeline:
         state.tell("job", job.id)
     advance_pipeline(state, pipeline)
     return pipeline
+
+
+def _build_names(specs: Sequence[JobSpec]) -> list[str]:
+    """Give the jobs' names, of which none comes twice in a pipeline: those of ``parallel: 3`` are "name 1/3" and so on.
+
+    Source: https://docs.gitlab.com/ci/yaml/#parallel
+    """
+    totals, seen = Counter(spec.name for spec in specs), Counter[str]()
+    names = []
+    for spec in specs:
+        seen[spec.name] += 1
+        total = totals[spec.name]
+        names.append(spec.name if total == 1 else f"{spec.name} {seen[spec.name]}/{total}")
+    return names
 
 
 def list_pipeline_jobs(state: GitLabState, pipeline: Pipeline) -> list[Job]:
@@ -85,9 +101,7 @@ def advance_pipeline(state: GitLabState, pipeline: Pipeline) -> None:
         canceled = any(job.status is JobStatus.CANCELED for job in earlier)
         for job in (job for job in jobs if job.stage_index == stage and job.status is JobStatus.CREATED):
             _begin(state, job, failed=failed or canceled)
-    outcomes = [(job.status, job.spec.allow_failure) for job in jobs]
-    outcomes += [(one.status, False) for one in list_external_statuses(state, pipeline)]
-    status = compute_pipeline_status(outcomes)
+    status = compute_pipeline_status(state, pipeline)
     if status != pipeline.reported:
         pipeline.reported = status
         state.tell("pipeline", pipeline.id)
@@ -108,11 +122,13 @@ def list_external_statuses(state: GitLabState, pipeline: Pipeline) -> list[Exter
     return [one for one in state.statuses.values() if one.pipeline_id == pipeline.id and not one.retried]
 
 
-def compute_pipeline_status(outcomes: list[tuple[JobStatus, bool]]) -> str:
-    """Give the status of a pipeline from those of its jobs, each with whether it may fail.
+def compute_pipeline_status(state: GitLabState, pipeline: Pipeline) -> str:
+    """Give the status of a pipeline from those of its jobs, and from what other programs say of its commit.
 
     https://docs.gitlab.com/ci/pipelines/ (the statuses that can be here)
     """
+    outcomes = [(job.status, job.spec.allow_failure) for job in list_pipeline_jobs(state, pipeline)]
+    outcomes += [(one.status, False) for one in list_external_statuses(state, pipeline)]
     statuses = {JobStatus.SUCCESS if may and one is JobStatus.FAILED else one for one, may in outcomes}
     for status in (JobStatus.RUNNING, JobStatus.CANCELING, JobStatus.PENDING):
         if status in statuses:

@@ -35,6 +35,7 @@ class JobSpec(_Strict):
     """A job, in the words of ``.gitlab-ci.yml``."""
 
     name: str = Field(default="job", min_length=1)
+    """Jobs of one name in a pipeline are told apart by numbers, as those of ``parallel:`` are; GitLab has no others."""
     stage: str = "test"
     script: list[str] = ["true"]
     before_script: list[str] = []

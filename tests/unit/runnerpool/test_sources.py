@@ -210,10 +210,21 @@ async def test_a_webhook_that_was_overtaken_by_the_jobs_end_brings_nothing_back(
 
 
 async def test_what_was_listed_of_a_job_is_not_replaced_by_what_its_name_recalls(seasoned: Office) -> None:
-    seasoned.gitlab.jobs += [a_job(2, "gpu"), a_job(3, "cpu")]
-    await seasoned.poll()  # job 3 is the latest of its name
+    seasoned.gitlab.jobs += [a_job(2, "gpu")]
+    await seasoned.poll()
+    seasoned.gitlab.jobs[:] = [a_job(3, "cpu")]
+    await seasoned.poll()  # the latest of the name
+    seasoned.source.board.put_job(a_job(2, "gpu"), seasoned.clock[0])
     await seasoned.hear(its_hook(2))
     assert [waiting.job for waiting in seasoned.source.board.list_jobs()] == [a_job(2, "gpu"), a_job(3, "cpu")]
+
+
+async def test_a_name_that_several_jobs_have_with_different_tags_recalls_nothing(seasoned: Office) -> None:
+    seasoned.gitlab.jobs += [a_job(2, "gpu"), a_job(3, "cpu"), a_job(4, "gpu")]
+    await seasoned.poll()
+    seasoned.gitlab.calls.clear()
+    await seasoned.hear(its_hook(5))
+    assert seasoned.gitlab.calls == ["list_pending_jobs"]
 
 
 def test_names_that_were_not_listed_for_the_longest_time_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,3 +152,8 @@ def test_a_log_is_whole_if_size_and_checksum_are_right() -> None:
     assert compute_trace_is_whole(job, {})
     assert not compute_trace_is_whole(job, {"output": {"checksum": good, "bytesize": 6}})
     assert not compute_trace_is_whole(job, {"output": {"checksum": "crc32:00000000", "bytesize": 5}})
+
+
+def test_jobs_of_one_name_in_a_pipeline_are_told_apart_as_gitlab_does() -> None:
+    jobs = add_jobs(build_state(), {"name": "train"}, {"name": "lint"}, {"name": "train"})
+    assert [job.name for job in jobs] == ["train 1/2", "lint", "train 2/2"]
