@@ -21,8 +21,11 @@ from bessemer.runnerpool.spec import Mode, RunnerPoolSpec
 QUOTA_SECONDS = 3
 """How often a pool that wants room looks whether there is some: Kubernetes tells nobody when a quota has room again."""
 WANT_LASTS = timedelta(seconds=5 * QUOTA_SECONDS)
-_PLAIN = {"cpu": "requests.cpu", "memory": "requests.memory"}
-"""Names in a quota that mean the same as the ones with a prefix."""
+_PLAIN = ("cpu", "memory", "ephemeral-storage")
+"""Names in a quota that mean the same as the ones with the prefix "requests."; so do those of huge pages.
+
+Source: podComputeUsageHelper in https://github.com/kubernetes/kubernetes/blob/master/pkg/quota/v1/evaluator/core/pods.go
+"""
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def compute_headroom(
         claimed = [(_sum_counted(quota, claim.costs), claim) for claim in claims]
         status = quota.get("status") or {}
         for name, hard in (status.get("hard") or {}).items():
-            kind = _PLAIN.get(name, name)
+            kind = f"requests.{name}" if name in _PLAIN or name.startswith("hugepages-") else name
             if not each.get(kind):
                 continue
             used = (status.get("used") or {}).get(name, "0")

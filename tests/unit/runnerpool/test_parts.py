@@ -120,6 +120,14 @@ def test_the_tightest_quota_counts() -> None:
     assert "ResourceQuota cpu: 2250m of 4 requests.cpu" in headroom.message
 
 
+@pytest.mark.parametrize("kind", ["cpu", "memory", "ephemeral-storage", "hugepages-2Mi"])
+@pytest.mark.parametrize("prefix", ["", "requests."])
+def test_a_quota_may_leave_out_that_it_is_about_requests(kind: str, prefix: str) -> None:
+    costs = list_runner_costs(build_spec(pod={"resources": {"requests": {kind: "2Gi"}}}))
+    headroom = compute_headroom([quota("some", {f"{prefix}{kind}": "10Gi"}, {f"{prefix}{kind}": "5Gi"})], costs)
+    assert headroom == Headroom(2, f"ResourceQuota some: 5Gi of 10Gi {prefix}{kind} are used")
+
+
 def test_a_job_in_a_pod_of_its_own_counts_in_the_quota_too() -> None:
     executor = {
         "type": "Kubernetes",
