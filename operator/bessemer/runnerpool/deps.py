@@ -83,6 +83,8 @@ class PoolDeps:
     """Names of the ResourceQuotas by namespace, of those namespaces that were looked at or that have any."""
     wants: dict[Key, Want] = field(default_factory=dict)
     """What pools could not create for want of room in a quota."""
+    begun: dict[Key, int] = field(default_factory=dict)
+    """How many runners a pass has decided to create that are not there yet: other pools are not to have their room."""
     runners: dict[Key, Any] = field(default_factory=dict)
     """What registration knows of each pool's runner."""
     pauses: dict[Key, datetime] = field(default_factory=dict)

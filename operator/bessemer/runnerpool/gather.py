@@ -11,9 +11,16 @@ from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import Demand, Facts, Headroom, RunnerFact, RunnerPodFact
 from bessemer.runnerpool.jobpods import parse_job_pod
 from bessemer.runnerpool.pods import parse_runner_pod
-from bessemer.runnerpool.quota import compute_headroom, compute_owed, list_claims, list_runner_costs
+from bessemer.runnerpool.quota import (
+    Claim,
+    compute_begun,
+    compute_headroom,
+    compute_owed,
+    list_claims,
+    list_runner_costs,
+)
 from bessemer.runnerpool.registration import build_traits, get_runner
-from bessemer.runnerpool.resource import RunnerPool
+from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
 from bessemer.runnerpool.spec import RunnerPoolSpec
 from bessemer.wakeups import Key
 from bessemer.wellknown import JOB_POD_POOL_LABEL, POOL_LABEL
@@ -86,13 +93,33 @@ async def list_quotas(deps: PoolDeps, namespace: str) -> list[Object]:
 
 
 async def add_headroom(deps: PoolDeps, facts: Facts, spec: RunnerPoolSpec) -> Facts:
-    """Look at the namespace's quotas."""
-    quotas = await list_quotas(deps, facts.pool.namespace)
-    own = facts.pool.name
-    others = {name: want for (space, name), want in deps.wants.items() if space == facts.pool.namespace and name != own}
+    """Look at the namespace's quotas. What is to be created must be decided with nothing awaited in between."""
+    namespace, own = facts.pool.namespace, facts.pool.name
+    quotas = await list_quotas(deps, namespace)
+    if not quotas:
+        return replace(facts, headroom=None)
+    owed = await _list_owed_by_others(deps, (namespace, own))
+    others = {name: want for (space, name), want in deps.wants.items() if space == namespace and name != own}
     claims = [
         compute_owed(spec, facts.pods.values(), facts.job_pods),
+        *owed,
         *list_claims(others, spec.priority, deps.now()),
     ]
     headroom: Headroom | None = compute_headroom(quotas, list_runner_costs(spec), claims)
     return replace(facts, headroom=headroom)
+
+
+async def _list_owed_by_others(deps: PoolDeps, own: Key) -> list[Claim]:
+    """List what the other pools of the namespace have begun: runners that they create, and jobs of those they have."""
+    found = [parse_runner_pool(raw) for key, raw in deps.pools.items() if key[0] == own[0] and key != own]
+    for pool in found:
+        await list_pods(deps, pool)  # after a restart, those of a pool that has not had its turn are not known yet
+    claims = []
+    for pool in found:
+        if pool.spec is None:
+            continue
+        key = (pool.namespace, pool.name)
+        pods = [pod for pod in deps.pods.list_pods(key).values() if pod.owner_uid == pool.uid]
+        claims.append(compute_owed(pool.spec, pods, deps.job_pods.get(key, {}).values()))
+        claims.append(compute_begun(pool.spec, deps.begun.get(key, 0)))
+    return claims

@@ -90,12 +90,19 @@ class Want:
 
 
 def compute_owed(spec: RunnerPoolSpec, pods: Iterable[RunnerPodFact], job_pods: Iterable[JobPodFact]) -> Claim:
-    """Give what the pods of jobs will take whose runners are there already: room that no other runner may be given."""
+    """Give what the pods of jobs will take whose runners are there already: room that no other runner may be given, be
+    it of the same pool or of another one.
+    """
     why = "more soon, by jobs of runners that are there"
     if spec.executor.kubernetes is None or spec.mode is not Mode.PODS:
         return Claim((), 0, why)
     served = {pod.runner_uid for pod in job_pods}
     return Claim((_build_job_cost(spec.executor.kubernetes),), sum(p.live and p.uid not in served for p in pods), why)
+
+
+def compute_begun(spec: RunnerPoolSpec, runners: int) -> Claim:
+    """Give what so many runners take that another pool is about to create."""
+    return Claim(list_runner_costs(spec), runners, "more soon, by runners that are being created")
 
 
 def compute_want(spec: RunnerPoolSpec, missing: int, now: datetime) -> Want:
@@ -129,10 +136,12 @@ def compute_headroom(
             if not each.get(kind):
                 continue
             used = (status.get("used") or {}).get(name, "0")
-            kept = [(amounts.get(kind, Decimal(0)) * claim.times, claim.why) for amounts, claim in claimed]
-            left = (_parse(hard) - _parse(used) - sum(amount for amount, _ in kept)) / each[kind]
+            kept: dict[str, Decimal] = {}
+            for amounts, claim in claimed:
+                kept[claim.why] = kept.get(claim.why, Decimal(0)) + amounts.get(kind, Decimal(0)) * claim.times
+            left = (_parse(hard) - _parse(used) - sum(kept.values())) / each[kind]
             text = f"ResourceQuota {quota['metadata']['name']}: {used} of {hard} {name} are used"
-            text += "".join(f", {amount.normalize():f} {why}" for amount, why in kept if amount)
+            text += "".join(f", {amount.normalize():f} {why}" for why, amount in kept.items() if amount)
             rooms.append(Headroom(max(0, int(left)), text))
     return min(rooms, key=lambda room: room.pods, default=None)
 

@@ -81,7 +81,11 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
         facts = await add_headroom(deps, facts, pool.spec)
         plan = decide(facts, deps.now())
     wake = _note_want(deps, key, pool, plan)
-    refusals = await _perform(deps, facts, plan.scaling.actions)
+    deps.begun[key] = sum(isinstance(action, CreatePod) for action in plan.scaling.actions)
+    try:
+        refusals = await _perform(deps, facts, plan.scaling.actions)
+    finally:
+        deps.begun.pop(key, None)
     if refusals:
         facts = replace(facts, refusal=refusals[0])
         status = decide(facts, deps.now()).status
@@ -127,7 +131,7 @@ async def _perform(deps: PoolDeps, facts: Facts, actions: tuple[Action, ...]) ->
 def _choose(deps: PoolDeps, facts: Facts, action: Action, now: datetime) -> Callable[[], Awaitable[Refusal | None]]:
     match action:
         case CreatePod():
-            return lambda: _create_pod(deps, facts, action, now)
+            return lambda: _create_begun(deps, facts, action, now)
         case SendPod():
             return lambda: _send_pod(deps, facts, action, now)
         case RetirePod():
@@ -136,6 +140,14 @@ def _choose(deps: PoolDeps, facts: Facts, action: Action, now: datetime) -> Call
             return lambda: _collect_pod(deps, facts, action, now)
         case EndJobPod():
             return lambda: _end_job_pod(deps, facts, action)
+
+
+async def _create_begun(deps: PoolDeps, facts: Facts, action: CreatePod, now: datetime) -> Refusal | None:
+    """Create a pod; from then on its own state says which room it has, and not that it is about to be there."""
+    try:
+        return await _create_pod(deps, facts, action, now)
+    finally:
+        deps.begun[facts.pool.namespace, facts.pool.name] -= 1
 
 
 async def _create_pod(deps: PoolDeps, facts: Facts, action: CreatePod, now: datetime) -> Refusal | None:

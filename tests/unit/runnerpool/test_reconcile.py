@@ -22,7 +22,7 @@ from bessemer.runnerpool.known import CHECK_SECONDS, RETRY_SECONDS
 from bessemer.runnerpool.quota import compute_want
 from bessemer.runnerpool.reconcile import reconcile
 from tests.support.fake_kubernetes import Crash
-from tests.support.pool_world import KEY, PROJECT, PoolWorld, open_pool_world
+from tests.support.pool_world import KEY, PROJECT, PoolWorld, manifest, open_pool_world
 from tests.unit.runnerpool.scenes import build_spec
 
 MANAGED = {"managed": {}, "tags": ["hpc"]}
@@ -385,6 +385,75 @@ async def test_a_pool_leaves_room_to_one_of_higher_priority_and_says_so(world: P
     await world.settle()
     assert len(world.pods()) == 1
     assert KEY not in world.deps.wants
+
+
+IN_PODS = {
+    "executor": {"type": "Kubernetes", "kubernetes": {"image": "debian", "resources": {"requests": {"cpu": "2"}}}},
+    "pod": {"resources": {"requests": {"cpu": "100m"}}},
+}
+OTHER = (KEY[0], "other")
+
+
+async def add_other_pool(world: PoolWorld, used: str) -> None:
+    """Have two pools, whose jobs run in pods of two CPUs, share a quota that has room for one job."""
+    await world.apply(**IN_PODS)
+    await world.settle()
+    hard = {"requests.cpu": "2300m"}
+    quota = {"metadata": {"name": "small"}, "status": {"hard": hard, "used": {"requests.cpu": used}}}
+    await world.kubernetes.create_object(RESOURCE_QUOTAS, KEY[0], quota)
+    world.deps.quotas[KEY[0]] = {"small"}
+    body = manifest(**IN_PODS)
+    body["metadata"]["name"] = OTHER[1]
+    world.deps.pools[OTHER] = await world.kubernetes.create_object(RUNNER_POOLS, KEY[0], body)
+
+
+async def test_room_is_kept_for_the_jobs_of_another_pools_runners_though_a_restart_has_forgotten_them(
+    world: PoolWorld,
+) -> None:
+    await add_other_pool(world, used="100m")
+    owner = {"kind": "RunnerPool", "name": "other", "controller": True}
+    owner["uid"] = world.deps.pools[OTHER]["metadata"]["uid"]
+    labels = {"bessemer.dev/pool": "other", "bessemer.dev/slot": "0"}
+    metadata = {"name": "other-runner-0", "labels": labels, "ownerReferences": [owner]}
+    await world.kubernetes.create_object(PODS, KEY[0], {"kind": "Pod", "metadata": metadata})
+    world.queue(1)
+    await world.settle()
+    assert list(world.pods()) == ["other-runner-0"]
+    assert world.condition("ScalingLimited") == ("True", "Quota")
+    # Its job's pod is there, and a second one fits beside it.
+    status = {"hard": {"requests.cpu": "4300m"}, "used": {"requests.cpu": "2100m"}}
+    world.kubernetes.edit("resourcequotas", KEY[0], "small", {"status": status})
+    uid = world.pods()["other-runner-0"]["metadata"]["uid"]
+    world.deps.job_pods[OTHER] = {"job": JobPodFact("job", "uid", uid, leaving=False, deleted=False)}
+    await world.settle()
+    assert sorted(world.pods()) == ["lab-runner-0", "other-runner-0"]
+
+
+async def test_two_pools_that_look_at_a_quota_at_the_same_time_do_not_both_take_its_last_room(
+    world: PoolWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add_other_pool(world, used="0")
+    create = world.kubernetes.create_object
+
+    async def take_time(kind: Kind, namespace: str, body: Object) -> Object:
+        await asyncio.sleep(0)
+        return await create(kind, namespace, body)
+
+    monkeypatch.setattr(world.kubernetes, "create_object", take_time)
+
+    async def pass_over_both() -> None:
+        await asyncio.gather(reconcile(world.deps, KEY, 0.0), reconcile(world.deps, OTHER, 0.0))
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    await pass_over_both()
+    world.deps.pools[OTHER] = world.kubernetes.objects["runnerpools", *OTHER]
+    await pass_over_both()
+    world.queue(1)
+    for _ in range(3):
+        await pass_over_both()
+    assert len(world.pods()) == 1
+    assert world.deps.begun == {}
 
 
 async def test_a_pod_whose_containers_have_ended_is_not_left_to_the_kubelet(world: PoolWorld) -> None:
