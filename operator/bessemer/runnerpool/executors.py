@@ -7,9 +7,9 @@ https://docs.gitlab.com/runner/configuration/advanced-configuration/
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from bessemer.fields import Directory, HostKey, HostOrAddress, ObjectName, Port
 from bessemer.resource import ATOMIC_LIST, ApiModel, cel
@@ -24,6 +24,37 @@ SbatchOption = Annotated[
     str, Field(pattern=r"^--[a-z][a-z-]*(=[A-Za-z0-9_.,:/@%*+\[\]=-]*)?$", min_length=3, max_length=256)
 ]
 """Source: https://slurm.schedmd.com/sbatch.html"""
+
+
+def _drop_nulls(value: Any, at: str = "") -> Any:
+    """Leave out fields that are null, as if they were absent: TOML can't say it. In a list nothing can be left out."""
+    if isinstance(value, dict):
+        return {str(name): _drop_nulls(part, f"{at}.{name}") for name, part in value.items() if part is not None}
+    if isinstance(value, list):
+        return [_drop_nulls(part, f"{at}[{number}]") for number, part in enumerate(value)]
+    if not isinstance(value, str | bool | int | float):
+        raise ValueError(f"{at.removeprefix('.')}: {value} can't stand in config.toml")
+    return value
+
+
+def _check_additions(settings: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what can't be added to, of those settings that the pool adds something of its own to."""
+    for name in ("pod_labels", "pod_annotations"):
+        found = settings.get(name, {})
+        if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+            raise ValueError(f'{name}: must be texts by their names, such as team: "7"')
+    volumes = settings.get("volumes", {})
+    if not isinstance(volumes, dict):
+        raise ValueError("volumes: must be lists of volumes by their kinds, such as pvc")
+    claims = volumes.get("pvc", [])
+    if not isinstance(claims, list) or not all(isinstance(claim, dict) for claim in claims):
+        raise ValueError("volumes.pvc: must be a list of volumes, each with its name and mount_path")
+    return settings
+
+
+Settings = Annotated[FreeForm, AfterValidator(_drop_nulls)]
+"""What an executor can be told beyond our fields: whatever JSON may be, as far as TOML can say it."""
+KubernetesSettings = Annotated[Settings, AfterValidator(_check_additions)]
 
 
 class ExecutorType(StrEnum):
@@ -59,7 +90,7 @@ class KubernetesExecutor(ApiModel):
     """Labels of the nodes that job pods may run on."""
     start_seconds: int = Field(default=180, ge=10, le=3600)
     """How long a job's pod may take to start; then the job fails."""
-    settings: FreeForm = Field(default_factory=dict)
+    settings: KubernetesSettings = Field(default_factory=dict)
     """Further settings of [runners.kubernetes], by GitLab's names."""
 
 
@@ -72,7 +103,7 @@ class DockerExecutor(ApiModel):
     """Image of the Docker daemon."""
     daemon_resources: Resources = Resources()
     """What the daemon, with the job's containers in it, asks for, and may use."""
-    settings: FreeForm = Field(default_factory=dict)
+    settings: Settings = Field(default_factory=dict)
     """Further settings of [runners.docker], by GitLab's names."""
 
 
@@ -104,7 +135,7 @@ class CustomExecutor(ApiModel):
     """Path of the program that makes the environment (prepare_exec)."""
     cleanup: Program | None = None
     """Path of the program that takes it away (cleanup_exec)."""
-    settings: FreeForm = Field(default_factory=dict)
+    settings: Settings = Field(default_factory=dict)
     """Further settings of [runners.custom], by GitLab's names."""
 
 
@@ -151,7 +182,7 @@ class VirtualBoxExecutor(ApiModel):
     """Name of the virtual machine that jobs' machines are cloned from."""
     user: str = Field(pattern=r"^[a-z_][a-z0-9_-]*\$?$", max_length=32)
     """Account in the virtual machine."""
-    settings: FreeForm = Field(default_factory=dict)
+    settings: Settings = Field(default_factory=dict)
     """Further settings of [runners.virtualbox], by GitLab's names."""
 
 

@@ -82,12 +82,16 @@ def test_the_plan_has_what_a_pod_can_not_run(capsys: pytest.CaptureFixture[str])
         ({"runner": {"managed": {}, "tags": ["a", "b", "a"]}}, "spec.runner.tags[2]: Duplicate value: a"),
         ({"executor": {"type": "VirtualBox"}}, "spec.executor: virtualbox is required"),
         (
+            {"executor": {"type": "Docker", "docker": {"image": "debian", "settings": {"devices": [None]}}}},
+            "spec.executor.docker.settings: devices[0]: None can't stand in config.toml",
+        ),
+        (
             {"schedules": [{"name": "day", "start": "7 0 * * 1", "durationSeconds": 60, "min": 0}] * 2},
             "spec.schedules[1]: Duplicate value: {'name': 'day'}",
         ),
     ],
 )
-def test_the_plan_refuses_what_rules_of_the_crd_refuse(changes: dict[str, Any], said: str) -> None:
+def test_the_plan_refuses_what_the_api_server_or_the_pool_refuses(changes: dict[str, Any], said: str) -> None:
     manifest = yaml.safe_load(EXAMPLE.read_text())
     manifest["spec"] |= changes
     assert explain_plan_refusal(manifest).startswith(f"the manifest is not valid:\n  {said}")

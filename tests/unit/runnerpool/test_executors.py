@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bessemer.runnerpool.config import build_config, build_secret_data, list_references
 from bessemer.runnerpool.manifest import build_runner_pod, compute_template
@@ -95,6 +97,49 @@ def test_a_kubernetes_job_pod_says_whose_it_is_and_gets_no_token() -> None:
         "pull_policy": "if-not-present",
         "service_account": "jobs",
     }
+
+
+WITH_NULLS = {"bearer_token": None, "volumes": {"empty_dir": [{"name": "a", "medium": None}]}, "pod_labels": None}
+
+
+def test_a_setting_that_is_null_is_left_out_at_any_depth() -> None:
+    executor = {"type": "Kubernetes", "kubernetes": {"image": "debian", "settings": WITH_NULLS}}
+    kubernetes = render(executor=executor)["kubernetes"]
+    assert "bearer_token" not in kubernetes
+    assert kubernetes["volumes"] == {"empty_dir": [{"name": "a"}]}
+    assert "bessemer.dev/runner-uid" in kubernetes["pod_labels"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"allowed_images": ["a", None]}, "allowed_images[1]: None can't stand in config.toml"),
+        ({"pod_labels": "x"}, 'pod_labels: must be texts by their names, such as team: "7"'),
+        ({"pod_annotations": {"team": 7}}, 'pod_annotations: must be texts by their names, such as team: "7"'),
+        ({"volumes": ["a"]}, "volumes: must be lists of volumes by their kinds, such as pvc"),
+        ({"volumes": {"pvc": "a"}}, "volumes.pvc: must be a list of volumes, each with its name and mount_path"),
+        ({"volumes": {"pvc": ["a"]}}, "volumes.pvc: must be a list of volumes, each with its name and mount_path"),
+    ],
+)
+def test_a_setting_that_can_not_be_is_named(settings: dict[str, Any], said: str) -> None:
+    pool = build_pool(executor={"type": "Kubernetes", "kubernetes": {"image": "debian", "settings": settings}})
+    assert (pool.spec, pool.spec_error) == (None, f"spec.executor.kubernetes.settings: {said}")
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+NAMES = st.sampled_from(["pod_labels", "pod_annotations", "volumes", "image"]) | st.text()
+
+
+@given(st.dictionaries(NAMES, ANYTHING), st.sampled_from(["Kubernetes", "Docker", "Custom", "VirtualBox"]))
+def test_whatever_settings_are_they_are_refused_or_stand_in_the_configuration(
+    settings: dict[str, Any], name: str
+) -> None:
+    executor = EXECUTORS[name]
+    executor = executor | {name.lower(): executor[name.lower()] | {"settings": settings}}
+    fields = {"executor": executor, "cache": {"volume": {"claimName": "ci-cache"}}}
+    if build_pool(**fields).spec is not None:
+        assert render(**fields)["executor"] == name.lower()
 
 
 def test_only_runners_that_create_pods_have_an_account() -> None:

@@ -387,6 +387,24 @@ async def test_a_pool_leaves_room_to_one_of_higher_priority_and_says_so(world: P
     assert KEY not in world.deps.wants
 
 
+async def test_settings_that_can_not_be_are_said_and_what_has_ended_is_collected_all_the_same(world: PoolWorld) -> None:
+    kubernetes = {"image": "debian"}
+    await world.apply(executor={"type": "Kubernetes", "kubernetes": kubernetes}, min=1)
+    await world.settle()
+    world.start_pods()
+    await world.settle()
+    wrong = kubernetes | {"settings": {"pod_labels": "x"}}
+    world.end_pod("lab-runner-0", 5)
+    await world.apply(executor={"type": "Kubernetes", "kubernetes": wrong}, min=1)
+    await world.settle()
+    assert world.pods() == {}
+    assert (world.condition("Ready"), world.status()["observedGeneration"]) == (("False", "InvalidSpec"), 2)
+    right = kubernetes | {"settings": {"pod_labels": {"team": "x"}, "bearer_token": None}}
+    await world.apply(executor={"type": "Kubernetes", "kubernetes": right}, min=1)
+    await world.settle()
+    assert (world.condition("Ready"), len(world.pods())) == (("True", "Serving"), 1)
+
+
 IN_PODS = {
     "executor": {"type": "Kubernetes", "kubernetes": {"image": "debian", "resources": {"requests": {"cpu": "2"}}}},
     "pod": {"resources": {"requests": {"cpu": "100m"}}},
