@@ -52,6 +52,8 @@ class RunnerPodFact:
     started: datetime | None = None
     """When its container started."""
     finished: datetime | None = None
+    grace: timedelta | None = None
+    """How long a job may take when the pod is told to go; None where that is not known: long enough."""
     stopped: bool = False
     """The kubelet has said of each of its containers that it has ended."""
     claimed: tuple[int, ...] = ()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from bessemer.kube.pods import SETTLED, PodState, classify, get_terminated
 from bessemer.resource import parse_time
 from bessemer.runnerpool.facts import RunnerPodFact, RunnerPodState
-from bessemer.runnerpool.manifest import RUNNER_CONTAINER
+from bessemer.runnerpool.manifest import END_SECONDS, RUNNER_CONTAINER
 from bessemer.wellknown import JOB_ANNOTATION, SENT_ANNOTATION, SLOT_LABEL, TEMPLATE_ANNOTATION
 
 
@@ -39,6 +39,7 @@ def parse_runner_pod(raw: Mapping[str, Any]) -> RunnerPodFact:
         template=annotations.get(TEMPLATE_ANNOTATION, ""),
         started=_started(status),
         finished=finished,
+        grace=_parse_grace(raw.get("spec") or {}),
         stopped=_has_stopped(status),
         claimed=claimed or (),
         silent=state in SETTLED and claimed is None,
@@ -57,6 +58,11 @@ def _classify(state: PodState, job: str | None, *, deleting: bool) -> RunnerPodS
     if state is PodState.RUNNING:
         return RunnerPodState.IDLE if job is None else RunnerPodState.RUNNING
     return RunnerPodState.STARTING
+
+
+def _parse_grace(spec: Mapping[str, Any]) -> timedelta | None:
+    seconds = spec.get("terminationGracePeriodSeconds")
+    return None if seconds is None else timedelta(seconds=seconds - END_SECONDS)
 
 
 def _started(status: Mapping[str, Any]) -> datetime | None:

@@ -1,7 +1,9 @@
 """How many pods, and which: a pure function from facts and the time to actions with their reasons.
 
 Waiting pods have not asked GitLab for anything, so they can be sent or deleted at any time. A pod that was sent is
-never deleted: it has a job, or ends within seconds.
+never deleted: it has a job, or ends within seconds. One that asks for any job, as nobody knows which wait, may do so
+for ever: to let it go is to have it finish the job that it may have, and take no other. As it may have one, it counts
+in max until it has ended.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ def decide_scaling(
     draft = _Draft(facts, spec, now, minimum, back_off)
     _collect(draft)
     kept = _retire_outdated(draft)
+    asking = _retire_outdated_asking(draft)
     _retire_needless(draft)
     unserved = compute_unserved(facts.demand, facts.pods.values(), now)
     unserved, kept = _send(draft, unserved, kept)
@@ -54,7 +57,7 @@ def decide_scaling(
         kept = _send_blindly(draft, kept)
     left = _create_for_jobs(draft, unserved)
     _create_to_min(draft)
-    _retire_surplus(draft, kept)
+    _retire_surplus(draft, [*(pod for pod in kept if pod.state is RunnerPodState.IDLE), *asking])
     _add_dues(draft)
     wake = min(draft.dues) - now if draft.dues else None
     return Scaling(
@@ -97,6 +100,24 @@ def _retire_outdated(draft: _Draft) -> list[RunnerPodFact]:
         draft.actions += [RetirePod(pod, "Outdated") for pod in outdated]
         draft.note("Outdated", f"{_count(outdated)} made from an earlier spec, without a job: replaced")
     return [pod for pod in idle if pod.template == wanted]
+
+
+def _retire_outdated_asking(draft: _Draft) -> list[RunnerPodFact]:
+    """Let pods go that ask for any job and were made from another spec, as far as max has room for their successors,
+    and one by one where it has none: others go on asking meanwhile. Give those that are kept, those to go next first.
+    """
+    longest = timedelta(seconds=draft.spec.runner.maximum_timeout_seconds)
+    running = [pod for pod in draft.facts.list_in(RunnerPodState.RUNNING) if pod.job == ANY_JOB]
+    # One with less time than a job may take would not finish it: it goes when it has had one.
+    asking = [pod for pod in running if pod.grace is None or pod.grace >= longest]
+    wanted = draft.facts.runner.template
+    outdated = [pod for pod in asking if pod.template != wanted]
+    leaving = _count_leaving(draft)
+    going = outdated[: max(draft.spec.max - _count_live(draft) - leaving, 0 if leaving else 1)]
+    if going:
+        draft.actions += [RetirePod(pod, "Outdated") for pod in going]
+        draft.note("Outdated", f"{_count(going)} made from an earlier spec, to take no job any more: replaced")
+    return sorted((pod for pod in asking if pod not in going), key=lambda pod: pod.template == wanted)
 
 
 def _retire_needless(draft: _Draft) -> None:
@@ -162,14 +183,16 @@ def _create_to_min(draft: _Draft) -> None:
     draft.note(CREATED, f"{_count(range(room))}, as min is {draft.min}")
 
 
-def _retire_surplus(draft: _Draft, waiting: list[RunnerPodFact]) -> None:
-    """Let waiting pods go that are more than min, when they have waited long enough, or at once where max is passed."""
+def _retire_surplus(draft: _Draft, candidates: list[RunnerPodFact]) -> None:
+    """Let pods go that wait, or ask for any job, and are more than min: when they have done so long enough, or at once
+    where max is passed.
+    """
     live = _count_live(draft)
     over_max = max(0, live - draft.spec.max)
     surplus = max(0, live - draft.min)
     idle_time = timedelta(seconds=draft.spec.idle_seconds)
     going: list[RunnerPodFact] = []
-    for pod in [pod for pod in waiting if pod.state is RunnerPodState.IDLE][:surplus]:
+    for pod in candidates[:surplus]:
         until = (pod.started or pod.created) + idle_time
         if len(going) < over_max or until <= draft.now:
             going.append(pod)
@@ -177,7 +200,9 @@ def _retire_surplus(draft: _Draft, waiting: list[RunnerPodFact]) -> None:
             draft.dues.append(until)
     if going:
         draft.actions += [RetirePod(pod, "Idle") for pod in going]
-        draft.note("Retired", f"{_count(going)} that waited, as no more than {draft.min} are to wait")
+        asking = sum(pod.job == ANY_JOB for pod in going)
+        which = f"{_count(going)} that waited" + (f", {asking} of them asking GitLab for themselves" if asking else "")
+        draft.note("Retired", f"{which}, as no more than {draft.min} are to wait")
 
 
 def _room(draft: _Draft, wanted: int) -> int:
@@ -186,7 +211,7 @@ def _room(draft: _Draft, wanted: int) -> int:
     created = sum(isinstance(action, CreatePod) for action in draft.actions)
     starting = len(facts.list_in(RunnerPodState.STARTING)) + created
     rooms = [
-        (spec.max - _count_live(draft), Limit("Max", f"max is {spec.max}")),
+        (spec.max - _count_live(draft) - _count_leaving(draft), Limit("Max", f"max is {spec.max}")),
         (
             spec.max_starting - starting,
             Limit("Starting", f"starting: {starting}, and maxStarting is {spec.max_starting}"),
@@ -212,6 +237,13 @@ def _count_live(draft: _Draft) -> int:
     created = sum(isinstance(action, CreatePod) for action in draft.actions)
     live = [pod for pod in draft.facts.list_live() if pod.state is not RunnerPodState.DRAINING]
     return len(live) - gone + created
+
+
+def _count_leaving(draft: _Draft) -> int:
+    """Count the pods on their way out that may have a job for as long as any other: those that asked for any."""
+    retired = [action.pod for action in draft.actions if isinstance(action, RetirePod)]
+    gone = draft.facts.list_in(RunnerPodState.DRAINING) + [p for p in retired if p.state is RunnerPodState.RUNNING]
+    return sum(pod.job == ANY_JOB for pod in gone)
 
 
 def _free_slots(draft: _Draft, count: int) -> list[int]:

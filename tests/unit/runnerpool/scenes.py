@@ -21,7 +21,7 @@ from bessemer.runnerpool.facts import (
 )
 from bessemer.runnerpool.plan import CollectPod, CreatePod, EndJobPod, RetirePod, SendPod
 from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
-from bessemer.runnerpool.spec import RunnerPoolSpec
+from bessemer.runnerpool.spec import Mode, RunnerPoolSpec
 from bessemer.runnerpool.summary import compute_events
 
 START = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
@@ -132,7 +132,7 @@ class Scene:
                     if pod.state is RunnerPodState.IDLE:
                         self.pods[pod.slot] = replace(self.pods[pod.slot], state=RunnerPodState.RUNNING)
                 case RetirePod(pod, _):
-                    del self.pods[pod.slot]
+                    self._retire(pod)
                 case CollectPod(pod):
                     if pod.job and pod.job.isdecimal():
                         self.board.put_tried(int(pod.job), pod.claimed, self.now)
@@ -146,6 +146,13 @@ class Scene:
         self.pool = replace(self.pool, status=plan.status)
         self.plan = plan
         return plan
+
+    def _retire(self, pod: RunnerPodFact) -> None:
+        """What waits is gone at once, as is a manager; a pod that may have a job goes when that has ended."""
+        del self.pods[pod.slot]
+        spec = self.pool.spec
+        if pod.state is RunnerPodState.RUNNING and spec is not None and spec.mode is Mode.PODS:
+            self.pods[pod.slot] = replace(pod, state=RunnerPodState.DRAINING)
 
     def _build_pod(self, slot: int, job: str | None) -> RunnerPodFact:
         return RunnerPodFact(

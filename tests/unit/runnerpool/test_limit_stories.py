@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 from bessemer.runnerpool.board import Board
 from bessemer.runnerpool.facts import Headroom, RunnerPodState
 from bessemer.runnerpool.quota import Want, compute_headroom, compute_want, list_claims, list_runner_costs
@@ -109,6 +112,108 @@ def test_a_morning_with_a_schedule() -> None:
         "5400 s: Created: 1 pod, as min is 2",
         "7200 s: Retired: 2 pods that waited, as no more than 0 are to wait",
     ]
+
+
+def test_pods_that_ask_for_themselves_go_when_the_schedule_is_over_and_those_with_a_job_finish_it() -> None:
+    day = {"name": "day", "start": "0 6 * * *", "durationSeconds": 3600, "min": 3}
+    scene = Scene(schedules=[day], idleSeconds=60)
+    scene.blind = True
+    scene.step()
+    start_all(scene)
+    scene.wait(3590)
+    scene.end(0, 11)
+    scene.step()
+    start_all(scene)  # the successor of the one that has had its job
+    scene.wait(10)
+    assert scene.step().wake_after == 50
+    assert sorted(pod.state for pod in scene.pods.values()) == [*[RunnerPodState.DRAINING] * 2, RunnerPodState.RUNNING]
+    scene.wait(50)
+    assert scene.step().status.draining == 2  # as they were found: of the third one, the next pass tells
+    for slot in list(scene.pods):
+        scene.end(slot, 20 + slot)
+    scene.step()
+    assert scene.pods == {}
+    assert scene.log == [
+        "0 s: Created: 3 pods, as min is 3",
+        "3590 s: Created: 1 pod, as min is 3",
+        "3600 s: Retired: 2 pods that waited, 2 of them asking GitLab for themselves, as no more than 0 are to wait",
+        "3650 s: Retired: 1 pod that waited, 1 of them asking GitLab for themselves, as no more than 0 are to wait",
+    ]
+
+
+def test_pods_that_ask_for_themselves_are_replaced_at_once_where_max_has_room() -> None:
+    scene = Scene(min=2, max=5)
+    scene.blind = True
+    scene.step()
+    start_all(scene)
+    scene.template = "t2"
+    scene.step()
+    assert sorted((pod.template, pod.state) for pod in scene.pods.values()) == [
+        *[("t1", RunnerPodState.DRAINING)] * 2,
+        *[("t2", RunnerPodState.STARTING)] * 2,
+    ]
+    start_all(scene)
+    scene.template = "t3"
+    scene.step()  # as the first two may run jobs, there is room for one
+    assert sorted((pod.template, pod.state) for pod in scene.pods.values()) == [
+        *[("t1", RunnerPodState.DRAINING)] * 2,
+        ("t2", RunnerPodState.DRAINING),
+        ("t2", RunnerPodState.RUNNING),
+        ("t3", RunnerPodState.STARTING),
+    ]
+    assert scene.log == [
+        "0 s: Created: 2 pods, as min is 2",
+        "0 s: Outdated: 2 pods made from an earlier spec, to take no job any more: replaced",
+        "0 s: Created: 2 pods, as min is 2",
+        "0 s: Outdated: 1 pod made from an earlier spec, to take no job any more: replaced",
+        "0 s: Created: 1 pod, as min is 2",
+    ]
+
+
+def test_pods_that_ask_for_themselves_are_replaced_one_by_one_where_max_has_no_room() -> None:
+    scene = Scene(min=3, max=3)
+    scene.blind = True
+    scene.step()
+    start_all(scene)
+    scene.template = "t2"
+    for _ in range(3):
+        scene.step()
+        scene.step()
+        (leaving,) = [slot for slot, pod in scene.pods.items() if pod.state is RunnerPodState.DRAINING]
+        assert len(scene.pods) == 3
+        scene.end(leaving)
+        scene.step()
+        scene.step()
+        start_all(scene)
+    scene.step()
+    assert [(pod.template, pod.state) for pod in scene.pods.values()] == [("t2", RunnerPodState.RUNNING)] * 3
+
+
+def test_pods_that_ask_for_themselves_go_where_max_was_lowered() -> None:
+    scene = Scene(min=4, max=4, idleSeconds=3600)
+    scene.blind = True
+    scene.step()
+    start_all(scene)
+    scene.change_spec(min=1, max=3, idleSeconds=3600)
+    assert scene.step().wake_after == 3600
+    assert [pod.state for pod in scene.pods.values()].count(RunnerPodState.DRAINING) == 1
+    assert scene.log[1:] == [
+        "0 s: Retired: 1 pod that waited, 1 of them asking GitLab for themselves, as no more than 1 are to wait"
+    ]
+
+
+def test_a_pod_that_asks_for_itself_and_would_not_be_given_the_time_to_end_a_job_goes_when_it_has_had_one() -> None:
+    scene = Scene(min=1, runner={"tokenSecret": {"name": "runner"}, "tags": ["hpc"], "gracePeriodSeconds": 90})
+    scene.blind = True
+    scene.step()
+    start_all(scene)
+    scene.pods[0] = replace(scene.pods[0], grace=timedelta(seconds=90))
+    scene.template = "t2"
+    scene.step()
+    assert [pod.state for pod in scene.pods.values()] == [RunnerPodState.RUNNING]
+    scene.pods[0] = replace(scene.pods[0], grace=timedelta(seconds=3600))
+    scene.step()
+    assert [pod.state for pod in scene.pods.values()] == [RunnerPodState.DRAINING, RunnerPodState.STARTING]
 
 
 def test_pools_of_one_quota_by_their_priority() -> None:

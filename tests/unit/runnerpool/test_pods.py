@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from bessemer.runnerpool.manifest import build_runner_pod
 from bessemer.runnerpool.pods import parse_runner_pod
+from tests.unit.runnerpool.scenes import build_pool, build_spec
+from tests.unit.runnerpool.test_executors import SETTINGS
 
 OVER: dict[str, Any] = {"terminated": {"exitCode": 0}}
 RUNS: dict[str, Any] = {"running": {"startedAt": "2026-03-02T06:00:00Z"}}
@@ -29,3 +33,13 @@ def test_a_pod_has_stopped_when_the_kubelet_says_so_of_all_its_containers(
     metadata = {"name": "lab-0", "creationTimestamp": "2026-03-02T06:00:00Z"}
     pod = parse_runner_pod({"metadata": metadata, "status": {"phase": "Running", **statuses}})
     assert pod.stopped is stopped
+
+
+@pytest.mark.parametrize(("grace", "seconds"), [({}, 3600), ({"gracePeriodSeconds": 90}, 90)])
+def test_how_long_a_job_may_take_when_its_pod_is_to_go_is_read_from_the_pod(
+    grace: dict[str, Any], seconds: int
+) -> None:
+    runner = {"tokenSecret": {"name": "runner"}, "tags": ["hpc"], **grace}
+    raw = build_runner_pod(build_pool(runner=runner), build_spec(runner=runner), SETTINGS, 0, "t")
+    raw["metadata"]["creationTimestamp"] = "2026-03-02T06:00:00Z"
+    assert parse_runner_pod(raw).grace == timedelta(seconds=seconds)
