@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from bessemer.errors import BessemerError, Retry
 
+NEVER = math.inf
+"""Until when another pass over an object that is not there is due, unless something is heard of it."""
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
@@ -18,7 +21,8 @@ class Outcome:
     """How a guarded pass ended."""
 
     wake_after: float | None = None
-    """Seconds until the next one is due; None: only when something is heard."""
+    """Seconds until the next one is due; None: only when something is heard, or after some time; NEVER: only when
+    something is heard."""
     failed: bool = False
     """Whether it is to be repeated, after a back-off unless ``wake_after`` says when."""
     reason: str = ""

@@ -1,6 +1,7 @@
 """One loop per object of a kind: woken by whatever happens to it, never two passes at once for one, many side by side.
 
-A wake-up only says that something may have changed. Those that come during a pass are answered by one more pass.
+A wake-up only says that something may have changed. Those that come during a pass are answered by one more pass. It may
+come for an object that is gone, such as of a pod that outlives it: the pass finds that out, and its loop ends.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from time import monotonic
 
-from bessemer.boundary import Outcome, guard
+from bessemer.boundary import NEVER, Outcome, guard
 
 Key = tuple[str, str]
 """Namespace and name of an object."""
 Pass = Callable[[Key, float], Awaitable[float | None]]
-"""Does one pass; takes the monotonic time of the wake-up, gives the seconds until the next is due."""
+"""Does one pass; takes the monotonic time of the wake-up, gives the seconds until the next is due, NEVER for an object
+that is gone."""
 FIRST_BACK_OFF_SECONDS = 0.2
 LONGEST_BACK_OFF_SECONDS = 5.0
 """What was refused or unreachable is shown and cured within five seconds."""
@@ -30,21 +32,14 @@ class WakeUps:
         self._signals: dict[Key, asyncio.Event] = {}
         self._woken: dict[Key, float] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
-        self._gone: set[Key] = set()
 
     def wake(self, key: Key) -> None:
         """Have an object looked at as soon as possible."""
         self._woken.setdefault(key, monotonic())
-        self._gone.discard(key)
         if key not in self._tasks:
             self._signals[key] = asyncio.Event()
             self._tasks[key] = asyncio.create_task(self._loop(key), name=f"reconcile {key[0]}/{key[1]}")
         self._signals[key].set()
-
-    def forget(self, key: Key) -> None:
-        """End the loop of an object that is gone, after one last pass."""
-        self.wake(key)
-        self._gone.add(key)
 
     def wake_all(self) -> None:
         """Have all known objects looked at, such as builds that wait for a machine that was released."""
@@ -67,9 +62,8 @@ class WakeUps:
             outcome = await guard(f"{key[0]}/{key[1]}", self._work(key, woken))
             self._on_outcome(outcome)
             failures = failures + 1 if outcome.failed else 0
-            if key in self._gone and not outcome.failed and not signal.is_set():
+            if outcome.wake_after == NEVER and not signal.is_set():
                 del self._tasks[key], self._signals[key]
-                self._gone.discard(key)
                 return
             if outcome.failed and outcome.wake_after is None:
                 # Back off even where more is heard: a failing pass may be what makes the noise.

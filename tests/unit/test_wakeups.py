@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from bessemer import wakeups as module
-from bessemer.boundary import Outcome
+from bessemer.boundary import NEVER, Outcome
 from bessemer.errors import Invalid, Retry
 from bessemer.wakeups import Key, WakeUps
 
@@ -99,19 +99,37 @@ async def test_a_failing_pass_is_repeated_whatever_it_raised() -> None:
     await wakeups.close()
 
 
-async def test_a_build_that_is_gone_gets_one_last_pass_and_can_come_back() -> None:
+async def test_a_build_that_is_gone_is_looked_at_once_for_each_time_that_something_is_heard_of_it() -> None:
     work = Work()
-    wakeups = WakeUps(work, 300, lambda _: None)
+    wakeups = WakeUps(work, 0.001, lambda _: None)
     wakeups.wake(KEY)
     await work.reached(1)
-    wakeups.forget(KEY)
-    await work.reached(2)
+    work.wake_after = NEVER
+    wakeups.wake(KEY)
+    await work.reached(len(work.passes) + 1)
     await asyncio.sleep(0.01)
+    passes = len(work.passes)
     wakeups.wake_all()
     await asyncio.sleep(0.01)
-    assert len(work.passes) == 2
+    assert len(work.passes) == passes
+    wakeups.wake(KEY)  # by a pod that went after it
+    await asyncio.sleep(0.01)
+    assert len(work.passes) == passes + 1
+    work.wake_after = None  # one of the same name is there
     wakeups.wake(KEY)
-    await work.reached(3)
+    await work.reached(passes + 3)
+    await wakeups.close()
+
+
+async def test_what_comes_during_the_last_pass_over_a_build_that_is_gone_is_answered_by_one_more() -> None:
+    work = Work()
+    work.wake_after = NEVER
+    wakeups = WakeUps(work, 300, lambda _: None)
+    wakeups.wake(KEY)
+    await asyncio.sleep(0)
+    wakeups.wake(KEY)
+    await asyncio.sleep(0.01)
+    assert len(work.passes) == 2
     await wakeups.close()
 
 

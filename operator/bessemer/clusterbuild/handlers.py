@@ -21,11 +21,9 @@ def register(registry: kopf.OperatorRegistry, wakeups: WakeUps, hearing: Hearing
     async def on_build(namespace: str | None, name: str | None, type: str | None, **_: Any) -> None:  # noqa: A002  kopf's
         hearing.note()
         key = (namespace or "", name or "")
+        wakeups.wake(key)
         if type == "DELETED":
-            wakeups.forget(key)
             wakeups.wake_all()
-        else:
-            wakeups.wake(key)
 
     @kopf.on.event("v1", "pods", labels={BUILD_LABEL: kopf.PRESENT}, registry=registry)
     async def on_pod(namespace: str | None, meta: Mapping[str, Any], **_: Any) -> None:

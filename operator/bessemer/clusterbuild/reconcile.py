@@ -13,6 +13,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any
 
+from bessemer.boundary import NEVER
 from bessemer.clusterbuild.decide import decide
 from bessemer.clusterbuild.facts import Claims, Facts, Refusal, SecretFact
 from bessemer.clusterbuild.gather import Reading, get_reading, is_owned, list_build_pods, other_finalizers
@@ -69,7 +70,7 @@ async def reconcile(deps: Deps, namespace: str, name: str, woken: float) -> floa
         deps.progress.clear((namespace, name))
         await _forget_orphans(deps, namespace, name)
         await delete_claims(deps, namespace, name)
-        return None
+        return NEVER
     plan = await _advance(deps, reading, woken)
     try:
         written = await _write_status(deps, reading, plan.status)

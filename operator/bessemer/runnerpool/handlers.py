@@ -32,7 +32,7 @@ def register(registry: kopf.OperatorRegistry, deps: PoolDeps, wakeups: WakeUps, 
         key = (namespace or "", name or "")
         if type == "DELETED":
             deps.pools.pop(key, None)
-            wakeups.forget(key)
+            wakeups.wake(key)
             return
         known = deps.pools.get(key)
         if known is None or _version(known) < _version(body):

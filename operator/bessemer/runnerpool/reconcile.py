@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic
 
+from bessemer.boundary import NEVER
 from bessemer.errors import BessemerError, Retry
 from bessemer.kube.client import (
     PODS,
@@ -66,7 +67,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
         deps.secrets.leave(key)
         await deps.doors.leave(key)
         await deps.sources.leave(key)
-        return None
+        return NEVER
     pool = parse_runner_pool(raw)
     if POOL_FINALIZER not in pool.finalizers:
         return await _add_finalizer(deps, pool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bessemer.boundary import NEVER
 from bessemer.kube.client import Kind, Object, Refused
 from tests.support.world import NAMESPACE, World, manifest
 from tests.unit.clusterbuild.scenes import FAILURE, FINAL, input_of
@@ -23,7 +24,7 @@ def test_a_deleted_build_stops_its_phase_cleans_up_and_lets_go_of_everything(wor
     world.settle()
     assert not world.exists()
     assert world.leases() == {}
-    world.step()
+    assert world.step() == NEVER
     assert world.pods() == {}, "no finalizer of ours may hold a pod of a build that is gone"
 
 

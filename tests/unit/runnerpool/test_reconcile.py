@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bessemer.boundary import NEVER
 from bessemer.errors import Retry
 from bessemer.gitlab.protocol import GitLabUnavailable
 from bessemer.kube.client import PODS, RESOURCE_QUOTAS, RUNNER_POOLS, Kind, Object, Refused
@@ -19,6 +20,7 @@ from bessemer.runnerpool import reconcile as module
 from bessemer.runnerpool import statuspace
 from bessemer.runnerpool.facts import JobPodFact
 from bessemer.runnerpool.known import CHECK_SECONDS, RETRY_SECONDS
+from bessemer.runnerpool.pods import parse_runner_pod
 from bessemer.runnerpool.quota import compute_want
 from bessemer.runnerpool.reconcile import reconcile
 from tests.support.fake_kubernetes import Crash
@@ -403,6 +405,17 @@ async def test_settings_that_can_not_be_are_said_and_what_has_ended_is_collected
     await world.apply(executor={"type": "Kubernetes", "kubernetes": right}, min=1)
     await world.settle()
     assert (world.condition("Ready"), len(world.pods())) == (("True", "Serving"), 1)
+
+
+async def test_no_pass_over_a_pool_that_is_gone_is_due(world: PoolWorld) -> None:
+    await world.apply(min=1)
+    await world.settle()
+    (name,) = world.pods()
+    del world.kubernetes.objects["runnerpools", *KEY]
+    assert await world.step() == NEVER
+    world.deps.pods.put(KEY, parse_runner_pod(world.pods()[name]))  # a late event of its pod
+    assert await world.step() == NEVER
+    assert world.deps.pods.list_pods(KEY) == {}
 
 
 IN_PODS = {
