@@ -93,15 +93,22 @@ def parse_pod(raw: Mapping[str, Any]) -> PodFact:
     )
 
 
-def classify(raw: Mapping[str, Any], container: str) -> tuple[PodState, str, str]:
-    """Give the bucket of a pod whose work is done in a container of that name, with a reason and a message."""
+def classify(raw: Mapping[str, Any], container: str, *, failure_is_final: bool = False) -> tuple[PodState, str, str]:
+    """Give the bucket of a pod whose work is done in a container of that name, with a reason and a message.
+
+    With ``failure_is_final`` that container's end by an error is the pod's, too, whatever else still runs in it, such
+    as a sidecar that somebody injects. Else the pod's own end is waited for: it tells what failed from what was lost.
+    """
     metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     phase = status.get("phase", "Pending")
     deleting = "deletionTimestamp" in metadata
-    if phase == "Succeeded" or (phase != "Failed" and _has_exited_well(status, container)):
+    exit_code = get_terminated(raw, container).get("exitCode")
+    # A container that has ended is never started again. The kubelet says so of the pod itself only a second later, when
+    # it has taken the pod down, which is nothing to wait for, or not at all while another container runs.
+    if phase == "Succeeded" or (phase != "Failed" and exit_code == 0):
         return PodState.SUCCEEDED, "", ""
-    if phase == "Failed":
-        return _classify_failed(status, deleting)
+    if phase == "Failed" or (failure_is_final and exit_code is not None):
+        return _classify_failed(raw, container, deleting=deleting)
     if deleting:
         # With a grace period of 0 the kubelet has said its last word; an unscheduled pod never had a kubelet.
         if metadata.get("deletionGracePeriodSeconds") == 0 or not spec.get("nodeName"):
@@ -112,16 +119,8 @@ def classify(raw: Mapping[str, Any], container: str) -> tuple[PodState, str, str
     return _classify_waiting(spec, status)
 
 
-def _has_exited_well(status: Mapping[str, Any], container: str) -> bool:
-    """Whether the container has ended with success, which is final: it is never started again.
-
-    The kubelet says so of the pod itself only a second later, when it has taken the pod down: nothing to wait for.
-    """
-    ours = [found for found in status.get("containerStatuses") or () if found.get("name") == container]
-    return (_terminated(ours) or {}).get("exitCode") == 0
-
-
-def _classify_failed(status: Mapping[str, Any], deleting: bool) -> tuple[PodState, str, str]:
+def _classify_failed(raw: Mapping[str, Any], container: str, *, deleting: bool) -> tuple[PodState, str, str]:
+    status = raw.get("status") or {}
     reason, message = status.get("reason", ""), status.get("message", "")
     disrupted = next((c for c in status.get("conditions") or () if c["type"] == "DisruptionTarget"), None)
     if disrupted is not None and disrupted.get("status") == "True":
@@ -132,13 +131,21 @@ def _classify_failed(status: Mapping[str, Any], deleting: bool) -> tuple[PodStat
         return PodState.LOST, "PodDeleted", "the pod was deleted before it had finished"
     if reason:
         return PodState.FAILED, reason, message
+    return PodState.FAILED, *_explain_exit(raw, container)
+
+
+def _explain_exit(raw: Mapping[str, Any], container: str) -> tuple[str, str]:
+    """Say which container's error a pod failed by: its main one's, if that had any, whatever became of others then."""
+    status, ours = raw.get("status") or {}, get_terminated(raw, container)
+    if ours.get("exitCode"):
+        return ours.get("reason", "Error"), ""
     for statuses in ("initContainerStatuses", "containerStatuses"):
         terminated = _terminated(status.get(statuses))
         if terminated is not None and terminated.get("exitCode") != 0:
             text = terminated.get("message", "") if statuses.startswith("init") else ""
             init = "InitContainerFailed" if statuses.startswith("init") else terminated.get("reason", "Error")
-            return PodState.FAILED, init, text
-    return PodState.FAILED, "Error", message
+            return init, text
+    return "Error", status.get("message", "")
 
 
 def _classify_waiting(spec: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[PodState, str, str]:

@@ -18,7 +18,7 @@ def parse_runner_pod(raw: Mapping[str, Any]) -> RunnerPodFact:
     """Classify a raw runner pod of ours."""
     metadata, status = raw["metadata"], raw.get("status") or {}
     annotations = metadata.get("annotations") or {}
-    state, reason, message = classify(raw, RUNNER_CONTAINER)
+    state, reason, message = classify(raw, RUNNER_CONTAINER, failure_is_final=True)
     job = annotations.get(JOB_ANNOTATION)
     end = get_terminated(raw, RUNNER_CONTAINER)
     finished = parse_time(end.get("finishedAt")) or (_last_change(status, metadata) if state in SETTLED else None)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from bessemer.runnerpool.facts import RunnerPodState
 from bessemer.runnerpool.manifest import build_runner_pod
 from bessemer.runnerpool.pods import parse_runner_pod
 from tests.unit.runnerpool.scenes import build_pool, build_spec
@@ -43,3 +44,39 @@ def test_how_long_a_job_may_take_when_its_pod_is_to_go_is_read_from_the_pod(
     raw = build_runner_pod(build_pool(runner=runner), build_spec(runner=runner), SETTINGS, 0, "t")
     raw["metadata"]["creationTimestamp"] = "2026-03-02T06:00:00Z"
     assert parse_runner_pod(raw).grace == timedelta(seconds=seconds)
+
+
+SIDECAR = {"name": "istio-proxy", "state": RUNS}
+
+
+@pytest.mark.parametrize(
+    ("end", "more", "state", "reason"),
+    [
+        ({"exitCode": 0, "reason": "Completed"}, {}, RunnerPodState.FINISHED, ""),
+        ({"exitCode": 1, "reason": "Error"}, {}, RunnerPodState.FAILED, "Error"),
+        ({"exitCode": 137, "reason": "OOMKilled"}, {}, RunnerPodState.FAILED, "OOMKilled"),
+        ({"exitCode": 1}, {"deletionTimestamp": "2026-03-02T06:00:00Z"}, RunnerPodState.FAILED, "PodDeleted"),
+    ],
+)
+def test_a_pod_has_ended_with_its_runner_though_a_sidecar_runs_on(
+    end: dict[str, Any], more: dict[str, Any], state: RunnerPodState, reason: str
+) -> None:
+    statuses = [SIDECAR, {"name": "runner", "state": {"terminated": end}}]
+    metadata = {"name": "lab-0", "creationTimestamp": "2026-03-02T06:00:00Z", **more}
+    status = {"phase": "Running", "containerStatuses": statuses}
+    pod = parse_runner_pod({"metadata": metadata, "spec": {"nodeName": "n"}, "status": status})
+    assert (pod.state, pod.reason, pod.stopped) == (state, reason, False)
+
+
+def test_what_the_runner_ended_of_is_told_and_not_what_its_sidecars_did() -> None:
+    killed = {"terminated": {"exitCode": 137, "reason": "Error"}}
+    status = {
+        "phase": "Failed",
+        "initContainerStatuses": [{"name": "docker", "state": killed}],
+        "containerStatuses": [
+            {"name": "istio-proxy", "state": killed},
+            {"name": "runner", "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}},
+        ],
+    }
+    metadata = {"name": "lab-0", "creationTimestamp": "2026-03-02T06:00:00Z"}
+    assert parse_runner_pod({"metadata": metadata, "status": status}).reason == "OOMKilled"
