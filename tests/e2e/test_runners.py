@@ -33,6 +33,7 @@ def test_the_example_is_taken(runners: Runners) -> None:
         ({"gitlab": {"url": "https://gitlab.example.org/?private_token=x"}}, "spec.gitlab.url"),
         ({"idleSeconds": -1}, "spec.idleSeconds"),
         ({"schedules": [{"name": "day", "start": "0 7 * * *", "durationSeconds": 60, "min": 21}]}, "greater than max"),
+        ({"pod": {"labels": {"bessemer.dev/job": "7"}}}, "names that begin with bessemer.dev/ are for Bessemer"),
         ({"runner": {"tags": ["hpc", "hpc"]}}, "spec.runner.tags[1]: Duplicate value"),
     ],
 )

@@ -13,7 +13,8 @@ from bessemer.wellknown import POOL_FINALIZER
 
 ANY_JOB = "any"
 """What a pod is sent for where nobody knows which jobs wait."""
-
+NO_SLOT = -1
+"""In the place of the slot of a pod that has none, and so is none of ours, whatever else it says."""
 
 CLAIM_WINDOW = timedelta(seconds=10)
 """From the start of a pod that was sent for a job, or its sending where it waited, until GitLab has certainly answered
@@ -40,6 +41,7 @@ class RunnerPodFact:
     uid: str
     owner_uid: str
     slot: int
+    """Counted from 0, or NO_SLOT."""
     state: RunnerPodState
     created: datetime
     version: int = 0
@@ -64,6 +66,10 @@ class RunnerPodFact:
     """Why it waits or failed."""
     message: str = ""
     """The same in a sentence."""
+
+    def belongs_to(self, pool_uid: str) -> bool:
+        """Whether it was made for that pool."""
+        return self.owner_uid == pool_uid and self.slot != NO_SLOT
 
     @property
     def may_have_had_job(self) -> bool:

@@ -59,7 +59,13 @@ async def list_pods(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact
         deps.vanished.setdefault(key, []).extend(gone)
         if deps.job_pods.get(key):
             await _list_job_pods(deps, pool)
-    return {name: pod for name, pod in deps.pods.list_pods(key).items() if pod.owner_uid == pool.uid}
+    return _list_own(deps, pool)
+
+
+def _list_own(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact]:
+    """Give those of the known pods with the pool's label that are its own."""
+    known = deps.pods.list_pods((pool.namespace, pool.name))
+    return {name: pod for name, pod in known.items() if pod.belongs_to(pool.uid)}
 
 
 async def _list_job_pods(deps: PoolDeps, pool: RunnerPool) -> None:
@@ -119,7 +125,7 @@ async def _list_owed_by_others(deps: PoolDeps, own: Key) -> list[Claim]:
         if pool.spec is None:
             continue
         key = (pool.namespace, pool.name)
-        pods = [pod for pod in deps.pods.list_pods(key).values() if pod.owner_uid == pool.uid]
+        pods = _list_own(deps, pool).values()
         claims.append(compute_owed(pool.spec, pods, deps.job_pods.get(key, {}).values()))
         claims.append(compute_begun(pool.spec, deps.begun.get(key, 0)))
     return claims

@@ -1,15 +1,20 @@
-"""Raw pod -> RunnerPodFact: what matters of a runner pod, classified once. Pure."""
+"""Raw pod -> RunnerPodFact: what matters of a runner pod, classified once. Pure.
+
+Labels and annotations are read leniently: whoever may change pods may have written anything into them, or made a pod
+that looks like one of ours.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from bessemer.kube.pods import SETTLED, PodState, classify, get_terminated
 from bessemer.resource import parse_time
-from bessemer.runnerpool.facts import RunnerPodFact, RunnerPodState
+from bessemer.runnerpool.facts import ANY_JOB, NO_SLOT, RunnerPodFact, RunnerPodState
 from bessemer.runnerpool.manifest import END_SECONDS, RUNNER_CONTAINER
 from bessemer.wellknown import JOB_ANNOTATION, SENT_ANNOTATION, SLOT_LABEL, TEMPLATE_ANNOTATION
 
@@ -19,7 +24,7 @@ def parse_runner_pod(raw: Mapping[str, Any]) -> RunnerPodFact:
     metadata, status = raw["metadata"], raw.get("status") or {}
     annotations = metadata.get("annotations") or {}
     state, reason, message = classify(raw, RUNNER_CONTAINER, failure_is_final=True)
-    job = annotations.get(JOB_ANNOTATION)
+    job = _parse_job(annotations.get(JOB_ANNOTATION))
     end = get_terminated(raw, RUNNER_CONTAINER)
     finished = parse_time(end.get("finishedAt")) or (_last_change(status, metadata) if state in SETTLED else None)
     claimed = _parse_claimed(end.get("message", ""))
@@ -30,12 +35,12 @@ def parse_runner_pod(raw: Mapping[str, Any]) -> RunnerPodFact:
         name=metadata["name"],
         uid=metadata.get("uid", ""),
         owner_uid=controller.get("uid", ""),
-        slot=int((metadata.get("labels") or {}).get(SLOT_LABEL, "0")),
+        slot=_parse_slot((metadata.get("labels") or {}).get(SLOT_LABEL, "")),
         state=_classify(state, job, deleting="deletionTimestamp" in metadata),
         created=datetime.fromisoformat(metadata["creationTimestamp"]),
         version=int(metadata.get("resourceVersion") or 0),
         job=job,
-        sent=parse_time(annotations.get(SENT_ANNOTATION)),
+        sent=_parse_sent(annotations.get(SENT_ANNOTATION)),
         template=annotations.get(TEMPLATE_ANNOTATION, ""),
         started=_started(status),
         finished=finished,
@@ -58,6 +63,25 @@ def _classify(state: PodState, job: str | None, *, deleting: bool) -> RunnerPodS
     if state is PodState.RUNNING:
         return RunnerPodState.IDLE if job is None else RunnerPodState.RUNNING
     return RunnerPodState.STARTING
+
+
+def _parse_slot(text: str) -> int:
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else NO_SLOT
+
+
+def _parse_job(text: str | None) -> str | None:
+    """Give what a pod was sent for. One that was sent for something that is no number asks GitLab for any job."""
+    if not text:
+        return None
+    return text if re.fullmatch("[0-9]{1,18}", text) else ANY_JOB
+
+
+def _parse_sent(text: str | None) -> datetime | None:
+    try:
+        sent = parse_time(text)
+    except ValueError:
+        return None
+    return sent if sent is not None and sent.tzinfo is not None else None
 
 
 def _parse_grace(spec: Mapping[str, Any]) -> timedelta | None:

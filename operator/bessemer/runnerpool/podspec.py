@@ -4,16 +4,33 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from bessemer.fields import ObjectName
-from bessemer.resource import ATOMIC_LIST, FREE_FORM, ApiModel, list_map
+from bessemer.resource import ATOMIC_LIST, FREE_FORM, GROUP, ApiModel, cel, list_map
 
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$", max_length=32)]
 Quantities = Annotated[dict[str, Quantity], Field(max_length=16)]
 ImageName = Annotated[str, Field(pattern=r"^[^\s]+$", min_length=1, max_length=512)]
 PullPolicy = Annotated[str, Field(pattern=r"^(Always|IfNotPresent|Never)$", max_length=16)]
 FreeForm = Annotated[dict[str, Any], Field(json_schema_extra=FREE_FORM)]
+
+_OURS = f"names that begin with {GROUP}/ are for Bessemer to give"
+
+
+def _refuse_ours(given: dict[str, str]) -> dict[str, str]:
+    found = next((name for name in given if name.startswith(f"{GROUP}/")), None)
+    if found is not None:
+        raise ValueError(f"{found}: {_OURS}")
+    return given
+
+
+Names = Annotated[
+    dict[str, str],
+    Field(max_length=32, json_schema_extra=cel((f"!self.exists(name, name.startsWith('{GROUP}/'))", _OURS))),
+    AfterValidator(_refuse_ours),
+]
+"""Labels or annotations that a user may give to what is ours."""
 
 
 class Resources(ApiModel):
@@ -71,7 +88,7 @@ class RunnerPodSpec(ApiModel):
     """Where the further volumes are mounted, as in a container."""
     priority_class_name: ObjectName | None = None
     """PriorityClass of the pods."""
-    labels: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
-    """Further labels of the pods."""
-    annotations: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
-    """Further annotations of the pods."""
+    labels: Names = Field(default_factory=dict)
+    """Further labels of the pods; none of bessemer.dev/."""
+    annotations: Names = Field(default_factory=dict)
+    """Further annotations of the pods; none of bessemer.dev/."""

@@ -73,6 +73,8 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
         return await _add_finalizer(deps, pool)
     facts = await get_facts(deps, pool)
     for pod in deps.vanished.pop(key, ()):
+        if not pod.belongs_to(pool.uid):
+            continue
         await _close_pod(deps, pool, pod, deps.now())
         lost = compute_loss(pod)
         if lost is not None:
@@ -166,7 +168,8 @@ async def _create_pod(deps: PoolDeps, facts: Facts, action: CreatePod, now: date
         if found is None:
             raise Retry("Vanished", f"pod {name} has just been deleted", after=0) from None
         raw = found
-        if parse_runner_pod(raw).owner_uid != pool.uid:
+        there = parse_runner_pod(raw)
+        if (there.owner_uid, there.slot) != (pool.uid, action.slot):
             return Refusal("NameTaken", f"pod {name} belongs to something else")
     except Refused as error:
         reason = "Quota" if "exceeded quota" in error.message else "PodRefused"

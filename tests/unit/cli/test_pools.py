@@ -86,6 +86,10 @@ def test_the_plan_has_what_a_pod_can_not_run(capsys: pytest.CaptureFixture[str])
             "spec.executor.docker.settings: devices[0]: None can't stand in config.toml",
         ),
         (
+            {"pod": {"labels": {"bessemer.dev/phase": "Verify"}}},
+            "spec.pod.labels: bessemer.dev/phase: names that begin",
+        ),
+        (
             {"schedules": [{"name": "day", "start": "7 0 * * 1", "durationSeconds": 60, "min": 0}] * 2},
             "spec.schedules[1]: Duplicate value: {'name': 'day'}",
         ),

@@ -11,8 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bessemer.cli.rules import list_broken_rules
+from bessemer.crdschema import compute_structural_schema
 from bessemer.runnerpool.config import build_config, build_secret_data, list_references
 from bessemer.runnerpool.manifest import build_runner_pod, compute_template
+from bessemer.runnerpool.podspec import RunnerPodSpec
 from bessemer.runnerpool.slurm_files import SlurmHost
 from bessemer.settings import Settings
 from tests.unit.runnerpool.scenes import build_pool, build_spec
@@ -140,6 +143,16 @@ def test_whatever_settings_are_they_are_refused_or_stand_in_the_configuration(
     fields = {"executor": executor, "cache": {"volume": {"claimName": "ci-cache"}}}
     if build_pool(**fields).spec is not None:
         assert render(**fields)["executor"] == name.lower()
+
+
+@pytest.mark.parametrize("field", ["labels", "annotations"])
+def test_names_of_bessemers_own_are_refused_by_the_crd_and_by_the_pool(field: str) -> None:
+    given = {field: {"team": "hpc", "bessemer.dev/job": "nightly"}}
+    said = "names that begin with bessemer.dev/ are for Bessemer to give"
+    assert build_pool(pod=given).spec_error == f"spec.pod.{field}: bessemer.dev/job: {said}"
+    schema = compute_structural_schema(RunnerPodSpec)
+    assert list_broken_rules(given, schema, "spec.pod") == [f"spec.pod.{field}: {said}"]
+    assert list_broken_rules({field: {"team": "hpc", "my.bessemer.dev/job": "x"}}, schema, "spec.pod") == []
 
 
 def test_only_runners_that_create_pods_have_an_account() -> None:

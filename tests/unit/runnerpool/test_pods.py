@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bessemer.runnerpool.facts import RunnerPodState
+from bessemer.runnerpool.facts import RunnerPodFact, RunnerPodState
 from bessemer.runnerpool.manifest import build_runner_pod
 from bessemer.runnerpool.pods import parse_runner_pod
 from tests.unit.runnerpool.scenes import build_pool, build_spec
@@ -80,3 +80,26 @@ def test_what_the_runner_ended_of_is_told_and_not_what_its_sidecars_did() -> Non
     }
     metadata = {"name": "lab-0", "creationTimestamp": "2026-03-02T06:00:00Z"}
     assert parse_runner_pod({"metadata": metadata, "status": status}).reason == "OOMKilled"
+
+
+@pytest.mark.parametrize(
+    ("job", "read"), [("7", "7"), ("any", "any"), ("nightly", "any"), ("9" * 5000, "any"), ("", None)]
+)
+def test_what_a_pod_was_sent_for_is_read_whatever_stands_there(job: str, read: str | None) -> None:
+    assert read_pod(annotations={"bessemer.dev/job": job}).job == read
+
+
+@pytest.mark.parametrize("sent", ["yesterday", "2026-03-02T06:00:00"])
+def test_a_time_of_sending_that_is_none_is_passed_over(sent: str) -> None:
+    assert read_pod(annotations={"bessemer.dev/job": "7", "bessemer.dev/sent-at": sent}).sent is None
+
+
+@pytest.mark.parametrize(("slot", "ours"), [("0", True), ("12", True), ("abc", False), ("-1", False), ("", False)])
+def test_a_pod_without_the_number_of_a_slot_is_none_of_ours(slot: str, ours: bool) -> None:
+    owner = {"kind": "RunnerPool", "name": "lab", "uid": "pool", "controller": True}
+    pod = read_pod(labels={"bessemer.dev/slot": slot}, ownerReferences=[owner])
+    assert (pod.belongs_to("pool"), pod.belongs_to("another")) == (ours, False)
+
+
+def read_pod(**metadata: Any) -> RunnerPodFact:
+    return parse_runner_pod({"metadata": {"name": "lab-0", "creationTimestamp": "2026-03-02T06:00:00Z", **metadata}})

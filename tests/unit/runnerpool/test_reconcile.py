@@ -418,6 +418,28 @@ async def test_no_pass_over_a_pool_that_is_gone_is_due(world: PoolWorld) -> None
     assert world.deps.pods.list_pods(KEY) == {}
 
 
+async def test_pods_that_only_look_like_the_pools_keep_no_pass_from_being_made(world: PoolWorld) -> None:
+    await world.apply(min=1)
+    await world.settle()
+    owner = world.pods()["lab-runner-0"]["metadata"]["ownerReferences"][0]
+    labels = {"bessemer.dev/pool": "lab", "bessemer.dev/slot": "abc"}
+    for name, owners in (("strange", []), ("lab-runner-1", [owner])):
+        metadata = {"name": name, "labels": labels, "annotations": {"bessemer.dev/job": "nightly"}}
+        await world.kubernetes.create_object(
+            PODS, KEY[0], {"kind": "Pod", "metadata": metadata | {"ownerReferences": owners}}
+        )
+    world.deps.pods.forget(KEY)
+    await world.apply(min=2)
+    await world.settle()
+    assert world.status()["replicas"] == 1
+    assert world.condition("ScalingLimited") == ("True", "BackOff")  # the name of the second pod is taken
+    del world.kubernetes.objects["pods", KEY[0], "lab-runner-1"], world.kubernetes.objects["pods", KEY[0], "strange"]
+    world.pass_time(60)
+    await world.settle()
+    assert world.status()["replicas"] == 2
+    assert world.events("PodLost") == []
+
+
 IN_PODS = {
     "executor": {"type": "Kubernetes", "kubernetes": {"image": "debian", "resources": {"requests": {"cpu": "2"}}}},
     "pod": {"resources": {"requests": {"cpu": "100m"}}},
