@@ -156,6 +156,14 @@ def test_a_cache_on_a_volume_outlives_its_pod(
     assert (done["status"], "trained" in done["trace"]) == ("success", True), done["trace"]
 
 
+SLURM = {
+    "clusterRef": {"name": "oxygen"},
+    "user": "ci",
+    "identitySecret": {"name": "key"},
+    "buildsDirectory": "/home/ci/builds",
+}
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
@@ -168,6 +176,7 @@ def test_a_cache_on_a_volume_outlives_its_pod(
         ({"executor": {"type": "Shell", "docker": {"image": "debian"}}}, "docker is required for type Docker, and"),
         ({"mode": "Manager"}, "mode Manager needs executor.type Kubernetes"),
         ({"cache": {}}, "exactly one of s3 and volume is required"),
+        ({"executor": {"type": "Slurm", "slurm": SLURM | {"options": ["--arr=0-9"]}}}, "nor any beginning of its name"),
         ({"proxy": {"https": "http://me:secret@proxy:3128"}}, "spec.proxy.https"),
     ],
 )

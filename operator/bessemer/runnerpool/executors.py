@@ -15,15 +15,10 @@ from bessemer.fields import Directory, HostKey, HostOrAddress, ObjectName, Port
 from bessemer.resource import ATOMIC_LIST, ApiModel, cel
 from bessemer.runnerpool.podspec import FreeForm, ImageName, PullPolicy, PullSecrets, Resources
 from bessemer.runnerpool.references import SecretReference
+from bessemer.runnerpool.sbatch import SbatchOption
 
 Program = Annotated[str, Field(pattern=r"^/[^\s]*$", max_length=1024)]
 Arguments = Annotated[list[str], Field(max_length=32, json_schema_extra=ATOMIC_LIST)]
-
-
-SbatchOption = Annotated[
-    str, Field(pattern=r"^--[a-z][a-z-]*(=[A-Za-z0-9_.,:/@%*+\[\]=-]*)?$", min_length=3, max_length=256)
-]
-"""Source: https://slurm.schedmd.com/sbatch.html"""
 
 
 def _drop_nulls(value: Any, at: str = "") -> Any:
@@ -172,7 +167,8 @@ class SlurmExecutor(ApiModel):
     """A directory, on storage that all nodes share, that the account may write to; each job has one of its own in it
     while it runs."""
     options: list[SbatchOption] = Field(default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST)
-    """Options of sbatch for every job, such as --partition=gpu. A job's variable SCHEDULER_PARAMETERS adds to them."""
+    """Options of sbatch for every job, such as --partition=gpu; none that Bessemer depends on, such as --output. A
+    job's variable SCHEDULER_PARAMETERS adds to them."""
 
 
 class VirtualBoxExecutor(ApiModel):

@@ -74,24 +74,56 @@ prepare() {
     say "$(on_cluster hostname 2>/dev/null), job directory $directory"
 }
 
+# Options of sbatch that we set or depend on, and their letters.
+REFUSED="array chdir clusters error gid help input job-name open-mode output parsable quiet requeue test-only uid usage \
+version wait workdir wrap"
+REFUSED_LETTERS=aDeghiJMoQVW
+# Options that are complete without another word, and letters that are not.
+FLAGS="contiguous exclusive get-user-env hold ignore-pbs nice no-kill no-requeue overcommit oversubscribe propagate reboot \
+share spread-job use-min-nodes verbose"
+VALUE_LETTERS=AbBcCdFGLmnNpqStwx
+
+# begins_any NAME NAMES: whether a name, or what it begins with, is among the names
+begins_any() {
+    local each
+    for each in $2; do
+        [[ $each != "$1"* ]] || return 0
+    done
+    return 1
+}
+
 # check_options WORD...: the job's own options of sbatch, from the variable SCHEDULER_PARAMETERS. They are options, so that
-# no word can take the place of the script, and none of those that we depend on.
+# no word can take the place of the script, and none of those that we depend on. sbatch takes any beginning of a long
+# option's name that is no other's, and several letters in one word.
 check_options() {
-    local value_may_follow="" word
+    local value_may_follow="" word name letters
     for word in "$@"; do
         case $word in
-        --wrap* | --array* | -a* | --output* | -o* | --error* | -e* | --input* | -i* | --chdir* | -D* | --parsable* | \
-            --wait | -W* | --test-only* | --job-name* | -J* | --requeue* | --uid* | --gid* | --clusters* | -M* | -h | \
-            --help* | --usage* | -V | --version* | --quiet* | -Q* | --open-mode* | :)
-            fail_build 1 "SCHEDULER_PARAMETERS: $word can't be given: Bessemer sets it or depends on it" ;;
-        --*=*) value_may_follow= ;;
-        --?* | -?) value_may_follow=yes ;;
-        -?*) value_may_follow= ;;
+        : | - | --) name=refused ;;
+        --*)
+            name=${word#--} name=${name%%=*} value_may_follow=yes
+            [[ $word != *=* ]] || value_may_follow=
+            ! begins_any "$name" "$FLAGS" || value_may_follow=
+            ! begins_any "$name" "$REFUSED" || name=refused
+            ;;
+        -*)
+            name="" letters=${word#-} value_may_follow=
+            while [ -n "$letters" ]; do
+                case $letters in
+                [$REFUSED_LETTERS]*) name=refused ;;
+                [$VALUE_LETTERS]) value_may_follow=yes ;;
+                [$VALUE_LETTERS]*) break ;; # the rest is the value
+                esac
+                letters=${letters:1}
+            done
+            ;;
         *)
             [ -n "$value_may_follow" ] || fail_build 1 "SCHEDULER_PARAMETERS: $word is no option of sbatch"
-            value_may_follow=
+            name="" value_may_follow=
             ;;
         esac
+        [ "$name" != refused ] ||
+            fail_build 1 "SCHEDULER_PARAMETERS: $word can't be given: Bessemer sets it or depends on it"
     done
 }
 

@@ -286,7 +286,10 @@ def test_a_job_that_an_admin_cancels_is_not_failed_by_its_script(pool: Pool) -> 
         ("--partition=nowhere", "sbatch refuses the job: sbatch: error: invalid partition specified: nowhere"),
         ("--output=/etc/passwd", "--output=/etc/passwd can't be given"),
         ("--wrap=id", "--wrap=id can't be given"),
+        ("--arr=0-9", "--arr=0-9 can't be given"),
+        ("-Ha0-9", "-Ha0-9 can't be given"),
         ("evil.sh", "evil.sh is no option of sbatch"),
+        ("--hold evil.sh", "evil.sh is no option of sbatch"),
     ],
 )
 def test_options_that_can_not_be_are_named(pool: Pool, parameters: str, said: str) -> None:
