@@ -24,6 +24,7 @@ from bessemer.runnerpool.sources import Sources
 from bessemer.settings import Settings
 from tests.support.fake_kubernetes import FakeKubernetes
 from tests.support.fake_watcher import FakeWatcher
+from tests.support.mortality import MortalDoor, Mortality
 
 KEY = ("ci", "lab")
 PROJECT = "hpc/simulations"
@@ -62,12 +63,24 @@ class PoolWorld:
 
     kubernetes: FakeKubernetes
     gitlab: FakeGitLab
-    deps: PoolDeps
     clock: list[datetime]
     watcher: FakeWatcher
     woken: set[tuple[str, str]] = field(default_factory=set)
     others: dict[str, FakeGitLab] = field(default_factory=dict)
     """More GitLabs, by their URLs."""
+    mortality: Mortality = field(default_factory=Mortality)
+    """When the operator's process dies."""
+    deps: PoolDeps = field(init=False)
+    """What the operator's process has."""
+
+    def __post_init__(self) -> None:
+        self.deps = build_deps(self)
+
+    async def restart_operator(self) -> None:
+        """Have another process take over, which knows nothing of what the last one knew."""
+        await close_deps(self.deps)
+        self.mortality = Mortality()
+        self.deps = build_deps(self)
 
     async def apply(self, **spec: Any) -> None:
         """Apply the pool, and the Secrets that it names."""
@@ -181,26 +194,40 @@ async def open_pool_world() -> AsyncIterator[PoolWorld]:
     def now() -> datetime:
         return clock[0]
 
-    kubernetes, gitlab = FakeKubernetes(now), FakeGitLab()
-    gitlab.runners[1] = FakeRunner(1, REQUEST, "glrt-given")
-    woken: set[tuple[str, str]] = set()
-    watcher = FakeWatcher()
-    others: dict[str, FakeGitLab] = {}
-    deps = PoolDeps(
+    gitlab = FakeGitLab(runners={1: FakeRunner(1, REQUEST, "glrt-given")})
+    world = PoolWorld(FakeKubernetes(now), gitlab, clock, FakeWatcher())
+    try:
+        yield world
+    finally:
+        await close_deps(world.deps)
+
+
+def build_deps(world: PoolWorld) -> PoolDeps:
+    """Give what a process of the operator has that has just begun."""
+
+    def guard(door: Any) -> Any:
+        return MortalDoor(door, world.mortality)
+
+    def now() -> datetime:
+        return world.clock[0]
+
+    kubernetes = guard(world.kubernetes)
+    return PoolDeps(
         kubernetes=kubernetes,
         settings=Settings(
             image="operator", namespace="bessemer", identity="me", runner_image="runner", executor_role="executor-role"
         ),
         recorder=EventRecorder(kubernetes, "me", now),
         now=now,
-        doors=Doors(lambda url, *_: others.get(url, gitlab)),
-        sources=Sources(now, woken.add),
+        doors=Doors(lambda url, *_: guard(world.others.get(url, world.gitlab))),
+        sources=Sources(now, world.woken.add),
         pods=PodCache(),
-        secrets=SecretWatches(watcher, woken.add),
+        secrets=SecretWatches(world.watcher, world.woken.add),
     )
-    try:
-        yield PoolWorld(kubernetes, gitlab, deps, clock, watcher, woken, others)
-    finally:
-        await deps.secrets.close()
-        await deps.sources.close()
-        await deps.doors.close()
+
+
+async def close_deps(deps: PoolDeps) -> None:
+    """End what a process has under way in the background."""
+    await deps.secrets.close()
+    await deps.sources.close()
+    await deps.doors.close()

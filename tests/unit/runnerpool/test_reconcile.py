@@ -1,4 +1,4 @@
-"""The reconcile of pools against Kubernetes and GitLab in memory, and the operator dying at every call of it."""
+"""The reconcile of pools against Kubernetes and GitLab in memory."""
 
 from __future__ import annotations
 
@@ -186,25 +186,6 @@ async def test_a_deleted_pool_goes_after_a_while_although_gitlab_is_away(world: 
     world.pass_time(901)
     await world.step()
     assert ("runnerpools", *KEY) not in world.kubernetes.objects
-
-
-@pytest.mark.parametrize("after_effect", [False, True])
-async def test_an_operator_that_dies_between_any_two_calls_leaks_no_runner(after_effect: bool) -> None:
-    for call in range(20):
-        async with open_pool_world() as world:
-            del world.gitlab.runners[1]
-            await world.apply(runner=MANAGED, min=1)
-            world.kubernetes.crash_at, world.kubernetes.crash_after_effect = call, after_effect
-            try:
-                await world.settle(3)
-            except Crash:
-                world.deps.runners.clear()  # what it knew is gone with it
-                world.deps.pods.forget(KEY)
-            world.kubernetes.crash_at = None
-            await world.settle()
-            assert len(world.gitlab.runners) == 1
-            assert len(world.pods()) == 1
-            assert world.condition("Ready") == ("True", "Serving")
 
 
 async def test_gitlab_away_for_a_while_changes_nothing_and_is_said(world: PoolWorld) -> None:

@@ -1,0 +1,58 @@
+"""An operator that dies just before, or just after, a call of one of its doors: as by SIGKILL, at any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from inspect import iscoroutinefunction
+from typing import Any
+
+from tests.support.fake_kubernetes import Crash
+
+PASSED_OVER = frozenset({"list_pending_jobs", "close"})
+"""What only reads what GitLab says in the background, or is done at an orderly end."""
+
+
+@dataclass
+class Mortality:
+    """The moments around the calls of one process."""
+
+    at: int | None = None
+    """Die at this of the moments to come, counted from 0; None: never. Each call has two, before and after it."""
+    moments: list[str] = field(default_factory=list)
+    dead: bool = False
+
+    def arm(self, at: int | None) -> None:
+        """Count the moments from now on."""
+        self.at, self.moments = at, []
+
+    def pass_moment(self, what: str) -> None:
+        """Live on, or die; a process that is dead does nothing more, whatever it had under way."""
+        if not self.dead:
+            self.dead = self.at == len(self.moments)
+            self.moments.append(what)
+        if self.dead:
+            raise Crash
+
+
+@dataclass(frozen=True)
+class MortalDoor:
+    """A door whose calls are moments at which its user may die."""
+
+    door: Any
+    mortality: Mortality
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.door, name)
+        if not iscoroutinefunction(found) or name in PASSED_OVER:
+            return found
+        return self._surround(name, found)
+
+    def _surround(self, name: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def die_around(*arguments: Any, **options: Any) -> Any:
+            self.mortality.pass_moment(f"before {name}")
+            answer = await call(*arguments, **options)
+            self.mortality.pass_moment(f"after {name}")
+            return answer
+
+        return die_around
