@@ -1,0 +1,153 @@
+"""Every field that says what pods look like is found in what is rendered; one that is added has to be covered here."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bessemer.runnerpool.config import build_config
+from bessemer.runnerpool.executors import KubernetesExecutor
+from bessemer.runnerpool.manifest import RUNNER_CONTAINER, build_runner_pod
+from bessemer.runnerpool.podspec import Resources, RunnerPodSpec
+from bessemer.settings import Settings
+from tests.unit.runnerpool.scenes import build_pool, build_spec
+from tests.unit.runnerpool.test_executors import EXECUTORS
+
+SETTINGS = Settings(image="operator", namespace="bessemer", identity="me", runner_image="chart")
+TOLERATION = {"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}
+TERM = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}
+AFFINITY = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [TERM]}}}
+VOLUME = {"name": "data", "hostPath": {"path": "/data"}}
+MOUNT = {"name": "data", "mountPath": "/data", "readOnly": True}
+RESOURCES = {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"memory": "2Gi", "ephemeral-storage": "5Gi"}}
+
+Rendered = tuple[dict[str, Any], dict[str, Any]]
+"""The pod, and the runner's part of config.toml."""
+Look = Callable[[dict[str, Any], dict[str, Any]], object]
+
+
+def runner(pod: dict[str, Any]) -> dict[str, Any]:
+    (found,) = (one for one in pod["spec"]["containers"] if one["name"] == RUNNER_CONTAINER)
+    return dict(found)
+
+
+def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give the runner and what prepares its files: both are of the runner's image."""
+    return [runner(pod), pod["spec"]["initContainers"][0]]
+
+
+def same(values: list[Any]) -> Any:
+    assert all(value == values[0] for value in values), values
+    return values[0]
+
+
+POD_FIELDS: dict[str, tuple[Any, Look]] = {
+    "image": ("registry.example/ci:1", lambda pod, _: same([one["image"] for one in containers(pod)])),
+    "image_pull_policy": ("Never", lambda pod, _: same([one["imagePullPolicy"] for one in containers(pod)])),
+    "image_pull_secrets": ([{"name": "registry"}], lambda pod, _: pod["spec"]["imagePullSecrets"]),
+    "resources": (RESOURCES, lambda pod, _: runner(pod)["resources"]),
+    "environment": (
+        [{"name": "LICENSE", "value": "27000@host"}],
+        lambda _, config: [
+            dict(zip(("name", "value"), line.split("=", 1), strict=True)) for line in config["environment"]
+        ],
+    ),
+    "node_selector": ({"disk": "nvme"}, lambda pod, _: pod["spec"]["nodeSelector"]),
+    "tolerations": ([TOLERATION], lambda pod, _: pod["spec"]["tolerations"]),
+    "affinity": (AFFINITY, lambda pod, _: pod["spec"]["affinity"]),
+    "volumes": ([VOLUME], lambda pod, _: [one for one in pod["spec"]["volumes"] if one["name"] == "data"]),
+    "volume_mounts": ([MOUNT], lambda pod, _: [one for one in runner(pod)["volumeMounts"] if one["name"] == "data"]),
+    "priority_class_name": ("urgent", lambda pod, _: pod["spec"]["priorityClassName"]),
+    "labels": ({"team": "a"}, lambda pod, _: pick(pod["metadata"]["labels"], "team")),
+    "annotations": ({"note": "b"}, lambda pod, _: pick(pod["metadata"]["annotations"], "note")),
+}
+"""By the name of the field: a value, and where it is found again."""
+
+JOB_POD_FIELDS: dict[str, tuple[Any, Look]] = {
+    "image": ("debian:13", lambda _, config: config["kubernetes"]["image"]),
+    "helper_image": ("helper:1", lambda _, config: config["kubernetes"]["helper_image"]),
+    "pull_policy": (
+        "IfNotPresent",
+        lambda _, config: {"if-not-present": "IfNotPresent"}[config["kubernetes"]["pull_policy"]],
+    ),
+    "image_pull_secrets": (
+        [{"name": "registry"}],
+        lambda _, config: [{"name": name} for name in config["kubernetes"]["image_pull_secrets"]],
+    ),
+    "service_account_name": ("builder", lambda _, config: config["kubernetes"]["service_account"]),
+    "resources": (
+        RESOURCES,
+        lambda _, config: {
+            "requests": {kind: config["kubernetes"][f"{kind}_request"] for kind in ("cpu", "memory")},
+            "limits": {
+                "memory": config["kubernetes"]["memory_limit"],
+                "ephemeral-storage": config["kubernetes"]["ephemeral_storage_limit"],
+            },
+        },
+    ),
+    "node_selector": ({"disk": "nvme"}, lambda _, config: config["kubernetes"]["node_selector"]),
+    "start_seconds": (77, lambda _, config: config["kubernetes"]["poll_timeout"]),
+    "settings": ({"poll_interval": 9}, lambda _, config: pick(config["kubernetes"], "poll_interval")),
+}
+"""The same for the pods of jobs, which GitLab's runner makes from its configuration."""
+
+
+def pick(values: dict[str, Any], key: str) -> dict[str, Any]:
+    return {key: values[key]}
+
+
+def render(**spec: Any) -> Rendered:
+    pool, parsed = build_pool(**spec), build_spec(**spec)
+    pod = build_runner_pod(pool, parsed, SETTINGS, 0, "t")
+    (config,) = tomllib.loads(build_config(pool, parsed, "glrt-token", {}))["runners"]
+    return pod, config
+
+
+def to_api(fields: dict[str, tuple[Any, Look]], model: type[RunnerPodSpec | KubernetesExecutor]) -> dict[str, Any]:
+    """Give the fields' values by the names that they have in a manifest."""
+    return {str(model.model_fields[name].alias or name): value for name, (value, _) in fields.items()}
+
+
+def assert_not_default(fields: dict[str, tuple[Any, Look]], model: type[RunnerPodSpec | KubernetesExecutor]) -> None:
+    """A value that is there without being given would prove nothing."""
+    assert set(fields) == set(model.model_fields)
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in model.model_fields.items()}
+    assert [name for name, (value, _) in fields.items() if value == defaults[name]] == []
+    assert set(RESOURCES) == set(Resources.model_fields)
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_every_field_of_a_runner_pod_is_in_the_pod_or_in_the_runners_configuration(executor: str) -> None:
+    assert_not_default(POD_FIELDS, RunnerPodSpec)
+    rendered = render(pod=to_api(POD_FIELDS, RunnerPodSpec), executor=EXECUTORS[executor])
+    found = {name: look(*rendered) for name, (_, look) in POD_FIELDS.items()}
+    assert found == {name: value for name, (value, _) in POD_FIELDS.items()}
+
+
+def test_every_field_of_a_job_pod_is_in_the_runners_configuration() -> None:
+    assert_not_default(JOB_POD_FIELDS, KubernetesExecutor)
+    executor = {"type": "Kubernetes", "kubernetes": to_api(JOB_POD_FIELDS, KubernetesExecutor)}
+    rendered = render(executor=executor)
+    found = {name: look(*rendered) for name, (_, look) in JOB_POD_FIELDS.items()}
+    assert found == {name: value for name, (value, _) in JOB_POD_FIELDS.items()}
+
+
+def test_what_is_the_pools_own_can_not_be_taken_from_a_pod() -> None:
+    """Labels and annotations by which pods are found again, and the volumes that hold the runner's files."""
+    plain, _ = render()
+    own = plain["metadata"]
+    spoilt, _ = render(
+        pod={
+            "labels": dict.fromkeys(own["labels"], "x"),
+            "annotations": {"bessemer.dev/template": "x"},
+            "volumes": [VOLUME],
+            "volumeMounts": [MOUNT],
+        }
+    )
+    assert spoilt["metadata"]["labels"] == own["labels"]
+    assert spoilt["metadata"]["annotations"]["bessemer.dev/template"] == own["annotations"]["bessemer.dev/template"]
+    assert [one for one in spoilt["spec"]["volumes"] if one != VOLUME] == plain["spec"]["volumes"]
+    assert [one for one in runner(spoilt)["volumeMounts"] if one != MOUNT] == runner(plain)["volumeMounts"]
