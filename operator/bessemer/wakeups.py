@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from time import monotonic
 
 from bessemer.boundary import NEVER, Outcome, guard
@@ -69,10 +70,11 @@ class WakeUps:
                 # Back off even where more is heard: a failing pass may be what makes the noise.
                 await asyncio.sleep(min(FIRST_BACK_OFF_SECONDS * 2 ** (failures - 1), LONGEST_BACK_OFF_SECONDS))
                 continue
-            try:
-                await asyncio.wait_for(signal.wait(), self._patience(outcome))
-            except TimeoutError:
-                continue
+            # Not wait_for, which in Python 3.11 forgets that it was cancelled where it was woken in the same moment.
+            # Source: https://github.com/python/cpython/issues/86296
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._patience(outcome)):
+                    await signal.wait()
 
     def _patience(self, outcome: Outcome) -> float:
         if outcome.wake_after is None:

@@ -142,3 +142,18 @@ async def test_one_builds_trouble_does_not_hold_up_another() -> None:
     await work.reached(3)
     assert ("lab", "neon") in work.passes
     await wakeups.close()
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_loops_that_are_stopped_just_when_they_are_woken_end(turns: int) -> None:
+    work = Work()
+    wakeups = WakeUps(work, 300, lambda _: None)
+    wakeups.wake(KEY)
+    await work.reached(1)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    wakeups.wake(KEY)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await wakeups.close()

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -165,10 +166,11 @@ class Source:
                 continue
             failures = 0
             await asyncio.sleep(SPACING_SECONDS)
-            try:
-                await asyncio.wait_for(self._nudged.wait(), self._compute_interval())
-            except TimeoutError:
-                continue
+            # Not wait_for, which in Python 3.11 forgets that it was cancelled where it was nudged in the same moment.
+            # Source: https://github.com/python/cpython/issues/86296
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._compute_interval()):
+                    await self._nudged.wait()
 
     async def _poll(self) -> None:
         began = self._now()

@@ -65,10 +65,14 @@ def _compute_verdicts(facts: Facts, scaling: Scaling, back_off: BackOff | None) 
         Verdict("RunnerRegistered", _truth(runner.ready), runner.reason, _name_field(runner.reason, runner.message)),
         Verdict("DemandKnown", _truth(demand.known), demand.reason, _name_field(demand.reason, demand.message)),
         Verdict("ScalingLimited", "True", *limited) if limited else Verdict("ScalingLimited", "False", "Unlimited"),
-        Verdict("Draining", "True", "Deleted", f"{len(facts.list_live())} pods are left")
+        Verdict("Draining", "True", "Deleted", _count_left(len(facts.list_live())))
         if draining
         else Verdict("Draining", "False", "InUse"),
     ]
+
+
+def _count_left(pods: int) -> str:
+    return "1 pod is left" if pods == 1 else f"{pods} pods are left"
 
 
 def _compute_ready(facts: Facts, back_off: BackOff | None) -> Verdict:

@@ -273,3 +273,13 @@ async def test_that_gitlab_is_away_is_said_within_minutes_however_seldom_it_is_a
 async def test_a_gitlab_that_is_back_is_found_within_a_minute_however_seldom_it_is_asked(office: Office) -> None:
     assert office.source.compute_back_off(Retry("Away", "away"), failures=30) <= sources.LONGEST_BACK_OFF_SECONDS
     assert office.source.compute_back_off(Retry("RateLimited", "wait", after=600), failures=1) == 600
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_source_that_is_left_just_when_it_hears_of_a_job_ends(office: Office, turns: int) -> None:
+    assert await office.poll() == {CPU, GPU}
+    office.source.nudge()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await office.source.close()
