@@ -175,7 +175,8 @@ tell_result() { # STATE CODE SIGNAL REASON...
         [ "$code" = 0 ] && code=$((128 + signal))
         fail_build "$code" "the script ended with exit code $code"
         ;;
-    TIMEOUT | DEADLINE) fail_build 124 "TIMEOUT: the job reached its time limit in Slurm (--time)" ;;
+    TIMEOUT) fail_build 124 "TIMEOUT: the job reached its time limit in Slurm (--time)" ;;
+    DEADLINE) fail_build 124 "DEADLINE: the job could not end by its deadline in Slurm (--deadline)" ;;
     OUT_OF_MEMORY) fail_build 137 "OUT_OF_MEMORY: the job used more memory than it had asked for (--mem)" ;;
     REFUSED) fail_build 1 "sbatch refuses the job: $reason" ;;
     UNSEEN) fail_system "the job's output is not to be seen on the host: is $BUILDS (spec.executor.slurm.buildsDirectory)" \

@@ -1,0 +1,176 @@
+"""What the executor Slurm makes of each way in which a Slurm job can end.
+
+The two programs of ours are real; Slurm's commands and ssh are stand-ins, which say what a real Slurm can't be
+brought to say in containers without cgroups, such as OUT_OF_MEMORY. tests/contract has the rest with a real one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bessemer.runnerpool.executors import SlurmExecutor
+from bessemer.runnerpool.slurm_files import EXECUTOR_FILE, SlurmHost, build_slurm_files
+from tests.support.image import ROOT
+
+BUILD_FAILURE, SYSTEM_FAILURE = 101, 102
+"""What gitlab-runner would tell: a program of the Custom executor has these two ways to fail.
+Source: https://docs.gitlab.com/runner/executors/custom/#error-handling"""
+RECORD = (
+    "JobId=77 JobName=gitlab-7 UserId=ci(2002) JobState={state} Reason={reason} Dependency=(null) Restarts=0 "
+    "ExitCode={code} RunTime=00:00:02 TimeLimit=01:00:00 ReqNodeList=(null) ExcNodeList=(null) NodeList=oxygen2"
+)
+"""As scontrol show job --oneliner writes it, without what the script does not read."""
+STAND_INS = {
+    # The cluster is this machine: the job's directory, which has the same path there, need not be copied.
+    "ssh": 'command=${!#}; case $command in tar*) exec cat >/dev/null ;; esac; exec bash -c "$command"',
+    "sbatch": r"""
+        for word in "$@"; do case $word in --output=*) output=${word#*=} ;; esac; done
+        echo the job says this >"$output"; echo 77""",
+    # Each look takes the next line; the last one stays.
+    "scontrol": r"""
+        head -n 1 "$STATES"
+        [ "$(wc -l <"$STATES")" -le 1 ] || sed -i 1d "$STATES" """,
+    "scancel": 'echo "$@" >>"$CANCELLED"',
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How gitlab-runner would see it."""
+
+    failure: str
+    exit_code: str
+    """What the program says of the job's own; empty where it says nothing."""
+    trace: str
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A runner's home, and a cluster of stand-ins."""
+
+    directory: Path
+
+    def run(self, *states: str, reason: str = "None", code: str = "0:0") -> Ended:
+        """Run a job's script; Slurm says these states one after the other."""
+        for name in ("scratch", "builds"):
+            (self.directory / name).mkdir()
+        script = self.directory / "script"
+        script.write_text("true\n")
+        lines = [RECORD.format(state=state, reason=reason, code=code) for state in states]
+        (self.directory / "states").write_text("".join(f"{line}\n" for line in lines))
+        environment = {
+            "PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}",
+            "BESSEMER_HOME": str(self.directory / "home"),
+            "TMPDIR": str(self.directory / "scratch"),
+            "CUSTOM_ENV_CI_JOB_ID": "7",
+            "BUILD_FAILURE_EXIT_CODE": str(BUILD_FAILURE),
+            "SYSTEM_FAILURE_EXIT_CODE": str(SYSTEM_FAILURE),
+            "BUILD_EXIT_CODE_FILE": str(self.directory / "exit-code"),
+            "STATES": str(self.directory / "states"),
+            "CANCELLED": str(self.directory / "cancelled"),
+        }
+        program = ["bash", str(self.directory / "home" / EXECUTOR_FILE)]
+        trace = ""
+        for stage in (["prepare"], ["run", str(script), "build_script"]):
+            done = subprocess.run(
+                [*program, *stage], env=environment, capture_output=True, text=True, timeout=60, check=False
+            )
+            trace += done.stdout
+        code_file = self.directory / "exit-code"
+        failures = {0: "none", BUILD_FAILURE: "script_failure", SYSTEM_FAILURE: "runner_system_failure"}
+        return Ended(
+            failures.get(done.returncode, f"ended with {done.returncode}: {done.stderr}"),
+            code_file.read_text().strip() if code_file.exists() else "",
+            trace,
+        )
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Runner:
+    executor = SlurmExecutor.model_validate(
+        {
+            "host": "oxygen1",
+            "hostKey": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHk",
+            "user": "ci",
+            "identitySecret": {"name": "key"},
+            "buildsDirectory": str(tmp_path / "builds"),
+        }
+    )
+    home, programs = tmp_path / "home", tmp_path / "bin"
+    home.mkdir()
+    host = SlurmHost("oxygen1", 22, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHk")
+    for name, text in build_slurm_files(executor, host, "owner", str(home), "key").items():
+        (home / name).write_text(text)
+    programs.mkdir()
+    for name, text in STAND_INS.items():
+        program = programs / name
+        program.write_text(f"#!/bin/bash\n{text}\n")
+        program.chmod(0o755)
+    return Runner(tmp_path)
+
+
+ENDS = [
+    ("COMPLETED", "0:0", "none", "", ""),
+    ("FAILED", "3:0", "script_failure", "3", "the script ended with exit code 3"),
+    ("FAILED", "0:11", "script_failure", "139", "the script ended with exit code 139"),
+    ("TIMEOUT", "0:15", "script_failure", "124", "TIMEOUT: the job reached its time limit in Slurm (--time)"),
+    (
+        "DEADLINE",
+        "0:0",
+        "script_failure",
+        "124",
+        "DEADLINE: the job could not end by its deadline in Slurm (--deadline)",
+    ),
+    (
+        "OUT_OF_MEMORY",
+        "0:125",
+        "script_failure",
+        "137",
+        "OUT_OF_MEMORY: the job used more memory than it had asked for (--mem)",
+    ),
+    ("NODE_FAIL", "0:0", "runner_system_failure", "", "NODE_FAIL: not the job's fault: Why"),
+    ("BOOT_FAIL", "0:0", "runner_system_failure", "", "BOOT_FAIL: not the job's fault: Why"),
+    ("PREEMPTED", "0:15", "runner_system_failure", "", "PREEMPTED: not the job's fault: Why"),
+    ("REVOKED", "0:0", "runner_system_failure", "", "REVOKED: not the job's fault: Why"),
+    ("CANCELLED", "0:15", "runner_system_failure", "", "CANCELLED: the job was cancelled in Slurm"),
+]
+
+
+@pytest.mark.parametrize(("state", "code", "failure", "exit_code", "said"), ENDS)
+def test_each_end_of_a_slurm_job_has_its_failure_reason_exit_code_and_sentence(
+    runner: Runner, state: str, code: str, failure: str, exit_code: str, said: str
+) -> None:
+    ended = runner.run(state, reason="Why", code=code)
+    assert (ended.failure, ended.exit_code) == (failure, exit_code), ended.trace
+    assert "the job says this" in ended.trace
+    assert said in ended.trace
+
+
+def test_a_job_that_is_killed_for_its_memory_while_it_runs_has_told_where_it_ran(runner: Runner) -> None:
+    ended = runner.run("PENDING", "RUNNING", "COMPLETING", "OUT_OF_MEMORY", code="0:125")
+    told = [line for line in ended.trace.splitlines() if line.startswith("slurm: ")][1:]
+    assert told == [
+        "slurm: job 77 waits: None",
+        "slurm: job 77 runs on oxygen2",
+        "slurm: OUT_OF_MEMORY: the job used more memory than it had asked for (--mem)",
+    ]
+    assert (ended.failure, ended.exit_code) == ("script_failure", "137")
+    assert not (runner.directory / "cancelled").exists()
+
+
+def test_the_users_table_says_the_same_of_each_end() -> None:
+    text = (ROOT / "docs" / "user" / "executors.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| `")
+    ]
+    table = {state: row[1:] for row in rows for state in re.findall(r"`([A-Z_]+)`", row[0]) if len(row) == 3}
+    for state, _, failure, exit_code, _ in ENDS:
+        reason, documented = table[state]
+        assert reason.strip("`") == failure
+        assert documented == exit_code or state in ("COMPLETED", "FAILED")
