@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.disturbance import kill_operator
-from tests.support.runners import PROJECT, Runners
+from tests.support.runners import PROJECT, Runners, assert_whole_log, write_lines
 
 pytestmark = [pytest.mark.e2e, pytest.mark.soak]
 
@@ -19,21 +19,20 @@ JOBS = 200
 JOBS_SECONDS = 900
 """For 200 jobs with at most 40 pods on a machine with two cores: several times what it takes."""
 KILLS = 10
+LINES = 200
+"""Of each job's log."""
 
 
 def build_jobs(count: int, seconds: int) -> list[dict[str, Any]]:
     """Make jobs for all pools; each writes a log that shows whether any of it is missing."""
-    lines = "for n in $(seq 200); do echo line-$n; done"
-    return [
-        {"name": f"job {number}", "tags": [f"pool-{number % POOLS}"], "script": [lines, f"sleep {seconds}", "echo end"]}
-        for number in range(count)
-    ]
+    script = [write_lines(LINES - 1), f"sleep {seconds}", write_lines(1, LINES)]
+    return [{"name": f"job {number}", "tags": [f"pool-{number % POOLS}"], "script": script} for number in range(count)]
 
 
 def assert_each_ran_once(done: dict[int, dict[str, Any]]) -> None:
     assert {(job["status"], job["claims"]) for job in done.values()} == {("success", 1)}
     for job in done.values():
-        assert all(f"line-{number}\n" in job["trace"] for number in range(1, 201)), job["id"]
+        assert_whole_log(job, LINES)
 
 
 def test_two_hundred_jobs_over_five_pools_run_once_each_and_leave_nothing(
@@ -44,18 +43,7 @@ def test_two_hundred_jobs_over_five_pools_run_once_each_and_leave_nothing(
     jobs = runners.gitlab.run_jobs(PROJECT, *build_jobs(JOBS, 1))
     assert_each_ran_once(runners.wait_for_jobs(jobs, JOBS_SECONDS))
     runners.wait_until_empty()
-    for number in range(POOLS):
-        runners.kubectl.run("delete", "runnerpool", f"pool-{number}", timeout=120)
-    runners.kubectl.wait_for(
-        "the pools' Secrets go",
-        lambda: (
-            {secret["metadata"]["name"] for secret in runners.kubectl.items("secrets")}
-            == {"gitlab", "webhook", "hub-runner"}
-        ),
-        60,
-        runners.explain,
-    )
-    assert [runner["tags"] for runner in runners.gitlab.runners()] == [["nothing"]]
+    runners.delete_pools(*(f"pool-{number}" for number in range(POOLS)))
 
 
 def test_an_operator_that_is_killed_again_and_again_loses_no_job_and_runs_none_twice(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -147,8 +146,7 @@ def test_a_job_whose_pod_is_killed_is_told_apart_and_the_next_one_runs(
     runners.wait_until_empty()
 
     def told() -> bool:
-        events = runners.kubectl.items("events", "--field-selector", "involvedObject.name=lab,reason=PodLost")
-        return any(f"job {job}" in (event.get("message") or event.get("note") or "") for event in events)
+        return any(f"job {job}" in text for text in runners.list_events("lab", "PodLost"))
 
     runners.kubectl.wait_for("the loss is told", told, SOON, runners.explain)
     assert_succeeds(runners, run_one(runners))
@@ -205,20 +203,6 @@ def test_quota_leaves_jobs_waiting_and_they_run_when_there_is_room(
     runners.wait_until_empty()
 
 
-def test_a_job_that_eats_all_memory_fails_alone(runners: Runners, apply_pool: Callable[..., None]) -> None:
-    resources = {"limits": {"memory": "160Mi"}}
-    apply_pool("lab", ["hpc"], pod=runners.pod | {"resources": resources})
-    job = run_one(runners, "exec tail /dev/zero")
-    runners.kubectl.wait_for(
-        "the job or its pod ends",
-        lambda: runners.gitlab.jobs()[job]["status"] == "failed" or not runners.pods(),
-        SOON,
-        runners.explain,
-    )
-    runners.wait_until_empty()
-    assert_succeeds(runners, run_one(runners))
-
-
 def test_a_changed_spec_rolls_out_while_jobs_run_and_come(runners: Runners, apply_pool: Callable[..., None]) -> None:
     apply_pool("lab", ["hpc"], max=4, min=2)
     script = ["sleep 4", "echo colour=$COLOUR"]
@@ -235,37 +219,3 @@ def test_a_changed_spec_rolls_out_while_jobs_run_and_come(runners: Runners, appl
     done = runners.wait_for_jobs(jobs, RECOVERY)
     assert {(job["status"], job["claims"]) for job in done.values()} == {("success", 1)}
     assert "colour=green" in done[jobs[-1]]["trace"]
-
-
-@pytest.fixture
-def dead_node(runners: Runners) -> Iterator[str]:
-    """Give a node that no kubelet looks after: what is known of it stands in the API alone, as of one that has died."""
-    labels = {"role": "doomed"}
-    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "doomed", "labels": labels}}
-    runners.kubectl.apply(node)
-    capacity = {"cpu": "4", "memory": "4Gi", "pods": "10"}
-    status = {"status": {"capacity": capacity, "allocatable": capacity}}
-    runners.kubectl.run("patch", "node", "doomed", "--subresource=status", "--type=merge", "-p", json.dumps(status))
-    yield "doomed"
-    runners.kubectl.run("delete", "node", "doomed", "--ignore-not-found")
-
-
-@LONG
-def test_a_job_whose_node_is_lost_before_it_ran_runs_on_another(
-    runners: Runners, apply_pool: Callable[..., None], dead_node: str
-) -> None:
-    """Kubernetes' own collector removes the pods of a node that is gone, after forty seconds or so."""
-    term = {"matchExpressions": [{"key": "role", "operator": "In", "values": ["doomed"]}]}
-    prefer = {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": term}]}
-    spec = {"affinity": {"nodeAffinity": prefer}, "tolerations": [{"operator": "Exists", "effect": "NoSchedule"}]}
-    apply_pool("lab", ["hpc"], pod=runners.pod | spec)
-    job = run_one(runners)
-
-    def bound() -> bool:
-        return [pod["spec"].get("nodeName") for pod in runners.pods()] == [dead_node]
-
-    runners.kubectl.wait_for("the pod comes to the dead node", bound, SOON, runners.explain)
-    runners.kubectl.run("delete", "node", dead_node)
-    done = runners.wait_for_jobs([job], 3 * SOON)[job]
-    assert (done["status"], done["claims"]) == ("success", 1), done["trace"]
-    runners.wait_until_empty()

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from tests.support.disturbance import kill_operator
+from tests.support.kubectl import KubectlError
 from tests.support.plan import explain_plan_refusal
-from tests.support.runners import PROJECT, SOON, Runners, build_example
+from tests.support.runners import PROJECT, SOON, Runners, assert_whole_log, build_example, write_lines
 
 pytestmark = pytest.mark.e2e
+LINES = 400
+"""Of the log of a job whose log is looked at."""
 
 
 def test_the_example_is_taken(runners: Runners) -> None:
@@ -52,19 +55,20 @@ def test_a_job_gets_a_pod_and_nothing_is_left_of_it(runners: Runners, apply_pool
     runners.wait_until_empty()
 
 
-def test_forty_jobs_over_two_pools_run_once_each(runners: Runners, apply_pool: Callable[..., None]) -> None:
+def test_forty_jobs_over_two_pools_run_once_each_with_whole_logs_and_leave_nothing(
+    runners: Runners, apply_pool: Callable[..., None]
+) -> None:
     apply_pool("cpu", ["cpu"], max=8)
     apply_pool("gpu", ["gpu", "cuda"], max=6)
-    jobs = [
-        {"name": f"job {n}", "tags": ["cpu"] if n % 2 else ["gpu"], "script": [f"echo line-{n}-whole; sleep 1"]}
-        for n in range(40)
-    ]
-    numbers = runners.gitlab.run_jobs(PROJECT, *jobs)
-    done = runners.wait_for_jobs(numbers, 300)
+    script = [write_lines(LINES // 2), "sleep 1", write_lines(LINES // 2, LINES // 2 + 1)]
+    jobs = [{"name": f"job {n}", "tags": ["cpu"] if n % 2 else ["gpu"], "script": script} for n in range(40)]
+    done = runners.wait_for_jobs(runners.gitlab.run_jobs(PROJECT, *jobs), 300)
     assert {(job["status"], job["claims"]) for job in done.values()} == {("success", 1)}
+    assert {job["name"] for job in done.values()} == {f"job {n}" for n in range(40)}
     for job in done.values():
-        assert f"line-{job['name'].removeprefix('job ')}-whole" in job["trace"]
+        assert_whole_log(job, LINES)
     runners.wait_until_empty()
+    runners.delete_pools("cpu", "gpu")
 
 
 def test_a_waiting_pod_starts_its_job_at_once(runners: Runners, apply_pool: Callable[..., None]) -> None:
@@ -84,6 +88,56 @@ def test_a_pod_that_is_deleted_ends_its_job_first(runners: Runners, apply_pool: 
     runners.kubectl.run("delete", "pod", pod["metadata"]["name"], "--wait=false")
     done = runners.wait_for_jobs([job])[job]
     assert (done["status"], "to the end" in done["trace"]) == ("success", True)
+    runners.wait_until_empty()
+
+
+def test_a_pool_that_is_deleted_says_that_it_is_draining_and_its_job_ends_first(
+    runners: Runners, apply_pool: Callable[..., None]
+) -> None:
+    apply_pool("lab", ["hpc"])
+    script = [write_lines(LINES // 2), "sleep 8", write_lines(LINES // 2, LINES // 2 + 1)]
+    (job,) = runners.gitlab.run_jobs(PROJECT, {"tags": ["hpc"], "script": script})
+    runners.kubectl.wait_for("the job runs", lambda: runners.gitlab.jobs()[job]["status"] == "running", SOON)
+    runners.kubectl.run("delete", "rp", "lab", "--wait=false")
+
+    def drains() -> dict[str, Any] | None:
+        found = runners.find_condition("lab", "Draining")
+        return found if found.get("status") == "True" else None
+
+    condition = runners.kubectl.wait_for("the pool says so", drains, SOON, runners.explain)
+    assert (condition["reason"], condition["message"]) == ("Deleted", "1 pod is left")
+    assert runners.find_condition("lab", "Ready")["reason"] == "Deleting"
+    assert runners.gitlab.jobs()[job]["status"] == "running"
+    done = runners.wait_for_jobs([job])[job]
+    assert (done["status"], done["claims"]) == ("success", 1)
+    assert_whole_log(done, LINES)
+    runners.kubectl.run("wait", "rp/lab", "--for=delete", f"--timeout={SOON}s", timeout=SOON + 10)
+    assert runners.pods() == []
+    runners.kubectl.run("wait", "secret/lab-runner", "--for=delete", f"--timeout={SOON}s", timeout=SOON + 10)
+    assert [(runner["tags"], runner["managers"]) for runner in runners.gitlab.runners()] == [(["nothing"], [])]
+
+
+def test_a_pool_can_be_scaled_and_shows_its_counts(runners: Runners, apply_pool: Callable[..., None]) -> None:
+    apply_pool("lab", ["hpc"], max=3)
+    runners.kubectl.run("scale", "rp", "lab", "--replicas=2")
+    assert runners.kubectl.get("rp", "lab")["spec"]["min"] == 2
+
+    def waiting() -> bool:
+        status = runners.kubectl.get("rp", "lab")["status"]
+        return (status["idle"], status["replicas"]) == (2, 2)
+
+    runners.kubectl.wait_for("two pods wait", waiting, SOON, runners.explain)
+    scale = runners.kubectl.get("rp", "lab", "--subresource=scale")
+    assert (scale["spec"]["replicas"], scale["status"]["replicas"]) == (2, 2)
+    selected = runners.kubectl.items("pods", "-l", scale["status"]["selector"])
+    assert {pod["metadata"]["name"] for pod in selected} == {"lab-runner-0", "lab-runner-1"}
+    header, row = (line.split() for line in runners.kubectl.run("get", "rp", "lab").splitlines())
+    assert header == ["NAME", "READY", "MIN", "MAX", "PENDING", "STARTING", "RUNNING", "IDLE", "AGE"]
+    assert row[:-1] == ["lab", "True", "2", "3", "0", "0", "0", "2"]
+    with pytest.raises(KubectlError, match="min must not be greater than max"):
+        runners.kubectl.run("scale", "rp", "lab", "--replicas=4")
+    runners.kubectl.apply(runners.build_pool("lab", ["hpc"], max=3, idleSeconds=0, min=2))
+    runners.kubectl.run("scale", "rp", "lab", "--replicas=0")
     runners.wait_until_empty()
 
 

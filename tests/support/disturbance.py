@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -58,6 +60,19 @@ def kill_operator(site: WithOperator) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     site.system.run("delete", "pod", name, "--wait=false")
+
+
+@contextmanager
+def stopped_operator(site: WithOperator) -> Iterator[None]:
+    """Have the operator's process stand still, and go on after it; for less time than its Lease lasts."""
+    _, pids = site.system.wait_for("the operator to run", partial(find_operator, site), OPERATOR_SECONDS, site.explain)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 def find_operator(site: WithOperator) -> tuple[str, list[int]] | None:

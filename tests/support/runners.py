@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -107,6 +108,26 @@ class Runners:
 
         self.kubectl.wait_for("GitLab forgets the managers", forgotten, 5, self.explain)
 
+    def delete_pools(self, *pools: str) -> None:
+        """Delete pools; wait until nothing of them is left: no pod, Secret, account, runner or manager."""
+        self.kubectl.run("delete", "runnerpool", *pools, timeout=120)
+        self.wait_until_empty()
+        kinds = ("secrets", "serviceaccounts", "rolebindings")
+
+        def find_left() -> list[str]:
+            found = [thing["metadata"]["name"] for kind in kinds for thing in self.kubectl.items(kind)]
+            return [name for name in found if name in {f"{pool}-runner" for pool in pools}]
+
+        # Kubernetes' own collector removes what belongs to a pool, some seconds after it.
+        self.kubectl.wait_for("what belongs to the pools goes", lambda: not find_left(), SOON, lambda: str(find_left()))
+        assert [runner["tags"] for runner in self.gitlab.runners()] == [["nothing"]]
+
+    def list_events(self, pool: str, reason: str) -> list[str]:
+        """Give the messages of a pool's events of a reason."""
+        selector = f"involvedObject.name={pool},reason={reason}"
+        events = self.kubectl.items("events", "--field-selector", selector)
+        return [event.get("message") or event.get("note") or "" for event in events]
+
     @property
     def system(self) -> Kubectl:
         """kubectl in the operator's namespace."""
@@ -122,6 +143,17 @@ class Runners:
                 self.system.run("logs", "deployment/bessemer", "--tail=60"),
             ]
         )
+
+
+def write_lines(count: int, first: int = 1) -> str:
+    """Give a line of a script that logs numbered lines of its job."""
+    return f"for n in $(seq {first} {first + count - 1}); do echo $CI_JOB_ID-line-$n; done"
+
+
+def assert_whole_log(job: Resource, count: int) -> None:
+    """The job's log has all its numbered lines, each once and in order, and none of another job's."""
+    found = re.findall(r"(\d+)-line-(\d+)\b", job["trace"])
+    assert found == [(str(job["id"]), str(number)) for number in range(1, count + 1)], job["trace"][-2000:]
 
 
 @contextmanager

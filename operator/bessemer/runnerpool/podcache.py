@@ -8,6 +8,7 @@ twice, as its slot is in its name.
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 from bessemer.runnerpool.facts import RunnerPodFact, RunnerPodState
 from bessemer.wakeups import Key
@@ -34,6 +35,9 @@ class PodCache:
             return False
         if known is not None and known.uid == pod.uid and known.state is RunnerPodState.COLLECTED:
             return False  # whatever it still goes through, we are done with it
+        if known is not None and known.uid == pod.uid and pod.started is None:
+            # Of an evicted pod the kubelet may say that it has lost sight of the container, and not when it started.
+            pod = replace(pod, started=known.started)
         self._pods[pool][pod.name] = pod
         return True
 

@@ -152,7 +152,7 @@ def compute_loss(pod: RunnerPodFact) -> EventFact | None:
     if (pod.ended and not pod.silent) or pod.job is None or pod.started is None:
         return None
     job = "a job" if pod.job == ANY_JOB else f"job {pod.job} or another"
-    why = f"{pod.reason}: {pod.message}" if pod.reason else "it was killed, or lost with its node"
+    why = f"{pod.reason}: {pod.message}".rstrip(" .:") if pod.reason else "it was killed, or lost with its node"
     text = f"{pod.name}: {why}; if it had {job}, GitLab fails that within an hour"
     return EventFact("Warning", "PodLost", text)
 

@@ -19,6 +19,8 @@ from bessemer.runnerpool.pods import parse_runner_pod
 from bessemer.runnerpool.quota import compute_headroom, compute_owed, compute_want, list_claims, list_runner_costs
 from bessemer.runnerpool.schedule import compute_minimum
 from bessemer.runnerpool.spec import RunnerPoolSpec
+from bessemer.runnerpool.summary import compute_loss
+from bessemer.wellknown import JOB_ANNOTATION
 from tests.unit.runnerpool.scenes import build_pool, build_spec
 
 CREATED = "2026-03-02T06:00:00Z"
@@ -235,6 +237,23 @@ def test_the_cache_keeps_the_later_of_two_sights_and_forgets_what_is_gone() -> N
     assert cache.drop(pool, later)
     assert not cache.put(pool, earlier)
     assert cache.list_pods(pool) == {}
+
+
+def test_of_an_evicted_pod_that_the_kubelet_lost_sight_of_it_is_known_that_it_ran() -> None:
+    """Kubernetes then says neither when its container started nor when it ended: ContainerStatusUnknown."""
+    cache, pool = PodCache(), ("ci", "lab")
+    started = {"startedAt": "2026-03-02T06:00:05Z"}
+    job = {JOB_ANNOTATION: "7"}
+    runs = {"phase": "Running", "containerStatuses": [{"name": "runner", "state": {"running": started}}]}
+    lost = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
+    evicted: dict[str, Any] = {"phase": "Failed", "reason": "Evicted", "message": "too much on the disk"}
+    evicted |= {"containerStatuses": [{"name": "runner", "state": {"terminated": lost}}]}
+    cache.put(pool, parse_runner_pod(build_raw(runs, version=5, annotations=job)))
+    cache.put(pool, parse_runner_pod(build_raw(evicted, version=6, annotations=job)))
+    (pod,) = cache.list_pods(pool).values()
+    told = compute_loss(pod)
+    assert told is not None
+    assert told.message.startswith(f"{pod.name}: Evicted: too much on the disk; if it had job 7")
 
 
 def test_a_list_that_was_overtaken_by_events_takes_nothing_back() -> None:
