@@ -87,10 +87,12 @@ class LeaderLock(BaseLock):
         self._renewed = asyncio.get_running_loop().time()
 
     async def _in_time(self, request: Coroutine[Any, Any, _T]) -> _T:
-        if self._renewed is None:
+        until = None if self._renewed is None else self._renewed + self._renew_seconds
+        if until is not None and until <= asyncio.get_running_loop().time():
+            request.close()
+            raise TimeoutError
+        async with asyncio.timeout_at(until):
             return await request
-        left = self._renewed + self._renew_seconds - asyncio.get_running_loop().time()
-        return await asyncio.wait_for(request, left)
 
 
 def _parse_record(spec: Object) -> LeaderElectionRecord:

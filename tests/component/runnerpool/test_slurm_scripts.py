@@ -29,6 +29,8 @@ RECORD = (
 STAND_INS = {
     # The cluster is this machine: the job's directory, which has the same path there, need not be copied.
     "ssh": 'command=${!#}; case $command in tar*) exec cat >/dev/null ;; esac; exec bash -c "$command"',
+    "ssh-agent": "",
+    "ssh-add": "",
     "sbatch": r"""
         for word in "$@"; do case $word in --output=*) output=${word#*=} ;; esac; done
         echo the job says this >"$output"; echo 77""",

@@ -13,6 +13,7 @@ from bessemer.runnerpool.executors import KubernetesExecutor
 from bessemer.runnerpool.manifest import RUNNER_CONTAINER, build_runner_pod
 from bessemer.runnerpool.podspec import Resources, RunnerPodSpec
 from bessemer.settings import Settings
+from bessemer.wellknown import MANAGED_BY_LABEL
 from tests.unit.runnerpool.scenes import build_pool, build_spec
 from tests.unit.runnerpool.test_executors import EXECUTORS
 
@@ -136,18 +137,13 @@ def test_every_field_of_a_job_pod_is_in_the_runners_configuration() -> None:
 
 
 def test_what_is_the_pools_own_can_not_be_taken_from_a_pod() -> None:
-    """Labels and annotations by which pods are found again, and the volumes that hold the runner's files."""
+    """The label by which pods are found again, and the volumes that hold the runner's files; names of Bessemer's own
+    are refused (test_executors.py).
+    """
     plain, _ = render()
-    own = plain["metadata"]
     spoilt, _ = render(
-        pod={
-            "labels": dict.fromkeys(own["labels"], "x"),
-            "annotations": {"bessemer.dev/template": "x"},
-            "volumes": [VOLUME],
-            "volumeMounts": [MOUNT],
-        }
+        pod={"labels": {MANAGED_BY_LABEL: "x"}, "volumes": [VOLUME], "volumeMounts": [MOUNT]},
     )
-    assert spoilt["metadata"]["labels"] == own["labels"]
-    assert spoilt["metadata"]["annotations"]["bessemer.dev/template"] == own["annotations"]["bessemer.dev/template"]
+    assert spoilt["metadata"]["labels"] == plain["metadata"]["labels"]
     assert [one for one in spoilt["spec"]["volumes"] if one != VOLUME] == plain["spec"]["volumes"]
     assert [one for one in runner(spoilt)["volumeMounts"] if one != MOUNT] == runner(plain)["volumeMounts"]

@@ -23,8 +23,7 @@ from bessemer.runnerpool.known import CHECK_SECONDS, RETRY_SECONDS
 from bessemer.runnerpool.pods import parse_runner_pod
 from bessemer.runnerpool.quota import compute_want
 from bessemer.runnerpool.reconcile import reconcile
-from tests.support.fake_kubernetes import Crash
-from tests.support.pool_world import KEY, PROJECT, PoolWorld, manifest, open_pool_world
+from tests.support.pool_world import KEY, PROJECT, PoolWorld, manifest
 from tests.unit.runnerpool.scenes import build_spec
 
 MANAGED = {"managed": {}, "tags": ["hpc"]}
