@@ -172,6 +172,27 @@ def test_each_cause_makes_the_pool_wait_for_its_own_failures() -> None:
     assert [wait for cause, wait in waits if cause == "OOMKilled"] == [5, 10, 20]
 
 
+def test_pods_that_fail_one_after_the_other_and_were_started_together_are_one_failure() -> None:
+    """Such as those of a node that is lost, or that somebody deletes."""
+    scene = Scene()
+    scene.poll(1, 2, 3)
+    scene.step()
+    for slot in (0, 1, 2):
+        scene.wait(1)
+        scene.end(slot, failed="PodDeleted")
+        plan = scene.step()
+    assert plan.status.back_off is not None
+    end = START + timedelta(seconds=1 + 5)
+    assert (plan.status.back_off.failures, plan.status.back_off.until) == (1, end)
+    scene.now = end
+    scene.poll(1, 2, 3)
+    scene.step()
+    scene.end(0, failed="PodDeleted")
+    plan = scene.step()
+    assert plan.status.back_off is not None
+    assert plan.status.back_off.failures == 2
+
+
 def test_a_job_taken_clears_the_back_off() -> None:
     scene = Scene()
     scene.poll(1)
