@@ -258,3 +258,22 @@ async def test_a_manager_goes_although_the_end_of_its_jobs_was_not_heard_of(worl
     world.pass_time(61)
     await world.settle()
     assert "deletionTimestamp" in manager["metadata"] or not world.pods()
+
+
+async def test_a_pool_that_was_deleted_while_nobody_looked_leaves_no_manager(world: PoolWorld) -> None:
+    await world.apply()
+    await world.settle()
+    world.queue(7)
+    await world.settle()
+    world.start_pods()
+    managers = world.gitlab.runners[1].managers
+    managers.add(runner_system_id(world.kubernetes.objects["runnerpools", *KEY]["metadata"]["uid"], 0))
+    world.kubernetes.mark_deleted(world.kubernetes.objects["runnerpools", *KEY])
+    for memory in (world.deps.runners, world.deps.pools, world.deps.left_managers):
+        memory.clear()  # as another process begins
+    world.deps.pods.forget(KEY)
+    await world.settle()
+    world.end_pod("lab-runner-0", 7)
+    await world.settle()
+    assert (world.pods(), managers) == ({}, set())
+    assert ("runnerpools", *KEY) not in world.kubernetes.objects
