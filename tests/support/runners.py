@@ -99,14 +99,14 @@ class Runners:
         result: dict[int, dict[str, Any]] = self.kubectl.wait_for("jobs end", ended, seconds, self.explain)
         return result
 
-    def wait_until_empty(self, seconds: float = SOON) -> None:
-        """Wait until no runner pod is left, and no manager."""
+    def wait_until_empty(self, seconds: float = SOON, forget_seconds: float = 5) -> None:
+        """Wait until no runner pod is left, and soon after no manager."""
         self.kubectl.wait_for("runner pods go", lambda: not self.pods(), seconds, self.explain)
 
         def forgotten() -> bool:
             return not any(runner["managers"] for runner in self.gitlab.runners())
 
-        self.kubectl.wait_for("GitLab forgets the managers", forgotten, 5, self.explain)
+        self.kubectl.wait_for("GitLab forgets the managers", forgotten, forget_seconds, self.explain)
 
     def delete_pools(self, *pools: str) -> None:
         """Delete pools; wait until nothing of them is left: no pod, Secret, account, runner or manager."""

@@ -89,5 +89,5 @@ class PoolDeps:
     """What registration knows of each pool's runner."""
     pauses: dict[Key, datetime] = field(default_factory=dict)
     """Until when GitLab wants to be left alone by what pools ask about their runners."""
-    left_managers: dict[Key, set[int]] = field(default_factory=dict)
+    left_managers: dict[Key, dict[int, datetime]] = field(default_factory=dict)
     """Slots whose managers GitLab was not told to forget yet, as it could not be reached."""

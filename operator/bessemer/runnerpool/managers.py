@@ -3,61 +3,87 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
 from bessemer.errors import BessemerError, Invalid
 from bessemer.names import runner_system_id
 from bessemer.runnerpool.access import SecretMissing, get_secret
 from bessemer.runnerpool.deps import PoolDeps
+from bessemer.runnerpool.facts import CLAIM_WINDOW, RunnerPodFact
 from bessemer.runnerpool.known import LONG_AGO, Registered, get_known
 from bessemer.runnerpool.managed import parse_record
 from bessemer.runnerpool.pauses import compute_pause, put_pause
 from bessemer.runnerpool.poolsecret import get_pool_secret
 from bessemer.runnerpool.resource import RunnerPool
+from bessemer.wakeups import Key
 
+AGAIN = timedelta(seconds=30)
+"""How often it is tried to tell GitLab what it could not be told."""
 _log = logging.getLogger(__name__)
 
 
-async def delete_manager(deps: PoolDeps, pool: RunnerPool, slot: int) -> None:
-    """Have GitLab forget the manager of a slot; where it can't be told, it is tried again until it can, or until the
-    next pod of the slot takes the record over.
+async def delete_manager(deps: PoolDeps, pool: RunnerPool, pod: RunnerPodFact) -> None:
+    """Have GitLab forget the manager of a pod that is gone, or about to. Where it can't be told, it is tried again
+    until it can be, or until the next pod of the slot takes the record over.
     """
-    key = (pool.namespace, pool.name)
-    deps.left_managers.setdefault(key, set()).add(slot)
-    if compute_pause(deps, key) > 0:
-        return
-    try:
-        await _delete_managers(deps, pool, {slot})
-    except BessemerError as error:
-        put_pause(deps, key, error)
-        _log.warning("%s/%s: manager of slot %d is left for now: %s", pool.namespace, pool.name, slot, error)
+    left = deps.left_managers.setdefault((pool.namespace, pool.name), {})
+    left[pod.slot] = deps.now()
+    await _tell(deps, pool, {pod.slot})
+    if not pod.ended:
+        # It was deleted by force: its runner may live for a moment longer, and ask GitLab, which takes it down anew.
+        left[pod.slot] = deps.now() + CLAIM_WINDOW
+
+
+async def settle_managers(deps: PoolDeps, pool: RunnerPool) -> None:
+    """Have GitLab forget what it is time for, as far as it can be told."""
+    left, now = deps.left_managers.get((pool.namespace, pool.name), {}), deps.now()
+    await _tell(deps, pool, {slot for slot, when in left.items() if when <= now})
+
+
+async def _tell(deps: PoolDeps, pool: RunnerPool, slots: set[int]) -> None:
+    key, left = (pool.namespace, pool.name), deps.left_managers.get((pool.namespace, pool.name), {})
+    if slots and compute_pause(deps, key) <= 0:
+        try:
+            await _delete_managers(deps, pool, slots)
+        except BessemerError as error:
+            put_pause(deps, key, error)
+            _log.warning("%s/%s: managers of slots %s are left for now: %s", *key, sorted(slots), error)
+    for slot in slots & set(left):
+        left[slot] = deps.now() + AGAIN
 
 
 async def delete_left_managers(deps: PoolDeps, pool: RunnerPool) -> None:
-    """Try again to have the managers forgotten that GitLab could not be told of, but for slots that are in use again.
+    """Have GitLab forget all that is left, as the pool goes; raises what keeps that from being done."""
+    await _delete_managers(deps, pool, set(deps.left_managers.get((pool.namespace, pool.name), ())))
 
-    Raises what keeps that from being done.
-    """
-    key = (pool.namespace, pool.name)
-    left = deps.left_managers.setdefault(key, set())
-    left -= {pod.slot for pod in deps.pods.list_pods(key).values() if pod.live}
-    await _delete_managers(deps, pool, left)
+
+def compute_due(deps: PoolDeps, key: Key) -> float | None:
+    """Give the seconds until GitLab is to be told of the next manager; None where none is left."""
+    left = deps.left_managers.get(key)
+    return max(0.0, (min(left.values()) - deps.now()).total_seconds()) if left else None
 
 
 async def _delete_managers(deps: PoolDeps, pool: RunnerPool, slots: set[int]) -> None:
-    """Have GitLab forget the managers of these slots; raises what keeps that from being done."""
-    if not slots:
+    """Have GitLab forget the managers of these slots, but for those that are in use again; raises what keeps that from
+    being done.
+    """
+    key = (pool.namespace, pool.name)
+    left = deps.left_managers.get(key, {})
+    used = {pod.slot for pod in deps.pods.list_pods(key).values() if pod.live}
+    for slot in slots & used:
+        left.pop(slot, None)
+    if not slots - used:
         return
     known = get_known(deps, pool)
     at = known.registered if known is not None else await _find_registered(deps, pool)
     if at is None:
         return
-    key = (pool.namespace, pool.name)
     # Where the runner is, which is not where the spec says once that was changed. The runner's own token is enough.
     access = known.access if known is not None else None
     gitlab = await deps.doors.use(key, at.url, access.api_token if access is not None else None, at.ca)
-    for slot in sorted(slots):
+    for slot in sorted(slots - used):
         await gitlab.delete_manager(at.token, runner_system_id(pool.uid, slot))
-        deps.left_managers[key].discard(slot)
+        left.pop(slot, None)
 
 
 async def _find_registered(deps: PoolDeps, pool: RunnerPool) -> Registered | None:

@@ -29,7 +29,7 @@ from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import ANY_JOB, Facts, Refusal, RunnerPodFact, RunnerPodState
 from bessemer.runnerpool.gather import add_headroom, get_facts
 from bessemer.runnerpool.known import RETRY_SECONDS, compute_check_seconds, doubt_runner
-from bessemer.runnerpool.managers import delete_manager
+from bessemer.runnerpool.managers import compute_due, delete_manager, settle_managers
 from bessemer.runnerpool.manifest import build_runner_pod, build_sending
 from bessemer.runnerpool.pauses import compute_pause, put_pause
 from bessemer.runnerpool.plan import Action, CollectPod, CreatePod, EndJobPod, RetirePod, SendPod
@@ -72,6 +72,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
     if POOL_FINALIZER not in pool.finalizers:
         return await _add_finalizer(deps, pool)
     facts = await get_facts(deps, pool)
+    await settle_managers(deps, pool)
     for pod in deps.vanished.pop(key, ()):
         if not pod.belongs_to(pool.uid):
             continue
@@ -101,7 +102,8 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
         return await _let_go(deps, pool)
     unwritten = await _write_status(deps, key, plan.status)
     check = max(compute_check_seconds(deps, pool) if facts.runner.ready else RETRY_SECONDS, compute_pause(deps, key))
-    return min(due for due in (check, plan.wake_after, unwritten, wake) if due is not None)
+    dues = (check, plan.wake_after, unwritten, wake, compute_due(deps, key))
+    return min(due for due in dues if due is not None)
 
 
 def _note_want(deps: PoolDeps, key: Key, pool: RunnerPool, plan: Plan) -> float | None:
@@ -228,7 +230,7 @@ async def _close_pod(deps: PoolDeps, pool: RunnerPool, pod: RunnerPodFact, now: 
     """Settle with GitLab what a pod has left: its manager's record, and its job where it did not get it."""
     if pod.job is None:
         return  # it never asked GitLab for anything
-    await delete_manager(deps, pool, pod.slot)
+    await delete_manager(deps, pool, pod)
     source = deps.sources.get_source((pool.namespace, pool.name))
     if source is not None and pod.job != ANY_JOB and source.board.put_tried(int(pod.job), pod.claimed, now):
         source.nudge()

@@ -61,12 +61,6 @@ async def get_runner(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec) -> 
         known = replace(_explain_failure(known, error, pool, now), access=access)
         put_pause(deps, key, error)
     deps.runners[key] = known
-    if known.fact.ready and key not in deps.pauses:
-        try:
-            await delete_left_managers(deps, pool)
-        except BessemerError as error:
-            put_pause(deps, key, error)
-            _log.info("%s/%s: managers are still left: %s", pool.namespace, pool.name, error)
     return known.fact
 
 

@@ -12,7 +12,7 @@ from bessemer.gitlab.protocol import GitLabUnavailable
 from bessemer.kube.client import PODS, RUNNER_POOLS
 from bessemer.names import runner_system_id
 from bessemer.runnerpool import reconcile as module
-from bessemer.runnerpool.facts import JobPodFact
+from bessemer.runnerpool.facts import CLAIM_WINDOW, JobPodFact
 from bessemer.runnerpool.known import CHECK_SECONDS
 from bessemer.runnerpool.pods import parse_runner_pod
 from bessemer.runnerpool.reconcile import reconcile
@@ -277,3 +277,24 @@ async def test_a_pool_that_was_deleted_while_nobody_looked_leaves_no_manager(wor
     await world.settle()
     assert (world.pods(), managers) == ({}, set())
     assert ("runnerpools", *KEY) not in world.kubernetes.objects
+
+
+async def test_a_runner_that_outlives_its_pod_by_a_moment_leaves_no_manager(world: PoolWorld) -> None:
+    """Deleted by force, a pod is gone before its processes are, and they may ask GitLab once more."""
+    await world.apply()
+    await world.settle()
+    world.queue(7)
+    await world.settle()
+    world.start_pods()
+    await world.settle()
+    managers = world.gitlab.runners[1].managers
+    system_id = runner_system_id(world.kubernetes.objects["runnerpools", *KEY]["metadata"]["uid"], 0)
+    world.gitlab.jobs.clear()
+    del world.kubernetes.objects["pods", KEY[0], "lab-runner-0"]
+    await world.settle()
+    managers.add(system_id)  # as GitLab does for whoever asks
+    assert await world.step() <= CLAIM_WINDOW.total_seconds()  # type: ignore[operator]  # never None
+    world.pass_time(CLAIM_WINDOW.total_seconds())
+    await world.settle()
+    assert managers == set()
+    assert world.deps.left_managers[KEY] == {}
