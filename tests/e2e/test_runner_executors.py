@@ -175,6 +175,14 @@ SLURM = {
         ({"executor": {"type": "Kubernetes"}}, "kubernetes is required for type Kubernetes"),
         ({"executor": {"type": "Shell", "docker": {"image": "debian"}}}, "docker is required for type Docker, and"),
         ({"mode": "Manager"}, "mode Manager needs executor.type Kubernetes"),
+        (
+            {
+                "mode": "Manager",
+                "executor": {"type": "Kubernetes", "kubernetes": {"image": "debian"}},
+                "schedules": [{"name": "day", "start": "0 7 * * *", "durationSeconds": 3600, "min": 5}],
+            },
+            "min of a schedule is 0 or 1",
+        ),
         ({"cache": {}}, "exactly one of s3 and volume is required"),
         ({"executor": {"type": "Slurm", "slurm": SLURM | {"options": ["--arr=0-9"]}}}, "nor any beginning of its name"),
         ({"proxy": {"https": "http://me:secret@proxy:3128"}}, "spec.proxy.https"),

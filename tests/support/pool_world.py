@@ -150,9 +150,11 @@ class PoolWorld:
                 status = {"phase": "Running", "containerStatuses": [{"name": "runner", "state": {"running": running}}]}
                 self.kubernetes.edit("pods", KEY[0], name, {"spec": {"nodeName": "n"}, "status": status})
 
-    def end_pod(self, name: str, *claimed: int, exit_code: int = 0, reason: str = "Completed") -> None:
+    def end_pod(
+        self, name: str, *claimed: int, exit_code: int = 0, reason: str = "Completed", outcome: str | None = None
+    ) -> None:
         """End a pod that took these jobs."""
-        message = json.dumps({"outcome": "JobTaken" if claimed else "NoJob", "jobs": list(claimed)})
+        message = json.dumps({"outcome": outcome or ("JobTaken" if claimed else "NoJob"), "jobs": list(claimed)})
         terminated = {
             "exitCode": exit_code,
             "reason": reason,

@@ -18,7 +18,7 @@ def compute_back_off(facts: Facts, now: datetime) -> BackOff | None:
     """
     status = facts.pool.status
     previous = status.back_off if status.observed_generation == facts.pool.generation else None
-    failed = [pod for pod in facts.list_in(RunnerPodState.FAILED) if not pod.may_have_had_job]
+    failed = [pod for pod in facts.list_in(RunnerPodState.FAILED) if not pod.may_have_had_job and not pod.recalled]
     # A quota has room again without anybody's doing, and is looked at before.
     refused = facts.refusal if facts.refusal is not None and facts.refusal.reason != "Quota" else None
     if not failed and refused is None:

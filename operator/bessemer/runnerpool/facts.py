@@ -62,6 +62,8 @@ class RunnerPodFact:
     """The jobs that it took, as it said at its end."""
     silent: bool = False
     """It has ended without having said anything: it was killed, with the job that it may have had."""
+    recalled: bool = False
+    """It was deleted before it had started: that it did not end well says nothing of it."""
     reason: str = ""
     """Why it waits or failed."""
     message: str = ""

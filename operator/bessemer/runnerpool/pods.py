@@ -28,6 +28,8 @@ def parse_runner_pod(raw: Mapping[str, Any]) -> RunnerPodFact:
     end = get_terminated(raw, RUNNER_CONTAINER)
     finished = parse_time(end.get("finishedAt")) or (_last_change(status, metadata) if state in SETTLED else None)
     claimed = _parse_claimed(end.get("message", ""))
+    if state is PodState.FAILED and not message:
+        reason, message = _explain_end(end.get("message", ""), reason)
     controller: Mapping[str, Any] = next(
         (owner for owner in metadata.get("ownerReferences") or () if owner.get("controller")), {}
     )
@@ -46,6 +48,7 @@ def parse_runner_pod(raw: Mapping[str, Any]) -> RunnerPodFact:
         finished=finished,
         grace=_parse_grace(raw.get("spec") or {}),
         stopped=_has_stopped(status),
+        recalled="deletionTimestamp" in metadata and _started(status) is None,
         claimed=claimed or (),
         silent=state in SETTLED and claimed is None,
         reason=reason,
@@ -120,3 +123,19 @@ def _parse_claimed(message: str) -> tuple[int, ...] | None:
         return tuple(int(job) for job in jobs)
     except (ValueError, TypeError, KeyError):
         return None
+
+
+ENDS = {
+    "Forbidden": "GitLab gives the runner no job (403): its token is not good any more, or the runner was deleted",
+    "NoConfiguration": "the runner's configuration could not be written to the pod's volume in memory",
+}
+"""What the entry point says of an end that is its own doing."""
+
+
+def _explain_end(message: str, reason: str) -> tuple[str, str]:
+    """Give the reason that the entry point gave, and a sentence; the one that Kubernetes gave where it has none."""
+    try:
+        outcome = json.loads(message)["outcome"]
+    except (ValueError, TypeError, KeyError):
+        return reason, ""
+    return (outcome, ENDS[outcome]) if outcome in ENDS else (reason, "")

@@ -98,9 +98,11 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
         _log.info("%s/%s: %s: %s", pool.namespace, pool.name, reason, message)
     for event in compute_events(facts, plan.scaling, plan.status):
         await deps.recorder.record(pool.reference(), event)
-    if plan.let_go:
-        return await _let_go(deps, pool)
     unwritten = await _write_status(deps, key, plan.status)
+    if plan.let_go:
+        # As it is now that its status was written; where it is gone, the next pass finds that out.
+        raw = deps.pools.get(key)
+        return await _let_go(deps, parse_runner_pool(raw)) if raw is not None else 0
     check = max(compute_check_seconds(deps, pool) if facts.runner.ready else RETRY_SECONDS, compute_pause(deps, key))
     dues = (check, plan.wake_after, unwritten, wake, compute_due(deps, key))
     return min(due for due in dues if due is not None)
@@ -276,7 +278,8 @@ async def _let_go(deps: PoolDeps, pool: RunnerPool) -> float | None:
         await deps.kubernetes.patch_object(RUNNER_POOLS, pool.namespace, pool.name, patch)
     except Conflict as error:
         raise Retry("Conflict", error.message, after=0.1) from error
-    return None
+    deps.pools.pop((pool.namespace, pool.name), None)
+    return 0
 
 
 async def _write_status(deps: PoolDeps, key: Key, status: RunnerPoolStatus) -> float | None:

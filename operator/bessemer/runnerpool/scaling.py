@@ -20,8 +20,6 @@ from bessemer.runnerpool.status import BackOff
 
 START_PATIENCE = timedelta(seconds=15)
 """A pod that is younger may have started, and taken its job, without our having heard of it."""
-SPARE_SLOTS = 2
-"""Slots for each pod of max, as a slot is free again only when Kubernetes has removed its last pod."""
 
 
 @dataclass
@@ -240,17 +238,17 @@ def _count_live(draft: _Draft) -> int:
 
 
 def _count_leaving(draft: _Draft) -> int:
-    """Count the pods on their way out that may have a job for as long as any other: those that asked for any."""
+    """Count the pods on their way out that may have a job for as long as any other: those that were sent for one."""
     retired = [action.pod for action in draft.actions if isinstance(action, RetirePod)]
     gone = draft.facts.list_in(RunnerPodState.DRAINING) + [p for p in retired if p.state is RunnerPodState.RUNNING]
-    return sum(pod.job == ANY_JOB for pod in gone)
+    return sum(pod.job is not None for pod in gone)
 
 
 def _free_slots(draft: _Draft, count: int) -> list[int]:
     taken = {pod.slot for pod in draft.facts.pods.values()}
     taken |= {action.slot for action in draft.actions if isinstance(action, CreatePod)}
-    free = (slot for slot in range(draft.spec.max * SPARE_SLOTS) if slot not in taken)
-    return [slot for slot, _ in zip(free, range(count), strict=False)]
+    # The lowest, so that they are the same ones again and again; a slot is free when Kubernetes has removed its pod.
+    return [slot for slot in range(len(taken) + count) if slot not in taken][:count]
 
 
 def _add_dues(draft: _Draft) -> None:

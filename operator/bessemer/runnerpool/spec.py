@@ -213,6 +213,10 @@ class RunnerPoolSpec(ApiModel):
                 "mode Manager needs executor.type Kubernetes",
             ),
             ("self.mode != 'Manager' || self.min <= 1", "mode Manager has one manager: min is 0 or 1"),
+            (
+                "self.mode != 'Manager' || !has(self.schedules) || self.schedules.all(schedule, schedule.min <= 1)",
+                "mode Manager has one manager: min of a schedule is 0 or 1",
+            ),
         )
     )
 
@@ -226,7 +230,7 @@ class RunnerPoolSpec(ApiModel):
     min: int = Field(default=0, ge=0, le=MAX_PODS)
     """Runner pods that are there even without jobs; those that wait start their job at once."""
     max: int = Field(default=10, ge=1, le=MAX_PODS)
-    """Most runner pods at a time."""
+    """Most runner pods at a time; those count that were deleted and still finish a job."""
     priority: int = Field(default=0, ge=-1000, le=1000)
     """Where a ResourceQuota has no room for all pools of the namespace, those of higher priority get it first."""
     max_starting: int = Field(default=50, ge=1, le=MAX_PODS)

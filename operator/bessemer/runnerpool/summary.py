@@ -124,7 +124,7 @@ def compute_events(facts: Facts, scaling: Scaling, status: RunnerPoolStatus) -> 
     events += [
         compute_loss(action.pod) or EventFact("Warning", "PodFailed", _explain_failure(action.pod))
         for action in scaling.actions
-        if isinstance(action, CollectPod) and action.pod.state is RunnerPodState.FAILED
+        if isinstance(action, CollectPod) and action.pod.state is RunnerPodState.FAILED and not action.pod.recalled
     ]
     before = facts.pool.status
     for type_, bad in (

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from kubernetes.aio.config import kube_config
 from rich.console import Console
 
 from bessemer.cli import app as cli
@@ -267,6 +268,8 @@ def test_a_cluster_that_is_nowhere_configured_is_said_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    # The client library reads the variable once, when it is imported.
+    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
     monkeypatch.setattr("sys.argv", ["bessemer", "watch", "oxygen"])
     with pytest.raises(SystemExit) as exit_:
         cli.main()

@@ -290,6 +290,8 @@ async def test_a_runner_that_outlives_its_pod_by_a_moment_leaves_no_manager(worl
     managers = world.gitlab.runners[1].managers
     system_id = runner_system_id(world.kubernetes.objects["runnerpools", *KEY]["metadata"]["uid"], 0)
     world.gitlab.jobs.clear()
+    world.queue()
+    await world.settle()
     del world.kubernetes.objects["pods", KEY[0], "lab-runner-0"]
     await world.settle()
     managers.add(system_id)  # as GitLab does for whoever asks
@@ -298,3 +300,59 @@ async def test_a_runner_that_outlives_its_pod_by_a_moment_leaves_no_manager(worl
     await world.settle()
     assert managers == set()
     assert world.deps.left_managers[KEY] == {}
+
+
+async def test_a_deleted_pool_says_so_while_gitlab_is_away(world: PoolWorld) -> None:
+    await world.apply(runner=MANAGED)
+    await world.settle()
+    world.gitlab.error = GitLabUnavailable("503 Service Unavailable")
+    world.kubernetes.mark_deleted(world.kubernetes.objects["runnerpools", *KEY])
+    with pytest.raises(Retry):
+        await world.settle()
+    assert world.condition("Ready") == ("False", "Deleting")
+    assert world.condition("Draining") == ("True", "Deleted")
+
+
+async def test_a_pool_that_has_gone_is_not_said_to_be_wrong(world: PoolWorld) -> None:
+    """Its last pass may be under way when the watch says that it is gone."""
+    await world.apply(runner=MANAGED)
+    await world.settle()
+    world.kubernetes.mark_deleted(world.kubernetes.objects["runnerpools", *KEY])
+    world.watch()
+    before = dict(world.deps.pools)
+    await reconcile(world.deps, KEY, 0.0)
+    assert ("runnerpools", *KEY) not in world.kubernetes.objects
+    assert KEY not in world.deps.pools, "another pass would look for its runner again"
+    assert before[KEY]["metadata"]["deletionTimestamp"]
+    assert world.events("InvalidSpec") == []
+
+
+async def test_a_runner_that_gitlab_refuses_says_so_on_the_pool(world: PoolWorld) -> None:
+    await world.apply()
+    await world.settle()
+    world.queue(7)
+    await world.settle()
+    world.start_pods()
+    world.end_pod("lab-runner-0", exit_code=1, reason="Error", outcome="Forbidden")
+    await world.settle()
+    assert world.status()["backOff"]["cause"] == "Forbidden"
+    assert "403" in world.status()["backOff"]["message"]
+    (event,) = world.events("PodFailed")
+    assert event.startswith("lab-runner-0: Forbidden: GitLab gives the runner no job (403)")
+
+
+async def test_a_pod_that_is_taken_back_before_it_started_is_no_failure(world: PoolWorld) -> None:
+    """Such as one that was made from an earlier spec, or whose job was cancelled."""
+    await world.apply()
+    await world.settle()
+    world.queue(7)
+    await world.settle()
+    waiting = {"name": "runner", "state": {"waiting": {"reason": "ContainerCreating"}}}
+    failed = {"phase": "Failed", "containerStatuses": [waiting]}
+    pod = world.kubernetes.objects["pods", KEY[0], "lab-runner-0"]
+    pod["metadata"]["deletionTimestamp"] = world.clock[0].isoformat()
+    world.kubernetes.edit("pods", KEY[0], "lab-runner-0", {"spec": {"nodeName": "n"}, "status": failed})
+    await world.settle()
+    assert "backOff" not in world.status()
+    assert world.events("PodFailed") == []
+    assert len(world.pods()) == 1, "another one was created for the job at once"

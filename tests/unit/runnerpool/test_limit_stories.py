@@ -297,3 +297,34 @@ def test_a_pod_goes_for_want_of_its_job_only_where_the_list_is_whole_or_the_job_
     scene.poll(3, 8, 9)
     scene.step()
     assert {pod.job for pod in scene.pods.values()} == {"3", "8", "9"}
+
+
+def delete_all(scene: Scene) -> None:
+    """Somebody deletes all pods: those with a job finish it."""
+    scene.pods = {slot: replace(pod, state=RunnerPodState.DRAINING) for slot, pod in scene.pods.items()}
+
+
+def test_pods_that_were_deleted_and_finish_their_jobs_count_in_max() -> None:
+    scene = Scene(max=2)
+    scene.poll(1, 2)
+    scene.step()
+    start_all(scene)
+    delete_all(scene)
+    scene.wait(20)
+    scene.poll(3)
+    plan = scene.step()
+    assert plan.scaling.limit is not None
+    assert (plan.scaling.limit.reason, len(scene.pods)) == ("Max", 2)
+    scene.end(0, 1)
+    scene.step()
+    assert {pod.job for pod in scene.pods.values()} == {"2", "3"}
+
+
+def test_however_many_pods_are_on_their_way_out_there_is_a_slot_for_each_new_one() -> None:
+    scene = Scene(min=2, max=2)
+    for round_ in range(5):
+        scene.step()
+        start_all(scene)
+        assert len(scene.pods) == 2 * (round_ + 1)
+        delete_all(scene)
+        scene.wait(1)
