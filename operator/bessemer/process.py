@@ -27,7 +27,7 @@ from bessemer.deps import Deps
 from bessemer.errors import Invalid
 from bessemer.gitlab.client import connect_gitlab
 from bessemer.hearing import Hearing
-from bessemer.kube.client import LEASES, KubernetesClient
+from bessemer.kube.client import LEASES, Kubernetes, KubernetesClient
 from bessemer.kube.connect import connect
 from bessemer.kube.events import EventRecorder
 from bessemer.kube.leader import LeaderLock
@@ -62,10 +62,14 @@ async def run_operator(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # Watches hold their connections, which no request is to wait for.
-    async with connect() as api, connect(connections=MOST_WATCHES) as watch_api:
+    # Watches hold their connections, which no request is to wait for; and the Lease is to wait for no request.
+    async with connect() as api, connect(connections=MOST_WATCHES) as watch_api, connect(connections=1) as lease_api:
         metrics = Metrics(CollectorRegistry())
-        kubernetes = KubernetesClient(api, lambda *labels: metrics.kubernetes_requests.labels(*labels).inc())
+
+        def count_request(method: str, plural: str) -> None:
+            metrics.kubernetes_requests.labels(method, plural).inc()
+
+        kubernetes = KubernetesClient(api, count_request)
         deps = Deps(
             kubernetes=kubernetes,
             settings=settings,
@@ -99,7 +103,9 @@ async def run_operator(settings: Settings) -> int:
         app = build_app(deps, builds.wake, health, HookDoor(pool_deps, metrics))
         try:
             async with _serve(app, settings.listen_port):
-                return await _lead(deps, _Work(kinds, (builds, pools)), health, stop)
+                return await _lead(
+                    deps, KubernetesClient(lease_api, count_request), _Work(kinds, (builds, pools)), health, stop
+                )
         finally:
             await pool_deps.secrets.close()
             await pool_deps.sources.close()
@@ -124,7 +130,7 @@ async def _pass_pool(deps: PoolDeps, metrics: Metrics, key: Key, woken: float) -
         return await reconcile_pool(deps, key, woken)
 
 
-async def _lead(deps: Deps, todo: _Work, health: Health, stop: asyncio.Event) -> int:
+async def _lead(deps: Deps, leases: Kubernetes, todo: _Work, health: Health, stop: asyncio.Event) -> int:
     """Wait for the leadership and use it; leave orderly when asked to, with an error when it is lost."""
     settings = deps.settings
     leading, ended = asyncio.Event(), asyncio.Event()
@@ -144,7 +150,7 @@ async def _lead(deps: Deps, todo: _Work, health: Health, stop: asyncio.Event) ->
         health.leading = False
         _log.error("leadership lost")
 
-    lock = LeaderLock(deps.kubernetes, settings.namespace, LEADER_LEASE, settings.identity, renew_seconds=RENEW_SECONDS)
+    lock = LeaderLock(leases, settings.namespace, LEADER_LEASE, settings.identity, renew_seconds=RENEW_SECONDS)
     election = LeaderElection(
         Config(
             lock,
@@ -167,7 +173,7 @@ async def _lead(deps: Deps, todo: _Work, health: Health, stop: asyncio.Event) ->
         candidate.result()
     if stop.is_set() and leading.is_set():
         # Given back, so that the next one need not wait until it runs out; unless it has run out, and is another's.
-        await deps.kubernetes.delete_object(LEASES, settings.namespace, LEADER_LEASE, version=lock.version)
+        await leases.delete_object(LEASES, settings.namespace, LEADER_LEASE, version=lock.version)
     return 0 if stop.is_set() else 1
 
 

@@ -75,7 +75,7 @@ class LeaderLock(BaseLock):
         try:
             lease = await self._in_time(self._kubernetes.patch_object(LEASES, namespace, name, patch))
         except (BessemerError, TimeoutError) as error:
-            _log.warning("Lease %s can't be renewed: %s", name, error or "no answer in time")
+            _log.warning("Lease %s can't be renewed: %s", name, str(error) or "no answer in time")
             return False
         if lease is None:
             return False
