@@ -15,6 +15,7 @@ from bessemer.gitlab.fake import FakeGitLab, FakeRunner
 from bessemer.gitlab.protocol import PendingJob, RunnerRequest, Scope, ScopeType
 from bessemer.kube.client import RUNNER_POOLS, SECRETS, Object
 from bessemer.kube.events import EventRecorder
+from bessemer.names import runner_system_id
 from bessemer.runnerpool.deps import Doors, PoolDeps
 from bessemer.runnerpool.podcache import PodCache
 from bessemer.runnerpool.pods import parse_runner_pod
@@ -167,6 +168,18 @@ class PoolWorld:
         }
         self.gitlab.jobs = [job for job in self.gitlab.jobs if job.id not in claimed]
         self.kubernetes.edit("pods", KEY[0], name, {"status": status})
+
+    async def run_job(self, number: int) -> set[str]:
+        """Apply the pool and have its first pod take a job; give the managers of its runner, of which it is one."""
+        await self.apply()
+        await self.settle()
+        self.queue(number)
+        await self.settle()
+        self.start_pods()
+        uid = self.kubernetes.objects["runnerpools", *KEY]["metadata"]["uid"]
+        managers = self.gitlab.runners[1].managers
+        managers.add(runner_system_id(uid, 0))
+        return managers
 
     def pass_time(self, seconds: float) -> None:
         """Let time go by."""

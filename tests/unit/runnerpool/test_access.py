@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from bessemer.gitlab.protocol import GitLabNotFound, GitLabRefused, PendingJobs, Scope
-from bessemer.runnerpool import sources, statuspace
+from bessemer.runnerpool import sources
 from bessemer.runnerpool.facts import ANY_JOB
 from bessemer.wellknown import JOB_ANNOTATION
-from tests.support.pool_world import PoolWorld, open_pool_world
+from tests.support.pool_world import PoolWorld
 
 MANAGED = {"managed": {}, "tags": ["hpc"]}
 REFUSAL = "403 Forbidden: the token needs the scope read_api"
@@ -31,13 +29,9 @@ class ListRefused:
 
 
 @pytest.fixture
-async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PoolWorld]:
-    monkeypatch.setattr(sources, "SPACING_SECONDS", 0.0)
+def world(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> PoolWorld:
     monkeypatch.setattr(sources, "FIRST_BACK_OFF_SECONDS", 0.0)
-    monkeypatch.setattr(statuspace, "SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(statuspace, "INTERVAL_SECONDS", 1e-9)
-    async with open_pool_world() as world:
-        yield world
+    return world
 
 
 def list_jobs(world: PoolWorld) -> list[str | None]:

@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-import pytest
-
-from bessemer.runnerpool import sources, statuspace
-from tests.support.pool_world import KEY, PoolWorld, open_pool_world
+from tests.support.pool_world import KEY, PoolWorld
 
 MANAGED = {"managed": {}, "tags": ["hpc"]}
-
-
-@pytest.fixture
-async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PoolWorld]:
-    monkeypatch.setattr(sources, "SPACING_SECONDS", 0.0)
-    monkeypatch.setattr(statuspace, "SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(statuspace, "INTERVAL_SECONDS", 1e-9)
-    async with open_pool_world() as world:
-        yield world
 
 
 def explain(world: PoolWorld) -> str | None:

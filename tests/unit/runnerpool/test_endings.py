@@ -46,13 +46,7 @@ async def test_a_deleted_pool_goes_after_a_while_although_gitlab_is_away(world: 
 
 async def test_an_operator_that_dies_while_it_collects_a_pod_leaves_no_manager(world: PoolWorld) -> None:
     """The pod is the only note of the manager: it goes last."""
-    await world.apply()
-    await world.settle()
-    world.queue(7)
-    await world.settle()
-    world.start_pods()
-    managers = world.gitlab.runners[1].managers
-    managers.add(runner_system_id(world.kubernetes.objects["runnerpools", *KEY]["metadata"]["uid"], 0))
+    managers = await world.run_job(7)
     seen: list[tuple[int, int]] = []
     delete = world.kubernetes.delete_object
 
@@ -138,13 +132,7 @@ async def test_the_news_that_a_collected_pod_is_gone_may_come_before_the_answer(
 
 async def end_job_while_gitlab_is_away(world: PoolWorld) -> set[str]:
     """Have a job end just when GitLab has gone away; give the managers that GitLab has."""
-    await world.apply()
-    await world.settle()
-    world.queue(7)
-    await world.settle()
-    world.start_pods()
-    managers = world.gitlab.runners[1].managers
-    managers.add(runner_system_id(world.kubernetes.objects["runnerpools", *KEY]["metadata"]["uid"], 0))
+    managers = await world.run_job(7)
     await world.settle()
     world.gitlab.error = GitLabUnavailable("503 Service Unavailable")
     world.end_pod("lab-runner-0", 7)
@@ -261,13 +249,7 @@ async def test_a_manager_goes_although_the_end_of_its_jobs_was_not_heard_of(worl
 
 
 async def test_a_pool_that_was_deleted_while_nobody_looked_leaves_no_manager(world: PoolWorld) -> None:
-    await world.apply()
-    await world.settle()
-    world.queue(7)
-    await world.settle()
-    world.start_pods()
-    managers = world.gitlab.runners[1].managers
-    managers.add(runner_system_id(world.kubernetes.objects["runnerpools", *KEY]["metadata"]["uid"], 0))
+    managers = await world.run_job(7)
     world.kubernetes.mark_deleted(world.kubernetes.objects["runnerpools", *KEY])
     for memory in (world.deps.runners, world.deps.pools, world.deps.left_managers):
         memory.clear()  # as another process begins

@@ -7,7 +7,6 @@ import asyncio
 from bessemer.gitlab.fake import FakeGitLab
 from bessemer.gitlab.protocol import GitLabUnavailable
 from bessemer.kube.client import Unavailable
-from bessemer.names import runner_system_id
 from bessemer.runnerpool.known import CHECK_SECONDS, WATCHED_CHECK_SECONDS
 from tests.support.pool_world import KEY, PoolWorld
 
@@ -39,13 +38,7 @@ async def test_secrets_are_read_again_now_and_then_and_more_often_while_one_is_n
 async def test_a_runners_token_is_never_shown_to_another_gitlab(world: PoolWorld) -> None:
     other = world.others["http://new.example"] = FakeGitLab()
     other.error = GitLabUnavailable("503")
-    await world.apply()
-    await world.settle()
-    world.queue(7)
-    await world.settle()
-    world.start_pods()
-    managers = world.gitlab.runners[1].managers
-    managers.add(runner_system_id(world.kubernetes.objects["runnerpools", *KEY]["metadata"]["uid"], 0))
+    managers = await world.run_job(7)
     gitlab = world.kubernetes.objects["runnerpools", *KEY]["spec"]["gitlab"]
     await world.apply(gitlab={**gitlab, "url": "http://new.example"})
     await world.settle()
