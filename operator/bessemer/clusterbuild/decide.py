@@ -40,6 +40,7 @@ from bessemer.clusterbuild.spec import ClusterBuildSpec
 from bessemer.clusterbuild.status import PhaseState, PhaseStatus
 from bessemer.clusterbuild.summary import compute_status
 from bessemer.kube.pods import SETTLED, WAITING, PodFact
+from bessemer.kube.secretdata import BROKEN
 from bessemer.phases.report import PHASE_ORDER, PhaseName
 
 POLL_SECONDS = 5.0
@@ -181,8 +182,9 @@ def _start(facts: Facts, ledger: Ledger, name: PhaseName, digest: str) -> Move:
     spec = facts.build.spec
     assert spec is not None  # noqa: S101  no phase is started without a spec
     missing = tuple(lease for lease in compute_machines(spec) if lease not in facts.claims.held)
-    if facts.missing_key and name not in (PhaseName.PREFLIGHT, PhaseName.CLEANUP):
-        return Move(Outlook.WAITING, NO_LOGIN_KEY, facts.missing_key, phase=name, wake_after=POLL_SECONDS)
+    broken = _find_broken_secret(facts, name)
+    if broken is not None:
+        return broken
     if not facts.secret.exists and facts.refusal is None:
         return Move(Outlook.WORKING, name.value, "making the build's keys", CreateSecret(), phase=name)
     if missing and facts.refusal is None:
@@ -199,6 +201,17 @@ def _start(facts: Facts, ledger: Ledger, name: PhaseName, digest: str) -> Move:
         keep = persistent_entries_wanted(ledger, facts, spec)
         start = StartAttempt(name, attempt, digest, power_off=power_off_wanted(facts), keep_persistent=keep)
     return Move(Outlook.WORKING, name.value, f"attempt {attempt}", start, phase=name)
+
+
+def _find_broken_secret(facts: Facts, name: PhaseName) -> Move | None:
+    """Return what a phase waits for that has to log in; Cleanup is tried in any case, as a deletion waits for it."""
+    if name == PhaseName.CLEANUP:
+        return None
+    if facts.missing_key and name != PhaseName.PREFLIGHT:
+        return Move(Outlook.WAITING, NO_LOGIN_KEY, facts.missing_key, phase=name, wake_after=POLL_SECONDS)
+    if facts.secret.broken:
+        return Move(Outlook.WAITING, BROKEN, facts.secret.broken, phase=name, wake_after=POLL_SECONDS)
+    return None
 
 
 def _wait_for_pod(facts: Facts, running: PhaseStatus) -> Move:

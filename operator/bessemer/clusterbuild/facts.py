@@ -29,6 +29,8 @@ class SecretFact:
     exists: bool = False
     ssh_public_key: str | None = None
     """Public half of the key in it; None where the user gave a key."""
+    broken: str = ""
+    """What in it can't be used, in a sentence."""
 
 
 @dataclass(frozen=True)

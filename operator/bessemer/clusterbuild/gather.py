@@ -9,11 +9,13 @@ from datetime import timedelta
 from typing import Any
 
 from bessemer.clusterbuild.facts import Claims, Facts, SecretFact
-from bessemer.clusterbuild.keys import parse_public_key
+from bessemer.clusterbuild.keys import check_secret
 from bessemer.clusterbuild.resource import ClusterBuild, parse_cluster_build
 from bessemer.deps import Deps
+from bessemer.errors import Invalid
 from bessemer.kube.client import CLUSTER_BUILDS, CORE_EVENTS, LEASES, PODS, SECRETS, Object
 from bessemer.kube.pods import WAITING, PodFact, parse_pod
+from bessemer.kube.secretdata import read_secret
 from bessemer.names import build_label_value, secret_name
 from bessemer.wellknown import BUILD_LABEL, BUILD_UID_LABEL, RESULT_FINALIZER
 
@@ -67,11 +69,15 @@ async def list_build_pods(deps: Deps, namespace: str, name: str) -> list[Object]
 
 
 def parse_secret(build: ClusterBuild, raw: Mapping[str, Any] | None) -> SecretFact:
-    """Tell whether the Secret is there and this build's own, and give the public half of its key."""
+    """Return whether the Secret is there and this build's own, what is wrong with it, and its key's public half."""
     if raw is None or not is_owned(raw, build.uid):
         return SecretFact()
     given = build.spec is not None and build.spec.ssh.private_key_secret is not None
-    return SecretFact(exists=True, ssh_public_key=None if given else parse_public_key(raw.get("data") or {}))
+    try:
+        public_key = check_secret(read_secret(raw, secret_name(build.name)), with_ssh_key=not given)
+    except Invalid as error:
+        return SecretFact(exists=True, broken=error.message)
+    return SecretFact(exists=True, ssh_public_key=public_key)
 
 
 def is_owned(raw: Mapping[str, Any], uid: str) -> bool:

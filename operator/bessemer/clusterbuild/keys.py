@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -12,12 +11,15 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
-    load_ssh_private_key,
 )
+
+from bessemer.errors import Invalid
+from bessemer.kube.secretdata import BROKEN, SecretData
+from bessemer.phases.secrets import parse_login_key, parse_seed
 
 _SEED_BYTES = 32
 _TOKEN_BYTES = 32
+_MOST_TOKEN_BYTES = 256
 SEED_KEY = "seed"
 SSH_KEY = "ssh-privatekey"
 TOKEN_KEY = "progress-token"  # noqa: S105  the name of a key, not its value
@@ -48,17 +50,41 @@ def create_keys(*, with_ssh_key: bool) -> BuildKeys:
     return BuildKeys(secrets.token_bytes(_SEED_BYTES), secrets.token_urlsafe(_TOKEN_BYTES), private)
 
 
-def parse_public_key(data: Mapping[str, str]) -> str | None:
-    """Give the public half of the key in a Secret's data, as OpenSSH writes it; None where there is no readable key."""
-    if SSH_KEY not in data:
-        return None
+def check_secret(secret: SecretData, *, with_ssh_key: bool) -> str | None:
+    """Return the public half of the build's own key, as OpenSSH writes it; None where the user gave a key.
+
+    Raises:
+        Invalid: SecretBroken, what a phase needs is missing or can't be used.
+
+    """
+    read_seed(secret)
+    secret.require_text(TOKEN_KEY)
+    return read_public_key(secret) if with_ssh_key else None
+
+
+def read_seed(secret: SecretData) -> bytes:
+    """Return what all keys and tokens of a build's machines are derived from; raises Invalid SecretBroken."""
     try:
-        private = load_ssh_private_key(base64.b64decode(data[SSH_KEY]), password=None)
-    except ValueError:
+        return parse_seed(secret.require_bytes(SEED_KEY))
+    except Invalid as error:
+        if error.reason == BROKEN:
+            raise
+        secret.refuse(SEED_KEY, f"must be {_SEED_BYTES} bytes in base64")
+
+
+def read_public_key(secret: SecretData) -> str:
+    """Return the public half of the key in a build's Secret, as OpenSSH writes it; raises Invalid SecretBroken."""
+    try:
+        return parse_login_key(secret.require_bytes(SSH_KEY), SSH_KEY).public
+    except Invalid as error:
+        if error.reason == BROKEN:
+            raise
+        secret.refuse(SSH_KEY, "is no ed25519 private key in OpenSSH format without a passphrase")
+
+
+def read_progress_token(secret: SecretData) -> str | None:
+    """Return the token that progress posts of the build must bear; None where there is none that can be used."""
+    try:
+        return secret.get_text(TOKEN_KEY, most=_MOST_TOKEN_BYTES)
+    except Invalid:
         return None
-    return private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-
-
-def parse_progress_token(data: Mapping[str, str]) -> str | None:
-    """Give the token that progress posts of the build must bear."""
-    return base64.b64decode(data[TOKEN_KEY]).decode() if TOKEN_KEY in data else None

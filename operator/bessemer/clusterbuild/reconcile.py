@@ -16,8 +16,8 @@ from typing import Any
 from bessemer.boundary import NEVER
 from bessemer.clusterbuild.decide import decide
 from bessemer.clusterbuild.facts import Claims, Facts, Refusal, SecretFact
-from bessemer.clusterbuild.gather import Reading, get_reading, is_owned, list_build_pods, other_finalizers
-from bessemer.clusterbuild.keys import create_keys, parse_public_key
+from bessemer.clusterbuild.gather import Reading, get_reading, is_owned, list_build_pods, other_finalizers, parse_secret
+from bessemer.clusterbuild.keys import create_keys
 from bessemer.clusterbuild.machines import create_claims, delete_claims
 from bessemer.clusterbuild.manifest import build_input, build_input_config_map, build_phase_pod, build_secret
 from bessemer.clusterbuild.plan import (
@@ -155,7 +155,7 @@ async def _create_secret(deps: Deps, facts: Facts) -> SecretFact:
         raise Refused(
             error.reason, f"Secret {body['metadata']['name']} exists and belongs to something else"
         ) from error
-    return SecretFact(exists=True, ssh_public_key=parse_public_key(body["data"]))
+    return parse_secret(build, body)
 
 
 async def _start_attempt(deps: Deps, reading: Reading, start: StartAttempt, nodes: NodesStatus) -> Facts:

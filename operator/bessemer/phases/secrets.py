@@ -104,7 +104,7 @@ def read_secrets(phase_input: PhaseInput, secret_directory: Path, ssh_key_direct
         origin = f"spec.ssh.privateKeySecret: Secret {reference.name}, key {reference.key}"
     return BuildSecrets(
         uid=phase_input.uid,
-        seed=_parse_seed(_read(secret_directory / "seed", "the build's own Secret, key seed")),
+        seed=parse_seed(_read(secret_directory / "seed", "the build's own Secret, key seed")),
         login_key=parse_login_key(_read(key_file, origin), origin),
     )
 
@@ -141,7 +141,8 @@ def _read(file: Path, origin: str) -> bytes:
         raise Invalid("SecretMissing", f"{origin}: cannot be read ({error.strerror})") from error
 
 
-def _parse_seed(content: bytes) -> bytes:
+def parse_seed(content: bytes) -> bytes:
+    """Return the seed that stands in the build's Secret, in base64 or as it is; raises Invalid InvalidSeed."""
     try:
         seed = base64.b64decode(content, validate=True) if len(content) != SEED_BYTES else content
     except binascii.Error:

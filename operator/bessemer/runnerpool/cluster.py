@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-
-from bessemer.clusterbuild.keys import SEED_KEY
+from bessemer.clusterbuild.keys import read_seed
 from bessemer.clusterbuild.resource import ClusterBuild, parse_cluster_build
 from bessemer.errors import Retry
 from bessemer.kube.client import CLUSTER_BUILDS, SECRETS
+from bessemer.kube.secretdata import read_secret
 from bessemer.names import secret_name
 from bessemer.phases.machines import build_management_target
 from bessemer.phases.secrets import derive_host_key
@@ -22,6 +21,7 @@ async def get_slurm_host(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec)
 
     Raises:
         Retry: the ClusterBuild is not there, or not Ready yet.
+        Invalid: SecretBroken, its Secret was changed by hand.
 
     """
     slurm = spec.executor.slurm
@@ -48,5 +48,5 @@ async def _get_planted_key(deps: PoolDeps, build: ClusterBuild) -> str:
     secret = await deps.kubernetes.get_object(SECRETS, build.namespace, secret_name(build.name))
     if secret is None or build.spec is None:
         raise Retry("ClusterNotReady", f"the Secret of ClusterBuild {build.name} is gone")
-    seed = base64.b64decode(base64.b64decode(secret["data"][SEED_KEY]))
+    seed = read_seed(read_secret(secret, f"{secret_name(build.name)} of ClusterBuild {build.name}"))
     return derive_host_key(build.uid, seed, build.spec.management.host).public

@@ -11,11 +11,12 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import ValidationError
 
-from bessemer.clusterbuild.keys import parse_progress_token
+from bessemer.clusterbuild.keys import read_progress_token
 from bessemer.deps import Deps
 from bessemer.errors import BessemerError
 from bessemer.hearing import Hearing
 from bessemer.kube.client import SECRETS
+from bessemer.kube.secretdata import read_secret
 from bessemer.names import secret_name
 from bessemer.phases.report import Progress
 from bessemer.web.forward import Forwarder
@@ -85,7 +86,7 @@ class ProgressDoor:
             secret = await self._deps.kubernetes.get_object(SECRETS, key[0], secret_name(key[1]))
         except BessemerError:
             return False
-        current = parse_progress_token((secret or {}).get("data") or {})
+        current = read_progress_token(read_secret(secret, secret_name(key[1])))
         if current is None or not hmac.compare_digest(current.encode(), token.encode()):
             return False
         self._tokens[key] = current

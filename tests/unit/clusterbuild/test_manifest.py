@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from bessemer.clusterbuild import checkout
-from bessemer.clusterbuild.keys import create_keys, parse_progress_token, parse_public_key
+from bessemer.clusterbuild.keys import create_keys, read_progress_token, read_public_key, read_seed
 from bessemer.clusterbuild.manifest import build_input, build_input_config_map, build_phase_pod
 from bessemer.clusterbuild.nodes import carry_over
 from bessemer.clusterbuild.plan import StartAttempt
 from bessemer.clusterbuild.resource import ClusterBuild, parse_cluster_build
 from bessemer.clusterbuild.status import NodesStatus
 from bessemer.kube.client import Object
+from bessemer.kube.secretdata import read_secret
 from bessemer.phases.report import PhaseInput, PhaseName
 from bessemer.phases.secrets import parse_login_key
 from bessemer.settings import Settings
@@ -120,10 +121,11 @@ def test_nothing_is_rendered_without_a_spec() -> None:
 
 def test_the_keys_that_are_made_are_those_that_the_phases_read() -> None:
     keys = create_keys(with_ssh_key=True)
+    secret = read_secret({"data": keys.to_secret_data()}, "oxygen-bessemer")
     assert keys.ssh_private_key is not None
-    assert parse_public_key(keys.to_secret_data()) == parse_login_key(keys.ssh_private_key, "test").public
-    assert parse_progress_token(keys.to_secret_data()) == keys.progress_token
+    assert read_public_key(secret) == parse_login_key(keys.ssh_private_key, "test").public
+    assert read_progress_token(secret) == keys.progress_token
+    assert read_seed(secret) == keys.seed
     assert len(keys.seed) == 32
     assert keys.progress_token not in repr(keys)
-    assert parse_public_key(create_keys(with_ssh_key=False).to_secret_data()) is None
-    assert parse_public_key({"ssh-privatekey": "bm8ga2V5"}) is None
+    assert "ssh-privatekey" not in create_keys(with_ssh_key=False).to_secret_data()
