@@ -6,12 +6,15 @@ Touches nothing: it reads states, logs in and looks.
 from __future__ import annotations
 
 import json
+import logging
 import shlex
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
 from bessemer.clusterbuild.spec import ClusterBuildSpec, OnDelete
 from bessemer.errors import BessemerError, Invalid
+from bessemer.foreign import Unreadable, decode_json, make_line
 from bessemer.phases.ansible import playbook_directory
 from bessemer.phases.configure import find_site_playbook
 from bessemer.phases.context import PhaseContext
@@ -27,30 +30,41 @@ from bessemer.phases.netboot.server import BASE_DIRECTORY
 from bessemer.phases.power.protocol import PowerState
 from bessemer.phases.preflight_checks import Problem, build_result, decide_spec_problems, decide_unknown_states
 from bessemer.phases.report import PhaseInput, PhaseResult, Progress
-from bessemer.phases.ssh import Ssh
+from bessemer.phases.ssh import ShellUnusable, Ssh
 
 CHECKS = 4
+ANSWER_BYTES = 1 << 20
+"""Of the check that runs on a host; it says a sentence for each file and directory."""
+
+_log = logging.getLogger(__name__)
 
 
 def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
     """Check the spec, the secrets, power control, and the machines that are given."""
     spec = phase_input.spec
-    problems = decide_spec_problems(spec)
-    problems += list_configuration_problems(phase_input, context.directories.playbooks, render=not problems)
+    problems = _contain("the spec", lambda: decide_spec_problems(spec))
+    render, checkout = not problems, context.directories.playbooks
+    problems += _contain("the configuration", lambda: list_configuration_problems(phase_input, checkout, render=render))
     _tell(context, 1, "check power control")
-    problems += list_power_problems(spec, context)
-    try:
-        planted = context.secrets.host_key(spec.management.host).public
-        ssh = context.ssh
-    except BessemerError as error:
-        return build_result([*problems, _problem(error)])
+    problems += _contain("power control", lambda: list_power_problems(spec, context))
     _tell(context, 2, "check the boot host")
-    problems += list_boot_host_problems(spec, ssh)
+    problems += _contain("the boot host", lambda: list_boot_host_problems(spec, context.ssh))
     _tell(context, 3, "check the management node")
-    if not spec.management.provision:
-        problems += list_given_management_problems(build_management_target(spec, planted), spec, ssh)
+    problems += _contain("the management node", lambda: list_management_problems(spec, context))
     _tell(context, CHECKS, "done")
     return build_result(problems)
+
+
+def _contain(what: str, check: Callable[[], list[Problem]]) -> list[Problem]:
+    """Make a check that fails one more problem, so that what the others find is told whatever happens in it."""
+    try:
+        return check()
+    except BessemerError as error:
+        return [_problem(error)]
+    except Exception as error:  # noqa: BLE001  a defect of one check must not hide what the user can mend
+        _log.exception("the check of %s failed", what)
+        text = f"the check of {what} failed by a defect of Bessemer ({type(error).__name__}), see the log"
+        return [Problem("InternalError", text, retryable=True)]
 
 
 def list_configuration_problems(phase_input: PhaseInput, checkout: Path, *, render: bool) -> list[Problem]:
@@ -104,10 +118,13 @@ def list_boot_host_problems(spec: ClusterBuildSpec, ssh: Ssh) -> list[Problem]:
     return _check_host(ssh, build_boot_host_target(spec), "spec.bootHost", urls, [spec.boot_host.boot_directory])
 
 
-def list_given_management_problems(target: SshTarget, spec: ClusterBuildSpec, ssh: Ssh) -> list[Problem]:
-    """Log in to a management node that is installed already, and look from there."""
+def list_management_problems(spec: ClusterBuildSpec, context: PhaseContext) -> list[Problem]:
+    """Check the build's keys; log in to a management node that is installed already, and look from there."""
+    planted = context.secrets.host_key(spec.management.host).public
+    if spec.management.provision:
+        return []
     urls = [] if spec.boot_host else _urls(spec)
-    return _check_host(ssh, target, "spec.management", urls, [])
+    return _check_host(context.ssh, build_management_target(spec, planted), "spec.management", urls, [])
 
 
 def _check_host(ssh: Ssh, target: SshTarget, field: str, urls: list[str], directories: list[str]) -> list[Problem]:
@@ -115,12 +132,28 @@ def _check_host(ssh: Ssh, target: SshTarget, field: str, urls: list[str], direct
     request = {"urls": urls, "directories": directories, "made_directories": [BASE_DIRECTORY]}
     try:
         result = ssh.run(target, f"python3 - {shlex.quote(json.dumps(request))}", script)
+    except ShellUnusable as error:
+        return [Problem("BootHostUnusable", f"{field}.ssh: {error.message}", retryable=True)]
     except BessemerError as error:
         return [_problem(error, f"{field}.ssh: ")]
     if result.exit_code != 0:
         last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        return [Problem("BootHostUnusable", f"{field}: python3 3.9 or newer is needed: {last}")]
-    return [Problem("BootHostUnusable", f"{field}: {text}", retryable=True) for text in json.loads(result.stdout)]
+        return [Problem("BootHostUnusable", f"{field}: python3 3.9 or newer is needed: {make_line(last, 200)}")]
+    return [
+        Problem("BootHostUnusable", f"{field}: {make_line(text, 300)}", retryable=True)
+        for text in _parse_answer(result.stdout)
+    ]
+
+
+def _parse_answer(output: str) -> list[str]:
+    """Read the list that the check printed; where it is none, that itself is what is wrong."""
+    try:
+        found = decode_json(output, most_bytes=ANSWER_BYTES)
+    except Unreadable as error:
+        return [f"the answer of its python3 can't be read: {error}: {make_line(output, 100)}"]
+    if isinstance(found, list) and all(isinstance(text, str) for text in found):
+        return found
+    return [f"the answer of its python3 is no list of texts: {make_line(output, 100)}"]
 
 
 def _urls(spec: ClusterBuildSpec) -> list[str]:

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import io
 import logging
+import shlex
 import socket
 import threading
 from collections.abc import Callable
@@ -21,10 +22,13 @@ from typing import Protocol
 import paramiko
 
 from bessemer.errors import Retry
+from bessemer.foreign import make_line
 from bessemer.phases.machines import SshTarget
+from bessemer.phases.ssh_frame import GREETING_BYTES, Frame, FramedOutput, build_complaint
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 KEEPALIVE_SECONDS = 15
+UPLOAD_SECONDS = 600.0
 OUTPUT_LIMIT = 32 << 20
 """Bytes of a command's output that are read; a journal of a thousand nodes has some."""
 
@@ -63,6 +67,13 @@ class SshTimeout(SshFailure):
         super().__init__("SshTimeout", message)
 
 
+class ShellUnusable(SshFailure):
+    """The login succeeded, but the user's shell didn't run the command; the message has what it printed instead."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("ShellUnusable", message)
+
+
 @dataclass(frozen=True)
 class CommandResult:
     """What a command left."""
@@ -75,7 +86,9 @@ class CommandResult:
 class Ssh(Protocol):
     """Reaches machines by SSH with the build's login key.
 
-    Raises (all methods): SshUnreachable, HostKeyMismatch, SshRefused, SshTimeout.
+    What start-up files of the user's shell print is no part of any output. Input and uploads are whole or fail.
+
+    Raises (all methods): SshUnreachable, HostKeyMismatch, SshRefused, SshTimeout, ShellUnusable.
     """
 
     def probe(self, target: SshTarget, timeout_seconds: float) -> None:
@@ -118,28 +131,28 @@ class ParamikoSsh:
         transport = self._transport(target)
         try:
             with transport.open_session(timeout=CONNECT_TIMEOUT_SECONDS) as channel:
-                return _communicate(channel, command, stdin, timeout_seconds)
+                return _Conversation(channel, Frame()).hold(command, stdin, timeout_seconds)
         except TimeoutError as error:
             raise SshTimeout(f"{target.name}: a command didn't end within {timeout_seconds:g} s") from error
+        except _NotBegunError as error:
+            raise ShellUnusable(f"{target.name}: {error}") from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise SshUnreachable(f"{target.name}: connection lost: {_say(error)}") from error
 
     def upload(self, target: SshTarget, content: bytes, path: str, mode: int = 0o644) -> None:
-        """Write a file; see Ssh."""
-        transport = self._transport(target)
-        partial = f"{path}.part"
-        try:
-            with transport.open_session(timeout=CONNECT_TIMEOUT_SECONDS) as channel:
-                channel.settimeout(CONNECT_TIMEOUT_SECONDS)
-                channel.invoke_subsystem("sftp")
-                with paramiko.SFTPClient(channel) as sftp:
-                    with sftp.open(partial, "w") as stream:
-                        stream.set_pipelined(True)
-                        stream.chmod(mode)
-                        stream.write(content)
-                    sftp.posix_rename(partial, path)
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise SshUnreachable(f"{target.name}: upload of {path} failed: {_say(error)}") from error
+        """Write a file by the commands of the machine, as a greeting of its shell would break SFTP; see Ssh.
+
+        The size is checked before the file takes its place: a connection that breaks looks like the end of the input.
+        """
+        file, partial = shlex.quote(path), shlex.quote(f"{path}.part")
+        command = (
+            f"umask 077 && cat >{partial} && test $(wc -c <{partial}) -eq {len(content)} "
+            f"&& chmod {mode:o} {partial} && mv -f {partial} {file}"
+        )
+        result = self.run(target, command, content, UPLOAD_SECONDS)
+        if result.exit_code != 0:
+            said = make_line(result.stderr, 200) or f"exit code {result.exit_code}"
+            raise SshUnreachable(f"{target.name}: upload of {path} failed: {said}")
 
     def close(self) -> None:
         """Close kept connections; see Ssh."""
@@ -211,47 +224,75 @@ def _prefer_key_type(transport: paramiko.Transport, key_type: str) -> None:
     options.key_types = sorted(supported, key=lambda name: name not in names)
 
 
-def _communicate(channel: paramiko.Channel, command: str, stdin: bytes, timeout_seconds: float) -> CommandResult:
-    """Run a command; feeds it and reads both its outputs at once, so that neither side waits for the other for ever."""
-    expired = threading.Event()
+class _NotBegunError(Exception):
+    """The shell never came to the command."""
 
-    def expire() -> None:
-        expired.set()
+
+class _Conversation:
+    """One command on one channel: feeds it and reads both its outputs at once, so that neither side waits for ever."""
+
+    def __init__(self, channel: paramiko.Channel, frame: Frame) -> None:
+        self._channel = channel
+        self._frame = frame
+        self._stdout, self._stderr = FramedOutput(frame), FramedOutput(frame)
+        self._may_feed = threading.Event()
+        self._expired = threading.Event()
+
+    def hold(self, command: str, stdin: bytes, timeout_seconds: float) -> CommandResult:
+        """Run a command; raises TimeoutError, _NotBegunError, or what paramiko raises."""
+        timer = threading.Timer(timeout_seconds, self._expire)
+        timer.start()
+        try:
+            self._channel.exec_command(self._frame.wrap(command))
+            with ThreadPoolExecutor(max_workers=2) as pool:
+                pool.submit(self._feed, stdin)
+                errors = pool.submit(self._read, self._channel.recv_stderr, self._stderr)
+                try:
+                    self._read(self._channel.recv, self._stdout, self._may_feed.set)
+                finally:
+                    self._may_feed.set()
+            errors.result()
+            exit_code = self._channel.recv_exit_status()
+        finally:
+            timer.cancel()
+        if not self._stdout.begun and (exit_code >= 0 or self._expired.is_set()):
+            raise _NotBegunError(build_complaint(self._stdout, self._stderr))
+        if self._expired.is_set():
+            raise TimeoutError
+        stdout, stderr = self._stdout.take(), self._stderr.take()
+        if exit_code < 0 or stdout is None or stderr is None:
+            raise EOFError("it was closed before the command ended")
+        return CommandResult(exit_code, stdout, stderr)
+
+    def _expire(self) -> None:
+        self._expired.set()
+        self._close()
+
+    def _close(self) -> None:
         with contextlib.suppress(OSError, EOFError):  # closed here, whether or not the other side can still be told
-            channel.close()
+            self._channel.close()
 
-    timer = threading.Timer(timeout_seconds, expire)
-    timer.start()
-    try:
-        channel.exec_command(command)
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            pool.submit(_feed, channel, stdin)
-            stderr = pool.submit(_read_all, channel.recv_stderr)
-            stdout = _read_all(channel.recv)
-        exit_code = channel.recv_exit_status()
-    finally:
-        timer.cancel()
-    if expired.is_set():
-        raise TimeoutError
-    if exit_code < 0:
-        raise EOFError("it was closed before the command ended")
-    return CommandResult(exit_code, stdout, stderr.result())
+    def _feed(self, stdin: bytes) -> None:
+        self._may_feed.wait()  # set at the first mark, or when nothing more comes
+        with contextlib.suppress(OSError):  # a command may end without having read its input; its exit code says how
+            if self._stdout.begun:
+                self._channel.sendall(stdin)
+            self._channel.shutdown_write()
 
-
-def _feed(channel: paramiko.Channel, stdin: bytes) -> None:
-    with contextlib.suppress(OSError):  # a command may end without having read its input; its exit code says how
-        channel.sendall(stdin)
-        channel.shutdown_write()
-
-
-def _read_all(receive: Callable[[int], bytes]) -> str:
-    output = bytearray()
-    while part := receive(65536):
-        output += part
-        if len(output) > OUTPUT_LIMIT:
-            raise EOFError(f"the command wrote more than {OUTPUT_LIMIT} bytes")
-    return output.decode(errors="replace")
+    def _read(
+        self, receive: Callable[[int], bytes], output: FramedOutput, when_begun: Callable[[], None] = lambda: None
+    ) -> None:
+        while part := receive(65536):
+            output.add(part)
+            if output.begun:
+                when_begun()
+            elif output.size > GREETING_BYTES:
+                self._close()
+                raise _NotBegunError(build_complaint(self._stdout, self._stderr))
+            if output.size > OUTPUT_LIMIT:
+                self._close()
+                raise EOFError(f"the command wrote more than {OUTPUT_LIMIT} bytes")
 
 
 def _say(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    return make_line(str(error)) or type(error).__name__

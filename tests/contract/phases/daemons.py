@@ -89,8 +89,8 @@ class Sshd:
 
 
 @contextlib.contextmanager
-def run_sshd(directory: Path, host_key: SshKeyPair, authorized_key: str) -> Iterator[Sshd]:
-    """Run an sshd that takes one key and has one host key."""
+def run_sshd(directory: Path, host_key: SshKeyPair, authorized_key: str, home: Path | None = None) -> Iterator[Sshd]:
+    """Run an sshd that takes one key and has one host key; with a home, shells read the start-up files there."""
     program = ensure_program("sshd", "openssh-server")
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
@@ -111,6 +111,7 @@ def run_sshd(directory: Path, host_key: SshKeyPair, authorized_key: str) -> Iter
         "PermitRootLogin": "prohibit-password",
         "Subsystem": "sftp internal-sftp",
         "MaxStartups": "100",
+        **({"SetEnv": f"HOME={home}"} if home else {}),
     }
     config = directory / "sshd_config"
     config.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))

@@ -21,6 +21,7 @@ from bessemer.phases.ssh import (
     CommandResult,
     HostKeyMismatch,
     ParamikoSsh,
+    ShellUnusable,
     Ssh,
     SshRefused,
     SshTimeout,
@@ -167,6 +168,26 @@ def test_many_probes_through_one_machine_at_once(two: tuple[ParamikoSsh, Sshd, S
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def test_a_shell_that_greets_spoils_neither_output_nor_input_nor_files(tmp_path: Path) -> None:
+    host_key, login = make_key(), make_key()
+    startup = tmp_path / ".bashrc"
+    with run_sshd(tmp_path / "sshd", host_key, login.public, home=tmp_path) as sshd:
+        ssh, target = ParamikoSsh(login.private), sshd.target()
+        startup.write_text(
+            "echo Welcome to oxygen1; printf '\\377part'; echo Oh >&2; trap 'echo Bye' EXIT; read -t 0.1 x\n"
+        )
+        assert ssh.run(target, "cat; echo oops >&2; exit 3", b"in\nput") == CommandResult(3, "in\nput", "oops\n")
+        ssh.upload(target, b"\x00content" * 100_000, str(tmp_path / "file"), 0o600)
+        assert (tmp_path / "file").read_bytes() == b"\x00content" * 100_000
+        startup.write_text("echo Not today; exit 0\n")
+        with pytest.raises(ShellUnusable, match="its shell prints: Not today;"):
+            ssh.run(target, "true")
+        startup.write_text("echo Password?; read -r answer\n")
+        with pytest.raises(ShellUnusable, match=r"its shell prints: Password\?;"):
+            ssh.run(target, "true", timeout_seconds=1)
+        ssh.close()
 
 
 def test_openssh_reaches_both_with_the_files_we_write(

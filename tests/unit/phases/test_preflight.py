@@ -19,7 +19,7 @@ from bessemer.phases.context import Directories
 from bessemer.phases.netboot import host_check
 from bessemer.phases.preflight_checks import decide_spec_problems
 from bessemer.phases.report import PhaseName
-from bessemer.phases.ssh import CommandResult
+from bessemer.phases.ssh import CommandResult, ShellUnusable
 from bessemer.phases.ssh_fake import FakeSshMachine
 from tests.unit.phases.builders import HOST_KEY, SECRETS, FakeContext, build_input, build_spec
 
@@ -183,6 +183,61 @@ def test_a_boot_host_without_python_is_told() -> None:
     context = make_context()
     context.fake_ssh.machines["boot-host"].command = answer("", exit_code=127)
     assert "spec.bootHost: python3 3.9 or newer is needed: sh: python3: not found" in run(context)[2]
+
+
+@pytest.mark.parametrize(
+    "answer_text", ["Welcome", "", "{}", "[1]", "[" * 5000, '["x"] bye', "[1e999]", "\x1b]0;x\x07"]
+)
+def test_an_answer_that_cannot_be_read_is_one_problem_of_the_boot_host(answer_text: str) -> None:
+    context = make_context(lambda spec: spec["compute"].update(minReady="9"), problems=answer_text)
+    _, reason, message, _ = run(context)
+    assert reason == "PreflightFailed"
+    assert "spec.compute.minReady" in message
+    assert "spec.bootHost: the answer of its python3" in message
+    assert message.isprintable()
+
+
+def test_a_boot_host_whose_shell_runs_nothing_is_told_beside_the_rest() -> None:
+    def refuse(*_: object) -> CommandResult:
+        raise ShellUnusable("boot-host: its shell prints: Welcome to oxygen1")
+
+    context = make_context()
+    context.fake_ssh.machines["boot-host"].command = refuse
+    assert run(context) == (
+        False,
+        "BootHostUnusable",
+        "spec.bootHost.ssh: boot-host: its shell prints: Welcome to oxygen1",
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    "broken", ["decide_spec_problems", "list_configuration_problems", "list_power_problems", "list_boot_host_problems"]
+)
+def test_a_check_that_fails_unexpectedly_is_one_problem_and_hides_no_other(
+    broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RecursionError("deep")
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["compute"]["macs"][1] = spec["compute"]["macs"][0]
+        spec["services"] = ["nobodys"]
+
+    monkeypatch.setattr(preflight, broken, fail)
+    context = make_context(change, problems='["no file"]')
+    context.fake_power.dead = {"oxygen1"}
+    _, reason, message, _ = run(context)
+    expected = {
+        "decide_spec_problems": "MAC address used more than once",
+        "list_configuration_problems": "spec.services",
+        "list_power_problems": "power control can't read",
+        "list_boot_host_problems": "spec.bootHost: no file",
+    }
+    assert reason == "PreflightFailed"
+    assert "failed by a defect of Bessemer (RecursionError)" in message
+    told = [name for name, part in expected.items() if part in message]
+    assert told == [name for name in expected if name != broken]
 
 
 def test_unreadable_secrets_are_told_beside_the_rest() -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import socket
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import IO
 
 import paramiko
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 
 from bessemer.phases.machines import SshTarget
@@ -17,12 +23,14 @@ from bessemer.phases.secrets import SshKeyPair, parse_login_key
 from bessemer.phases.ssh import (
     HostKeyMismatch,
     ParamikoSsh,
+    ShellUnusable,
     SshRefused,
     SshTimeout,
     SshUnreachable,
     build_fingerprint,
 )
 from bessemer.phases.ssh_fake import FakeSsh, FakeSshMachine, refuse_command
+from bessemer.phases.ssh_frame import Frame, FramedOutput
 from tests.unit.phases.test_machines import make_openssh_key
 
 
@@ -31,10 +39,12 @@ def make_key() -> SshKeyPair:
 
 
 class Account(paramiko.ServerInterface):
-    """Takes one key, runs three commands, and lets connections be forwarded."""
+    """Takes one key, runs commands as bash does, start-up file first, and lets connections be forwarded."""
 
     def __init__(self, login: SshKeyPair) -> None:
         self.login = login
+        self.startup = ""
+        """What its .bashrc has."""
 
     def get_allowed_auths(self, username: str) -> str:  # noqa: ARG002  paramiko's
         return "publickey"
@@ -47,20 +57,49 @@ class Account(paramiko.ServerInterface):
         return OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        threading.Thread(target=self.execute, args=(channel, command), daemon=True).start()
+        # paramiko answers the request only when this has returned, and a command may end sooner.
+        starter = threading.Timer(0.05, self.execute, (channel, command))
+        starter.daemon = True
+        starter.start()
         return True
 
     def execute(self, channel: paramiko.Channel, command: bytes) -> None:
-        if command == b"hang":
-            return
-        if command == b"die":
-            channel.get_transport().close()
-            return
-        while part := channel.recv(65536):
-            channel.sendall(part)
-        channel.sendall_stderr(b"words")
-        channel.send_exit_status(3)
-        channel.close()
+        pipe = subprocess.PIPE
+        line = f"{self.startup}\n{command.decode()}"
+        with subprocess.Popen(["bash", "-c", line], stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0) as shell:
+            assert shell.stdin
+            assert shell.stdout
+            assert shell.stderr
+            others = [
+                threading.Thread(target=self.copy_input, args=(channel, shell.stdin), daemon=True),
+                threading.Thread(target=self.copy, args=(shell.stderr, channel.sendall_stderr), daemon=True),
+            ]
+            for other in others:
+                other.start()
+            self.copy(shell.stdout, channel.sendall)
+            others[1].join()
+            if b"kill -9 $PPID" in command:
+                channel.get_transport().close()
+                return
+            if shell.poll() is None and channel.closed:
+                shell.kill()
+            with contextlib.suppress(OSError, EOFError):  # the client may have closed it
+                channel.send_exit_status(shell.wait() % 256)
+                channel.close()
+
+    @staticmethod
+    def copy(stream: IO[bytes], send: Callable[[bytes], object]) -> None:
+        with contextlib.suppress(OSError):  # the other side may close the channel
+            while part := stream.read(65536):
+                send(part)
+
+    @staticmethod
+    def copy_input(channel: paramiko.Channel, stream: IO[bytes]) -> None:
+        with contextlib.suppress(OSError):  # the command may end without having read it
+            while part := channel.recv(65536):
+                stream.write(part)
+        with contextlib.suppress(OSError):
+            stream.close()
 
 
 class Server:
@@ -81,7 +120,6 @@ class Server:
                 return
             transport = paramiko.Transport(connection)
             transport.add_server_key(paramiko.Ed25519Key.from_private_key(io.StringIO(self.host_key.private)))
-            transport.set_subsystem_handler("sftp", paramiko.SFTPServer)
             self.transports.append(transport)
             try:
                 transport.start_server(server=self.account, event=threading.Event())
@@ -119,18 +157,18 @@ def ssh(login: SshKeyPair) -> Iterator[ParamikoSsh]:
 
 def test_commands_share_a_connection_that_is_made_anew_when_it_breaks(ssh: ParamikoSsh, server: Server) -> None:
     for _ in range(2):
-        result = ssh.run(server.target(), "cat", b"input" * 50_000)
+        result = ssh.run(server.target(), "cat; printf words >&2; exit 3", b"input" * 50_000)
         assert (result.exit_code, result.stdout, result.stderr) == (3, "input" * 50_000, "words")
     assert len(server.transports) == 1
     with pytest.raises(SshUnreachable, match="connection lost"):
-        ssh.run(server.target(), "die")
-    assert ssh.run(server.target(), "cat").exit_code == 3
+        ssh.run(server.target(), "kill -9 $PPID")
+    assert ssh.run(server.target(), "exit 3").exit_code == 3
     assert len(server.transports) == 2
 
 
 def test_a_command_that_hangs_ends_at_its_deadline(ssh: ParamikoSsh, server: Server) -> None:
     with pytest.raises(SshTimeout, match=r"within 0\.2 s"):
-        ssh.run(server.target(), "hang", timeout_seconds=0.2)
+        ssh.run(server.target(), "exec sleep 5", timeout_seconds=0.2)
 
 
 def test_another_host_key_is_refused(ssh: ParamikoSsh, server: Server) -> None:
@@ -154,6 +192,76 @@ def test_nobody_and_somebody_who_does_not_speak_ssh_are_unreachable(ssh: Paramik
         ssh.probe(SshTarget("mute", "127.0.0.1", key, mute.getsockname()[1]), 0.3)
     with pytest.raises(SshUnreachable):
         ssh.upload(SshTarget("gone", "127.0.0.1", key, 1), b"", "/nonexistent")
+
+
+def test_an_uploaded_file_has_content_and_mode_whatever_the_shell_prints(
+    ssh: ParamikoSsh, server: Server, tmp_path: Path
+) -> None:
+    server.account.startup = "echo Welcome; printf part; echo Oh >&2"
+    path = tmp_path / "it's here"
+    for content in (b"first", b"\x00second" * 100_000, b""):
+        ssh.upload(server.target(), content, str(path), 0o640)
+        assert (path.read_bytes(), path.stat().st_mode & 0o777) == (content, 0o640)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "startup",
+    [
+        "echo Welcome to oxygen1",
+        "printf Welcome",
+        "echo Welcome >&2; printf more >&2",
+        "printf '\\377\\000\\033]0;title\\007\\r'",
+        "head -c 900000 /dev/urandom",
+        "trap 'echo Good bye' EXIT",
+        "set -xv; PS4='+ '",
+        "export SHELLOPTS; set -e",
+        "alias printf=false; shopt -s expand_aliases; printf() { echo mine; }; cat() { echo mine; }",
+        "yes | head -c 100000 >&2",
+        "echo 'bessemer-begin:0;bessemer-end:0;'",
+        "read -t 0.2 line",
+    ],
+)
+def test_what_start_up_files_print_is_no_part_of_any_output(ssh: ParamikoSsh, server: Server, startup: str) -> None:
+    server.account.startup = startup
+    text = "line\n\n" * 20_000 + "end"
+    result = ssh.run(server.target(), "cat; printf oops >&2; exit 4", text.encode())
+    assert (result.exit_code, result.stdout, result.stderr) == (4, text, "oops")
+
+
+@pytest.mark.parametrize(
+    ("startup", "shown"),
+    [
+        ("echo Welcome; exit 0", "its shell prints: Welcome;"),
+        ("echo This account is not available. >&2; exit 1", "its shell prints: This account is not available.;"),
+        ("printf '\\033]0;x\\007\\033[1mSure?'; read -r answer; read -r again", "its shell prints: Sure?;"),
+        ("exec cat", "its shell prints nothing;"),
+        ("exec >/dev/null", "its shell prints nothing;"),
+        ("exec yes no", "its shell prints: no no no "),
+    ],
+)
+def test_a_shell_that_does_not_run_the_command_is_told_apart(
+    ssh: ParamikoSsh, server: Server, startup: str, shown: str
+) -> None:
+    server.account.startup = startup
+    with pytest.raises(ShellUnusable) as caught:
+        ssh.run(server.target(), "cat", b"input", timeout_seconds=1)
+    assert shown in caught.value.message
+    assert len(caught.value.message) < 400
+
+
+@given(greeting=st.binary(max_size=300), output=st.binary(max_size=300), sizes=st.lists(st.integers(1, 40)))
+def test_output_is_found_between_its_marks_however_it_comes_in(
+    greeting: bytes, output: bytes, sizes: list[int]
+) -> None:
+    frame = Frame("f" * 32)
+    whole = greeting + frame.begin + output + frame.end + greeting
+    framed = FramedOutput(frame)
+    for size in [*sizes, len(whole)]:
+        framed.add(whole[:size])
+        whole = whole[size:]
+    assert framed.greeting == greeting
+    assert framed.take() == output.decode(errors="replace")
 
 
 def test_an_upload_that_the_server_refuses_is_told(ssh: ParamikoSsh, server: Server) -> None:
