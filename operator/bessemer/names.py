@@ -66,8 +66,3 @@ def runner_system_id(pool_uid: str, slot: int) -> str:
     gitlab-runner takes ``r_`` or ``s_`` and twelve letters or digits, and replaces anything else.
     """
     return "r_" + hashlib.sha256(f"{pool_uid}/{slot}".encode()).hexdigest()[:12]
-
-
-def machine_lease_name(mac_or_address: str) -> str:
-    """Give the name of the Lease that stands for one machine, by its MAC address or, without one, its IP address."""
-    return "machine-" + re.sub(r"[^0-9a-z]", "-", mac_or_address.lower())

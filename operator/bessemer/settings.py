@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 
 from bessemer.errors import Invalid
 
@@ -33,6 +34,9 @@ class Settings:
     """After that a deleted build goes, even where Cleanup has not succeeded."""
     resync_seconds: int = 300
     """Every build is looked at that often, whatever was or was not heard of it."""
+    repeated_networks: str = ""
+    """Networks of compute nodes that more than one cluster has, each behind its own management node, such as
+    10.141.0.0/16; separated by commas. Addresses in them are not claimed."""
     runner_image: str = ""
     """Image of runner pods whose pool names none."""
     runner_pull_policy: str = "IfNotPresent"
@@ -47,6 +51,11 @@ class Settings:
     """Memory that a phase pod asks for."""
     memory_limit: str = "1Gi"
     """Memory that a phase pod may use, its scratch directory included."""
+
+    @property
+    def repeated_compute_networks(self) -> tuple[IPv4Network, ...]:
+        """The networks of repeated_networks."""
+        return tuple(IPv4Network(text.strip()) for text in self.repeated_networks.split(",") if text.strip())
 
 
 def parse_settings(environment: Mapping[str, str]) -> Settings:
@@ -66,7 +75,12 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
     for name in ("image", "namespace", "identity"):
         if not values.get(name):
             raise Invalid("InvalidSetting", f"{PREFIX}{name.upper()} must be set")
-    return Settings(**values)  # type: ignore[arg-type]  # types were checked above, field by field
+    settings = Settings(**values)  # type: ignore[arg-type]  # types were checked above, field by field
+    try:
+        _ = settings.repeated_compute_networks
+    except ValueError as error:
+        raise Invalid("InvalidSetting", f"{PREFIX}REPEATED_NETWORKS must be IPv4 networks: {error}") from error
+    return settings
 
 
 def get_settings() -> Settings:

@@ -16,6 +16,8 @@ ATTEMPT_LABEL = f"{GROUP}/attempt"
 """Set by the operator on phase pods: the attempt's number, counted from 1 over the life of the build."""
 BUILD_UID_LABEL = f"{GROUP}/build-uid"
 """Set by the operator on machine Leases: the UID of the ClusterBuild that holds the machine."""
+MACHINE_ANNOTATION = f"{GROUP}/machine"
+"""Set by the operator on machine Leases: what of a machine is claimed, such as its MAC address, in words."""
 
 LEADER_LEASE = "bessemer-operator"
 """The Lease in the operator's namespace that says who leads; written by the leader every few seconds."""

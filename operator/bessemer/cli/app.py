@@ -126,16 +126,20 @@ def abort(name: Name, namespace: Namespace = None, context: Context = None) -> N
 
 
 @app.command(hidden=True)
-def remove_traces(namespace: Namespace = None, context: Context = None) -> None:
+def remove_traces(
+    namespace: Namespace = None,
+    context: Context = None,
+    watched: Annotated[str, typer.Option(help="The namespaces that it watched, with commas; all by default.")] = "",
+) -> None:
     """Take finalizers and Leases away that only the operator of a namespace would; the chart's uninstall hook."""
 
     async def work() -> tuple[int, int]:
         async with open_session(context, namespace) as session:
-            freed = await delete_finalizers(session.kubernetes)
+            freed = await delete_finalizers(session.kubernetes, watched.split(","))
             return freed, await delete_leases(session.kubernetes, session.namespace)
 
     freed, released = asyncio.run(work())
-    typer.echo(f"{freed} objects freed, {released} machines released")
+    typer.echo(f"{freed} objects freed, {released} Leases of machines released")
 
 
 def main() -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from bessemer.clusterbuild.digests import STAGING_PHASES
-from bessemer.clusterbuild.facts import Facts, compute_machines, power_off_wanted
+from bessemer.clusterbuild.facts import Facts, compute_missing, power_off_wanted
 from bessemer.clusterbuild.ledger import (
     Ledger,
     back_off_seconds,
@@ -36,6 +35,7 @@ from bessemer.clusterbuild.plan import (
     StartAttempt,
     StopPod,
 )
+from bessemer.clusterbuild.possession import compute_surplus, is_untouched, keep_machines
 from bessemer.clusterbuild.spec import ClusterBuildSpec
 from bessemer.clusterbuild.status import PhaseState, PhaseStatus
 from bessemer.clusterbuild.summary import compute_status
@@ -54,7 +54,7 @@ NO_LOGIN_KEY = "SecretMissing"
 def decide(facts: Facts, now: datetime) -> Plan:
     """Decide what is to be done next and what the status is to say."""
     ledger = compute_ledger(facts, now)
-    move = _decide_move(facts, ledger, now)
+    move = keep_machines(facts, ledger, _decide_move(facts, ledger, now))
     status = compute_status(facts, ledger, move, now)
     afterwork = _decide_afterwork(facts, ledger, move)
     return Plan(status, move, afterwork, _compute_wake(facts, ledger, move), tuple(ledger.settled))
@@ -121,7 +121,7 @@ def _decide_end(facts: Facts, ledger: Ledger, now: datetime, rest: Move) -> Move
     cleanup = ledger.phases[PhaseName.CLEANUP]
     if is_done(cleanup, digest) or is_exhausted(cleanup, digest, spec.retries):
         return rest
-    if running is None and not any(ledger.phases[name].attempt for name in STAGING_PHASES):
+    if running is None and is_untouched(ledger):
         _skip(ledger, PhaseName.CLEANUP, digest, "nothing was staged")
         return rest
     return _decide_phase(facts, ledger, PhaseName.CLEANUP, now)
@@ -181,7 +181,7 @@ def _start(facts: Facts, ledger: Ledger, name: PhaseName, digest: str) -> Move:
     """Start the next attempt, once it has all that it needs."""
     spec = facts.build.spec
     assert spec is not None  # noqa: S101  no phase is started without a spec
-    missing = tuple(lease for lease in compute_machines(spec) if lease not in facts.claims.held)
+    missing = compute_missing(facts)
     broken = _find_broken_secret(facts, name)
     if broken is not None:
         return broken
@@ -252,22 +252,12 @@ def _decide_afterwork(facts: Facts, ledger: Ledger, move: Move) -> tuple[Afterwo
     for name in PHASE_ORDER:
         old = sorted((pod for pod in settled if pod.phase == name), key=lambda pod: pod.attempt)[:-PODS_KEPT]
         work += [DeletePod(pod.name) for pod in old if not pod.deleting]
-    surplus = _surplus_machines(facts, ledger, move)
+    surplus = compute_surplus(facts, ledger, move)
     if surplus:
         work.append(ReleaseMachines(surplus))
     if move.let_go and facts.finalizer_set:
         work.append(RemoveFinalizer())
     return tuple(work)
-
-
-def _surplus_machines(facts: Facts, ledger: Ledger, move: Move) -> tuple[str, ...]:
-    """Give the Leases to release: all where the machines are no longer worked on, else those that left the spec."""
-    untouched = not any(ledger.phases[name].attempt for name in STAGING_PHASES)
-    if move.let_go or move.outlook == Outlook.ABORTED or (move.outlook == Outlook.FAILED and untouched):
-        return tuple(sorted(facts.claims.held))
-    if move.outlook == Outlook.READY and facts.build.spec is not None:
-        return tuple(sorted(facts.claims.held - set(compute_machines(facts.build.spec))))
-    return ()
 
 
 ELAPSED_TICK_SECONDS = 10.0

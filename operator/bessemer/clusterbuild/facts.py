@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 
+from bessemer.clusterbuild.claims import Claim, compute_claims
 from bessemer.clusterbuild.resource import ClusterBuild
-from bessemer.clusterbuild.spec import ClusterBuildSpec, OnDelete
+from bessemer.clusterbuild.spec import OnDelete
 from bessemer.kube.pods import PodFact
-from bessemer.names import machine_lease_name
 from bessemer.phases.report import Progress
 from bessemer.wellknown import ABORT_ANNOTATION, BUILD_FINALIZER, PAUSE_ANNOTATION, RETRY_ANNOTATION
 
@@ -19,7 +20,7 @@ class Claims:
     held: frozenset[str] = frozenset()
     """Names of the Leases that this build holds."""
     conflict: str = ""
-    """Who holds a machine that this build needs, in a sentence; found when claiming was tried in this pass."""
+    """Which machine another build holds, in a sentence; found when claiming was tried in this pass."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Facts:
     """The latest Warning event of a pod that does not start."""
     refusal: Refusal | None = None
     deletion_seconds: int = 900
+    repeated_networks: tuple[IPv4Network, ...] = ()
+    """Networks of compute nodes that more than one cluster has."""
 
     @property
     def paused(self) -> bool:
@@ -85,10 +88,11 @@ class Facts:
         return self.build.annotations.get(annotation, "false").lower() != "false"
 
 
-def compute_machines(spec: ClusterBuildSpec) -> list[str]:
-    """Name the Leases of all machines of a build, sorted: claims in one order can't deadlock each other."""
-    management = spec.management.mac or spec.management.address
-    return sorted({machine_lease_name(machine) for machine in (management, *spec.compute.macs)})
+def compute_missing(facts: Facts) -> tuple[Claim, ...]:
+    """Return what the build has to claim and does not hold, in the order of the Leases' names."""
+    spec = facts.build.spec
+    wanted = compute_claims(spec, facts.repeated_networks) if spec is not None else ()
+    return tuple(claim for claim in wanted if claim.lease not in facts.claims.held)
 
 
 def power_off_wanted(facts: Facts) -> bool:

@@ -59,6 +59,7 @@ async def get_reading(deps: Deps, namespace: str, name: str) -> Reading | None:
             live=deps.progress.get((namespace, name)),
             pod_warning=await _get_warning(deps, namespace, own),
             deletion_seconds=deps.settings.deletion_seconds,
+            repeated_networks=deps.settings.repeated_compute_networks,
         ),
     )
 

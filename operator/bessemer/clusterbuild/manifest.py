@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from bessemer.clusterbuild import checkout
+from bessemer.clusterbuild.claims import Claim
 from bessemer.clusterbuild.keys import BuildKeys
 from bessemer.clusterbuild.plan import StartAttempt
 from bessemer.clusterbuild.resource import ClusterBuild
@@ -32,6 +33,7 @@ from bessemer.wellknown import (
     BUILD_LABEL,
     BUILD_UID_LABEL,
     INPUT_DIGEST_ANNOTATION,
+    MACHINE_ANNOTATION,
     MANAGED_BY,
     MANAGED_BY_LABEL,
     PHASE_LABEL,
@@ -124,15 +126,16 @@ def build_secret(build: ClusterBuild, keys: BuildKeys) -> Object:
     }
 
 
-def build_lease(build: ClusterBuild, lease: str, namespace: str) -> Object:
-    """Give the Lease that says that this build owns a machine; it lies beside the operator, seen by all namespaces."""
+def build_lease(build: ClusterBuild, claim: Claim, namespace: str) -> Object:
+    """Return the Lease that says that this build owns a machine; it lies beside the operator, for all namespaces."""
     return {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
         "metadata": {
-            "name": lease,
+            "name": claim.lease,
             "namespace": namespace,
             "labels": {MANAGED_BY_LABEL: MANAGED_BY, BUILD_UID_LABEL: build.uid},
+            "annotations": {MACHINE_ANNOTATION: claim.what},
         },
         "spec": {"holderIdentity": f"{build.namespace}/{build.name}"},
     }

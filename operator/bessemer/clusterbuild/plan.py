@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bessemer.clusterbuild.claims import Claim
 from bessemer.clusterbuild.status import ClusterBuildStatus, PhaseStatus
 from bessemer.phases.report import PhaseName
 
@@ -21,9 +22,9 @@ class CreateSecret:
 
 @dataclass(frozen=True)
 class ClaimMachines:
-    """Take the Leases of these machines, in this order, until one is held by another build."""
+    """Take all of these Leases, or none where another build holds one of them."""
 
-    leases: tuple[str, ...]
+    claims: tuple[Claim, ...]
 
 
 @dataclass(frozen=True)

@@ -114,8 +114,8 @@ async def _perform(deps: Deps, reading: Reading, plan: Plan, step: Step) -> Fact
             case CreateSecret():
                 return replace(facts, secret=await _create_secret(deps, facts))
             case ClaimMachines():
-                held, conflict = await create_claims(deps, facts.build, step.leases)
-                return replace(facts, claims=Claims(facts.claims.held | set(held), conflict))
+                held, conflict = await create_claims(deps, facts.build, step.claims)
+                return replace(facts, claims=Claims(facts.claims.held | held, conflict))
             case StartAttempt():
                 return await _start_attempt(deps, reading, step, plan.status.nodes)
             case StopPod():

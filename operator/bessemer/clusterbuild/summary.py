@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from bessemer.clusterbuild.facts import Facts, compute_machines
+from bessemer.clusterbuild.facts import Facts, compute_missing
 from bessemer.clusterbuild.ledger import Ledger, is_done, wanted_digest
 from bessemer.clusterbuild.nodes import count_nodes, describe_failed
 from bessemer.clusterbuild.plan import RESTING, Move, Outlook
@@ -109,9 +109,9 @@ def _progressing_verdict(move: Move) -> Verdict:
 def _claims_verdict(facts: Facts, move: Move) -> Verdict:
     if facts.claims.conflict:
         return Verdict("MachinesClaimed", "False", "HeldByAnotherBuild", facts.claims.conflict)
-    spec = facts.build.spec
-    if spec is not None and facts.claims.held >= set(compute_machines(spec)) and move.outlook != Outlook.ABORTED:
-        return Verdict("MachinesClaimed", "True", "Claimed", f"{len(facts.claims.held)} machines")
+    if facts.build.spec is not None and not compute_missing(facts) and move.outlook != Outlook.ABORTED:
+        count = 1 + len(facts.build.spec.compute.macs)
+        return Verdict("MachinesClaimed", "True", "Claimed", f"{count} machines by {len(facts.claims.held)} Leases")
     return Verdict("MachinesClaimed", "False", "NotClaimed")
 
 

@@ -236,18 +236,23 @@ def test_finalizers_are_taken_off_builds_and_pods_and_nothing_else(world: World)
     assert asyncio.run(delete_finalizers(world.kubernetes)) == 0
 
 
-def test_leases_of_builds_that_are_gone_and_of_the_leader_are_removed_and_those_of_others_stay(world: World) -> None:
+def test_finalizers_are_taken_off_only_in_the_namespaces_that_were_watched(world: World) -> None:
     world.apply(manifest())
     world.step()
-    assert len(world.leases()) == 5
-    leader = {"metadata": {"name": LEADER_LEASE}, "spec": {"holderIdentity": "test"}}
-    asyncio.run(world.kubernetes.create_object(LEASES, SYSTEM, leader))
+    assert asyncio.run(delete_finalizers(world.kubernetes, ["elsewhere"])) == 0
+    assert asyncio.run(delete_finalizers(world.kubernetes, ["elsewhere", NAMESPACE])) == 2
+
+
+def test_no_lease_of_the_leader_or_of_a_machine_is_left_and_those_of_others_stay(world: World) -> None:
+    world.apply(manifest())
+    world.step()
+    claimed = len(world.leases())
+    for name in (LEADER_LEASE, "machine-of-somebody-else", "other"):
+        lease = {"metadata": {"name": name}, "spec": {"holderIdentity": "test"}}
+        asyncio.run(world.kubernetes.create_object(LEASES, SYSTEM, lease))
+    assert asyncio.run(delete_leases(world.kubernetes, SYSTEM)) == claimed > 0
+    assert set(world.leases()) == {"machine-of-somebody-else", "other"}
     assert asyncio.run(delete_leases(world.kubernetes, SYSTEM)) == 0
-    assert LEADER_LEASE not in world.leases()
-    assert len(world.leases()) == 5
-    world.vanish()
-    assert asyncio.run(delete_leases(world.kubernetes, SYSTEM)) == 5
-    assert world.leases() == {}
 
 
 def test_an_error_is_one_line_and_no_traceback(

@@ -18,7 +18,7 @@ from bessemer.clusterbuild.spec import ClusterBuildSpec
 from bessemer.clusterbuild.status import ClusterBuildStatus, NodesStatus
 from bessemer.clusterbuild.summary import format_elapsed
 from bessemer.errors import Invalid
-from bessemer.names import DNS_LABEL_LIMIT, attempt_name, build_label_value, machine_lease_name, secret_name
+from bessemer.names import DNS_LABEL_LIMIT, attempt_name, build_label_value, secret_name
 from bessemer.phases.preflight_checks import build_result, decide_spec_problems
 from bessemer.phases.report import NodeGroup, NodeState, PhaseName
 from bessemer.resource import parse_lenient
@@ -50,7 +50,6 @@ def test_different_attempts_of_different_builds_never_share_a_name(attempts: lis
 
 def test_a_short_name_is_used_as_it_is() -> None:
     assert attempt_name("oxygen", PhaseName.BOOT_COMPUTE, 2) == "oxygen-boot-compute-2"
-    assert machine_lease_name("52:54:00:AB:00:01") == "machine-52-54-00-ab-00-01"
 
 
 @given(st.integers(0, 50), st.integers(0, 600), st.integers(0, 3600))
