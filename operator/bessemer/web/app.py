@@ -95,7 +95,7 @@ class ProgressDoor:
 
 def build_app(deps: Deps, wake: Callable[[Key], None], health: Health, hooks: HookDoor) -> web.Application:
     """Give the web application."""
-    forwarder = Forwarder(deps.kubernetes, deps.settings, health)
+    forwarder = Forwarder(deps.kubernetes, deps.settings, health, deps.settings.listen_port, BODY_LIMIT)
     app = web.Application(client_max_size=BODY_LIMIT, middlewares=[forwarder.forward])
     door = ProgressDoor(deps, wake)
 
