@@ -9,7 +9,7 @@ from bessemer.phases.boot_endpoints import build_management_endpoint
 from bessemer.phases.context import PhaseContext
 from bessemer.phases.grouping import NodeOutcome, build_node_groups, parse_node_groups
 from bessemer.phases.install import InstallDoors, InstallJob, run_install
-from bessemer.phases.install_plan import Policy
+from bessemer.phases.install_facts import Policy
 from bessemer.phases.machines import (
     build_compute_target,
     build_hostlist,

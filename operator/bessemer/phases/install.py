@@ -12,34 +12,32 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from bessemer.clusterbuild.spec import InstallMethod
 from bessemer.errors import Retry
 from bessemer.phases.clock import Clock
 from bessemer.phases.grouping import NodeOutcome
-from bessemer.phases.install_plan import (
+from bessemer.phases.install_facts import (
     RESTING,
     STATE_OF_STEP,
     Facts,
     InstallPlan,
     NodeInstall,
     Policy,
-    Probe,
-    ProbeKind,
     Step,
-    decide_install,
 )
+from bessemer.phases.install_plan import decide_install, find_finished
 from bessemer.phases.machines import Machine, SshTarget
 from bessemer.phases.netboot.entries import InstallKind
-from bessemer.phases.netboot.server import BootEntry, BootEvent, BootEventKind, BootServer, BootServerFailed
+from bessemer.phases.netboot.server import BootEntry, BootEvent, BootServer, BootServerFailed
 from bessemer.phases.power.protocol import Power, PowerControlRefused, PowerControlUnreachable, PowerState
-from bessemer.phases.ssh import HostKeyMismatch, Ssh, SshFailure, SshRefused
+from bessemer.phases.probing import Probes
+from bessemer.phases.ssh import Ssh, SshFailure
 
 SHORTEST_ROUND_SECONDS = 0.5
 LONGEST_ROUND_SECONDS = 2.0
-PROBE_TIMEOUT_SECONDS = 5.0
 STAGE_BACK_OFF_SECONDS = (1.0, 4.0, 15.0)
 BOOT_SERVER_PATIENCE_SECONDS = 120.0
 """So long the boot server may be out of reach before the phase gives up and is tried again as a whole."""
@@ -78,14 +76,15 @@ def run_install(
     """Install machines until each is installed or has failed; ``report`` is called whenever something changed.
 
     Raises:
-        Retry: the boot server can't be used; all else is the fate of single machines.
+        Retry: the boot server or the machine between us and all others can't be used; all else is the fate of single
+            machines.
         Terminated: the pod is being stopped.
     """
     doors.boot_server.prepare()
     run = _Run(job, doors)
     try:
         run.adopt()
-        while not all(node.step in RESTING for node in run.nodes):
+        while not run.is_done:
             if run.do_round():
                 report(build_outcomes(run.nodes))
             doors.clock.sleep(run.round_seconds)
@@ -117,18 +116,29 @@ class _Run:
         self._machines = {machine.host: machine for machine in job.machines}
         self._sequence = 0
         self._boot_server_seen = doors.clock.now()
-        self._probes: dict[str, Future[Probe]] = {}
+        self._probes = Probes(doors.ssh, doors.pool, doors.clock)
         self._complaints: dict[str, str] = {}
+        self._to_withdraw: set[str] = set()
         self.round_seconds = SHORTEST_ROUND_SECONDS
         self.nodes: tuple[NodeInstall, ...] = ()
 
     def close(self) -> None:
-        for future in self._probes.values():
-            future.cancel()
+        self._probes.close()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether each machine is installed or has failed, and what the failed ones boot from is taken back."""
+        return not self._to_withdraw and all(node.step in RESTING for node in self.nodes)
 
     def adopt(self) -> None:
-        """Find out what is installed already, by the status and by the journal."""
-        finished = find_finished(self._list_events())
+        """Find out what is installed already, by the status and by the journal.
+
+        Raises:
+            Retry: the journal can't be read. It would be taken for an empty one, and machines that run for new ones.
+        """
+        while (events := self._list_events()) is None:
+            self._doors.clock.sleep(LONGEST_ROUND_SECONDS)
+        finished = find_finished(events)
         now, kind = self._doors.clock.now(), self._job.kind
         nodes = []
         for machine in self._job.machines:
@@ -151,11 +161,13 @@ class _Run:
 
     def do_round(self) -> bool:
         """Read facts, decide and act; tells whether something changed."""
+        power, events = self._read_power(), self._list_events()
         facts = Facts(
-            power=self._read_power(),
+            power=power,
             complaints=self._complaints,
-            events=self._list_events(),
-            probes=self._collect_probes(),
+            events=events or (),
+            journal_known=events is not None,
+            probes=self._probes.collect(),
         )
         self._complaints = {}
         plan = decide_install(self.nodes, facts, self._doors.clock.now(), self._job.policy)
@@ -163,14 +175,18 @@ class _Run:
             _log.info("%s", reason)
         self.nodes = plan.nodes
         self._act(plan)
-        self._start_probes()
+        starting = [node.host for node in self.nodes if node.step is Step.STARTING]
+        self._probes.start({host: self._job.targets[host] for host in starting})
         changed = bool(plan.reasons)
         self.round_seconds = SHORTEST_ROUND_SECONDS if changed else min(LONGEST_ROUND_SECONDS, self.round_seconds * 1.2)
         return changed
 
     def _act(self, plan: InstallPlan) -> None:
-        if plan.withdraw:
-            self._use_boot_server(lambda: self._doors.boot_server.withdraw(self._job.kind.build, plan.withdraw))
+        self._to_withdraw.update(plan.withdraw)
+        if self._to_withdraw:
+            wanted = sorted(self._to_withdraw)
+            if self._use_boot_server(lambda: self._doors.boot_server.withdraw(self._job.kind.build, wanted)):
+                self._to_withdraw.clear()
         self._switch(self._doors.power.off, plan.off)
         if plan.stage:
             attempts = {node.host: node.attempt for node in self.nodes}
@@ -218,18 +234,24 @@ class _Run:
             self._complaints |= dict.fromkeys(hosts, error.message)
             return {}
 
-    def _list_events(self) -> list[BootEvent]:
-        """Read what is new in the journal; a boot server that is out of reach for a while only delays."""
+    def _list_events(self) -> list[BootEvent] | None:
+        """Read what is new in the journal; None where it could not be read, which is not the same as nothing new."""
         events: list[BootEvent] = []
 
         def read() -> None:
             events.extend(self._doors.boot_server.list_events(self._job.kind.build, self._sequence))
 
-        self._use_boot_server(read)
+        if not self._use_boot_server(read):
+            return None
         self._sequence = max([self._sequence, *(event.sequence for event in events)])
         return events
 
-    def _use_boot_server(self, action: Callable[[], object]) -> None:
+    def _use_boot_server(self, action: Callable[[], object]) -> bool:
+        """Do something on the boot server, and return whether it was done; out of reach for a while, it only delays.
+
+        Raises:
+            Retry: it has been out of reach for too long.
+        """
         now = self._doors.clock.now()
         try:
             action()
@@ -237,41 +259,6 @@ class _Run:
             if now - self._boot_server_seen > BOOT_SERVER_PATIENCE_SECONDS:
                 raise Retry("BootServerUnreachable", error.message) from error
             _log.warning("boot server: %s", error.message)
-        else:
-            self._boot_server_seen = now
-
-    def _start_probes(self) -> None:
-        for node in self.nodes:
-            if node.step is Step.STARTING and node.host not in self._probes:
-                target = self._job.targets[node.host]
-                self._probes[node.host] = self._doors.pool.submit(probe, self._doors.ssh, target)
-
-    def _collect_probes(self) -> dict[str, Probe]:
-        done = {host: future.result() for host, future in self._probes.items() if future.done()}
-        for host in done:
-            del self._probes[host]
-        return done
-
-
-def find_finished(events: Sequence[BootEvent]) -> dict[str, str]:
-    """Tell from a whole journal which hosts have finished an install and not begun another since, with its label."""
-    finished: dict[str, str] = {}
-    for event in events:
-        if event.host and event.kind is BootEventKind.FINISHED and event.attempt:
-            finished[event.host] = event.attempt
-        elif event.host and event.kind in (BootEventKind.STAGED, BootEventKind.STARTED):
-            finished.pop(event.host, None)
-    return finished
-
-
-def probe(ssh: Ssh, target: SshTarget) -> Probe:
-    """Try to log in to a machine once, and say what was found."""
-    try:
-        ssh.probe(target, PROBE_TIMEOUT_SECONDS)
-    except HostKeyMismatch as error:
-        return Probe(ProbeKind.WRONG_HOST_KEY, error.message)
-    except SshRefused as error:
-        return Probe(ProbeKind.REFUSED, error.message)
-    except SshFailure as error:
-        return Probe(ProbeKind.UNREACHABLE, error.message)
-    return Probe(ProbeKind.ANSWERS)
+            return False
+        self._boot_server_seen = now
+        return True

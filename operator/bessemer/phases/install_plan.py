@@ -14,14 +14,12 @@ independent: no one's failure touches another. Never more than ``max_concurrent`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from bessemer.clusterbuild.limits import Deadlines
+from bessemer.phases.install_facts import RESTING, Facts, InstallPlan, NodeInstall, Policy, ProbeKind, Step
 from bessemer.phases.netboot.server import BootEvent, BootEventKind
 from bessemer.phases.power.protocol import PowerState
-from bessemer.phases.report import NodeState
 
 REPEAT_POWER_SECONDS = 15.0
 """A switching command without effect is given again after that time: power controls lose some."""
@@ -31,111 +29,8 @@ LOG_TAIL_CHARACTERS = 300
 """How much of the end of an installer's log goes into a message."""
 
 
-class Step(StrEnum):
-    """What a machine is waiting for."""
-
-    WAITING = "waiting for its turn"
-    TURNING_OFF = "power off"
-    TURNING_ON = "power on"
-    NETBOOTING = "network boot"
-    INSTALLING = "end of the install"
-    STARTING = "SSH"
-    INSTALLED = "nothing: it is installed"
-    FAILED = "nothing: it has failed"
-
-
-STATE_OF_STEP: Mapping[Step, NodeState] = {
-    Step.WAITING: NodeState.PENDING,
-    Step.TURNING_OFF: NodeState.POWERING_ON,
-    Step.TURNING_ON: NodeState.POWERING_ON,
-    Step.NETBOOTING: NodeState.NETBOOTING,
-    Step.INSTALLING: NodeState.INSTALLING,
-    Step.STARTING: NodeState.STARTING,
-    Step.INSTALLED: NodeState.INSTALLED,
-    Step.FAILED: NodeState.FAILED,
-}
-RESTING = (Step.INSTALLED, Step.FAILED)
 START = (BootEventKind.KERNEL, BootEventKind.STARTED)
 """The install has started with whichever is seen first."""
-
-
-class ProbeKind(StrEnum):
-    """What an SSH probe found."""
-
-    ANSWERS = "answers with the planted host key"
-    UNREACHABLE = "unreachable"
-    WRONG_HOST_KEY = "wrong host key"
-    REFUSED = "refused our key"
-
-
-@dataclass(frozen=True)
-class Probe:
-    """Result of one SSH probe."""
-
-    kind: ProbeKind
-    detail: str = ""
-
-
-@dataclass(frozen=True)
-class NodeInstall:
-    """Where the install of one machine stands."""
-
-    host: str
-    label_prefix: str
-    """Labels of attempts of this phase attempt are this and the number of the attempt."""
-    step: Step = Step.WAITING
-    attempt: int = 0
-    """Number of the attempt; 0: none yet, what an earlier phase attempt installed is being looked at."""
-    since: float = 0.0
-    """When the step began."""
-    commanded: float = 0.0
-    """When power was last commanded."""
-    keep: bool = False
-    """Never reinstall: it was ready before, and may only be down for a while."""
-    reason: str | None = None
-    """Why the last attempt failed."""
-    message: str = ""
-    complaint: str = ""
-    """The last thing that power control, the boot server or SSH said about it."""
-
-    @property
-    def label(self) -> str:
-        """The label by which the journal names this attempt."""
-        return f"{self.label_prefix}{self.attempt}"
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What was seen of all machines since the last decision."""
-
-    power: Mapping[str, PowerState] = field(default_factory=dict)
-    complaints: Mapping[str, str] = field(default_factory=dict)
-    """What power control complained of, by machine."""
-    events: Sequence[BootEvent] = ()
-    probes: Mapping[str, Probe] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Policy:
-    """How long and how often."""
-
-    deadlines: Deadlines
-    node_attempts: int
-    max_concurrent: int
-
-
-@dataclass
-class InstallPlan:
-    """What to do now, in this order: withdraw, off, stage, on."""
-
-    nodes: tuple[NodeInstall, ...] = ()
-    """Where each machine stands after what was decided."""
-    withdraw: list[str] = field(default_factory=list)
-    off: list[str] = field(default_factory=list)
-    stage: list[str] = field(default_factory=list)
-    on: list[str] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
-    """One line for each decision: machine, what, why."""
 
 
 def decide_install(nodes: Sequence[NodeInstall], facts: Facts, now: float, policy: Policy) -> InstallPlan:
@@ -143,7 +38,8 @@ def decide_install(nodes: Sequence[NodeInstall], facts: Facts, now: float, polic
 
     Args:
         nodes: where each machine stood after the last decision.
-        facts: what was seen since; a fact that is missing changes nothing.
+        facts: what was seen since; a fact that is missing changes nothing, and what is not known is no ground for
+            switching a machine off.
         now: seconds on a clock that never goes back.
         policy: deadlines, attempts and bounds.
     """
@@ -156,7 +52,7 @@ def decide_install(nodes: Sequence[NodeInstall], facts: Facts, now: float, polic
     busy = sum(node.step not in (Step.WAITING, *RESTING) for node in moved)
     started = []
     for node in moved:
-        if node.step is Step.WAITING and busy < policy.max_concurrent:
+        if node.step is Step.WAITING and facts.journal_known and busy < policy.max_concurrent:
             busy += 1
             started.append(_start_attempt(node, now, plan))
         else:
@@ -186,6 +82,8 @@ class _Mover:
     def move(self) -> NodeInstall:
         self._note_complaints()
         match self.node.step:
+            case Step.WAITING:
+                return self._notice_late_finish()
             case Step.TURNING_OFF:
                 return self._turn_off()
             case Step.TURNING_ON:
@@ -201,6 +99,15 @@ class _Mover:
         complaint = self.facts.complaints.get(self.node.host) or (refused[-1] if refused else "")
         if complaint:
             self.node = replace(self.node, complaint=complaint)
+
+    def _notice_late_finish(self) -> NodeInstall:
+        """See a machine that has installed the same thing after all, while it waited for its next attempt."""
+        digest, _, _ = self.node.label_prefix.partition("-")
+        last = [event for event in self.events if event.kind is not BootEventKind.REFUSED][-1:]
+        if last and last[0].kind is BootEventKind.FINISHED and (last[0].attempt or "").startswith(f"{digest}-"):
+            self._say("wait for SSH: the installer of an earlier attempt has finished")
+            return self._step(Step.STARTING)
+        return self.node
 
     def _turn_off(self) -> NodeInstall:
         if self.facts.power.get(self.node.host) is PowerState.OFF:
@@ -220,7 +127,7 @@ class _Mover:
 
     def _wait_for_power(self, commands: list[str], wanted: str) -> NodeInstall:
         limit = self.policy.deadlines.power_on_seconds
-        if self.now - self.node.since >= limit:
+        if self.now - self.node.since >= limit and (self.facts.journal_known or self.node.step is Step.TURNING_OFF):
             read = self.facts.power.get(self.node.host, PowerState.UNKNOWN)
             return self._fail("NeverPoweredOn", f"power control reads {read}, not {wanted}, after {limit} s")
         if self.now - self.node.commanded >= REPEAT_POWER_SECONDS:
@@ -242,7 +149,7 @@ class _Mover:
                 seen = "its kernel was fetched" if event.kind is BootEventKind.KERNEL else "the installer called back"
                 self._say(f"wait for the install to end: {seen}")
                 self.node = self._step(Step.INSTALLING)
-        waited = self.now - self.node.since
+        waited = self.now - self.node.since if self.facts.journal_known else 0.0
         if self.node.step is Step.NETBOOTING and waited >= deadlines.netboot_seconds:
             return self._fail("NeverNetbooted", f"didn't fetch its kernel within {deadlines.netboot_seconds} s")
         if self.node.step is Step.INSTALLING and waited >= deadlines.install_seconds:
@@ -259,9 +166,9 @@ class _Mover:
             self.node = replace(self.node, complaint=probe.detail or probe.kind)
         if self.node.attempt == 0 and self.facts.power.get(self.node.host) is PowerState.OFF:
             return self._fail("NeverReachable", "installed by an earlier attempt, but switched off")
-        if self.now - self.node.since < limit:
+        if self.now - self.node.since < limit or probe is None or probe.kind is ProbeKind.UNKNOWN:
             return self.node
-        if probe is not None and probe.kind is ProbeKind.WRONG_HOST_KEY:
+        if probe.kind is ProbeKind.WRONG_HOST_KEY:
             return self._fail("HostKeyMismatch", f"another host key for {limit} s")
         return self._fail("NeverReachable", f"SSH didn't answer within {limit} s")
 
@@ -273,7 +180,8 @@ class _Mover:
         if node.attempt < self.policy.node_attempts and not node.keep:
             self._say(f"try again: {reason}: {message}")
             return replace(self._step(Step.WAITING), reason=reason, message=message)
-        self.plan.withdraw.append(node.host)
+        if not node.keep:  # one that may only be down for a while needs what it boots from
+            self.plan.withdraw.append(node.host)
         self._say(f"give up: {reason}: {message}")
         return replace(self._step(Step.FAILED), reason=reason, message=message)
 
@@ -283,6 +191,17 @@ class _Mover:
 
     def _say(self, what: str) -> None:
         self.plan.reasons.append(f"{self.node.host}: {what}")
+
+
+def find_finished(events: Sequence[BootEvent]) -> dict[str, str]:
+    """Tell from a whole journal which hosts have finished an install and not begun another since, with its label."""
+    finished: dict[str, str] = {}
+    for event in events:
+        if event.host and event.kind is BootEventKind.FINISHED and event.attempt:
+            finished[event.host] = event.attempt
+        elif event.host and event.kind in (BootEventKind.STAGED, BootEventKind.STARTED):
+            finished.pop(event.host, None)
+    return finished
 
 
 def _summarise(log: str) -> str:

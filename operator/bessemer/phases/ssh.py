@@ -32,6 +32,9 @@ UPLOAD_SECONDS = 600.0
 OUTPUT_LIMIT = 32 << 20
 """Bytes of a command's output that are read; a journal of a thousand nodes has some."""
 
+_CONNECT_FAILED = 2
+"""The reason of a refused channel that speaks of the machine behind. Source: RFC 4254, 5.1"""
+
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs what we raise, with tracebacks
 
 
@@ -58,6 +61,13 @@ class SshRefused(SshFailure):
 
     def __init__(self, message: str) -> None:
         super().__init__("SshRefused", message)
+
+
+class JumpUnusable(SshFailure):
+    """The machine that the connection goes through can't be used: nothing is known of the one behind it."""
+
+    def __init__(self, why: SshFailure) -> None:
+        super().__init__(why.reason, why.message)
 
 
 class SshTimeout(SshFailure):
@@ -88,7 +98,8 @@ class Ssh(Protocol):
 
     What start-up files of the user's shell print is no part of any output. Input and uploads are whole or fail.
 
-    Raises (all methods): SshUnreachable, HostKeyMismatch, SshRefused, SshTimeout, ShellUnusable.
+    Raises (all methods): SshUnreachable, HostKeyMismatch, SshRefused, SshTimeout, ShellUnusable; JumpUnusable, where
+    what is wrong is the machine that the connection goes through.
     """
 
     def probe(self, target: SshTarget, timeout_seconds: float) -> None:
@@ -194,10 +205,18 @@ class ParamikoSsh:
     def _open_stream(self, target: SshTarget, timeout_seconds: float) -> socket.socket | paramiko.Channel:
         if target.jump is None:
             return socket.create_connection((target.address, target.port), timeout_seconds)
-        jump = self._transport(target.jump)
-        return jump.open_channel(
-            "direct-tcpip", (target.address, target.port), ("127.0.0.1", 0), timeout=timeout_seconds
-        )
+        try:
+            jump = self._transport(target.jump)
+        except SshFailure as error:
+            raise JumpUnusable(error) from error
+        behind = (target.address, target.port)
+        try:
+            return jump.open_channel("direct-tcpip", behind, ("127.0.0.1", 0), timeout=timeout_seconds)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            refused = error.code if isinstance(error, paramiko.ChannelException) else _CONNECT_FAILED
+            if jump.is_active() and refused == _CONNECT_FAILED:
+                raise
+            raise JumpUnusable(SshUnreachable(f"{target.jump.name}: opens no connection: {_say(error)}")) from error
 
     def _log_in(self, transport: paramiko.Transport, target: SshTarget, where: str, timeout_seconds: float) -> None:
         _prefer_key_type(transport, target.host_key.split()[0])

@@ -6,7 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bessemer.phases.machines import SshTarget
-from bessemer.phases.ssh import CommandResult, HostKeyMismatch, SshRefused, SshUnreachable, build_fingerprint
+from bessemer.phases.ssh import (
+    CommandResult,
+    HostKeyMismatch,
+    JumpUnusable,
+    SshFailure,
+    SshRefused,
+    SshUnreachable,
+    build_fingerprint,
+)
 
 Command = Callable[[str, bytes], CommandResult]
 """What answers a command line and its standard input."""
@@ -53,7 +61,10 @@ class FakeSsh:
 
     def _machine(self, target: SshTarget) -> FakeSshMachine:
         if target.jump is not None:
-            self._machine(target.jump)
+            try:
+                self._machine(target.jump)
+            except SshFailure as error:
+                raise JumpUnusable(error) from error
         machine = self.machines.get(target.name)
         if machine is None or not machine.reachable:
             raise SshUnreachable(f"{target.name}: connection refused")

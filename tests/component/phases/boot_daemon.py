@@ -79,6 +79,7 @@ def build_entry(server: str, **changes: Any) -> dict[str, Any]:
         "attempt": "d-1-1",
         "token": TOKEN,
         "persistent": False,
+        "armed": True,
         "server": server,
         "kernel": "http://example/vmlinuz",
         "initrds": ["http://example/modules.img", "/nonexistent/installer"],

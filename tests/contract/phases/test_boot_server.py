@@ -39,6 +39,7 @@ class Setup:
             "attempt": "d-1-1",
             "token": f"token-of-{host}-{changes.get('attempt', 'first')}",
             "persistent": False,
+            "armed": True,
             "server": self.url,
             "kernel": "/proc/version",
             "initrds": [],
@@ -150,6 +151,11 @@ def test_staging_again_is_a_new_attempt(setup: Setup) -> None:
     setup.stage(attempt="d-1-2")
     assert setup.boot("oxygen2")
     assert setup.server.list_events("uid-1", 0)[-1].attempt == "d-1-2"
+
+
+def test_what_is_restored_for_a_machine_that_runs_begins_nothing(setup: Setup) -> None:
+    setup.stage(persistent=True, armed=False)
+    assert setup.kinds() == [BootEventKind.RESTORED]
 
 
 def test_a_stateless_machine_boots_from_the_network_each_time(setup: Setup) -> None:

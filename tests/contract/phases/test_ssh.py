@@ -20,6 +20,7 @@ from bessemer.phases.secrets import BuildSecrets, SshKeyPair, parse_login_key
 from bessemer.phases.ssh import (
     CommandResult,
     HostKeyMismatch,
+    JumpUnusable,
     ParamikoSsh,
     ShellUnusable,
     Ssh,
@@ -149,6 +150,9 @@ def test_a_machine_is_reached_through_another(two: tuple[ParamikoSsh, Sshd, Sshd
         ssh.probe(dataclasses.replace(target, host_key=jump.host_key.public), 5)
     with pytest.raises(SshUnreachable):
         ssh.probe(dataclasses.replace(target, port=find_free_port()), 5)
+    broken = dataclasses.replace(jump.target("jump"), port=find_free_port())
+    with pytest.raises(JumpUnusable):  # nothing is known of the machine behind
+        ssh.probe(behind.target("behind", broken), 5)
 
 
 def test_many_probes_through_one_machine_at_once(two: tuple[ParamikoSsh, Sshd, Sshd, SshKeyPair]) -> None:

@@ -26,7 +26,7 @@ def make_context(**fields: Any) -> FakeContext:
 
 
 def entry(host: str, build: str = "uid-1", persistent: bool = False) -> dict[str, Any]:
-    return {"host": host, "build": build, "attempt": "d-1-1", "address": "", "persistent": persistent}
+    return {"host": host, "build": build, "attempt": "d-1-1", "address": "", "persistent": persistent, "armed": True}
 
 
 def run(context: FakeContext) -> PhaseResult:

@@ -22,6 +22,7 @@ from bessemer.phases.machines import SshTarget
 from bessemer.phases.secrets import SshKeyPair, parse_login_key
 from bessemer.phases.ssh import (
     HostKeyMismatch,
+    JumpUnusable,
     ParamikoSsh,
     ShellUnusable,
     SshRefused,
@@ -273,7 +274,7 @@ def test_the_fake_tells_the_same_things_apart() -> None:
     fake, key = FakeSsh(), make_key().public
     jump = SshTarget("jump", "127.0.0.1", key)
     target = SshTarget("node", "127.0.0.1", key, jump=jump)
-    with pytest.raises(SshUnreachable, match="jump"):
+    with pytest.raises(JumpUnusable, match="jump"):
         fake.probe(target, 1)
     fake.machines["jump"] = FakeSshMachine(key)
     fake.machines["node"] = FakeSshMachine(key, takes_our_key=False)

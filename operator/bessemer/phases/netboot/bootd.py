@@ -165,7 +165,7 @@ def stage(store: Store, entries: list[Json]) -> Json:
             store.put(staged)
             if entry.get("script"):
                 _write(Path(entry["script"]), f"#!ipxe\nchain {entry['server']}/boot/{mac}.ipxe\n", 0o644)
-            store.record(staged, "staged", "local")
+            store.record(staged, "staged" if entry.get("armed", True) else "restored", "local")
     return {"staged": len(entries)}
 
 

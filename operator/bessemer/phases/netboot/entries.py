@@ -93,7 +93,13 @@ class InstallKind:
         return f"{self.digest(machine)}-{self.phase_attempt}-{node_attempt}"
 
     def build_entry(self, machine: Machine, node_attempt: int, installer: str) -> BootEntry:
-        """Build the boot entry of one attempt to install a machine; ``installer`` is its path on the boot server."""
+        """Build the boot entry of one attempt to install a machine.
+
+        Args:
+            machine: which.
+            node_attempt: number of the attempt; 0: none begins, the machine runs and gets what its next boot needs.
+            installer: the installer's path on the boot server.
+        """
         if machine.mac is None:
             raise Invalid("InvalidSpec", f"{machine.host} has no MAC address to boot from")
         directory = self.sources.script_directory
@@ -106,6 +112,7 @@ class InstallKind:
             "attempt": self.label(machine, node_attempt),
             "token": self.secrets.install_token(machine.host, self.phase, self.phase_attempt, node_attempt),
             "persistent": self.install.method == InstallMethod.STATELESS,
+            "armed": node_attempt > 0,
             "server": self.sources.server,
             "kernel": self.sources.kernel,
             "initrds": [*self.sources.initrds, installer],

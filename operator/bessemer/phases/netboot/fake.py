@@ -35,7 +35,7 @@ class FakeBootServer:
             self.entries[entry["host"]] = entry
             self.wanted.add(entry["host"])
             self.seen[entry["host"]] = []
-            self._record(entry["host"], BootEventKind.STAGED)
+            self._record(entry["host"], BootEventKind.STAGED if entry["armed"] else BootEventKind.RESTORED)
 
     def withdraw(
         self, build: str, hosts: Collection[str] | None = None, keep_persistent: Collection[str] = ()

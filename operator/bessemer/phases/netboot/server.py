@@ -31,6 +31,8 @@ class BootEventKind(StrEnum):
     """What a boot server may have seen of a machine, as far as it matters to us."""
 
     STAGED = "staged"
+    RESTORED = "restored"
+    """Staged for the next boot of a machine that runs; nothing begins anew."""
     SCRIPT = "script"
     KERNEL = "kernel"
     CONFIG = "config"

@@ -10,7 +10,6 @@
   n1: give up: NeverReachable: SSH didn't answer within 120 s (n1: unreachable)
   n2: try again: NeverPoweredOn: power control reads Unknown, not on, after 60 s
   n2: power off: attempt 2, after NeverPoweredOn
-  = withdraw n1
   = off n2
   . n1: attempt 0, nothing: it has failed, NeverReachable
   . n2: attempt 2, power off, NeverPoweredOn
