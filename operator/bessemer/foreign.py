@@ -103,7 +103,7 @@ def _make_printable(text: str, most: int, keep: str) -> str:
     head = _ESCAPES.sub("", text[: 4 * most + 64])
     cut = len(head) > most or len(text) > 4 * most + 64
     shown = "".join(c if c.isprintable() or c in keep else " " if c.isspace() else "?" for c in head[:most])
-    return shown[:-1].rstrip() + "…" if cut and most > 0 else shown.strip(" ")
+    return shown[:-1].rstrip().lstrip(" ") + "…" if cut and most > 0 else shown.strip(" ")
 
 
 def _find_containers(values: Iterable[object]) -> list[list[Any] | dict[str, Any]]:

@@ -71,26 +71,27 @@ class Account(paramiko.ServerInterface):
             assert shell.stdin
             assert shell.stdout
             assert shell.stderr
-            others = [
+            threads = [
                 threading.Thread(target=self.copy_input, args=(channel, shell.stdin), daemon=True),
                 threading.Thread(target=self.copy, args=(shell.stderr, channel.sendall_stderr), daemon=True),
             ]
-            for other in others:
-                other.start()
+            for thread in threads:
+                thread.start()
             self.copy(shell.stdout, channel.sendall)
-            others[1].join()
-            if b"kill -9 $PPID" in command:
-                channel.get_transport().close()
-                return
-            if shell.poll() is None and channel.closed:
+            threads[1].join()
+            if channel.closed:
                 shell.kill()
             with contextlib.suppress(OSError, EOFError):  # the client may have closed it
-                channel.send_exit_status(shell.wait() % 256)
-                channel.close()
+                if b"kill -9 $PPID" in command:
+                    channel.get_transport().close()
+                else:
+                    channel.send_exit_status(shell.wait() % 256)
+                    channel.close()
+            threads[0].join()
 
     @staticmethod
     def copy(stream: IO[bytes], send: Callable[[bytes], object]) -> None:
-        with contextlib.suppress(OSError):  # the other side may close the channel
+        with contextlib.suppress(OSError, EOFError):  # the other side may close the channel
             while part := stream.read(65536):
                 send(part)
 
