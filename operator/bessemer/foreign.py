@@ -22,6 +22,9 @@ process' work with a RecursionError at about 1,000; no document of Kubernetes, G
 TEXT_CHARACTERS = 1024
 """Characters of foreign text that a message keeps, unless its caller says another number."""
 
+YEARS = range(1970, 3000)
+"""Of moments that are taken for such: to any of them durations can be added."""
+
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movements
     r"|[\x9d\x90\x98\x9e\x9f][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # C1 forms of OSC, DCS, SOS, PM and APC
@@ -46,7 +49,7 @@ def decode_json(data: bytes | str, *, most_bytes: int, deepest: int = DEEPEST) -
         raise Unreadable(f"longer than {most_bytes} bytes")
     try:
         value = from_json(data, allow_inf_nan=False)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # the latter for text that is no UTF-8: lone surrogates
         raise Unreadable(f"not JSON that can be read: {make_line(str(error), 160)}") from None
     if compute_depth(value, deepest) > deepest:
         raise Unreadable(f"nested deeper than {deepest} levels")
@@ -79,14 +82,16 @@ def make_text(text: str, most: int = TEXT_CHARACTERS) -> str:
 
 
 def parse_time(value: object) -> datetime:
-    """Return the moment of an RFC 3339 time stamp, in UTC; raises Unreadable for anything else, or without a zone."""
+    """Return the moment of an RFC 3339 time stamp, in UTC; raises Unreadable for anything else, without a zone, or
+    out of YEARS.
+    """
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) and len(value) <= 64 else None
-        if moment is not None and moment.tzinfo is not None:
+        if moment is not None and moment.tzinfo is not None and moment.astimezone(UTC).year in YEARS:
             return moment.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    raise Unreadable("not a time stamp with a time zone")
+    raise Unreadable(f"not a time stamp with a time zone, of the years {YEARS.start} to {YEARS.stop - 1}")
 
 
 def parse_int(value: object, *, least: int = 0, most: int = 2**63 - 1) -> int:

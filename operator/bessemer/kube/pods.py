@@ -5,19 +5,21 @@ Source of the fields: https://kubernetes.io/docs/concepts/workloads/pods/pod-lif
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from bessemer.foreign import make_line
+from bessemer.kube.podmodel import ContainerStatus, Pod, Terminated, Waiting, read_pod
 from bessemer.wellknown import ATTEMPT_LABEL, INPUT_DIGEST_ANNOTATION, PHASE_LABEL, RESULT_FINALIZER
 
 PHASE_CONTAINER = "phase"
 """Name of the container whose termination message is the pod's result."""
 PLAYBOOK_CONTAINER = "playbooks"
 """Name of the init container that checks the site's own playbooks out, in the pods that have one."""
-_QUIET_REASONS = frozenset({"ContainerCreating", "PodInitializing"})
+_QUIET_REASONS = frozenset({"", "ContainerCreating", "PodInitializing"})
 """Reasons of waiting containers that say no more than that they wait."""
 
 
@@ -67,11 +69,11 @@ class PodFact:
 
 def parse_pod(raw: Mapping[str, Any]) -> PodFact:
     """Classify a raw pod of ours."""
-    metadata, status = raw["metadata"], raw.get("status") or {}
+    metadata = raw["metadata"]
     labels = metadata.get("labels") or {}
-    state, reason, message = classify(raw, PHASE_CONTAINER)
-    terminated = _terminated(status.get("containerStatuses")) or {}
-    finished = terminated.get("finishedAt")
+    pod = read_pod(raw)
+    state, reason, message = classify(pod, PHASE_CONTAINER)
+    ended = next(iter(_list_terminated(pod.status.container_statuses)), Terminated())
     return PodFact(
         name=metadata["name"],
         uid=metadata.get("uid", ""),
@@ -85,91 +87,90 @@ def parse_pod(raw: Mapping[str, Any]) -> PodFact:
         input_digest=(metadata.get("annotations") or {}).get(INPUT_DIGEST_ANNOTATION, ""),
         reason=reason,
         message=message,
-        result=terminated.get("message", ""),
-        exit_code=terminated.get("exitCode"),
-        finished=datetime.fromisoformat(finished) if finished else None,
+        result=ended.message,
+        exit_code=ended.exit_code,
+        finished=ended.finished_at,
         deleting="deletionTimestamp" in metadata,
         holds_result=RESULT_FINALIZER in (metadata.get("finalizers") or ()),
     )
 
 
-def classify(raw: Mapping[str, Any], container: str, *, failure_is_final: bool = False) -> tuple[PodState, str, str]:
-    """Give the bucket of a pod whose work is done in a container of that name, with a reason and a message.
+def classify(pod: Pod, container: str, *, failure_is_final: bool = False) -> tuple[PodState, str, str]:
+    """Return the bucket of a pod whose work is done in a container of that name, with a reason and a message.
 
-    With ``failure_is_final`` that container's end by an error is the pod's, too, whatever else still runs in it, such
-    as a sidecar that somebody injects. Else the pod's own end is waited for: it tells what failed from what was lost.
+    That container decides, and no other that is injected beside it: the pod's phase is Pending while any container has
+    never started, and Failed when any has ended by an error. With ``failure_is_final`` that container's end by an error
+    is the pod's, too, whatever else still runs in it. Else the pod's own end is waited for: it tells what failed from
+    what was lost.
     """
-    metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
-    phase = status.get("phase", "Pending")
-    deleting = "deletionTimestamp" in metadata
-    exit_code = get_terminated(raw, container).get("exitCode")
+    metadata, own = pod.metadata, pod.status.find_container(container)
+    phase = pod.status.phase
+    exit_code = get_terminated(pod, container).exit_code
     # A container that has ended is never started again. The kubelet says so of the pod itself only a second later, when
     # it has taken the pod down, which is nothing to wait for, or not at all while another container runs.
-    if phase == "Succeeded" or (phase != "Failed" and exit_code == 0):
+    if phase == "Succeeded" or (exit_code == 0 and (phase != "Failed" or failure_is_final)):
         return PodState.SUCCEEDED, "", ""
     if phase == "Failed" or (failure_is_final and exit_code is not None):
-        return _classify_failed(raw, container, deleting=deleting)
-    if deleting:
+        return _classify_failed(pod, container)
+    if metadata.deleting:
         # With a grace period of 0 the kubelet has said its last word; an unscheduled pod never had a kubelet.
-        if metadata.get("deletionGracePeriodSeconds") == 0 or not spec.get("nodeName"):
+        if metadata.deletion_grace_period_seconds == 0 or not pod.spec.node_name:
             return PodState.LOST, "PodDeleted", "the pod was deleted before it had finished"
         return PodState.TERMINATING, "", ""
-    if phase == "Running" and not _waiting(status.get("containerStatuses")):
+    if own.has_started if own is not None else phase == "Running":
         return PodState.RUNNING, "", ""
-    return _classify_waiting(spec, status)
+    return _classify_waiting(pod, own)
 
 
-def _classify_failed(raw: Mapping[str, Any], container: str, *, deleting: bool) -> tuple[PodState, str, str]:
-    status = raw.get("status") or {}
-    reason, message = status.get("reason", ""), status.get("message", "")
-    disrupted = next((c for c in status.get("conditions") or () if c["type"] == "DisruptionTarget"), None)
-    if disrupted is not None and disrupted.get("status") == "True":
-        return PodState.LOST, disrupted.get("reason", "Disrupted"), disrupted.get("message", "")
-    if reason in ("Evicted", "Preempting", "NodeLost", "NodeShutdown", "Shutdown", "Terminated"):
-        return PodState.LOST, reason, message
-    if deleting:
+def _classify_failed(pod: Pod, container: str) -> tuple[PodState, str, str]:
+    status = pod.status
+    disrupted = next((condition for condition in status.conditions if condition.type == "DisruptionTarget"), None)
+    if disrupted is not None and disrupted.status == "True":
+        return PodState.LOST, disrupted.reason or "Disrupted", disrupted.message
+    if status.reason in ("Evicted", "Preempting", "NodeLost", "NodeShutdown", "Shutdown", "Terminated"):
+        return PodState.LOST, status.reason, status.message
+    if pod.metadata.deleting:
         return PodState.LOST, "PodDeleted", "the pod was deleted before it had finished"
-    if reason:
-        return PodState.FAILED, reason, message
-    return PodState.FAILED, *_explain_exit(raw, container)
+    if status.reason:
+        return PodState.FAILED, status.reason, status.message
+    if get_terminated(pod, container).exit_code == 0:
+        return PodState.SUCCEEDED, "", ""
+    return PodState.FAILED, *_explain_exit(pod, container)
 
 
-def _explain_exit(raw: Mapping[str, Any], container: str) -> tuple[str, str]:
+def _explain_exit(pod: Pod, container: str) -> tuple[str, str]:
     """Say which container's error a pod failed by: its main one's, if that had any, whatever became of others then."""
-    status, ours = raw.get("status") or {}, get_terminated(raw, container)
-    if ours.get("exitCode"):
-        return ours.get("reason", "Error"), ""
-    for statuses in ("initContainerStatuses", "containerStatuses"):
-        terminated = _terminated(status.get(statuses))
-        if terminated is not None and terminated.get("exitCode") != 0:
-            text = terminated.get("message", "") if statuses.startswith("init") else ""
-            init = "InitContainerFailed" if statuses.startswith("init") else terminated.get("reason", "Error")
-            return init, text
-    return "Error", status.get("message", "")
+    ours = get_terminated(pod, container)
+    if ours.exit_code:
+        return ours.reason or "Error", ""
+    for init in _list_terminated(pod.status.init_container_statuses):
+        if init.exit_code != 0:
+            return "InitContainerFailed", make_line(init.message)
+    for other in _list_terminated(pod.status.container_statuses):
+        if other.exit_code != 0:
+            return other.reason or "Error", ""
+    return "Error", pod.status.message
 
 
-def _classify_waiting(spec: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[PodState, str, str]:
-    if not spec.get("nodeName"):
-        scheduled: Mapping[str, Any] = next(
-            (c for c in status.get("conditions") or () if c["type"] == "PodScheduled"), {}
-        )
-        return PodState.SCHEDULING, scheduled.get("reason", ""), scheduled.get("message", "")
-    waiting = _waiting(status.get("initContainerStatuses")) or _waiting(status.get("containerStatuses")) or {}
-    reason = waiting.get("reason", "")
-    if "Image" in reason:
-        return PodState.PULLING, reason, waiting.get("message", "")
-    return PodState.STARTING, "" if reason in _QUIET_REASONS else reason, waiting.get("message", "")
+def _classify_waiting(pod: Pod, own: ContainerStatus | None) -> tuple[PodState, str, str]:
+    status = pod.status
+    if not pod.spec.node_name:
+        scheduled = next((condition for condition in status.conditions if condition.type == "PodScheduled"), None)
+        return PodState.SCHEDULING, scheduled.reason if scheduled else "", scheduled.message if scheduled else ""
+    # Init containers come first; then all others are started one by one, and what keeps one does not keep the next.
+    order = (*status.init_container_statuses, *((own,) if own is not None else ()), *status.container_statuses)
+    found = [each.state.waiting for each in order if each.state.waiting is not None]
+    waiting = next((each for each in found if each.reason not in _QUIET_REASONS), Waiting())
+    if "Image" in waiting.reason:
+        return PodState.PULLING, waiting.reason, waiting.message
+    return PodState.STARTING, waiting.reason, waiting.message
 
 
-def _waiting(statuses: list[Mapping[str, Any]] | None) -> Mapping[str, Any] | None:
-    return next((s["state"]["waiting"] for s in statuses or () if (s.get("state") or {}).get("waiting")), None)
+def get_terminated(pod: Pod, container: str) -> Terminated:
+    """Return how a container ended; without fields where it has not."""
+    found = pod.status.find_container(container)
+    return found.state.terminated or Terminated() if found is not None else Terminated()
 
 
-def get_terminated(raw: Mapping[str, Any], container: str) -> Mapping[str, Any]:
-    """Give how a container ended; empty where it has not."""
-    statuses = (raw.get("status") or {}).get("containerStatuses") or ()
-    return _terminated([found for found in statuses if found.get("name") == container]) or {}
-
-
-def _terminated(statuses: list[Mapping[str, Any]] | None) -> Mapping[str, Any] | None:
-    return next((s["state"]["terminated"] for s in statuses or () if (s.get("state") or {}).get("terminated")), None)
+def _list_terminated(containers: Iterable[ContainerStatus]) -> list[Terminated]:
+    return [each.state.terminated for each in containers if each.state.terminated is not None]

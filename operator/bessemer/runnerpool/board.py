@@ -67,16 +67,20 @@ class Board:
         return None if closed is None else closed.job
 
     def put_tried(self, number: int, claimed: tuple[int, ...], when: datetime) -> bool:
-        """Take down that a pod sent for a job has ended, and which jobs it had; tell whether its own
-        still seems to wait.
+        """Take down that a pod sent for a job has ended, and which jobs it says it had; return whether one of them
+        still seems to wait, so that GitLab has to be asked.
+
+        Its own job it may close. Of any other only GitLab's word is taken: a job may have written what its pod says.
         """
         self._listed = None
-        for taken in claimed:
-            self.close_job(taken, when)
-            if taken != number:
-                remember(self._swapped, taken, when)
+        if number in claimed:
+            self.close_job(number, when)
+        others = [taken for taken in claimed if taken != number]
+        for taken in others:
+            remember(self._swapped, taken, when)
+        doubtful = any(taken in self._jobs for taken in others)
         if number not in self._jobs:
-            return False
+            return doubtful
         if claimed:
             return True  # it was given another one: nothing is wrong with its own
         self._tried[number] = _Tried(self._tried[number].times + 1 if number in self._tried else 1, when)

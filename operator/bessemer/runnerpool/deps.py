@@ -11,8 +11,8 @@ from bessemer.clock import Now
 from bessemer.gitlab.protocol import GitLab
 from bessemer.kube.client import Kubernetes
 from bessemer.kube.events import EventRecorder
-from bessemer.runnerpool.facts import JobPodFact, RunnerPodFact
-from bessemer.runnerpool.podcache import PodCache
+from bessemer.runnerpool.facts import RunnerPodFact
+from bessemer.runnerpool.podcache import JobPods, PodCache
 from bessemer.runnerpool.quota import Want
 from bessemer.runnerpool.secretwatch import SecretWatches
 from bessemer.runnerpool.sources import Sources
@@ -75,8 +75,8 @@ class PoolDeps:
     """How far the writing of each pool's status is."""
     vanished: dict[Key, list[RunnerPodFact]] = field(default_factory=dict)
     """Pods that went without our doing, and that no pass has looked at yet."""
-    job_pods: dict[Key, dict[str, JobPodFact]] = field(default_factory=dict)
-    """Pods of jobs by pool and name, as they were seen last."""
+    job_pods: JobPods = field(default_factory=JobPods)
+    """Pods of jobs, as they were seen last."""
     quiet: dict[Key, datetime] = field(default_factory=dict)
     """Since when pools have had neither waiting jobs nor pods of jobs."""
     quotas: dict[str, set[str]] = field(default_factory=dict)

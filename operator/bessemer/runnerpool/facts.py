@@ -13,6 +13,8 @@ from bessemer.wellknown import POOL_FINALIZER
 
 ANY_JOB = "any"
 """What a pod is sent for where nobody knows which jobs wait."""
+END_UNREADABLE = "EndUnreadable"
+"""The reason of a pod that has ended with a last word which is not of its entry point's making."""
 NO_SLOT = -1
 """In the place of the slot of a pod that has none, and so is none of ours, whatever else it says."""
 

@@ -40,7 +40,7 @@ async def get_facts(deps: PoolDeps, pool: RunnerPool) -> Facts:
         runner = await get_runner(deps, pool, pool.spec)
         demand = compute_demand(deps, key, pool.spec, runner)
     pods = await list_pods(deps, pool)
-    job_pods = tuple(deps.job_pods.get(key, {}).values())
+    job_pods = tuple(deps.job_pods.list_pods(key))
     busy = demand.blind or bool(demand.jobs) or any(not pod.leaving for pod in job_pods)
     if busy:
         deps.quiet.pop(key, None)
@@ -57,7 +57,7 @@ async def list_pods(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact
         raw = await deps.kubernetes.list_objects(PODS, pool.namespace, labels=labels)
         gone = deps.pods.replace(key, [parse_runner_pod(pod) for pod in raw], now)
         deps.vanished.setdefault(key, []).extend(gone)
-        if deps.job_pods.get(key):
+        if deps.job_pods.list_pods(key) or (pool.spec is not None and pool.spec.executor.kubernetes is not None):
             await _list_job_pods(deps, pool)
     return _list_own(deps, pool)
 
@@ -69,13 +69,11 @@ def _list_own(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact]:
 
 
 async def _list_job_pods(deps: PoolDeps, pool: RunnerPool) -> None:
-    """Forget the pods of jobs that are gone: a watch that begins anew tells of no deletions in between."""
+    """List the pods of jobs: a watch that begins anew tells of no deletions in between."""
     labels = f"{JOB_POD_POOL_LABEL}={build_label_value(pool.name)}"
     raw = await deps.kubernetes.list_objects(PODS, pool.namespace, labels=labels)
-    there = {pod.uid for _, pod in map(parse_job_pod, raw)}
-    known = deps.job_pods.get((pool.namespace, pool.name), {})
-    for name in [name for name, pod in known.items() if pod.uid not in there]:
-        del known[name]
+    found = [pod for name, pod in map(parse_job_pod, raw) if name == pool.name and pod.runner_uid]
+    deps.job_pods.replace((pool.namespace, pool.name), found)
 
 
 def compute_demand(deps: PoolDeps, key: Key, spec: RunnerPoolSpec, runner: RunnerFact) -> Demand:
@@ -126,6 +124,6 @@ async def _list_owed_by_others(deps: PoolDeps, own: Key) -> list[Claim]:
             continue
         key = (pool.namespace, pool.name)
         pods = _list_own(deps, pool).values()
-        claims.append(compute_owed(pool.spec, pods, deps.job_pods.get(key, {}).values()))
+        claims.append(compute_owed(pool.spec, pods, deps.job_pods.list_pods(key)))
         claims.append(compute_begun(pool.spec, deps.begun.get(key, 0)))
     return claims

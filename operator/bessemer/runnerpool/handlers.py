@@ -7,9 +7,12 @@ from typing import Any
 
 import kopf
 
+from bessemer.foreign import parse_int
 from bessemer.hearing import Hearing
+from bessemer.kube.podmodel import read_pod
 from bessemer.resource import GROUP, VERSION
 from bessemer.runnerpool.deps import PoolDeps
+from bessemer.runnerpool.facts import NO_SLOT
 from bessemer.runnerpool.jobpods import parse_job_pod
 from bessemer.runnerpool.pods import parse_runner_pod
 from bessemer.runnerpool.resource import KIND, PLURAL
@@ -43,31 +46,26 @@ def register(registry: kopf.OperatorRegistry, deps: PoolDeps, wakeups: WakeUps, 
     async def on_pod(namespace: str | None, type: str | None, body: Mapping[str, Any], **_: Any) -> None:  # noqa: A002  kopf's
         hearing.note()
         pod = parse_runner_pod(body)
-        for owner in body["metadata"].get("ownerReferences") or ():
-            if owner["kind"] != KIND:
-                continue
-            key = (namespace or "", owner["name"])
-            if type == "DELETED":
-                if deps.pods.drop(key, pod):
-                    deps.vanished.setdefault(key, []).append(pod)
-                wakeups.wake(key)
-            elif deps.pods.put(key, pod):
-                wakeups.wake(key)
+        owner = read_pod(body).metadata.controller
+        if owner.kind != KIND or pod.slot == NO_SLOT:
+            return  # it only looks like one of ours
+        key = (namespace or "", owner.name)
+        if type == "DELETED":
+            if deps.pods.drop(key, pod):
+                deps.vanished.setdefault(key, []).append(pod)
+            wakeups.wake(key)
+        elif deps.pods.put(key, pod):
+            wakeups.wake(key)
 
     @kopf.on.event("v1", "pods", labels={RUNNER_UID_LABEL: kopf.PRESENT}, registry=registry)
     async def on_job_pod(namespace: str | None, type: str | None, body: Mapping[str, Any], **_: Any) -> None:  # noqa: A002  kopf's
         hearing.note()
         pool, pod = parse_job_pod(body)
         key = (namespace or "", pool)
-        pods = deps.job_pods.setdefault(key, {})
         if type == "DELETED":
-            pods.pop(pod.name, None)
-            if not pods:
-                del deps.job_pods[key]
-        elif pods.get(pod.name) == pod:
+            deps.job_pods.drop(key[0], pod.name)
+        elif not deps.job_pods.put(key, pod):
             return
-        else:
-            pods[pod.name] = pod
         wakeups.wake(key)
 
     @kopf.on.event("v1", "resourcequotas", registry=registry)
@@ -81,4 +79,4 @@ def register(registry: kopf.OperatorRegistry, deps: PoolDeps, wakeups: WakeUps, 
 
 
 def _version(raw: Mapping[str, Any]) -> int:
-    return int(raw["metadata"].get("resourceVersion") or 0)
+    return parse_int(raw["metadata"].get("resourceVersion") or 0)

@@ -8,22 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from bessemer.kube.podmodel import read_pod
 from bessemer.runnerpool.facts import JobPodFact, RunnerPodFact
 from bessemer.wellknown import POOL_ANNOTATION, RUNNER_UID_LABEL
 
 
 def parse_job_pod(raw: Mapping[str, Any]) -> tuple[str, JobPodFact]:
-    """Give the name of the pool that a job's pod belongs to, and the pod."""
-    metadata = raw["metadata"]
-    phase = (raw.get("status") or {}).get("phase")
+    """Return the name of the pool that a job's pod says it belongs to, and the pod, whatever stands in it."""
+    pod = read_pod(raw)
+    metadata = pod.metadata
     fact = JobPodFact(
-        name=metadata["name"],
-        uid=metadata.get("uid", ""),
-        runner_uid=(metadata.get("labels") or {}).get(RUNNER_UID_LABEL, ""),
-        leaving="deletionTimestamp" in metadata or phase in ("Succeeded", "Failed"),
-        deleted="deletionTimestamp" in metadata,
+        name=metadata.name,
+        uid=metadata.uid,
+        runner_uid=metadata.labels.get(RUNNER_UID_LABEL, ""),
+        leaving=metadata.deleting or pod.status.phase in ("Succeeded", "Failed"),
+        deleted=metadata.deleting,
     )
-    return (metadata.get("annotations") or {}).get(POOL_ANNOTATION, ""), fact
+    return metadata.annotations.get(POOL_ANNOTATION, ""), fact
 
 
 def list_orphans(job_pods: Iterable[JobPodFact], pods: Iterable[RunnerPodFact]) -> list[JobPodFact]:

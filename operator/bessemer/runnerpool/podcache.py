@@ -1,4 +1,4 @@
-"""The runner pods of all pools as they were seen last: so that a pass need not list them.
+"""The pods of all pools and of their jobs as they were seen last: so that a pass need not list them.
 
 Kept up to date by watch events and by the answers to our own writes, whichever is later. A pool's pods are listed once,
 when it is first looked at, and at every resync: a missed event costs time, never correctness. No pod can be created
@@ -8,9 +8,10 @@ twice, as its slot is in its name.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
-from bessemer.runnerpool.facts import RunnerPodFact, RunnerPodState
+from bessemer.runnerpool.facts import JobPodFact, RunnerPodFact, RunnerPodState
 from bessemer.wakeups import Key
 
 PoolKey = Key
@@ -76,3 +77,44 @@ class PodCache:
         """Give the seconds since the pool's pods were listed; None where they never were."""
         synced = self._synced.get(pool)
         return None if synced is None else now - synced
+
+
+@dataclass
+class JobPods:
+    """The pods of jobs as they were seen last, each in one pool: that which it named last."""
+
+    _pods: defaultdict[Key, dict[str, JobPodFact]] = field(default_factory=lambda: defaultdict(dict))
+    _pools: dict[Key, Key] = field(default_factory=dict)
+    """Which pool's, by namespace and name of the pod."""
+
+    def list_pods(self, pool: Key) -> list[JobPodFact]:
+        """Return the pods of a pool's jobs."""
+        return list(self._pods[pool].values()) if pool in self._pods else []
+
+    def put(self, pool: Key, pod: JobPodFact) -> bool:
+        """Take down how a pod is; return whether that is new."""
+        if self._pods.get(pool, {}).get(pod.name) == pod:
+            return False
+        self.drop(pool[0], pod.name)
+        self._pods[pool][pod.name] = pod
+        self._pools[pool[0], pod.name] = pool
+        return True
+
+    def drop(self, namespace: str, name: str) -> None:
+        """Forget a pod that is gone."""
+        pool = self._pools.pop((namespace, name), None)
+        if pool is not None:
+            del self._pods[pool][name]
+            if not self._pods[pool]:
+                del self._pods[pool]
+
+    def replace(self, pool: Key, pods: Iterable[JobPodFact]) -> None:
+        """Take over a list of all pods of a pool's jobs."""
+        self.forget(pool)
+        for pod in pods:
+            self.put(pool, pod)
+
+    def forget(self, pool: Key) -> None:
+        """Forget the pods of a pool that is gone."""
+        for pod in self.list_pods(pool):
+            self.drop(pool[0], pod.name)

@@ -1,59 +1,108 @@
 """Raw pod -> RunnerPodFact: what matters of a runner pod, classified once. Pure.
 
-Labels and annotations are read leniently: whoever may change pods may have written anything into them, or made a pod
-that looks like one of ours.
+Labels, annotations and the last word are read leniently: whoever may change pods may have written anything into them,
+or made a pod that looks like one of ours, and a job may write the last word of its pod.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
 
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from bessemer.foreign import Unreadable, decode_json, make_line, parse_time
+from bessemer.kube.podmodel import ContainerStatus, Pod, PodMetadata, PodStatus, read_pod
 from bessemer.kube.pods import SETTLED, PodState, classify, get_terminated
-from bessemer.resource import parse_time
-from bessemer.runnerpool.facts import ANY_JOB, NO_SLOT, RunnerPodFact, RunnerPodState
+from bessemer.names import runner_pod_name
+from bessemer.runnerpool.facts import ANY_JOB, END_UNREADABLE, NO_SLOT, RunnerPodFact, RunnerPodState
 from bessemer.runnerpool.manifest import END_SECONDS, RUNNER_CONTAINER
 from bessemer.wellknown import JOB_ANNOTATION, SENT_ANNOTATION, SLOT_LABEL, TEMPLATE_ANNOTATION
 
+MESSAGE_BYTES = 4096
+"""Of a container's termination message. Source:
+https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/"""
+MOST_CLAIMED = 64
+"""Jobs that one pod may say it took: more than one only where GitLab cancelled those before."""
+LONGEST_GRACE = timedelta(days=366)
+"""One that is longer is as good as none."""
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+JobNumber = Annotated[int, Field(ge=1, lt=10**18)]
+
+
+class _End(BaseModel):
+    """What the entry point leaves at its end."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    outcome: Literal["NoJob", "JobTaken", "Forbidden", "NoConfiguration"]
+    jobs: list[JobNumber] = Field(max_length=MOST_CLAIMED)
+    said: Annotated[str, AfterValidator(make_line)] = ""
+    """Why it got no job, in the words of GitLab's runner."""
+
+
+ENDS = {
+    "Forbidden": "GitLab gives the runner no job (403): its token is not good any more, or the runner was deleted",
+    "NoConfiguration": "the runner's configuration could not be written to the pod's volume in memory",
+}
+"""What the entry point says of an end that is its own doing."""
+UNREADABLE = "what it left at its end is not of its entry point's making: its job may have written it"
+
 
 def parse_runner_pod(raw: Mapping[str, Any]) -> RunnerPodFact:
-    """Classify a raw runner pod of ours."""
-    metadata, status = raw["metadata"], raw.get("status") or {}
-    annotations = metadata.get("annotations") or {}
-    state, reason, message = classify(raw, RUNNER_CONTAINER, failure_is_final=True)
-    job = _parse_job(annotations.get(JOB_ANNOTATION))
-    end = get_terminated(raw, RUNNER_CONTAINER)
-    finished = parse_time(end.get("finishedAt")) or (_last_change(status, metadata) if state in SETTLED else None)
-    claimed = _parse_claimed(end.get("message", ""))
-    if state is PodState.FAILED and not message:
-        reason, message = _explain_end(end.get("message", ""), reason)
-    controller: Mapping[str, Any] = next(
-        (owner for owner in metadata.get("ownerReferences") or () if owner.get("controller")), {}
-    )
+    """Return what matters of a raw runner pod, whatever stands in it. One whose end can't be read has failed."""
+    pod = read_pod(raw)
+    metadata, status = pod.metadata, pod.status
+    own = status.find_container(RUNNER_CONTAINER)
+    state, reason, message = classify(pod, RUNNER_CONTAINER, failure_is_final=True)
+    last_word = get_terminated(pod, RUNNER_CONTAINER).message
+    end = _parse_end(last_word)
+    if end is None and last_word and state is PodState.SUCCEEDED:
+        state, reason, message = PodState.FAILED, END_UNREADABLE, UNREADABLE
+    elif state is PodState.FAILED and not message:
+        reason, message = _explain_end(end, reason)
+    job = _parse_job(metadata.annotations.get(JOB_ANNOTATION))
+    created = metadata.creation_timestamp or LONG_AGO
+    started = _find_start(own)
     return RunnerPodFact(
-        name=metadata["name"],
-        uid=metadata.get("uid", ""),
-        owner_uid=controller.get("uid", ""),
-        slot=_parse_slot((metadata.get("labels") or {}).get(SLOT_LABEL, "")),
-        state=_classify(state, job, deleting="deletionTimestamp" in metadata),
-        created=datetime.fromisoformat(metadata["creationTimestamp"]),
-        version=int(metadata.get("resourceVersion") or 0),
+        name=metadata.name,
+        uid=metadata.uid,
+        owner_uid=metadata.controller.uid,
+        slot=_find_slot(metadata),
+        state=_classify(state, job, deleting=metadata.deleting),
+        created=created,
+        version=metadata.resource_version,
         job=job,
-        sent=_parse_sent(annotations.get(SENT_ANNOTATION)),
-        template=annotations.get(TEMPLATE_ANNOTATION, ""),
-        started=_started(status),
-        finished=finished,
-        grace=_parse_grace(raw.get("spec") or {}),
+        sent=_parse_sent(metadata.annotations.get(SENT_ANNOTATION)),
+        template=metadata.annotations.get(TEMPLATE_ANNOTATION, ""),
+        started=started,
+        finished=get_terminated(pod, RUNNER_CONTAINER).finished_at
+        or (_find_last_change(status, created) if state in SETTLED else None),
+        grace=_compute_grace(pod),
         stopped=_has_stopped(status),
-        recalled="deletionTimestamp" in metadata and _started(status) is None,
-        claimed=claimed or (),
-        silent=state in SETTLED and claimed is None,
+        recalled=metadata.deleting and started is None,
+        claimed=tuple(end.jobs) if end is not None else (),
+        silent=state in SETTLED and end is None,
         reason=reason,
         message=message,
     )
+
+
+def _parse_end(message: str) -> _End | None:
+    """Read what a pod left at its end; None where that is not of the entry point's making, or nothing."""
+    try:
+        return _End.model_validate(decode_json(message, most_bytes=MESSAGE_BYTES))
+    except (Unreadable, ValidationError):
+        return None
+
+
+def _explain_end(end: _End | None, reason: str) -> tuple[str, str]:
+    """Return the reason that the entry point gave, and a sentence; the one that Kubernetes gave where it has none."""
+    if end is None:
+        return reason, ""
+    return (end.outcome, ENDS[end.outcome]) if end.outcome in ENDS else (reason, end.said)
 
 
 def _classify(state: PodState, job: str | None, *, deleting: bool) -> RunnerPodState:
@@ -68,74 +117,48 @@ def _classify(state: PodState, job: str | None, *, deleting: bool) -> RunnerPodS
     return RunnerPodState.STARTING
 
 
-def _parse_slot(text: str) -> int:
-    return int(text) if re.fullmatch("[0-9]{1,9}", text) else NO_SLOT
+def _find_slot(metadata: PodMetadata) -> int:
+    """Return the slot of a pod that bears the name which its slot has in its pool; of any other, that it has none."""
+    text = metadata.labels.get(SLOT_LABEL, "")
+    if not re.fullmatch("0|[1-9][0-9]{0,3}", text):
+        return NO_SLOT
+    return int(text) if metadata.name == runner_pod_name(metadata.controller.name, int(text)) else NO_SLOT
 
 
 def _parse_job(text: str | None) -> str | None:
-    """Give what a pod was sent for. One that was sent for something that is no number asks GitLab for any job."""
+    """Return what a pod was sent for. One that was sent for something that is no number asks GitLab for any job."""
     if not text:
         return None
-    return text if re.fullmatch("[0-9]{1,18}", text) else ANY_JOB
+    return text if re.fullmatch("[1-9][0-9]{0,17}", text) else ANY_JOB
 
 
 def _parse_sent(text: str | None) -> datetime | None:
     try:
-        sent = parse_time(text)
-    except ValueError:
-        return None
-    return sent if sent is not None and sent.tzinfo is not None else None
-
-
-def _parse_grace(spec: Mapping[str, Any]) -> timedelta | None:
-    seconds = spec.get("terminationGracePeriodSeconds")
-    return None if seconds is None else timedelta(seconds=seconds - END_SECONDS)
-
-
-def _started(status: Mapping[str, Any]) -> datetime | None:
-    for container in status.get("containerStatuses") or ():
-        state = container.get("state") or {}
-        found = state.get("running") or state.get("terminated")
-        if container.get("name") == RUNNER_CONTAINER and found:
-            return parse_time(found.get("startedAt"))
-    return None
-
-
-def _has_stopped(status: Mapping[str, Any]) -> bool:
-    states = [
-        container.get("state") or {}
-        for kind in ("initContainerStatuses", "containerStatuses")
-        for container in status.get(kind) or ()
-    ]
-    return bool(states) and all("terminated" in state for state in states)
-
-
-def _last_change(status: Mapping[str, Any], metadata: Mapping[str, Any]) -> datetime | None:
-    """Give the time of the latest change of a pod that ended without word from its container: lost with its node."""
-    changes = [condition.get("lastTransitionTime") for condition in status.get("conditions") or ()]
-    return parse_time(max((change for change in changes if change), default=metadata["creationTimestamp"]))
-
-
-def _parse_claimed(message: str) -> tuple[int, ...] | None:
-    """Read which jobs a runner took from what it left at its end; None where that is not from it, or nothing."""
-    try:
-        jobs = json.loads(message)["jobs"]
-        return tuple(int(job) for job in jobs)
-    except (ValueError, TypeError, KeyError):
+        return parse_time(text)
+    except Unreadable:
         return None
 
 
-ENDS = {
-    "Forbidden": "GitLab gives the runner no job (403): its token is not good any more, or the runner was deleted",
-    "NoConfiguration": "the runner's configuration could not be written to the pod's volume in memory",
-}
-"""What the entry point says of an end that is its own doing."""
+def _compute_grace(pod: Pod) -> timedelta | None:
+    seconds = pod.spec.termination_grace_period_seconds
+    if seconds is None or abs(seconds) > LONGEST_GRACE.total_seconds():
+        return None
+    return timedelta(seconds=seconds - END_SECONDS)
 
 
-def _explain_end(message: str, reason: str) -> tuple[str, str]:
-    """Give the reason that the entry point gave, and a sentence; the one that Kubernetes gave where it has none."""
-    try:
-        outcome = json.loads(message)["outcome"]
-    except (ValueError, TypeError, KeyError):
-        return reason, ""
-    return (outcome, ENDS[outcome]) if outcome in ENDS else (reason, "")
+def _find_start(own: ContainerStatus | None) -> datetime | None:
+    if own is None:
+        return None
+    state = own.state.running or own.state.terminated
+    return state.started_at if state is not None else None
+
+
+def _has_stopped(status: PodStatus) -> bool:
+    containers = (*status.init_container_statuses, *status.container_statuses)
+    return bool(containers) and all(container.state.terminated is not None for container in containers)
+
+
+def _find_last_change(status: PodStatus, created: datetime) -> datetime:
+    """Return the time of the latest change of a pod that ended without word from its container: lost with its node."""
+    changes = [condition.last_transition_time for condition in status.conditions]
+    return max((change for change in changes if change is not None), default=created)

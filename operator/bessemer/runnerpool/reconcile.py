@@ -54,6 +54,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
     raw = deps.pools.get(key)
     if raw is None:
         deps.pods.forget(key)
+        deps.job_pods.forget(key)
         for memory in (
             deps.runners,
             deps.pauses,
@@ -204,9 +205,9 @@ async def _retire_pod(deps: PoolDeps, facts: Facts, action: RetirePod) -> None:
 async def _end_job_pod(deps: PoolDeps, facts: Facts, action: EndJobPod) -> None:
     pool, pod = facts.pool, action.pod
     await deps.kubernetes.delete_object(PODS, pool.namespace, pod.name, uid=pod.uid)
-    known = deps.job_pods.get((pool.namespace, pool.name), {})
-    if pod.name in known:
-        known[pod.name] = replace(pod, leaving=True, deleted=True)
+    key = (pool.namespace, pool.name)
+    if pod.name in {known.name for known in deps.job_pods.list_pods(key)}:
+        deps.job_pods.put(key, replace(pod, leaving=True, deleted=True))
 
 
 async def _collect_pod(deps: PoolDeps, facts: Facts, action: CollectPod, now: datetime) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from bessemer.conditions import Truth, Verdict, compute_conditions
 from bessemer.kube.events import EventFact
 from bessemer.names import build_label_value
-from bessemer.runnerpool.facts import ANY_JOB, Facts, RunnerPodFact, RunnerPodState
+from bessemer.runnerpool.facts import ANY_JOB, END_UNREADABLE, Facts, RunnerPodFact, RunnerPodState
 from bessemer.runnerpool.plan import CollectPod, Scaling
 from bessemer.runnerpool.spec import Mode
 from bessemer.runnerpool.status import BackOff, RunnerPoolStatus, RunnerStatus
@@ -149,7 +149,8 @@ def compute_loss(pod: RunnerPodFact) -> EventFact | None:
     A runner that is killed can't tell GitLab, which takes its job for running until nothing was heard for an hour.
     Source: https://gitlab.com/gitlab-org/gitlab/-/blob/master/app/services/ci/stuck_builds/drop_running_service.rb
     """
-    if (pod.ended and not pod.silent) or pod.job is None or pod.started is None:
+    spoke = pod.ended and (not pod.silent or pod.reason == END_UNREADABLE)
+    if spoke or pod.job is None or pod.started is None:
         return None
     job = "a job" if pod.job == ANY_JOB else f"job {pod.job} or another"
     why = f"{pod.reason}: {pod.message}".rstrip(" .:") if pod.reason else "it was killed, or lost with its node"

@@ -215,10 +215,10 @@ async def test_the_pod_of_a_job_whose_runner_was_killed_is_deleted_once(world: P
     await world.settle()
     body = {"kind": "Pod", "metadata": {"name": "job"}}
     uid = (await world.kubernetes.create_object(PODS, KEY[0], body))["metadata"]["uid"]
-    world.deps.job_pods[KEY] = {"job": JobPodFact("job", uid, "gone", leaving=False, deleted=False)}
+    world.deps.job_pods.put(KEY, JobPodFact("job", uid, "gone", leaving=False, deleted=False))
     await reconcile(world.deps, KEY, 0.0)
     assert world.pods() == {}
-    assert world.deps.job_pods[KEY]["job"].deleted
+    assert world.deps.job_pods.list_pods(KEY)[0].deleted
     (event,) = world.events("JobPodEnded")
     assert event == "1 whose runner was killed: job"
 
@@ -233,7 +233,7 @@ async def test_a_manager_goes_although_the_end_of_its_jobs_was_not_heard_of(worl
     world.start_pods()
     await world.settle()
     (manager,) = world.pods().values()
-    world.deps.job_pods[KEY] = {"job": JobPodFact("job", "u1", manager["metadata"]["uid"], False, False)}
+    world.deps.job_pods.put(KEY, JobPodFact("job", "u1", manager["metadata"]["uid"], False, False))
     world.gitlab.jobs.clear()
     source = world.deps.sources.get_source(KEY)
     assert source is not None
@@ -242,7 +242,7 @@ async def test_a_manager_goes_although_the_end_of_its_jobs_was_not_heard_of(worl
     assert world.status()["running"] == 1
     world.deps.pods.forget(KEY)  # as a resync does: what is known is old
     await world.settle()
-    assert world.deps.job_pods.get(KEY, {}) == {}
+    assert world.deps.job_pods.list_pods(KEY) == []
     world.pass_time(61)
     await world.settle()
     assert "deletionTimestamp" in manager["metadata"] or not world.pods()

@@ -61,7 +61,7 @@ def ended(message: str, exit_code: int = 0) -> dict[str, Any]:
             running(job="7") | {"metadata": running()["metadata"] | {"deletionTimestamp": CREATED}},
             RunnerPodState.DRAINING,
         ),
-        (ended('{"jobs":[7]}'), RunnerPodState.FINISHED),
+        (ended('{"outcome":"JobTaken","jobs":[7]}'), RunnerPodState.FINISHED),
         (ended("", exit_code=1), RunnerPodState.FAILED),
         (build_raw({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}), RunnerPodState.FAILED),
     ],

@@ -158,7 +158,7 @@ async def test_room_is_kept_for_the_jobs_of_another_pools_runners_though_a_resta
     status = {"hard": {"requests.cpu": "4300m"}, "used": {"requests.cpu": "2100m"}}
     world.kubernetes.edit("resourcequotas", KEY[0], "small", {"status": status})
     uid = world.pods()["other-runner-0"]["metadata"]["uid"]
-    world.deps.job_pods[OTHER] = {"job": JobPodFact("job", "uid", uid, leaving=False, deleted=False)}
+    world.deps.job_pods.put(OTHER, JobPodFact("job", "uid", uid, leaving=False, deleted=False))
     await world.settle()
     assert sorted(world.pods()) == ["lab-runner-0", "other-runner-0"]
 
