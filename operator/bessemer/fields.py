@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from bessemer.resource import ApiModel, cel
+from bessemer.foreign import DEEPEST, compute_depth, is_finite
+from bessemer.resource import FREE_FORM, ApiModel, cel
 
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)]
 MacAddress = Annotated[str, Field(pattern=r"^[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$", max_length=17)]
@@ -30,6 +31,18 @@ ServerUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$", m
 HostKey = Annotated[
     str, Field(pattern=r"^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/=]+( .*)?$", max_length=2048)
 ]
+
+
+def _check_free_form(value: dict[str, Any]) -> dict[str, Any]:
+    if compute_depth(value) > DEEPEST:
+        raise ValueError(f"is nested deeper than {DEEPEST} levels")
+    if not is_finite(value):
+        raise ValueError("holds a number that is too large")
+    return value
+
+
+FreeForm = Annotated[dict[str, Any], Field(json_schema_extra=FREE_FORM), AfterValidator(_check_free_form)]
+"""Whatever JSON can say, as long as it nests no deeper than programs can follow."""
 
 
 def int_or_string(pattern: str, message: str) -> dict[str, Any]:

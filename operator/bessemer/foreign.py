@@ -8,6 +8,7 @@ raises :class:`Unreadable`.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,11 @@ from pydantic_core import from_json
 DEEPEST = 32
 """Levels of lists and objects that data may nest. The API server takes 10,000, and Python's own decoder ends the
 process' work with a RecursionError at about 1,000; no document of Kubernetes, GitLab or Slurm nests half as deep."""
+KEPT_LEVELS = 64
+"""Levels that :func:`decode_cut` keeps: enough that what was cut still nests deeper than DEEPEST wherever in an object
+it stands, so that who reads the field refuses it."""
+_MOST_DIGITS = 4300
+"""Python reads no longer whole number. Source: https://docs.python.org/3/library/stdtypes.html#int-max-str-digits"""
 TEXT_CHARACTERS = 1024
 """Characters of foreign text that a message keeps, unless its caller says another number."""
 
@@ -33,6 +39,10 @@ _ESCAPES = re.compile(
     r"|\x1b[ -/]*[0-~]?"
 )
 """Control sequences of terminals. Source: ECMA-48, 5.4 and 5.6."""
+
+
+_STRINGS_AND_BRACKETS = re.compile(rb'"[^"\\]*+(?:\\(?:.|\Z)[^"\\]*+)*+(?:"|\Z)|[\[\]{}]', re.DOTALL)
+"""Possessive, and a string that is not closed ends with the text: no byte is looked at twice."""
 
 
 class Unreadable(ValueError):  # noqa: N818  the name says what the data is, as those in errors.py do
@@ -53,9 +63,28 @@ def decode_json(data: bytes | str, *, most_bytes: int, deepest: int = DEEPEST) -
         raise Unreadable(f"not JSON that can be read: {make_line(str(error), 160)}") from None
     if compute_depth(value, deepest) > deepest:
         raise Unreadable(f"nested deeper than {deepest} levels")
-    if any(isinstance(leaf, float) and not math.isfinite(leaf) for leaf in _iterate_leaves(value)):
+    if not is_finite(value):
         raise Unreadable("a number in it is too large")
     return value
+
+
+def decode_cut(data: bytes) -> Any:
+    """Return the value of a JSON text that may nest anything; raises Unreadable only for what is not JSON.
+
+    For objects that the API server has stored and others wrote: one that can't be read must not hide all others. What
+    is nested deeper than KEPT_LEVELS levels becomes null, in a time that is linear in the length and without recursion;
+    a lone surrogate, and a byte that is not UTF-8, becomes U+FFFD; NaN and Infinity become null.
+    """
+    try:
+        return from_json(data, allow_inf_nan=False)  # which refuses more than 200 levels
+    except ValueError:
+        pass
+    text = _cut(data).decode("utf-8", "replace")
+    try:
+        value = json.loads(text, strict=False, parse_constant=lambda _: None, parse_int=_read_int)
+    except ValueError as error:
+        raise Unreadable(f"not JSON that can be read: {make_line(str(error), 160)}") from None
+    return _mend_surrogates(value)
 
 
 def compute_depth(value: object, most: int = DEEPEST) -> int:
@@ -65,6 +94,11 @@ def compute_depth(value: object, most: int = DEEPEST) -> int:
         depth += 1
         level = _find_containers(part for whole in level for part in _get_parts(whole))
     return depth
+
+
+def is_finite(value: object) -> bool:
+    """Return whether all numbers in a value can be written as JSON."""
+    return all(math.isfinite(leaf) for leaf in _iterate_leaves(value) if isinstance(leaf, float))
 
 
 def make_line(text: str, most: int = TEXT_CHARACTERS) -> str:
@@ -101,6 +135,37 @@ def parse_int(value: object, *, least: int = 0, most: int = 2**63 - 1) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
         return value
     raise Unreadable(f"not a whole number from {least} to {most}")
+
+
+def _cut(data: bytes) -> bytes:
+    """Replace each list or object that lies deeper than KEPT_LEVELS levels by null."""
+    pieces, kept_from, depth = [], 0, 0
+    for found in _STRINGS_AND_BRACKETS.finditer(data):
+        mark = data[found.start()]
+        if mark in b"[{":
+            depth += 1
+            if depth == KEPT_LEVELS + 1:
+                pieces += [data[kept_from : found.start()], b"null"]
+        elif mark in b"]}":
+            if depth == KEPT_LEVELS + 1:
+                kept_from = found.end()
+            depth -= 1
+    return b"".join((*pieces, data[kept_from:])) if depth <= KEPT_LEVELS else b""
+
+
+def _read_int(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+
+
+def _mend_surrogates(value: Any) -> Any:
+    """Replace lone surrogates, which no UTF-8 can hold; the value nests no deeper than KEPT_LEVELS levels."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_mend_surrogates(part) for part in value]
+    if isinstance(value, dict):
+        return {_mend_surrogates(name): _mend_surrogates(part) for name, part in value.items()}
+    return value
 
 
 def _make_printable(text: str, most: int, keep: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from time import process_time
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 
 from bessemer.foreign import (
     DEEPEST,
+    KEPT_LEVELS,
     Unreadable,
     compute_depth,
+    decode_cut,
     decode_json,
     make_line,
     make_text,
@@ -156,3 +159,61 @@ def test_numbers_are_whole_and_within_their_bounds() -> None:
     for wrong in ("abc", "", "1.5", 1.5, True, -1, "٣", 2**63, "9" * 5000):
         with pytest.raises(Unreadable):
             parse_int(wrong)
+
+
+@given(_VALUES)
+def test_what_can_be_read_is_read_as_it_is_whatever_else_is_cut(value: Any) -> None:
+    plain = json.dumps(value).encode()
+    try:
+        expected = decode_json(plain, most_bytes=1 << 20)
+    except Unreadable:
+        expected = None  # a lone surrogate
+    assert expected is None or decode_cut(plain) == expected
+    deep = b'{"deep": ' + b"[" * 3000 + plain + b"]" * 3000 + b', "value": ' + plain + b"}"
+    whole = decode_cut(deep)
+    assert expected is None or whole["value"] == expected
+    assert DEEPEST < compute_depth(whole["deep"], 10_000) <= KEPT_LEVELS
+
+
+@given(st.binary() | st.text().map(str.encode) | st.text(alphabet='[]{}",:\\1a ').map(str.encode))
+def test_no_bytes_make_cutting_raise_anything_but_that_they_are_no_json(data: bytes) -> None:
+    for text in (data, b'{"a":' * 300 + data, b'"' + data):
+        with suppress(Unreadable):
+            json.dumps(decode_cut(text)).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (rb'{"a": "\ud800x", "\udfff": "\ud83d\ude00 \\ud800"}', {"a": "�x", "�": "😀 \\ud800"}),
+        (b'{"a": NaN, "b": -Infinity}', {"a": None, "b": None}),
+        (b'"\xff\xe2\x80\xa8"', "�\u2028"),
+        (b'["]", "[\\"", {"}": 1}]' + b" " * 10, ["]", '["', {"}": 1}]),
+    ],
+)
+def test_what_has_no_form_in_json_or_utf_8_is_replaced(data: bytes, value: Any) -> None:
+    assert decode_cut(data) == value
+    deep = b"[" * 3000 + b"]" * 3000
+    assert decode_cut(b"[" + data + b"," + deep + b"]")[0] == value
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 1_500_000 + b"]" * 1_500_000,
+        b'{"a":' * 300_000 + b"1" + b"}" * 300_000,
+        b"[" * 3_000_000,
+        b'"' + b'\\"' * 1_500_000,
+        b'"a' * 1_500_000,
+        b"[" * 70 + b'"' + b"\\" * 1_500_000,
+        b"[[]," * 750_000,
+    ],
+    ids=["lists", "objects", "open", "quotes", "strings", "backslashes", "short"],
+)
+def test_cutting_takes_a_time_that_is_linear_in_the_length(data: bytes) -> None:
+    began = process_time()
+    with suppress(Unreadable):
+        decode_cut(data)
+    assert process_time() - began < 10, (
+        "seconds; each takes one or less on an idle machine, and hours if it were squared"
+    )

@@ -7,7 +7,7 @@ Bounds are part of the contract: what a schema or CEL can refuse is refused by `
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
@@ -18,6 +18,7 @@ from bessemer.fields import (
     Count,
     Directory,
     DnsLabel,
+    FreeForm,
     HostKey,
     HostOrAddress,
     HttpUrl,
@@ -28,7 +29,7 @@ from bessemer.fields import (
     Port,
     SecretKeyReference,
 )
-from bessemer.resource import ATOMIC_LIST, FREE_FORM, ApiModel, cel
+from bessemer.resource import ATOMIC_LIST, ApiModel, cel
 
 MAX_NODES = 1024
 """More would not fit into one Secret and one status object comfortably; nothing else depends on it."""
@@ -247,7 +248,7 @@ class PlaybookRepository(ApiModel):
 class Configuration(ApiModel):
     """What Ansible is told beyond our defaults."""
 
-    variables: dict[str, Any] = Field(default_factory=dict, json_schema_extra=FREE_FORM)
+    variables: FreeForm = Field(default_factory=dict)
     """Ansible variables for all hosts, such as those of our roles. No secrets: whoever may read this object may read
     them."""
     shared_home: SharedHome = SharedHome.NONE

@@ -7,7 +7,6 @@ Needed permissions: for each :class:`Kind` just the verbs that the callers use, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,11 +17,16 @@ from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.exceptions import ApiException
 
 from bessemer.errors import BessemerError, Retry
+from bessemer.foreign import Unreadable, decode_cut, decode_json, make_line
 from bessemer.resource import GROUP, VERSION
 
 Object = dict[str, Any]
 REQUEST_SECONDS = 30.0
 """No request of ours takes that long; a connection that died in silence must not hold a reconcile."""
+MOST_FAILURE_BYTES = 4 << 20
+"""Of an answer that is no success: a message may repeat what was wrong with the whole object."""
+MESSAGE_CHARACTERS = 2048
+"""Kept of what the API server, or an admission webhook, says."""
 MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -132,8 +136,10 @@ class KubernetesClient:
         self._count("GET", kind.plural)
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(limit) if limit else ""}
         answer = await self._request("GET", _path(kind, namespace), query={k: v for k, v in query.items() if v})
-        items: list[Object] = answer["items"]
-        return items
+        items = answer.get("items")
+        if not isinstance(items, list):
+            raise Unavailable("ApiUnavailable", f"GET {_path(kind, namespace)}: the answer is no list")
+        return [item for item in items if isinstance(item, dict)]
 
     async def create_object(self, kind: Kind, namespace: str, body: Object) -> Object:
         """Create an object; raises AlreadyExists or Refused, also for a field that the API does not have."""
@@ -193,7 +199,13 @@ class KubernetesClient:
         body: Object | None = None,
         content_type: str = "application/json",
     ) -> Object:
-        answer: Object = json.loads(await self._send(method, path, query=query, body=body, content_type=content_type))
+        data = await self._send(method, path, query=query, body=body, content_type=content_type)
+        try:
+            answer = decode_cut(data)
+        except Unreadable as error:
+            raise Unavailable("ApiUnavailable", f"{method} {path}: {error}") from error
+        if not isinstance(answer, dict):
+            raise Unavailable("ApiUnavailable", f"{method} {path}: the answer is no object")
         return answer
 
     async def _send(
@@ -230,10 +242,12 @@ class _Absent(BessemerError):
 def translate_failure(status: int, data: bytes) -> BessemerError:
     """Turn an answer of the API that is not a success into the error whose class says what to do about it."""
     try:
-        body = json.loads(data)
-        reason, message = str(body.get("reason") or status), str(body.get("message") or "")
-    except (ValueError, AttributeError):
-        reason, message = str(status), data[:256].decode("utf-8", "replace")
+        body = decode_json(data, most_bytes=MOST_FAILURE_BYTES)
+    except Unreadable:
+        body = {"message": data[:256].decode("utf-8", "replace")}
+    if not isinstance(body, dict):
+        body = {}
+    reason, message = str(body.get("reason") or status), make_line(str(body.get("message") or ""), MESSAGE_CHARACTERS)
     if status == 404:
         return _Absent(reason, message)
     if status == 409 and reason == "AlreadyExists":

@@ -15,7 +15,9 @@ import aiohttp
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.exceptions import ApiException
 
+from bessemer.foreign import Unreadable, decode_cut
 from bessemer.kube.client import Kind, Unavailable, translate_failure
+from bessemer.kube.stream import iterate_lines
 
 WATCH_SECONDS = 300
 """The API server ends a watch after that time, so that none stays deaf for longer."""
@@ -56,14 +58,21 @@ class ObjectWatcher:
             async with answer.response as response:
                 if response.status >= 400:
                     raise translate_failure(response.status, await response.read())
-                async for line in response.content:
+                async for line in iterate_lines(response.content):
                     yield _parse_version(line)
-        except (aiohttp.ClientError, TimeoutError, ApiException, ValueError) as error:
+        except (aiohttp.ClientError, TimeoutError, ApiException, Unreadable) as error:
             raise Unavailable("ApiUnavailable", f"watch {path}: {type(error).__name__} {error}") from error
 
 
 def _parse_version(line: bytes) -> str:
-    event = json.loads(line)
-    if event["type"] == "ERROR":
-        raise translate_failure(int(event["object"].get("code") or 500), json.dumps(event["object"]).encode())
-    return str(event["object"]["metadata"]["resourceVersion"])
+    event = decode_cut(line)
+    what = event.get("object") if isinstance(event, dict) else None
+    if not isinstance(what, dict):
+        raise Unreadable("an event without an object")
+    if event.get("type") == "ERROR":
+        code = what.get("code")
+        raise translate_failure(code if isinstance(code, int) else 500, json.dumps(what).encode())
+    metadata = what.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("resourceVersion"), str):
+        raise Unreadable("an object without a resourceVersion")
+    return str(metadata["resourceVersion"])

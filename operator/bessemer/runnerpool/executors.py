@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from bessemer.fields import Directory, HostKey, HostOrAddress, ObjectName, Port
+from bessemer.fields import Directory, FreeForm, HostKey, HostOrAddress, ObjectName, Port
 from bessemer.resource import ATOMIC_LIST, ApiModel, cel
-from bessemer.runnerpool.podspec import FreeForm, ImageName, PullPolicy, PullSecrets, Resources
+from bessemer.runnerpool.podspec import ImageName, PullPolicy, PullSecrets, Resources
 from bessemer.runnerpool.references import SecretReference
 from bessemer.runnerpool.sbatch import SbatchOption
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from bessemer.fields import ObjectName
-from bessemer.resource import ATOMIC_LIST, FREE_FORM, GROUP, ApiModel, cel, list_map
+from bessemer.fields import FreeForm, ObjectName
+from bessemer.resource import ATOMIC_LIST, GROUP, ApiModel, cel, list_map
 
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$", max_length=32)]
 Quantities = Annotated[dict[str, Quantity], Field(max_length=16)]
 ImageName = Annotated[str, Field(pattern=r"^[^\s]+$", min_length=1, max_length=512)]
 PullPolicy = Annotated[str, Field(pattern=r"^(Always|IfNotPresent|Never)$", max_length=16)]
-FreeForm = Annotated[dict[str, Any], Field(json_schema_extra=FREE_FORM)]
 
 _OURS = f"names that begin with {GROUP}/ are for Bessemer to give"
 

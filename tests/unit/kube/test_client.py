@@ -15,6 +15,7 @@ from bessemer.kube.client import (
     CLUSTER_BUILDS,
     LEASES,
     PODS,
+    SECRETS,
     AlreadyExists,
     Conflict,
     KubernetesClient,
@@ -22,6 +23,7 @@ from bessemer.kube.client import (
     Unavailable,
     translate_failure,
 )
+from bessemer.kube.watch import ObjectWatcher
 
 
 class Api:
@@ -138,3 +140,75 @@ def test_a_terminating_namespace_is_told_apart() -> None:
 
 def test_an_answer_that_is_no_json_is_understood_by_its_status() -> None:
     assert isinstance(translate_failure(502, b"<html>bad gateway"), Unavailable)
+
+
+async def test_an_object_that_nests_as_deep_as_the_api_server_allows_is_read(
+    api: tuple[Api, KubernetesClient],
+) -> None:
+    server, client = api
+    deep = '{"a":' * 9990 + "1" + "}" * 9990
+    raw = f'{{"metadata": {{"name": "deep", "managedFields": [{deep}]}}, "spec": {deep}}}'
+    server.answer = raw
+    found = await client.get_object(CLUSTER_BUILDS, "lab", "deep")
+    assert found is not None
+    assert found["metadata"]["name"] == "deep"
+    server.answer = f'{{"items": [{raw}, 7, {{"metadata": {{"name": "good"}}}}]}}'
+    names = [item["metadata"]["name"] for item in await client.list_objects(CLUSTER_BUILDS, "lab")]
+    assert names == ["deep", "good"]
+
+
+@pytest.mark.parametrize("answer", ["", "<html>", "[]", "7", '{"items": null}', '{"items": {}}', '{"a'])
+async def test_an_answer_that_is_no_object_is_tried_again(api: tuple[Api, KubernetesClient], answer: str) -> None:
+    server, client = api
+    server.answer = answer
+    with pytest.raises(Unavailable):
+        await client.list_objects(PODS, "lab")
+
+
+async def test_a_failure_is_told_in_one_printable_line(api: tuple[Api, KubernetesClient]) -> None:
+    server, client = api
+    server.fail(422, "Invalid", "spec: \x1b]0;pwned\x07bad\nvalue" + "x" * 5000)
+    with pytest.raises(Refused) as caught:
+        await client.create_object(PODS, "lab", {})
+    assert caught.value.message.startswith("spec: bad value")
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) <= 2048
+
+
+@pytest.mark.parametrize(
+    ("line", "version"),
+    [
+        ('{"type": "ADDED", "object": {"metadata": {"resourceVersion": "7"}}}', "7"),
+        (
+            '{"type": "ADDED", "object": {"metadata": {"resourceVersion": "8", "managedFields": '
+            + "[" * 9990
+            + "]" * 9990
+            + "}}}",
+            "8",
+        ),
+        (
+            '{"type": "ADDED", "object": {"metadata": {"annotations": {"a": "'
+            + "x" * 250_000
+            + '"}, "resourceVersion": "9"}}}',
+            "9",
+        ),
+        ('{"type": "ERROR", "object": {"code": 403, "reason": "Forbidden"}}', Refused),
+        ('{"type": "ERROR", "object": {"code": 500}}', Unavailable),
+        ('{"type": "ERROR", "object": {"code": "x"}}', Unavailable),
+        ('{"type": "ADDED", "object": {"metadata": null}}', Unavailable),
+        ("[]", Unavailable),
+        ("<html>", Unavailable),
+    ],
+    ids=["plain", "deep", "long", "forbidden", "failed", "odd error", "no metadata", "list", "html"],
+)
+async def test_an_object_is_watched_whatever_stands_in_it(
+    api: tuple[Api, KubernetesClient], line: str, version: str | type[Exception]
+) -> None:
+    server, client = api
+    server.answer = line + "\n"
+    watch = ObjectWatcher(client._api).watch_object(SECRETS, "lab", "token")
+    if isinstance(version, str):
+        assert [found async for found in watch] == [version]
+    else:
+        with pytest.raises(version):
+            await anext(watch)
