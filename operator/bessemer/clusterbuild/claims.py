@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from bessemer.clusterbuild.spec import ClusterBuildSpec
-from bessemer.phases.machines import parse_hostlist
+from bessemer.phases.hostlists import parse_hostlist
 
 LEASE_PREFIX = "machine-"
 """Of the names of all machine Leases."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from bessemer.clusterbuild.spec import MAX_NODES, ClusterBuildSpec
 from bessemer.clusterbuild.status import NodesStatus
 from bessemer.phases.grouping import parse_node_groups
-from bessemer.phases.machines import MAX_ANSWERED, build_hostlists, parse_hostlist
+from bessemer.phases.hostlists import MAX_ANSWERED, build_hostlists, parse_hostlist
 from bessemer.phases.report import NodeGroup, NodeState
 
 _FINGERPRINT_DIGITS = 8

@@ -24,7 +24,7 @@ import yaml
 from bessemer.errors import Invalid, Retry
 from bessemer.phases.ansible_events import PlaybookEvents
 from bessemer.phases.clock import Clock, Terminated
-from bessemer.phases.machines import build_hostlist
+from bessemer.phases.hostlists import build_hostlist
 from bessemer.phases.ssh_files import SshFiles
 
 MAX_FORKS = 32

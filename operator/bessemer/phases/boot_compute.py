@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from bessemer.phases.boot_endpoints import build_management_endpoint
 from bessemer.phases.context import PhaseContext
 from bessemer.phases.grouping import NodeOutcome, build_node_groups, parse_node_groups
+from bessemer.phases.hostlists import build_hostlist
 from bessemer.phases.install import InstallDoors, InstallJob, run_install
 from bessemer.phases.install_facts import Policy
 from bessemer.phases.machines import (
     build_compute_target,
-    build_hostlist,
     build_management_target,
     compute_min_ready,
     parse_compute_machines,

@@ -12,8 +12,9 @@ import logging
 from bessemer.phases.boot_endpoints import build_boot_host_endpoint, build_management_endpoint
 from bessemer.phases.clock import Clock
 from bessemer.phases.context import PhaseContext
+from bessemer.phases.hostlists import build_hostlist
 from bessemer.phases.install_plan import REPEAT_POWER_SECONDS
-from bessemer.phases.machines import build_hostlist, build_management_target, parse_compute_hosts
+from bessemer.phases.machines import build_management_target, parse_compute_hosts
 from bessemer.phases.netboot.server import BootServer, BootServerFailed
 from bessemer.phases.power.protocol import (
     Power,

@@ -10,8 +10,8 @@ from bessemer.phases.ansible import HostState, PlaybookOutcome, build_failure_me
 from bessemer.phases.clock import Clock
 from bessemer.phases.configure import compute_time_left, find_site_playbook, our_playbook, run_playbooks
 from bessemer.phases.context import PhaseContext
+from bessemer.phases.hostlists import MAX_ANSWERED, build_hostlist, parse_hostlist
 from bessemer.phases.hosts import CONFIGURATION_FAILED, UNREACHABLE, select_installed
-from bessemer.phases.machines import MAX_ANSWERED, build_hostlist, parse_hostlist
 from bessemer.phases.report import PhaseInput, PhaseResult
 from bessemer.phases.slurm import Slurm
 

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bessemer.phases.machines import build_hostlist, build_hostlists, parse_hostlist
+from bessemer.phases.hostlists import build_hostlist, build_hostlists, parse_hostlist
 from bessemer.phases.report import TERMINATION_MESSAGE_LIMIT, NodeGroup, NodeState, PhaseResult
 
 OTHER_NODES = "*"

@@ -19,7 +19,8 @@ from typing import Any
 from bessemer.clusterbuild.spec import ClusterBuildSpec
 from bessemer.errors import Invalid
 from bessemer.phases.grouping import parse_node_groups
-from bessemer.phases.machines import Machine, build_hostlist, parse_compute_machines
+from bessemer.phases.hostlists import build_powerman_hostlists, build_slurm_hostlist
+from bessemer.phases.machines import Machine, parse_compute_machines
 from bessemer.phases.netboot import bootd
 from bessemer.phases.netboot.entries import MANAGEMENT_BOOT_PORT
 from bessemer.phases.netboot.server import BASE_DIRECTORY
@@ -127,8 +128,8 @@ def _common_variables(phase_input: PhaseInput, computes: Sequence[str], failed: 
         "slurm_cluster_name": build_cluster_name(phase_input.build),
         "slurm_control_host": spec.management.host,
         "slurm_control_address": build_address(spec),
-        "slurm_nodes": build_hostlist([node.host for node in machines]),
-        "slurm_ready_nodes": build_hostlist(computes),
+        "slurm_nodes": build_slurm_hostlist([node.host for node in machines]),
+        "slurm_ready_nodes": build_slurm_hostlist(computes),
         "slurm_down_nodes": _down_nodes(phase_input, failed),
         "nfs_server": spec.management.host,
         "nfs_network": str(_interface(spec).network),
@@ -159,7 +160,9 @@ def _management_variables(phase_input: PhaseInput) -> Variables:
         "time_allowed_networks": [str(interface.network)],
         "powerman_server": spec.power.powerman.management_address or "",
         "powerman_port": spec.power.powerman.port,
-        "powerman_nodes": build_hostlist([spec.management.host, *(node.host for node in parse_compute_machines(spec))]),
+        "powerman_nodes": build_powerman_hostlists(
+            [spec.management.host, *(node.host for node in parse_compute_machines(spec))]
+        ),
     }
 
 
@@ -179,7 +182,7 @@ def _down_nodes(phase_input: PhaseInput, failed: Mapping[str, str]) -> list[dict
             by_reason.setdefault(failed[machine.host], []).append(machine.host)
         elif group and group.state is NodeState.FAILED and machine.host not in installed:
             by_reason.setdefault(group.reason or "Failed", []).append(machine.host)
-    return [{"names": build_hostlist(hosts), "reason": reason} for reason, hosts in by_reason.items()]
+    return [{"names": build_slurm_hostlist(hosts), "reason": reason} for reason, hosts in by_reason.items()]
 
 
 def _interface(spec: ClusterBuildSpec) -> IPv4Interface:

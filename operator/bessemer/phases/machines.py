@@ -5,28 +5,12 @@ Hostlists keep the order in which the user wrote them, because MAC addresses are
 
 from __future__ import annotations
 
-import itertools
 import math
-import re
-from collections.abc import Collection
 from dataclasses import dataclass
 
-from ClusterShell.NodeSet import NodeSet
-from ClusterShell.RangeSet import RangeSet, RangeSetException
-
-from bessemer.clusterbuild.spec import MAX_NODES, ClusterBuildSpec, SshEndpoint
+from bessemer.clusterbuild.spec import ClusterBuildSpec, SshEndpoint
 from bessemer.errors import Invalid
-
-_COMMA_OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])")
-_BRACKETS = re.compile(r"\[([^\]]*)\]")
-_RANGE = re.compile(r"(?P<first>[0-9]{1,63})(-(?P<last>[0-9]{1,63}))?")
-"""One number or range in brackets; no longer than a host name may be."""
-MAX_ANSWERED = 4 * MAX_NODES
-"""Names taken from what is not one spec: answers of powerman, which also has the management node, and removed nodes."""
-HOSTLIST_LIMIT = 4096
-"""Characters of one hostlist in the status and in what phases report."""
-_QUOTED = 100
-"""Characters of a wrong hostlist that are told."""
+from bessemer.phases.hostlists import parse_hostlist
 
 
 @dataclass(frozen=True)
@@ -59,72 +43,6 @@ class SshTarget:
 
 BOOT_HOST = "boot-host"
 """Name of the boot host among SSH targets; it has no name in the spec."""
-
-
-def parse_hostlist(hostlist: str, limit: int = MAX_NODES) -> tuple[str, ...]:
-    """Expand a hostlist such as ``oxygen[2-4,7]`` in the order in which it is written.
-
-    Names are counted before any is made: ``a[1-99999999]`` costs no more than its text.
-
-    Raises:
-        ValueError: it is no hostlist, or names more than ``limit`` machines; says what is wrong with it.
-    """
-    pieces = _COMMA_OUTSIDE_BRACKETS.split(hostlist)
-    try:
-        if sum(_count_piece(piece) for piece in pieces) > limit:
-            raise ValueError(f"{_shorten(hostlist)} names more than {limit} machines, which is the limit")
-        return tuple(name for piece in pieces for name in _expand_piece(piece))
-    except RangeSetException as error:
-        raise ValueError(f"{_shorten(hostlist)} is no hostlist: {error}") from error
-
-
-def _count_piece(piece: str) -> int:
-    """Count the names of a piece without expanding it: each bracket multiplies, each range in it adds."""
-    if not piece or any(mark in literal for literal in _BRACKETS.split(piece)[0::2] for mark in "[]"):
-        raise RangeSetException(f"{_shorten(piece)} is not a name")
-    return math.prod(sum(_count_range(text) for text in bracket.split(",")) for bracket in _BRACKETS.findall(piece))
-
-
-def _count_range(text: str) -> int:
-    match = _RANGE.fullmatch(text)
-    if match is None:
-        raise RangeSetException(f"{_shorten(text)} is not a range of numbers")
-    first, last = int(match["first"]), int(match["last"] or match["first"])
-    if last < first:
-        raise RangeSetException(f"{text} counts down")
-    return last - first + 1
-
-
-def _expand_piece(piece: str) -> list[str]:
-    literals = _BRACKETS.split(piece)[0::2]
-    ranges = [[n for part in text.split(",") for n in RangeSet(part).striter()] for text in _BRACKETS.findall(piece)]
-    return [
-        literals[0] + "".join(number + literal for number, literal in zip(numbers, literals[1:], strict=True))
-        for numbers in itertools.product(*ranges)
-    ]
-
-
-def _shorten(text: str) -> str:
-    """Quote a text of the user; a long one by its beginning, so that what is wrong with it is still told."""
-    return repr(text if len(text) <= _QUOTED else f"{text[:_QUOTED]}...")
-
-
-def build_hostlist(hosts: Collection[str]) -> str:
-    """Fold names into a hostlist, sorted, such as ``oxygen[2-4,7]``."""
-    return str(NodeSet.fromlist(list(hosts)))
-
-
-def build_hostlists(hosts: Collection[str]) -> list[str]:
-    """Fold names into as few hostlists as hold no more than 4096 characters each, sorted.
-
-    Names with several numbers, of which some are missing, hardly fold: then it takes several.
-    """
-    folded = build_hostlist(hosts)
-    if len(folded) <= HOSTLIST_LIMIT or len(hosts) == 1:
-        return [folded]
-    names = list(NodeSet.fromlist(list(hosts)))
-    middle = len(names) // 2
-    return [*build_hostlists(names[:middle]), *build_hostlists(names[middle:])]
 
 
 def parse_compute_hosts(spec: ClusterBuildSpec) -> tuple[str, ...]:

@@ -18,14 +18,9 @@ from bessemer.foreign import Unreadable, decode_json, make_line
 from bessemer.phases.ansible import playbook_directory
 from bessemer.phases.configure import find_site_playbook
 from bessemer.phases.context import PhaseContext
+from bessemer.phases.hostlists import parse_hostlist
 from bessemer.phases.hosts import build_inventory, parse_variables
-from bessemer.phases.machines import (
-    SshTarget,
-    build_boot_host_target,
-    build_management_target,
-    compute_min_ready,
-    parse_hostlist,
-)
+from bessemer.phases.machines import SshTarget, build_boot_host_target, build_management_target, compute_min_ready
 from bessemer.phases.netboot.server import BASE_DIRECTORY
 from bessemer.phases.power.protocol import PowerState
 from bessemer.phases.preflight_checks import Problem, build_result, decide_spec_problems, decide_unknown_states

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from bessemer.clusterbuild.spec import ClusterBuildSpec, Install
 from bessemer.clusterbuild.verification import SlurmJob
 from bessemer.errors import Invalid
+from bessemer.phases.hostlists import build_hostlist, parse_hostlist
 from bessemer.phases.hosts import RESERVED_HOST_NAMES
-from bessemer.phases.machines import build_hostlist, compute_min_ready, parse_hostlist
+from bessemer.phases.machines import compute_min_ready
 from bessemer.phases.netboot.entries import parse_file_name
 from bessemer.phases.report import PhaseResult
 

@@ -14,7 +14,8 @@ from typing import Protocol
 
 from bessemer.clusterbuild.verification import SlurmJob
 from bessemer.errors import Invalid, Retry
-from bessemer.phases.machines import SshTarget, build_hostlist
+from bessemer.phases.hostlists import build_slurm_hostlist
+from bessemer.phases.machines import SshTarget
 from bessemer.phases.ssh import CommandResult, Ssh
 
 OUTPUT_DIRECTORY = "/tmp"  # noqa: S108  on compute nodes: the one folder that every system lets jobs write to
@@ -165,7 +166,7 @@ class SshSlurm:
 
     def drain(self, hosts: Collection[str], reason: str) -> None:
         """Drain hosts; see Slurm."""
-        self._run(["scontrol", "update", f"NodeName={build_hostlist(hosts)}", "State=DRAIN", f"Reason={reason}"])
+        self._run(["scontrol", "update", f"NodeName={build_slurm_hostlist(hosts)}", "State=DRAIN", f"Reason={reason}"])
 
     def _run(self, arguments: list[str], stdin: bytes = b"") -> str:
         result = self._ssh.run(self._management, shlex.join(arguments), stdin)
@@ -185,7 +186,7 @@ def build_submission(job: SlurmJob, hosts: Collection[str]) -> list[str]:
     Slurm counts time limits in whole minutes; who waits for the job has the limit in seconds.
     """
     count = len(hosts) if job.nodes == "All" else int(job.nodes)
-    where = [f"--nodelist={build_hostlist(hosts)}"] if count == len(hosts) else []
+    where = [f"--nodelist={build_slurm_hostlist(hosts)}"] if count == len(hosts) else []
     return [
         "sbatch",
         "--parsable",

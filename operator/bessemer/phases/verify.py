@@ -9,8 +9,9 @@ from bessemer.phases.clock import Clock
 from bessemer.phases.configure_services import build_nodes_result
 from bessemer.phases.context import PhaseContext
 from bessemer.phases.grouping import NodeOutcome, parse_node_groups
+from bessemer.phases.hostlists import build_hostlist
 from bessemer.phases.hosts import NOT_IN_SLURM
-from bessemer.phases.machines import build_hostlist, compute_min_ready, parse_compute_machines
+from bessemer.phases.machines import compute_min_ready, parse_compute_machines
 from bessemer.phases.report import JobResult, NodeState, PhaseInput, PhaseResult, Progress
 from bessemer.phases.slurm import Slurm, SlurmNode
 from bessemer.phases.verify_job import check_patterns, run_job

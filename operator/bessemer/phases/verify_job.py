@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from bessemer.clusterbuild.verification import SlurmJob
 from bessemer.errors import Invalid
 from bessemer.phases.clock import Clock, Terminated
-from bessemer.phases.machines import HOSTLIST_LIMIT, parse_hostlist
+from bessemer.phases.hostlists import HOSTLIST_LIMIT, parse_hostlist
 from bessemer.phases.report import JobResult
 from bessemer.phases.slurm import JobState, Slurm, SlurmFailed
 from bessemer.phases.ssh import SshFailure

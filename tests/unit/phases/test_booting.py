@@ -9,7 +9,7 @@ import pytest
 from bessemer.errors import Invalid, Retry
 from bessemer.phases import boot_compute, boot_management
 from bessemer.phases.clock import Terminated
-from bessemer.phases.machines import parse_hostlist
+from bessemer.phases.hostlists import parse_hostlist
 from bessemer.phases.power.protocol import PowerState
 from bessemer.phases.report import NodeGroup, NodeState, PhaseInput, PhaseName, PhaseResult
 from bessemer.phases.ssh_fake import FakeSshMachine

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bessemer.errors import Retry
 from bessemer.phases import boot_compute
-from bessemer.phases.machines import parse_hostlist
+from bessemer.phases.hostlists import parse_hostlist
 from bessemer.phases.netboot.fake import FakeBootServer
 from bessemer.phases.netboot.server import BootServerFailed
 from bessemer.phases.power.protocol import PowerControlUnreachable

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from bessemer.clusterbuild.limits import Deadlines
+from bessemer.phases.hostlists import parse_hostlist
 from bessemer.phases.install_facts import Facts, NodeInstall, Policy, Probe, ProbeKind, Step
 from bessemer.phases.install_plan import decide_install
-from bessemer.phases.machines import parse_hostlist
 from bessemer.phases.netboot.server import BootEvent, BootEventKind
 from bessemer.phases.power.protocol import PowerState
 

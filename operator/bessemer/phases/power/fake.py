@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from bessemer.phases.machines import build_hostlist
+from bessemer.phases.hostlists import build_hostlist
 from bessemer.phases.power.protocol import PowerControlUnreachable, PowerState, UnknownToPowerControl
 
 

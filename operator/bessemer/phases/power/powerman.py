@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Collection, Mapping
 
-from bessemer.phases.machines import MAX_ANSWERED, build_hostlist, parse_hostlist
+from bessemer.phases.hostlists import MAX_ANSWERED, build_powerman_hostlists, parse_hostlist
 from bessemer.phases.power.protocol import (
     PowerControlRefused,
     PowerControlUnreachable,
@@ -22,8 +22,6 @@ from bessemer.phases.power.protocol import (
 )
 
 PROMPT = b"powerman> "
-COMMAND_LIMIT = 4000
-"""Characters of one command; powermand reads lines of up to 8192 (CP_LINEMAX)."""
 REPLY_LIMIT = 1 << 20
 """Bytes; far more than states and errors of some thousand nodes need."""
 
@@ -63,14 +61,14 @@ class Powerman:
     def state(self, nodes: Collection[str]) -> Mapping[str, PowerState]:
         """Read states back; see Power."""
         states = dict.fromkeys(nodes, PowerState.UNKNOWN)
-        for part in _split(nodes):
+        for part in build_powerman_hostlists(nodes):
             reply = self._command(f"status {part}")
             states.update((node, state) for node, state in parse_states(reply).items() if node in states)
         return states
 
     def _switch(self, verb: str, nodes: Collection[str]) -> dict[str, str]:
         complaints: dict[str, str] = {}
-        for part in _split(nodes):
+        for part in build_powerman_hostlists(nodes):
             complaints |= parse_complaints(self._command(f"{verb} {part}"), parse_hostlist(part, MAX_ANSWERED))
         return complaints
 
@@ -134,18 +132,6 @@ def parse_complaints(lines: list[tuple[int, str]], nodes: Collection[str]) -> di
     if named:
         return named
     return dict.fromkeys(nodes, "; ".join(dict.fromkeys(errors)) or lines[-1][1])
-
-
-def _split(nodes: Collection[str]) -> list[str]:
-    """Fold nodes into as few hostlists as fit into commands."""
-    if not nodes:
-        return []
-    hostlist = build_hostlist(nodes)
-    if len(hostlist) <= COMMAND_LIMIT or len(nodes) == 1:
-        return [hostlist]
-    ordered = sorted(nodes)
-    middle = len(ordered) // 2
-    return _split(ordered[:middle]) + _split(ordered[middle:])
 
 
 def _read_until_prompt(connection: socket.socket, deadline: float) -> str:
