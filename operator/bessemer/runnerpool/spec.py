@@ -5,17 +5,16 @@ The sentence under a field is its comment here, its description in the CRD and i
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, ConfigDict, Field
 
 from bessemer.fields import ServerUrl
 from bessemer.resource import ApiModel, cel, list_map
 from bessemer.runnerpool.cache import Cache, Proxy
+from bessemer.runnerpool.cron import CronExpression
 from bessemer.runnerpool.executors import Executor
 from bessemer.runnerpool.podspec import RunnerPodSpec
 from bessemer.runnerpool.references import SecretReference
@@ -126,14 +125,6 @@ class Runner(ApiModel):
     they give notice of, less a minute: GitLab then hears of it, and would else wait an hour."""
 
 
-def _check_cron(text: str) -> str:
-    try:
-        CronSim(text, datetime(2000, 1, 1))  # noqa: DTZ001  any moment will do
-    except CronSimError as error:
-        raise ValueError(f"no cron expression, such as 0 7 * * 1-5: {error}") from error
-    return text
-
-
 def _check_zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -142,41 +133,14 @@ def _check_zone(name: str) -> str:
     return name
 
 
-def _build_cron_pattern() -> str:
-    """Give a regular expression for what may stand in the fields of a cron expression, without what a month allows."""
-    months = "|".join(("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"))
-    days = "|".join(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))
-    values = (
-        "([0-5]?[0-9])",
-        "([01]?[0-9]|2[0-3])",
-        "(0?[1-9]|[12][0-9]|3[01]|[lL])",
-        f"(0?[1-9]|1[0-2]|(?i:{months}))",
-        f"([0-7]([#][1-5])?|(?i:{days})|[0-7]?[lL])",
-    )
-    fields = [f"([*]|{value}(-{value})?)(/[1-9][0-9]*)?" for value in values]
-    return "^" + " +".join(f"{field}(,{field})*" for field in fields) + "$"
-
-
-CRON_PATTERN = _build_cron_pattern()
-
-
 class Schedule(ApiModel):
     """A time in which other bounds hold."""
 
     name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)
     """Name of the schedule, for messages."""
-    start: Annotated[str, AfterValidator(_check_cron)] = Field(
-        pattern=r"^\S+( +\S+){4}$",
-        max_length=100,
-        json_schema_extra=cel(
-            (
-                f"self.matches('{CRON_PATTERN}')",
-                "must be a cron expression of five fields: minute 0-59, hour 0-23, day of the month 1-31, "
-                "month 1-12 or jan-dec, day of the week 0-7 or sun-sat; such as 0 7 * * 1-5",
-            )
-        ),
-    )
-    """When it begins, as a cron expression of five fields, such as 0 7 * * 1-5."""
+    start: CronExpression
+    """When it begins, as a cron expression of five fields, such as 0 7 * * 1-5. A time of day that the clock skips
+    comes when it is put forward, one that it shows twice comes the first time."""
     duration_seconds: int = Field(ge=60, le=604800)
     """How long it lasts."""
     time_zone: Annotated[str, AfterValidator(_check_zone)] = Field(
@@ -184,7 +148,8 @@ class Schedule(ApiModel):
     )
     """Time zone of start, by its IANA name."""
     min: int = Field(ge=0, le=MAX_PODS)
-    """The pool's min while it lasts; where schedules overlap, the greatest counts."""
+    """The pool's min while it lasts, be it more or less than spec.min; where schedules overlap, the greatest of theirs
+    counts."""
 
 
 class Mode(StrEnum):
