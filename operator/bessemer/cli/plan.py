@@ -9,11 +9,11 @@ from bessemer.cli.manifest import build_refusal, parse_manifest
 from bessemer.cli.plan_pool import print_pool_plan
 from bessemer.clusterbuild.resource import KIND
 from bessemer.clusterbuild.spec import ClusterBuildSpec
-from bessemer.errors import Invalid
-from bessemer.phases.hosts import parse_variables
 from bessemer.phases.machines import parse_compute_machines
-from bessemer.phases.preflight_checks import decide_spec_problems
+from bessemer.phases.playbooks import playbook_directory
+from bessemer.phases.preflight_checks import decide_spec_problems, decide_variable_problems
 from bessemer.phases.report import PhaseName
+from bessemer.phases.role_options import read_roles
 from bessemer.resource import ApiModel
 from bessemer.runnerpool.executors import NO_HYPERVISOR
 from bessemer.runnerpool.resource import KIND as POOL_KIND
@@ -64,14 +64,16 @@ def print_plan(text: str) -> None:
 
 
 def _print_build_plan(name: str, spec: ClusterBuildSpec) -> None:
-    lines = [problem.message for problem in decide_spec_problems(spec)]
-    try:
-        parse_variables(spec.configuration.variables)
-    except Invalid as error:
-        lines.append(error.message)
-    if lines:
-        raise build_refusal(lines)
+    problems = [
+        *decide_spec_problems(spec),
+        *decide_variable_problems(spec, read_roles(playbook_directory() / "roles")),
+    ]
+    wrong = [problem.message for problem in problems if not problem.hint]
+    if wrong:
+        raise build_refusal(wrong)
     console = Console()
+    for problem in problems:
+        console.print(f"Note: {problem.message}", markup=False)
     actions = Table(title=f"ClusterBuild {name}", title_justify="left")
     for column in ("phase", "machines", "what is done"):
         actions.add_column(column)

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import ansible_runner
-import yaml
 
 from bessemer.errors import Invalid, Retry
 from bessemer.phases.ansible_events import PlaybookEvents
+from bessemer.phases.ansible_inventory import render_inventory
 from bessemer.phases.clock import Clock, Terminated
 from bessemer.phases.hostlists import build_hostlist
+from bessemer.phases.playbooks import playbook_directory
 from bessemer.phases.ssh_files import SshFiles
 
 MAX_FORKS = 32
@@ -71,7 +72,7 @@ class PlaybookRun:
 
     playbook: Path
     inventory: Mapping[str, Any]
-    """As Ansible's YAML plugin reads it."""
+    """As Ansible's YAML plugin reads it; all its texts are data, no template in them is rendered."""
     hosts: int
     """How many hosts there are at most."""
     timeout_seconds: float
@@ -129,7 +130,7 @@ class AnsibleRunner:
 
     def _run(self, run: PlaybookRun, directory: Path, ssh_config: Path, events: PlaybookEvents) -> Any:
         inventory, secrets = directory / "hosts.yml", directory / "secrets.json"
-        inventory.write_text(yaml.safe_dump(dict(run.inventory), sort_keys=False))
+        inventory.write_text(render_inventory(run.inventory))
         _write_secret(secrets, json.dumps(self._write_secret_files(run, directory)).encode())
         _log.info("run playbook %s", run.playbook.name)
         return ansible_runner.run(
@@ -226,11 +227,6 @@ class AnsibleRunner:
         except Terminated:
             return True
         return False
-
-
-def playbook_directory() -> Path:
-    """Give the folder with our own playbooks: the variable BESSEMER_PLAYBOOKS, which the image sets."""
-    return Path(os.environ.get("BESSEMER_PLAYBOOKS", "/usr/share/bessemer/playbooks"))
 
 
 def build_failure_message(failed: Mapping[str, HostOutcome]) -> str:

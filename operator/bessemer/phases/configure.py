@@ -10,9 +10,10 @@ from pathlib import Path
 
 from bessemer.clusterbuild.spec import SharedHome
 from bessemer.errors import Invalid, Retry
-from bessemer.phases.ansible import HostOutcome, HostState, PlaybookOutcome, PlaybookRun, playbook_directory
+from bessemer.phases.ansible import HostOutcome, HostState, PlaybookOutcome, PlaybookRun
 from bessemer.phases.context import PhaseContext
 from bessemer.phases.hosts import CONFIGURATION_FAILED, UNREACHABLE, build_inventory
+from bessemer.phases.playbooks import playbook_directory
 from bessemer.phases.report import PhaseInput, Progress
 from bessemer.phases.secrets import BuildSecrets
 

@@ -10,6 +10,7 @@ keys are always checked, keys, and where the boot server is.
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Interface
@@ -18,6 +19,7 @@ from typing import Any
 
 from bessemer.clusterbuild.spec import ClusterBuildSpec
 from bessemer.errors import Invalid
+from bessemer.foreign import make_line
 from bessemer.phases.grouping import parse_node_groups
 from bessemer.phases.hostlists import build_powerman_hostlists, build_slurm_hostlist
 from bessemer.phases.machines import Machine, parse_compute_machines
@@ -58,9 +60,13 @@ _CONNECTION = re.compile(
 )
 _OURS = (
     *("munge_key_file", "sshfs_key_file", "sshfs_public_key", "sshfs_host_key"),
-    *("boot_server_directory", "boot_server_port"),
+    *("boot_server_directory", "boot_server_port", "boot_server_program", "boot_server_build"),
+    *("slurm_control_host", "services", "shared_home"),
 )
-"""Variables of keys, and of what BootCompute must find where it looks for it."""
+"""Variables of keys and other files in the phase pod, of what BootCompute must find where it looks for it, of the
+machine to which tasks are delegated, and of what has its own field in the spec."""
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+"""Of a variable. Source: https://docs.ansible.com/ansible/latest/playbook_guide/playbooks_variables.html"""
 
 
 def select_installed(phase_input: PhaseInput) -> tuple[Machine, ...]:
@@ -195,6 +201,13 @@ def parse_variables(variables: Mapping[str, Any]) -> Variables:
     Raises:
         Invalid: some are not the user's to set.
     """
+    unusable = sorted(name for name in variables if not _NAME.fullmatch(name) or keyword.iskeyword(name))
+    if unusable:
+        shown = ", ".join(make_line(repr(name), 64) for name in unusable[:20])
+        raise Invalid(
+            "InvalidVariable",
+            f"spec.configuration.variables: {shown}: the name of a variable is of letters, digits and _ only",
+        )
     refused = sorted(name for name in variables if _CONNECTION.fullmatch(name) or name in _OURS)
     if refused:
         raise Invalid(

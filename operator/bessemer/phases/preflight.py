@@ -15,16 +15,23 @@ from pathlib import Path
 from bessemer.clusterbuild.spec import ClusterBuildSpec, OnDelete
 from bessemer.errors import BessemerError, Invalid
 from bessemer.foreign import Unreadable, decode_json, make_line
-from bessemer.phases.ansible import playbook_directory
 from bessemer.phases.configure import find_site_playbook
 from bessemer.phases.context import PhaseContext
 from bessemer.phases.hostlists import parse_hostlist
-from bessemer.phases.hosts import build_inventory, parse_variables
+from bessemer.phases.hosts import build_inventory
 from bessemer.phases.machines import SshTarget, build_boot_host_target, build_management_target, compute_min_ready
 from bessemer.phases.netboot.server import BASE_DIRECTORY
+from bessemer.phases.playbooks import playbook_directory
 from bessemer.phases.power.protocol import PowerState
-from bessemer.phases.preflight_checks import Problem, build_result, decide_spec_problems, decide_unknown_states
+from bessemer.phases.preflight_checks import (
+    Problem,
+    build_result,
+    decide_spec_problems,
+    decide_unknown_states,
+    decide_variable_problems,
+)
 from bessemer.phases.report import PhaseInput, PhaseResult, Progress
+from bessemer.phases.role_options import read_roles
 from bessemer.phases.ssh import ShellUnusable, Ssh
 
 CHECKS = 4
@@ -79,13 +86,10 @@ def list_configuration_problems(phase_input: PhaseInput, checkout: Path, *, rend
         problems.append(
             Problem("RoleMissing", f"spec.services: neither Bessemer nor the repository has a role {names}")
         )
-    try:
-        parse_variables(spec.configuration.variables)
-        if render:
-            build_inventory(phase_input, ())
-    except Invalid as error:
-        problems.append(_problem(error))
-    return problems
+    found = decide_variable_problems(spec, read_roles(playbook_directory() / "roles"))
+    if render and all(problem.hint for problem in found):
+        build_inventory(phase_input, ())
+    return problems + found
 
 
 def list_power_problems(spec: ClusterBuildSpec, context: PhaseContext) -> list[Problem]:

@@ -12,10 +12,11 @@ from bessemer.clusterbuild.spec import ClusterBuildSpec, Install
 from bessemer.clusterbuild.verification import SlurmJob
 from bessemer.errors import Invalid
 from bessemer.phases.hostlists import build_hostlist, parse_hostlist
-from bessemer.phases.hosts import RESERVED_HOST_NAMES
+from bessemer.phases.hosts import RESERVED_HOST_NAMES, parse_variables
 from bessemer.phases.machines import compute_min_ready
 from bessemer.phases.netboot.entries import parse_file_name
 from bessemer.phases.report import PhaseResult
+from bessemer.phases.role_options import Roles, decide_unknown_names, decide_wrong_values
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,254}")
 """What the boot daemon gives out."""
@@ -31,6 +32,8 @@ class Problem:
     """The field or system, and what would be right."""
     retryable: bool = False
     """Whether it may go away without a change of the spec."""
+    hint: bool = False
+    """Whether it is only told, as it may be as wanted."""
 
 
 def decide_spec_problems(spec: ClusterBuildSpec) -> list[Problem]:
@@ -65,12 +68,29 @@ def decide_spec_problems(spec: ClusterBuildSpec) -> list[Problem]:
     return problems
 
 
+def decide_variable_problems(spec: ClusterBuildSpec, roles: Roles) -> list[Problem]:
+    """Check the variables against what our roles take.
+
+    Names that look like ours are refused where nothing else can use them; a site's own playbooks may have such.
+    """
+    variables, field = spec.configuration.variables, "spec.configuration.variables"
+    problems = _collect(lambda: parse_variables(variables))
+    problems += [Problem("InvalidVariable", f"{field}: {text}") for text in decide_wrong_values(variables, roles)]
+    has_playbooks = spec.configuration.playbooks is not None
+    return problems + [
+        Problem("InvalidVariable", f"{field}: {text}", hint=has_playbooks)
+        for text in decide_unknown_names(variables, roles)
+    ]
+
+
 def build_result(problems: Iterable[Problem]) -> PhaseResult:
     """Say how Preflight ended; all problems are listed, and worth another try only if every one is."""
-    found = list(problems)
+    listed = list(problems)
+    found = [problem for problem in listed if not problem.hint]
+    message = "; ".join(dict.fromkeys(problem.message for problem in [*found, *listed]))
     if not found:
-        return PhaseResult(succeeded=True, reason="Succeeded", message="all checks passed")
-    message = "; ".join(dict.fromkeys(problem.message for problem in found))
+        message = "all checks passed" + (f"; {message}" if message else "")
+        return PhaseResult(succeeded=True, reason="Succeeded", message=message[:2048])
     reason = found[0].reason if len({problem.reason for problem in found}) == 1 else "PreflightFailed"
     return PhaseResult(
         succeeded=False, reason=reason, message=message[:2048], retryable=all(problem.retryable for problem in found)

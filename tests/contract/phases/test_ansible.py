@@ -5,10 +5,11 @@ How tasks go, the fake can't know; so each test tells it, and the real one has t
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,21 +73,23 @@ class Setup:
         tasks: list[dict[str, object]],
         goes: FakePlaybook,
         report: Callable[[str], None] = ignore,
+        *,
         timeout_seconds: float = 60,
         stranger: SshTarget | None = None,
         hosts: str = "all",
+        variables: Mapping[str, object] | None = None,
     ) -> PlaybookOutcome:
-        """Run a playbook of some tasks on hosts, the inventory with a stranger more."""
+        """Run a playbook of some tasks on hosts, the inventory with a stranger or with variables more."""
         targets = [*self.targets, *([stranger] if stranger else [])]
         playbook = self.directory / "some.yml"
         playbook.write_text(yaml.safe_dump([{"hosts": hosts, "gather_facts": False, "tasks": tasks}]))
         groups = {"management": ["oxygen1"], "compute": [target.name for target in targets[1:]]}
         children: dict[str, object] = {
-            group: {"hosts": {name: {} for name in names}} for group, names in groups.items()
+            group: {"hosts": {name: dict(variables or {}) for name in names}} for group, names in groups.items()
         }
         run = PlaybookRun(
             playbook=playbook,
-            inventory={"all": {"children": children}},
+            inventory={"all": {"vars": {"everywhere": dict(variables or {})}, "children": children}},
             hosts=len(targets),
             timeout_seconds=timeout_seconds,
             secret_files={"munge_key_file": SECRET},
@@ -184,9 +187,9 @@ def test_a_host_that_does_not_answer_is_unreachable_and_the_others_go_on(setup: 
 
 
 def test_a_playbook_that_takes_too_long_is_stopped(setup: Setup) -> None:
-    goes = FakePlaybook({"Sleep": 8, "Wake up": 0})
-    with pytest.raises(Retry, match=r"some\.yml didn't end within 3 s: Sleep") as caught:
-        setup.run([shell("Sleep", "sleep 8"), shell("Wake up", "true")], goes, timeout_seconds=3)
+    goes = FakePlaybook({"Sleep": 30, "Wake up": 0})
+    with pytest.raises(Retry, match=r"some\.yml didn't end within 10 s: Sleep") as caught:
+        setup.run([shell("Sleep", "sleep 30"), shell("Wake up", "true")], goes, timeout_seconds=10)
     assert caught.value.reason == "PlaybookTimeout"
 
 
@@ -243,3 +246,61 @@ def test_a_secret_file_is_there_for_the_playbook_in_no_command_line_and_gone_aft
     assert b"secrets.json" in command_lines
     assert SECRET not in command_lines
     assert not (directory / "ansible" / "some").exists()
+
+
+def test_no_text_of_the_inventory_is_a_template_wherever_it_stands_and_all_arrive_as_they_are(real: Real) -> None:
+    directory = real.setup.directory
+    run = f"{{{{ lookup('pipe', 'touch {directory}/executed') }}}}"
+    value = {
+        "lookup": run,
+        "statement": f"{{% if lookup('pipe', 'touch {directory}/executed') %}}x{{% endif %}}",
+        "url": f"http://h/{run}/image.tar.gz",
+        "list": [[run], {"deep": {"deeper": [run, "{{ 1 + 1 }}"]}}],
+        run: {"{{ 2 + 2 }}": "key"},
+        "unsafe": "!unsafe {{ 3 }}",
+        "__ansible_unsafe": "{{ 4 }}",
+        "odd": [
+            "{#",
+            "}}",
+            "{{",
+            "true",
+            "010",
+            "null",
+            "",
+            "~",
+            "1e3",
+            "2026-01-01",
+            "a: b\n- c\t",
+            "é\u2028",
+            "=",
+            "<<",
+        ],
+        "others": [True, None, 7, 1.5, [], {}],
+    }
+    (directory / "seen.j2").write_text("{{ value | to_json }}")
+    tasks: list[dict[str, object]] = [
+        {"name": "Write", "ansible.builtin.copy": {"content": "{{ value | to_json }}", "dest": f"{directory}/copied"}},
+        {
+            "name": "Render",
+            "ansible.builtin.template": {"src": f"{directory}/seen.j2", "dest": f"{directory}/rendered"},
+        },
+        {
+            "name": "Take on",
+            "ansible.builtin.set_fact": {"taken": "{{ everywhere.value.url }} {{ value.lookup | trim }}"},
+        },
+        {"name": "Tell", "ansible.builtin.copy": {"content": "{{ taken }}", "dest": f"{directory}/told"}},
+        {"name": "{{ value.lookup }}", "ansible.builtin.debug": {"msg": "{{ item }}"}, "loop": "{{ value.list[0] }}"},
+        {
+            "name": "Run",
+            "ansible.builtin.command": {
+                "argv": ["test", "{{ value.lookup }}", "=", run.replace("{{", "{{ '{{' }}", 1)]
+            },
+        },
+        {"name": "Decide", "ansible.builtin.debug": {"msg": "x"}, "when": "value.lookup == 'x'"},
+    ]
+    outcome = real.setup.run(tasks, FakePlaybook(), variables={"value": value}, hosts="management")
+    assert not outcome.failed(), outcome
+    assert json.loads((directory / "copied").read_text()) == value
+    assert json.loads((directory / "rendered").read_text()) == value
+    assert (directory / "told").read_text() == f"{value['url']} {run}"
+    assert not (directory / "executed").exists()
