@@ -25,7 +25,8 @@ from bessemer.clusterbuild import handlers as build_handlers
 from bessemer.clusterbuild.reconcile import reconcile as reconcile_build
 from bessemer.deps import Deps
 from bessemer.errors import Invalid
-from bessemer.gitlab.client import connect_gitlab
+from bessemer.gitlab.address import parse_hosts
+from bessemer.gitlab.client import GitLabConnector
 from bessemer.hearing import Hearing
 from bessemer.kube.client import LEASES, Kubernetes, KubernetesClient
 from bessemer.kube.connect import connect
@@ -91,7 +92,7 @@ async def run_operator(settings: Settings) -> int:
             settings=settings,
             recorder=deps.recorder,
             now=get_now,
-            doors=Doors(connect_gitlab),
+            doors=Doors(GitLabConnector(parse_hosts(settings.gitlab_allowed_hosts)).connect),
             sources=Sources(get_now, pools.wake),
             pods=PodCache(),
             secrets=SecretWatches(ObjectWatcher(watch_api), pools.wake),

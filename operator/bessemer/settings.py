@@ -45,6 +45,9 @@ class Settings:
     """Names of pull Secrets of runner pods whose pool names none, separated by commas; in the pool's namespace."""
     executor_role: str = ""
     """Name of the ClusterRole of runners that run jobs in pods of their own."""
+    gitlab_allowed_hosts: str = ""
+    """Hosts that spec.gitlab.url of a RunnerPool may name, separated by commas; *.example.com stands for all below
+    example.com. Empty: any."""
     cpu_request: str = "100m"
     """CPU that a phase pod asks for."""
     memory_request: str = "256Mi"

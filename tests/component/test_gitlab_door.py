@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from bessemer.gitlab import client
-from bessemer.gitlab.client import AT_ONCE, connect_gitlab
+from bessemer.gitlab.client import connect_gitlab
 from bessemer.gitlab.protocol import GitLab, GitLabUnavailable, Scope, ScopeType
+from bessemer.gitlab.transport import AT_ONCE
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
 SCOPE = Scope(ScopeType.PROJECT, "hpc/sim")

@@ -1,69 +1,128 @@
-"""What goes wrong with a request to GitLab, in our words: python-gitlab's errors and those below it."""
+"""What goes wrong with a request to GitLab, in our words. Pure.
+
+An answer is GitLab's own where it is JSON of the form that GitLab gives its refusals:
+``{"message": ...}``, ``{"error": ..., "error_description": ...}`` or, of GraphQL, ``{"errors": [{"message": ...}]}``.
+What anything else in between says (a proxy, a captive portal, a firewall) says nothing of tokens, projects and runners,
+and no word of it is shown: it may be a page of a service that whoever wrote the URL may not read.
+Source: https://docs.gitlab.com/api/rest/troubleshooting/ and, for 401,
+https://gitlab.com/gitlab-org/gitlab/-/blob/master/lib/api/api_guard.rb
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from typing import Any
 
-import requests
-from gitlab.exceptions import GitlabError, GitlabHttpError, GitlabParsingError
-
+from bessemer.errors import BessemerError
+from bessemer.foreign import Unreadable, make_line
 from bessemer.gitlab.limits import parse_wait
-from bessemer.gitlab.protocol import GitLabNotFound, GitLabRefused, GitLabRejected, GitLabUnavailable, RateLimited
+from bessemer.gitlab.protocol import (
+    AccessTokenRefused,
+    GitLabNotFound,
+    GitLabRefused,
+    GitLabRejected,
+    GitLabUnavailable,
+    RateLimited,
+)
+
+SHOWN = 120
+"""Characters of what GitLab says that are shown."""
+NOT_GITLAB = "not in GitLab's own form: is it GitLab that answers at this URL, or a proxy or login page before it?"
 
 
-def raise_when_asked_to_wait(response: requests.Response, *_: Any, **__: Any) -> None:
-    """Leave python-gitlab's own waiting out, and keep what GitLab says of when to come again. A hook of requests."""
-    if response.status_code not in (429, 503):
-        return
-    # requests calls hooks before it reads the body: a connection left in the middle of an answer is never closed.
-    response.close()
-    wait = parse_wait(response.headers)
-    if response.status_code == 429:
-        raise RateLimited("GitLab has had too many requests", wait)
-    raise GitLabUnavailable("503: GitLab is overloaded, or closed for maintenance", wait)
+def explain_status(status: int, headers: Mapping[str, str], body: Any) -> BessemerError:
+    """Return the error for an answer that is no success; ``body`` is its JSON, or None where it is none."""
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return RateLimited("GitLab has had too many requests", parse_wait(headers))
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return GitLabUnavailable("503: GitLab is overloaded, or closed for maintenance", parse_wait(headers))
+    said = find_message(status, body)
+    if status >= 500 or said is None:
+        return GitLabUnavailable(_name_status(status) if status >= 500 else f"{status}, {NOT_GITLAB}")
+    shown = make_line(f"{status} {said.removeprefix(f'{status} ')}", SHOWN)
+    if status == HTTPStatus.UNAUTHORIZED:
+        return AccessTokenRefused(f"{_explain_token(body)}: {shown}")
+    if status == HTTPStatus.FORBIDDEN:
+        return GitLabRefused(f"the token may not do that: {shown}")
+    return _BY_STATUS.get(status, GitLabUnavailable)(shown)
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn python-gitlab's errors into ours; what the token is stands in none of them."""
+def find_message(status: int, body: Any) -> str | None:
+    """Return what GitLab says, of any length; None where the answer is not in GitLab's own form.
+
+    Its refusals with 401, 403 and 404 begin with that number, or have a code of OAuth with a description.
+    """
+    if not isinstance(body, dict):
+        return None
+    if isinstance(body.get("errors"), list):
+        return explain_errors(body["errors"])
+    error, described, message = body.get("error"), body.get("error_description"), body.get("message")
+    if isinstance(error, str):
+        return described if isinstance(described, str) and described else error
+    said = _flatten(message)
+    numbered = status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
+    return said if said is not None and (numbered or said.startswith(str(int(status)))) else None
+
+
+def explain_errors(errors: list[Any]) -> str:
+    """Return what GraphQL says is wrong."""
+    said = [one["message"] for one in errors[:4] if isinstance(one, dict) and isinstance(one.get("message"), str)]
+    return make_line("; ".join(said) or "GraphQL reports an error without a message", SHOWN)
+
+
+def is_token_refusal(status: int, body: Any) -> bool:
+    """Return whether GitLab itself says that it does not take a runner's token, in the words of its own source.
+
+    A firewall or proxy may answer with the same status, and its word must not cost a runner its token.
+    Sources: ``authenticate_runner!`` and ``POST /runners/verify`` in
+    https://gitlab.com/gitlab-org/gitlab/-/blob/master/lib/api/ci/helpers/runner.rb and .../lib/api/ci/runner.rb
+    """
+    said = body.get("message") if isinstance(body, dict) else None
+    if not isinstance(said, str):
+        return False
+    orphaned = status == HTTPStatus.UNPROCESSABLE_ENTITY and "orphaned" in said.lower()
+    return orphaned or (status == HTTPStatus.FORBIDDEN and said.startswith("403 Forbidden"))
+
+
+def explain_unreadable(error: Unreadable) -> GitLabUnavailable:
+    """Return the error for an answer of another form than GitLab documents; its text has nothing of the answer."""
+    return GitLabUnavailable(f"the answer is not of the documented form ({error}): is the URL that of GitLab itself?")
+
+
+def _explain_token(body: Mapping[str, Any]) -> str:
+    """Say what is wrong with an access token. GitLab tells expired and revoked ones from those that it never gave."""
+    text = str(body.get("error_description") or "").lower()
+    if "expired" in text:
+        return "the access token has expired"
+    return "the access token was revoked" if "revoked" in text else "GitLab does not know the token"
+
+
+def _name_status(status: int) -> str:
     try:
-        yield
-    except GitlabHttpError as error:
-        raise _translate(error.response_code or 0, str(error.error_message)[:512]) from error
-    except GitlabParsingError as error:
-        raise GitLabUnavailable("the answer makes no sense: is the URL that of GitLab itself?") from error
-    except GitlabError as error:
-        raise _translate(error.response_code or 0, str(error.error_message)[:512]) from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        # Its text may be a piece of the answer, and so a token.
-        raise GitLabUnavailable(f"the answer is not of the documented form ({type(error).__name__})") from error
-    except requests.RequestException as error:
-        raise GitLabUnavailable(_explain(error)) from error
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
 
 
-def is_hidden(error: GitlabHttpError) -> bool:
-    """Tell whether something is not there, or not for this token to see: a project, or a part of one."""
-    return error.response_code in (403, 404)
+def _flatten(message: Any) -> str | None:
+    """Return a message that is a text, a list of them, or what is wrong by field, as one text."""
+    if isinstance(message, str):
+        return message
+    if isinstance(message, list):
+        return _join(message)
+    if isinstance(message, dict):
+        return "; ".join(f"{field}: {_flatten(said) or 'wrong'}" for field, said in list(message.items())[:4])
+    return None
 
 
-def _explain(error: requests.RequestException) -> str:
-    """Say what went wrong below HTTP, without the objects of the libraries in between."""
-    inner = error.args[0] if error.args else error
-    cause = str(getattr(inner, "reason", None) or inner or type(error).__name__)
-    return "no answer: " + re.sub(r"^HTTPS?Connection(Pool)?\(.*?\): ", "", cause)[:512]
+def _join(parts: Iterable[Any]) -> str | None:
+    return "; ".join(part for part in list(parts)[:4] if isinstance(part, str)) or None
 
 
-def _translate(status: int, message: str) -> Exception:
-    message = f"{status} {message.removeprefix(f'{status} ')}"
-    if status == 401:
-        return GitLabRefused(f"GitLab does not know the token: {message}")
-    if status == 403:
-        return GitLabRefused(f"the token may not do that: {message}")
-    if status == 404:
-        return GitLabNotFound(message)
-    if status in (400, 409, 422):
-        return GitLabRejected(message)
-    return GitLabUnavailable(message)
+_BY_STATUS: Mapping[int, Callable[[str], BessemerError]] = {
+    HTTPStatus.BAD_REQUEST: GitLabRejected,
+    HTTPStatus.NOT_FOUND: GitLabNotFound,
+    HTTPStatus.CONFLICT: GitLabRejected,
+    HTTPStatus.UNPROCESSABLE_ENTITY: GitLabRejected,
+}

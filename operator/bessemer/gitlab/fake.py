@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -12,10 +13,10 @@ from bessemer.gitlab.protocol import (
     Identity,
     PendingJob,
     PendingJobs,
+    ProjectRef,
     Registration,
     RunnerRequest,
     Scope,
-    ScopeType,
 )
 
 
@@ -37,6 +38,8 @@ class FakeGitLab:
     runners: dict[int, FakeRunner] = field(default_factory=dict)
     expires_at: datetime | None = None
     """When the tokens that are given out from now on expire."""
+    access_ends: datetime | None = None
+    """When the access token ends; None: never."""
     longest_list: int | None = None
     """How many jobs are listed at most, the newest; None: all."""
     error: BessemerError | None = None
@@ -45,14 +48,20 @@ class FakeGitLab:
     closed: bool = False
     _tokens: int = 0
 
-    async def list_pending_jobs(self, scope: Scope, *, with_protected: bool = False) -> PendingJobs:
-        """List jobs that wait."""
+    async def list_pending_jobs(
+        self, scope: Scope, *, with_protected: bool = False, hints: Collection[ProjectRef] = ()
+    ) -> PendingJobs:
+        """List jobs that wait: the newest, and all of the hinted projects."""
         self._call("list_pending_jobs")
-        found = [job for job in self.jobs if _is_in(job.project, scope)]
+        found = [job for job in self.jobs if scope.has_project(job.project)]
         if not with_protected:
             found = [replace(job, protected=None) for job in found]
         newest = sorted(found, key=lambda job: -job.id)[: self.longest_list]
-        return PendingJobs(tuple(newest), complete=len(newest) == len(found))
+        listed = [job for job in found if job in newest or any(hint.is_same(job.project_ref) for hint in hints)]
+        complete = len(listed) == len(found)
+        whole = frozenset(hint.path.lower() for hint in hints)
+        note = "" if complete else f"{len(listed)} jobs are listed at once"
+        return PendingJobs(tuple(listed), complete, note, whole)
 
     async def create_runner(self, request: RunnerRequest) -> Registration:
         """Create a runner."""
@@ -103,8 +112,13 @@ class FakeGitLab:
             raise GitLabRefused("403 Forbidden")
         runner.managers.discard(system_id)
 
+    async def get_expiry(self) -> datetime | None:
+        """Return when the access token ends."""
+        self._call("get_expiry")
+        return self.access_ends
+
     async def close(self) -> None:
-        """Give everything back."""
+        """Close it."""
         self.closed = True
 
     def _call(self, name: str) -> None:
@@ -121,9 +135,3 @@ class FakeGitLab:
     def _make_token(self) -> str:
         self._tokens += 1
         return f"glrt-fake-{self._tokens}"
-
-
-def _is_in(project: str, scope: Scope) -> bool:
-    if scope.type is ScopeType.INSTANCE:
-        return True
-    return project == scope.path or (scope.type is ScopeType.GROUP and project.startswith(f"{scope.path}/"))

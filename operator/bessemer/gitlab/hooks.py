@@ -11,13 +11,15 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from bessemer.errors import Invalid
+from bessemer.foreign import Unreadable, decode_json, parse_int
+from bessemer.gitlab.jobs import make_name, parse_object, parse_path
+from bessemer.gitlab.protocol import ProjectRef
 
 TOLERANCE_SECONDS = 300
 """A signature that is older, or that much ahead of our clock, is refused: somebody may be repeating what was heard."""
@@ -31,7 +33,7 @@ class JobHook:
     """A job has changed its status."""
 
     project: str
-    """Full path of its project; empty where GitLab does not say it."""
+    """Full path of its project, in any case; empty where GitLab does not say it."""
     job_id: int
     status: str
     """As in the jobs API: created, pending, running, success, failed, canceled and others."""
@@ -40,6 +42,13 @@ class JobHook:
     """Branch, tag, or the ref of a merge request."""
     by_tag: bool = False
     """Whether the ref is a tag."""
+    project_id: int | None = None
+    """Number of its project, where GitLab says it."""
+
+    @property
+    def project_ref(self) -> ProjectRef:
+        """Its project."""
+        return ProjectRef(self.project, self.project_id)
 
 
 @dataclass(frozen=True)
@@ -64,22 +73,29 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Iterable[str], now:
 def parse_hook(headers: Mapping[str, str], body: bytes) -> JobHook | OtherHook:
     """Read a webhook; raises Invalid for what is none."""
     try:
-        data = json.loads(body)
-        kind = str(data["object_kind"])
+        data = parse_object(decode_json(body, most_bytes=len(body)))
+        kind = data.get("object_kind")
+        if not isinstance(kind, str):
+            raise Unreadable("no object_kind")
         if kind != "build":
-            return OtherHook(kind)
-        project = data.get("project") or {}
+            return OtherHook(make_name(kind))
+        project = data.get("project")
+        project = project if isinstance(project, dict) else {}
+        path, number, status = project.get("path_with_namespace"), data.get("project_id"), data.get("build_status")
+        if not isinstance(status, str):
+            raise Unreadable("no build_status")
         return JobHook(
-            project=str(project.get("path_with_namespace") or ""),
-            job_id=int(data["build_id"]),
-            status=str(data["build_status"]),
-            name=str(data.get("build_name") or ""),
-            ref=str(data.get("ref") or ""),
-            by_tag=bool(data.get("tag")),
+            project=parse_path(path) if path else "",
+            job_id=parse_int(data.get("build_id"), least=1),
+            status=make_name(status),
+            name=make_name(data.get("build_name")),
+            ref=make_name(data.get("ref")),
+            by_tag=data.get("tag") is True,
+            project_id=None if number is None else parse_int(number),
         )
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        event = headers.get("X-Gitlab-Event", "no X-Gitlab-Event")
-        raise Invalid("InvalidWebhook", f"{event}: not the body of a webhook") from error
+    except Unreadable as error:
+        event = make_name(headers.get("X-Gitlab-Event", "no X-Gitlab-Event"))
+        raise Invalid("InvalidWebhook", f"{event}: not the body of a webhook: {error}") from error
 
 
 def _is_signed(headers: Mapping[str, str], body: bytes, signatures: str, secret: str, now: datetime) -> bool:

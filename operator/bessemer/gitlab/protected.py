@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
-import gitlab
-from gitlab.exceptions import GitlabHttpError
-
-from bessemer.gitlab.failures import is_hidden
-from bessemer.gitlab.pages import list_pages
-from bessemer.gitlab.protocol import PendingJob
+from bessemer.gitlab.jobs import make_name, parse_object
+from bessemer.gitlab.pages import Effort, iterate_pages
+from bessemer.gitlab.protocol import AccessTokenRefused, GitLabNotFound, GitLabRefused, PendingJob
+from bessemer.gitlab.transport import Transport
 
 KEPT_SECONDS = 300.0
 MERGE_REQUEST = "refs/merge-requests/"
@@ -29,47 +26,77 @@ class _Rules:
 
     read: float
     names: tuple[str, ...] | None
-    """None: the token may not see them."""
+    """None: the token may not see them, or there are more than are read."""
 
 
 class ProtectedRefs:
     """The rules of projects, as one access token sees them."""
 
-    def __init__(self, api: gitlab.Gitlab, monotonic: Callable[[], float]) -> None:
-        self._api, self._monotonic = api, monotonic
-        self._rules: dict[tuple[str, bool], _Rules] = {}
+    def __init__(self, transport: Transport, monotonic: Callable[[], float]) -> None:
+        self._transport, self._monotonic = transport, monotonic
+        self._rules: dict[tuple[int | str, bool], _Rules] = {}
 
-    def add_protected(self, jobs: Iterable[PendingJob]) -> list[PendingJob]:
-        """Look up which jobs wait at protected refs; raises python-gitlab's errors, but for what the token may not see:
-        there it stays unknown.
+    async def add_protected(self, jobs: Iterable[PendingJob], effort: Effort) -> list[PendingJob]:
+        """Look up which jobs wait at protected refs, as far as the effort allows; the rest, and what the token may not
+        see, stays unknown. Raises GitLab's other errors.
         """
         since = self._monotonic() - KEPT_SECONDS
         self._rules = {key: rules for key, rules in self._rules.items() if rules.read > since}
-        return [replace(job, protected=self._find_protected(job)) for job in jobs]
+        return [replace(job, protected=await self._find_protected(job, effort)) for job in jobs]
 
-    def _find_protected(self, job: PendingJob) -> bool | None:
+    async def _find_protected(self, job: PendingJob, effort: Effort) -> bool | None:
         if job.ref.startswith(MERGE_REQUEST):
             return None
-        key = (job.project, job.by_tag)
+        project = job.project if job.project_id is None else job.project_id
+        key = (project, job.by_tag)
         if key not in self._rules:
-            self._rules[key] = _Rules(self._monotonic(), self._read_names(*key))
+            if effort.spent:
+                return None
+            names = await self._read_names(*key, effort)
+            if names is None and effort.spent:
+                return None
+            self._rules[key] = _Rules(self._monotonic(), names)
         names = self._rules[key].names
         return None if names is None else _matches(job.ref, names)
 
-    def _read_names(self, project: str, by_tag: bool) -> tuple[str, ...] | None:
-        path = f"/projects/{quote(project, safe='')}/protected_{'tags' if by_tag else 'branches'}"
+    async def _read_names(self, project: int | str, by_tag: bool, effort: Effort) -> tuple[str, ...] | None:
+        path = f"/projects/{quote(str(project), safe='')}/protected_{'tags' if by_tag else 'branches'}"
+        names: list[str] = []
         try:
-            found, _ = list_pages(self._api, path, {})
-        except GitlabHttpError as error:
-            if is_hidden(error):
-                return None
+            async for page, last in iterate_pages(self._transport, path, {}, effort):
+                names += [make_name(parse_object(entry).get("name")) for entry in page]
+                if last:
+                    return tuple(names)
+        except AccessTokenRefused:
             raise
-        return tuple(entry["name"] for entry in found)
+        except (GitLabRefused, GitLabNotFound):
+            return None
+        return None
 
 
 def _matches(ref: str, names: Iterable[str]) -> bool:
-    """Tell whether a rule is for the ref; ``*`` alone stands for any text.
+    """Return whether a rule is for the ref; ``*`` alone stands for any text.
 
     Source: https://docs.gitlab.com/user/project/repository/branches/protected/#use-wildcard-rules
     """
-    return any(re.fullmatch(".*".join(map(re.escape, name.split("*"))), ref, re.DOTALL) for name in names)
+    return any(_is_like(ref, name) for name in names)
+
+
+def _is_like(ref: str, name: str) -> bool:
+    """Compare in a time that grows with the length alone: rules are written by users of GitLab, with any number of
+    ``*``.
+    """
+    first, *parts = name.split("*")
+    if not parts:
+        return ref == name
+    last = parts.pop()
+    end = len(ref) - len(last)
+    if not ref.startswith(first) or not ref.endswith(last) or end < len(first):
+        return False
+    at = len(first)
+    for part in parts:
+        found = ref.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True

@@ -8,6 +8,7 @@ Sources: https://docs.gitlab.com/api/ and https://docs.gitlab.com/security/token
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -17,10 +18,17 @@ from bessemer.errors import Invalid, Retry
 
 
 class GitLabRefused(Invalid):
-    """GitLab doesn't know the token, or the token may not do that; the message says which right is missing."""
+    """The token may not do that; the message says which right is missing."""
+
+    def __init__(self, message: str, reason: str = "GitLabRefused") -> None:
+        super().__init__(reason, message)
+
+
+class AccessTokenRefused(GitLabRefused):
+    """GitLab does not take the access token at all: it has expired, was revoked, or was never known."""
 
     def __init__(self, message: str) -> None:
-        super().__init__("GitLabRefused", message)
+        super().__init__(message, "AccessTokenRefused")
 
 
 class GitLabNotFound(Invalid):
@@ -70,6 +78,29 @@ class Scope:
     def __str__(self) -> str:
         return f"{self.type.value.lower()} {self.path}" if self.path else "the instance"
 
+    def has_project(self, path: str) -> bool:
+        """Return whether a project of that full path belongs to it; GitLab's paths differ by more than case."""
+        own, path = self.path.lower(), path.lower()
+        if self.type is ScopeType.GROUP:
+            return path.startswith(f"{own}/")
+        return self.type is ScopeType.INSTANCE or path == own
+
+
+@dataclass(frozen=True)
+class ProjectRef:
+    """A project, as GitLab names it. Its number stays when it is renamed or moved, and its path has any case."""
+
+    path: str
+    """Its full path; empty where it is not known."""
+    id: int | None = None
+    """Its number, where it is known."""
+
+    def is_same(self, other: ProjectRef) -> bool:
+        """Return whether both name one project: by their numbers where both have one, else by their paths."""
+        if self.id is not None and other.id is not None:
+            return self.id == other.id
+        return self.path.lower() == other.path.lower()
+
 
 @dataclass(frozen=True)
 class PendingJob:
@@ -89,6 +120,13 @@ class PendingJob:
     queued_at: datetime | None = None
     """Since when it waits, where GitLab says so."""
     name: str = ""
+    project_id: int | None = None
+    """Number of its project, where GitLab says it."""
+
+    @property
+    def project_ref(self) -> ProjectRef:
+        """Its project."""
+        return ProjectRef(self.project, self.project_id)
 
 
 @dataclass(frozen=True)
@@ -97,7 +135,16 @@ class PendingJobs:
 
     jobs: tuple[PendingJob, ...]
     complete: bool = True
-    """False: there are more than were read, as a reading has a bound; what it lacks may wait all the same."""
+    """False: there are more than were read, as a reading has a bound; what it lacks may wait all the same, but for the
+    jobs of the projects in ``whole``."""
+    note: str = ""
+    """Where it is not complete: which bound was met, and what that means."""
+    whole: frozenset[int | str] = frozenset()
+    """Projects all of whose jobs were read, by their numbers, and by their full paths in lower case."""
+
+    def covers(self, job: PendingJob) -> bool:
+        """Return whether a job that is not among these waits no more."""
+        return self.complete or job.project_id in self.whole or job.project.lower() in self.whole
 
 
 @dataclass(frozen=True)
@@ -141,20 +188,25 @@ class Identity:
 
 
 class GitLab(Protocol):
-    """What the operator asks of one GitLab. Each call ends within the door's request timeout (times pages read).
+    """What the operator asks of one GitLab. Each call ends within a bounded time and number of requests.
 
-    Raises (all but ``close``):
-        GitLabRefused: 401 or 403.
+    Raises (all but ``close``), whatever is answered:
+        AccessTokenRefused: 401. GitLabRefused: 403. Both where GitLab itself said so.
         GitLabNotFound: the scope or the runner is not there.
         GitLabRejected: GitLab won't do what was asked, such as a tag that is too long.
         RateLimited: 429.
-        GitLabUnavailable: no answer in time, no connection, or a 5xx.
+        GitLabUnavailable: no answer in time, no connection, a 5xx, a redirect elsewhere, or an answer that is too large
+            or not GitLab's.
     """
 
-    async def list_pending_jobs(self, scope: Scope, *, with_protected: bool = False) -> PendingJobs:
+    async def list_pending_jobs(
+        self, scope: Scope, *, with_protected: bool = False, hints: Collection[ProjectRef] = ()
+    ) -> PendingJobs:
         """List jobs that wait. Access token: ``read_api``; for the instance, of an administrator.
 
-        Of a group, each project with pipelines under way costs one more read. ``with_protected`` has unknown
+        Of a group, each project with pipelines under way costs one more read. One with more projects than a call looks
+        at is read in turns: each call goes on where the last one ended, and reads the jobs of the projects in ``hints``
+        and of those that had any in any case. ``with_protected`` has unknown
         ``protected`` looked up, at the cost of up to two more reads per project and five minutes; a project whose
         protected refs the token may not see leaves it unknown, and so does the ref of a merge request.
         """
@@ -190,7 +242,15 @@ class GitLab(Protocol):
         ...
 
     async def verify_runner(self, runner_token: str) -> Identity | None:
-        """Ask whose runner token that is; None where GitLab refuses it. Leaves no manager behind. No access token."""
+        """Ask whose runner token that is; None where GitLab itself refuses it. Leaves no manager behind. No access
+        token.
+        """
+        ...
+
+    async def get_expiry(self) -> datetime | None:
+        """Return when the access token ends: at the beginning of that day, UTC; None where it does not, or where GitLab
+        does not say.
+        """
         ...
 
     async def delete_manager(self, runner_token: str, system_id: str) -> None:

@@ -6,11 +6,11 @@ over what the poll brings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bessemer.gitlab.protocol import PendingJob
+from bessemer.gitlab.protocol import PendingJob, PendingJobs
 from bessemer.runnerpool.facts import WaitingJob
 
 FIRST_PAUSE = timedelta(seconds=2)
@@ -18,6 +18,8 @@ LONGEST_PAUSE = timedelta(minutes=5)
 """A job that GitLab lists as waiting but gives to none of our runners is tried again that often at the least."""
 MEMORY = timedelta(minutes=10)
 """How long a job that waits no more is remembered; a poll takes a fraction of that."""
+MOST_REMEMBERED = 10_000
+"""Jobs that are remembered, however many are spoken of in that time."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,17 @@ class Board:
         self._listed: list[WaitingJob] | None = None
         self._complete = True
 
-    def put_poll(self, jobs: Iterable[PendingJob], began: datetime, *, complete: bool = True) -> None:
-        """Take over what a poll that began then has brought; where that is not all, the other jobs wait on."""
+    def put_poll(self, pending: PendingJobs, began: datetime) -> None:
+        """Take over what a poll that began then has brought; the other jobs wait on, as far as it was not all."""
         self._listed = None
-        self._complete = complete
-        fresh = {job.id: WaitingJob(job, began) for job in jobs if self._closed.get(job.id, began) <= began}
-        kept = {
-            number: job for number, job in self._jobs.items() if job.seen > began or not (complete or number in fresh)
-        }
+        self._complete = pending.complete
+        fresh = {job.id: WaitingJob(job, began) for job in pending.jobs if self._closed.get(job.id, began) <= began}
+        kept: dict[int, WaitingJob] = {}
+        for number, waiting in self._jobs.items():
+            if waiting.seen > began or not (number in fresh or pending.covers(waiting.job)):
+                kept[number] = waiting
+            elif number not in fresh and not pending.complete:
+                remember(self._closed, number, began)
         self._jobs = fresh | kept
         self._tried = {number: tried for number, tried in self._tried.items() if number in self._jobs}
 
@@ -116,5 +121,5 @@ def remember(memory: dict[int, datetime], number: int, when: datetime) -> None:
     """Take a job down at the end, and forget those at the beginning that are of no use any more."""
     memory.pop(number, None)
     memory[number] = when
-    while memory[oldest := next(iter(memory))] <= when - MEMORY:
+    while memory[oldest := next(iter(memory))] <= when - MEMORY or len(memory) > MOST_REMEMBERED:
         del memory[oldest]

@@ -40,9 +40,9 @@ class Doors:
         door = (url, token, ca)
         if self._used.get(pool) != door:
             await self.leave(pool)
-            self._used[pool] = door
         if door not in self._open:
-            self._open[door] = self.connect(*door)
+            self._open[door] = self.connect(*door)  # before the pool counts as one that uses it: it may be refused
+        self._used[pool] = door
         return self._open[door]
 
     async def leave(self, pool: Key) -> None:

@@ -17,11 +17,14 @@ from bessemer.gitlab.protocol import PendingJob
 MOST_JOBS = 4096
 """Of one source; those that were not listed for the longest time are forgotten first."""
 
-_Name = tuple[str, str, str, bool]
+_Name = tuple[int | str, str, str, bool]
 
 
 class Recollection:
-    """Jobs by project, name and ref: tags may differ between branches, and whether one is protected does."""
+    """Jobs by project, name and ref: tags may differ between branches, and whether one is protected does.
+
+    A project is known by its number where GitLab says it, as its path changes; else by its path in lower case.
+    """
 
     def __init__(self) -> None:
         self._jobs: OrderedDict[_Name, PendingJob] = OrderedDict()
@@ -30,7 +33,8 @@ class Recollection:
         """Take over what a poll has brought; jobs of one name with different tags say nothing of the next."""
         found: dict[_Name, PendingJob | None] = {}
         for job in jobs:
-            name = (job.project, job.name, job.ref, job.by_tag)
+            project = job.project.lower() if job.project_id is None else job.project_id
+            name = (project, job.name, job.ref, job.by_tag)
             other = found.setdefault(name, job)
             if other is None or other.tags != job.tags:
                 found[name] = None
@@ -42,6 +46,8 @@ class Recollection:
             self._jobs.popitem(last=False)
 
     def recall(self, hook: JobHook) -> PendingJob | None:
-        """Give the job that a webhook speaks of as it should be; None where no such job was seen."""
-        like = self._jobs.get((hook.project, hook.name, hook.ref, hook.by_tag))
+        """Return the job that a webhook speaks of as it should be; None where no such job was seen."""
+        projects = (hook.project.lower(), *(() if hook.project_id is None else (hook.project_id,)))
+        found = (self._jobs.get((project, hook.name, hook.ref, hook.by_tag)) for project in projects)
+        like = next((job for job in found if job is not None), None)
         return None if like is None else replace(like, id=hook.job_id)

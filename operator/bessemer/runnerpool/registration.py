@@ -11,7 +11,7 @@ from functools import partial
 from pydantic import ValidationError
 
 from bessemer.errors import BessemerError, Invalid, Retry
-from bessemer.gitlab.jobs import RunnerTraits
+from bessemer.gitlab.jobs import RunnerTraits, make_names
 from bessemer.gitlab.protocol import GitLab, Identity
 from bessemer.kube.client import Object
 from bessemer.names import runner_secret_name
@@ -103,7 +103,7 @@ def build_traits(spec: RunnerPoolSpec) -> RunnerTraits:
     """Give what decides which jobs the pool's runner is given."""
     return RunnerTraits(
         scope=build_scope(spec.gitlab),
-        tags=frozenset(spec.runner.tags),
+        tags=make_names(spec.runner.tags),
         run_untagged=spec.runner.run_untagged,
         protected=spec.runner.access_level is AccessLevel.REF_PROTECTED,
     )

@@ -20,7 +20,7 @@ from bessemer.clock import Now
 from bessemer.errors import BessemerError, Invalid, Retry
 from bessemer.gitlab.hooks import JobHook
 from bessemer.gitlab.jobs import RunnerTraits, compute_matches
-from bessemer.gitlab.protocol import GitLab, PendingJob, Scope
+from bessemer.gitlab.protocol import GitLab, PendingJob, ProjectRef, Scope
 from bessemer.runnerpool.announcements import Announcements
 from bessemer.runnerpool.board import Board
 from bessemer.runnerpool.facts import Demand
@@ -44,7 +44,12 @@ LONGEST_BACK_OFF_SECONDS = 60.0
 PATIENCE_SECONDS = 180
 """How long polls may fail before it is said that the waiting jobs are not known: a GitLab that restarts takes as long.
 """
-MORE = "more jobs wait than are listed at once, which are the newest"
+EXPIRY_CHECK = timedelta(hours=6)
+"""How often GitLab is asked when the access token ends."""
+FORETOLD = timedelta(days=7)
+"""How long before its end it is said that the access token ends."""
+MOST_HINTS = 100
+"""Projects that webhooks have spoken of, whose jobs one poll lists in any case."""
 _log = logging.getLogger(__name__)
 
 
@@ -79,6 +84,11 @@ class Source:
         """The pools that look at the source."""
         self._gitlab, self._scope, self._now, self._wake = gitlab, scope, now, wake
         self._nudged = asyncio.Event()
+        self._hints: list[ProjectRef] = []
+        """Projects with a job that a webhook announced and that is not known yet."""
+        self._note = ""
+        self._ends: datetime | None = None
+        self._ends_asked: datetime | None = None
         self._answered: datetime | None = None
         self._error: BessemerError | None = None
         self._failing: datetime | None = None
@@ -91,17 +101,23 @@ class Source:
     def put_webhook(self, hook: JobHook) -> None:
         """Take over what a webhook says of a job."""
         now = self._now()
-        self._announcements.put_webhook(hook.job_id, hook.project, now)
+        self._announcements.put_webhook(hook.job_id, hook.project_ref, now)
         if hook.status == WAITING:
             job = self._recollection.recall(hook)
             # That nobody takes it may be of yesterday: it is better asked than left to the next poll.
             if job is None or not self._list_takers([job]) or not self.board.put_job(job, now):
+                self._hint(hook.project_ref)
                 self.nudge()
             else:
                 self._tell([job])
         elif hook.status in OVER:
             closed = self.board.close_job(hook.job_id, now)
             self._tell([closed] if closed is not None else [])
+
+    def _hint(self, project: ProjectRef) -> None:
+        """Have the next poll list a project's jobs, however many projects there are."""
+        if project.path and len(self._hints) < MOST_HINTS and not any(map(project.is_same, self._hints)):
+            self._hints.append(project)
 
     def _tell(self, jobs: Iterable[PendingJob]) -> None:
         """Have those pools looked at that take one of these jobs: of many pools, most have nothing to do with them."""
@@ -137,10 +153,13 @@ class Source:
         return demand
 
     def _find_reason(self) -> tuple[str, str]:
-        """Say how the jobs are known: by polls alone, where a webhook was to announce them."""
-        missed = self._announcements.find_missed(self._now())
+        """Say how the jobs are known: by polls alone, where a webhook was to announce them; and until when."""
+        now = self._now()
+        if self._ends is not None and self._ends - now <= FORETOLD:
+            return "AccessTokenExpires", f"the access token ends at {self._ends.isoformat(timespec='minutes')}"
+        missed = self._announcements.find_missed(now)
         if missed is None or not any(pool.webhook for pool in self.pools.values()):
-            return "Polled", "" if self.board.list_closed() is None else MORE
+            return "Polled", self._note
         text = f"no webhook announced job {missed.id} of {missed.project}, which a poll found"
         return "WebhookSilent", f"{text}; GitLab shows its recent events, and lets one rest that failed several times"
 
@@ -173,12 +192,15 @@ class Source:
                     await self._nudged.wait()
 
     async def _poll(self) -> None:
-        began = self._now()
+        began, hints = self._now(), tuple(self._hints)
         pending = await self._gitlab.list_pending_jobs(
-            self._scope, with_protected=any(pool.traits.protected for pool in self.pools.values())
+            self._scope, with_protected=any(pool.traits.protected for pool in self.pools.values()), hints=hints
         )
+        self._hints = [hint for hint in self._hints if hint not in hints]
+        await self._check_expiry(began)
         before = {waiting.job.id: waiting.job for waiting in self.board.list_jobs()}
-        self.board.put_poll(pending.jobs, began, complete=pending.complete)
+        self.board.put_poll(pending, began)
+        self._note = "" if pending.complete else pending.note
         self._recollection.put_poll(pending.jobs)
         after = {waiting.job.id: waiting.job for waiting in self.board.list_jobs()}
         known = self._answered is not None and self._error is None
@@ -188,6 +210,17 @@ class Source:
             self._tell((before | after).values())
         else:
             self._tell_all()
+
+    async def _check_expiry(self, now: datetime) -> None:
+        """Ask now and then when the access token ends; where GitLab does not say, no word of it is said."""
+        if self._ends_asked is not None and now - self._ends_asked < EXPIRY_CHECK:
+            return
+        self._ends_asked = now
+        try:
+            self._ends = await self._gitlab.get_expiry()
+        except BessemerError as error:
+            self._ends = None
+            _log.info("waiting jobs of %s: when the access token ends is not known: %s", self._scope, error)
 
     def _compute_interval(self) -> float:
         return min((pool.poll_seconds for pool in self.pools.values()), default=60) * (1 + random.random() * JITTER)  # noqa: S311  no secret

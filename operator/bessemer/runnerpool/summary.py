@@ -15,10 +15,14 @@ from bessemer.wellknown import POOL_LABEL
 
 FIELDS = {
     "GitLabRefused": "spec.gitlab.apiTokenSecret",
+    "AccessTokenRefused": "spec.gitlab.apiTokenSecret",
+    "AccessTokenExpires": "spec.gitlab.apiTokenSecret",
     "GitLabNotFound": "spec.gitlab.scope",
     "GitLabUnavailable": "spec.gitlab.url",
 }
 """What of the spec to look at, by what GitLab said."""
+TROUBLES = frozenset({"WebhookSilent", "AccessTokenExpires"})
+"""Reasons that are worth an event although the condition's status is good."""
 
 
 def compute_status(
@@ -134,7 +138,7 @@ def compute_events(facts: Facts, scaling: Scaling, status: RunnerPoolStatus) -> 
         ("ScalingLimited", "True"),
     ):
         new, old = status.condition(type_), before.condition(type_)
-        if new is None or (new.status != bad and new.reason != "WebhookSilent"):
+        if new is None or (new.status != bad and new.reason not in TROUBLES):
             continue
         if old is not None and (old.status, old.reason) == (new.status, new.reason):
             continue

@@ -13,7 +13,7 @@ import pytest
 from bessemer.errors import Invalid
 from bessemer.gitlab.hooks import JobHook, OtherHook, parse_hook, verify
 from bessemer.gitlab.jobs import RunnerTraits, compute_matches, parse_graphql_job, parse_rest_job
-from bessemer.gitlab.protocol import PendingJob, Scope, ScopeType
+from bessemer.gitlab.protocol import PendingJob, ProjectRef, Scope, ScopeType
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 BODY = json.dumps(
@@ -122,6 +122,10 @@ def test_a_runner_for_protected_refs_takes_no_job_that_is_not_known_to_be() -> N
 
 
 def test_jobs_are_read_from_both_apis() -> None:
-    rest = parse_rest_job({"id": 7, "name": "mesh", "ref": "main", "tag_list": ["hpc"]}, "hpc/simulations")
+    raw: dict[str, object] = {"id": 7, "name": "mesh", "ref": "main", "tag_list": ["hpc"]}
+    rest = parse_rest_job(raw | {"pipeline": {"id": 1, "project_id": 12}}, ProjectRef("hpc/simulations"))
     raw = {"id": "gid://gitlab/Ci::Build/7", "name": "mesh", "refName": "main", "tags": ["hpc"]}
-    assert parse_graphql_job(raw, "hpc/simulations") == rest
+    project = {"id": "gid://gitlab/Project/12", "fullPath": "hpc/simulations"}
+    assert parse_graphql_job(raw | {"project": project}) == rest
+    assert rest is not None
+    assert rest.project_ref == ProjectRef("hpc/simulations", 12)

@@ -10,12 +10,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from bessemer.gitlab.client import GitLabClient
-from bessemer.gitlab.protocol import GitLabUnavailable, RunnerRequest, Scope, ScopeType
+from bessemer.gitlab.client import connect_gitlab
+from bessemer.gitlab.protocol import GitLab, GitLabUnavailable, RunnerRequest, Scope, ScopeType
 
 PROJECT, GROUP, INSTANCE = Scope(ScopeType.PROJECT, "a/b"), Scope(ScopeType.GROUP, "a"), Scope(ScopeType.INSTANCE)
 REQUEST = RunnerRequest(PROJECT, "pool", "marker", frozenset({"hpc"}), run_untagged=False, protected=False)
-Ask = Callable[[GitLabClient], Coroutine[Any, Any, object]]
+Ask = Callable[[GitLab], Coroutine[Any, Any, object]]
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def asking(call: str, *arguments: object) -> Ask:
 )
 async def test_an_answer_of_another_form_is_said(answer: list[object], ask: Ask, body: object) -> None:
     answer[0] = body
-    client = GitLabClient(str(answer[1]), "glpat-secret", None)
+    client = connect_gitlab(str(answer[1]), "glpat-secret", None)
     try:
         with pytest.raises(GitLabUnavailable):
             await ask(client)

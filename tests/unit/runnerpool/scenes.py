@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bessemer.gitlab.protocol import PendingJob
+from bessemer.gitlab.protocol import PendingJob, PendingJobs
 from bessemer.kube.events import EventFact
 from bessemer.runnerpool.board import Board
 from bessemer.runnerpool.decide import Plan, decide
@@ -85,7 +85,7 @@ class Scene:
     def poll(self, *jobs: int, complete: bool = True) -> None:
         """GitLab says that these jobs wait, and no other; or, where the list is not complete, that there are others."""
         found = [PendingJob(job, "hpc/simulations", frozenset({"hpc"})) for job in jobs]
-        self.board.put_poll(found, self.now, complete=complete)
+        self.board.put_poll(PendingJobs(tuple(found), complete), self.now)
 
     def start(self, *slots: int) -> None:
         """The pods of these slots run; those that were not sent wait."""

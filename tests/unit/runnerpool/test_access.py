@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 
-from bessemer.gitlab.protocol import GitLabNotFound, GitLabRefused, PendingJobs, Scope
+from bessemer.gitlab.protocol import GitLabNotFound, GitLabRefused, PendingJobs, ProjectRef, Scope
 from bessemer.runnerpool import sources
 from bessemer.runnerpool.facts import ANY_JOB
 from bessemer.wellknown import JOB_ANNOTATION
@@ -22,10 +24,12 @@ class ListRefused:
         self._list = world.gitlab.list_pending_jobs
         monkeypatch.setattr(world.gitlab, "list_pending_jobs", self._answer)
 
-    async def _answer(self, scope: Scope, *, with_protected: bool = False) -> PendingJobs:
+    async def _answer(
+        self, scope: Scope, *, with_protected: bool = False, hints: Collection[ProjectRef] = ()
+    ) -> PendingJobs:
         if self.error is not None:
             raise self.error
-        return await self._list(scope, with_protected=with_protected)
+        return await self._list(scope, with_protected=with_protected, hints=hints)
 
 
 @pytest.fixture

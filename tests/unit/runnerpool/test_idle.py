@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -14,7 +14,7 @@ import pytest
 from bessemer.errors import BessemerError
 from bessemer.gitlab.fake import FakeGitLab
 from bessemer.gitlab.jobs import RunnerTraits
-from bessemer.gitlab.protocol import PendingJob, PendingJobs, RateLimited, Scope, ScopeType
+from bessemer.gitlab.protocol import PendingJob, PendingJobs, ProjectRef, RateLimited, Scope, ScopeType
 from bessemer.runnerpool import sources
 from bessemer.runnerpool.reconcile import reconcile
 from bessemer.runnerpool.sources import Interest, Source
@@ -129,9 +129,11 @@ class TimedGitLab(FakeGitLab):
 
     times: list[float] = field(default_factory=list)
 
-    async def list_pending_jobs(self, scope: Scope, *, with_protected: bool = False) -> PendingJobs:
+    async def list_pending_jobs(
+        self, scope: Scope, *, with_protected: bool = False, hints: Collection[ProjectRef] = ()
+    ) -> PendingJobs:
         self.times.append(asyncio.get_running_loop().time())
-        return await super().list_pending_jobs(scope, with_protected=with_protected)
+        return await super().list_pending_jobs(scope, with_protected=with_protected, hints=hints)
 
 
 def test_polls_of_sources_that_began_together_are_spread_and_none_is_late() -> None:

@@ -13,7 +13,7 @@ from bessemer.errors import Retry
 from bessemer.gitlab.fake import FakeGitLab
 from bessemer.gitlab.hooks import JobHook
 from bessemer.gitlab.jobs import RunnerTraits
-from bessemer.gitlab.protocol import GitLabUnavailable, PendingJob, Scope, ScopeType
+from bessemer.gitlab.protocol import GitLabUnavailable, PendingJob, ProjectRef, Scope, ScopeType
 from bessemer.runnerpool import recollection, sources
 from bessemer.runnerpool.announcements import Announcements
 from bessemer.runnerpool.recollection import Recollection
@@ -83,7 +83,7 @@ async def test_a_job_that_is_not_listed_for_want_of_room_is_not_taken_for_gone(o
     await office.poll()
     demand = office.source.compute_demand(office.source.pools[GPU].traits)
     assert [waiting.job.id for waiting in demand.jobs] == [1, 2, 3, 4]
-    assert (demand.closed, demand.reason, demand.message) == (frozenset(), "Polled", sources.MORE)
+    assert (demand.closed, demand.reason, demand.message) == (frozenset(), "Polled", "2 jobs are listed at once")
     office.gitlab.longest_list = None
     office.gitlab.jobs = office.gitlab.jobs[1:]
     await office.poll()
@@ -119,18 +119,18 @@ async def test_a_source_lives_as_long_as_a_pool_looks_at_it() -> None:
 def test_a_job_is_missed_by_webhooks_when_only_polls_speak_of_it() -> None:
     announcements, now = Announcements(), datetime(2026, 3, 2, tzinfo=UTC)
     late, heard, missed = (PendingJob(number, PROJECT, frozenset()) for number in (1, 2, 3))
-    announcements.put_webhook(2, PROJECT, now)
+    announcements.put_webhook(2, ProjectRef(PROJECT), now)
     announcements.put_poll([late, heard], now)
     announcements.put_webhook(
-        1, PROJECT, now + timedelta(seconds=9)
+        1, ProjectRef(PROJECT), now + timedelta(seconds=9)
     )  # overtaken by the poll that another brought about
     assert announcements.find_missed(now + timedelta(minutes=9)) is None
     announcements.put_poll([missed], now)
     assert announcements.find_missed(now + timedelta(seconds=9)) is None
     assert announcements.find_missed(now + timedelta(seconds=10)) == missed
-    announcements.put_webhook(9, "hpc/other", now)
+    announcements.put_webhook(9, ProjectRef("hpc/other"), now)
     assert announcements.find_missed(now + timedelta(seconds=10)) == missed
-    announcements.put_webhook(9, PROJECT, now)
+    announcements.put_webhook(9, ProjectRef(PROJECT), now)
     assert announcements.find_missed(now + timedelta(seconds=10)) is None
 
 

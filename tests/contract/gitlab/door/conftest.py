@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bessemer.gitlab.client import GitLabClient
-from bessemer.gitlab.protocol import Scope, ScopeType
+from bessemer.gitlab.client import connect_gitlab
+from bessemer.gitlab.protocol import GitLab, Scope, ScopeType
 from tests.contract.gitlab.conftest import Site
 
 PROJECT = Scope(ScopeType.PROJECT, "hpc/sim")
@@ -27,7 +27,7 @@ def seed(site: Site) -> dict[str, str]:
 
 
 @pytest.fixture
-async def client(site: Site) -> AsyncIterator[GitLabClient]:
-    client = GitLabClient(site.url, seed(site)["admin"], None)
+async def client(site: Site) -> AsyncIterator[GitLab]:
+    client = connect_gitlab(site.url, seed(site)["admin"], None)
     yield client
     await client.close()

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bessemer.errors import BessemerError, Retry
-from bessemer.gitlab.client import GitLabClient
+from bessemer.gitlab.client import connect_gitlab
 from bessemer.gitlab.fake import FakeGitLab
 from bessemer.gitlab.protocol import (
     GitLab,
@@ -66,7 +66,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         yield World(fake, add, expire, pass_time)
         return
     site: Site = request.getfixturevalue("site")
-    client = GitLabClient(site.url, seed(site)["admin"], None)
+    client = connect_gitlab(site.url, seed(site)["admin"], None)
     yield World(
         client,
         lambda project, tags: void(site.control.run_jobs(project, {"tags": tags})),
@@ -98,7 +98,7 @@ async def test_whether_a_ref_is_protected_is_looked_up_when_wanted(world: World)
         assert job.protected is True
 
 
-async def test_tags_are_protected_by_other_rules_than_branches(site: Site, client: GitLabClient) -> None:
+async def test_tags_are_protected_by_other_rules_than_branches(site: Site, client: GitLab) -> None:
     rules = {"protected_branches": ["main", "release/*"], "protected_tags": ["v*"]}
     site.control.seed(projects=[{"path": "hpc/rules", **rules}])
     refs = {("main", False): True, ("release/1/a", False): True, ("v1", False): False, ("mainline", False): False}
@@ -122,7 +122,7 @@ async def test_what_is_wrong_with_the_connection_is_said_in_a_sentence(site: Sit
         (site.url, token, nobody, r"^project hpc/nobody is not there, or the access token may not see it$"),
         (site.url, token, Scope(ScopeType.GROUP, "none"), r"^group none is not there, or the access token may not"),
     ):
-        client = GitLabClient(url, key, None)
+        client = connect_gitlab(url, key, None)
         with pytest.raises(BessemerError) as caught:
             await client.list_pending_jobs(scope)
         assert re.search(said, caught.value.message), caught.value.message
@@ -168,7 +168,7 @@ async def test_a_token_ends_when_gitlab_says_and_later_once_it_is_rotated(world:
     assert identity.expires_at == again.expires_at
 
 
-async def test_a_token_that_has_ended_is_refused(site: Site, client: GitLabClient) -> None:
+async def test_a_token_that_has_ended_is_refused(site: Site, client: GitLab) -> None:
     site.control.change_settings(project_runner_token_expiration_interval=7200)
     made = await client.create_runner(REQUEST)
     site.control.advance_clock(7201)
@@ -186,7 +186,7 @@ async def test_what_is_gone_is_said_and_a_manager_that_is_gone_is_fine(world: Wo
         await world.gitlab.rotate_runner(made.id + 1)
 
 
-async def test_asking_whose_token_it_is_leaves_no_manager(site: Site, client: GitLabClient) -> None:
+async def test_asking_whose_token_it_is_leaves_no_manager(site: Site, client: GitLab) -> None:
     made = await client.create_runner(REQUEST)
     await client.verify_runner(made.token)
     assert [runner["managers"] for runner in site.control.runners()] == [[]]
@@ -194,7 +194,7 @@ async def test_asking_whose_token_it_is_leaves_no_manager(site: Site, client: Gi
 
 async def test_a_token_without_the_right_is_refused_and_stands_in_no_message(site: Site) -> None:
     token = seed(site)["reporter"]
-    client = GitLabClient(site.url, token, None)
+    client = connect_gitlab(site.url, token, None)
     with pytest.raises(GitLabRefused) as caught:
         await client.create_runner(REQUEST)
     assert token not in str(caught.value)
@@ -203,7 +203,7 @@ async def test_a_token_without_the_right_is_refused_and_stands_in_no_message(sit
 
 @pytest.mark.parametrize(("status", "error"), [(429, RateLimited), (503, GitLabUnavailable)])
 async def test_how_long_to_wait_is_taken_from_gitlab(
-    site: Site, client: GitLabClient, status: int, error: type[Retry]
+    site: Site, client: GitLab, status: int, error: type[Retry]
 ) -> None:
     site.control.switch_fault(route="GET /api/v4/projects", status=status, headers={"Retry-After": "7"}, times=1)
     with pytest.raises(error) as caught:
@@ -213,7 +213,7 @@ async def test_how_long_to_wait_is_taken_from_gitlab(
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"status": 500}, {"kind": "reset"}])
-async def test_a_gitlab_in_trouble_is_told_once(site: Site, client: GitLabClient, fault: dict[str, object]) -> None:
+async def test_a_gitlab_in_trouble_is_told_once(site: Site, client: GitLab, fault: dict[str, object]) -> None:
     site.control.switch_fault(route="GET /api/v4/projects", **fault)
     with pytest.raises(GitLabUnavailable):
         await client.list_pending_jobs(PROJECT)
@@ -222,7 +222,7 @@ async def test_a_gitlab_in_trouble_is_told_once(site: Site, client: GitLabClient
 
 async def test_a_runner_is_in_gitlab_as_it_was_asked_for(site: Site) -> None:
     token = seed(site)["admin"]
-    client, api = GitLabClient(site.url, token, None), site.connect(token)
+    client, api = connect_gitlab(site.url, token, None), site.connect(token)
     asked = replace(REQUEST, protected=True, locked=True, maximum_timeout=1800)
     made = await client.create_runner(asked)
     runner = api.runners.get(made.id).attributes
@@ -239,7 +239,7 @@ async def test_a_runner_is_in_gitlab_as_it_was_asked_for(site: Site) -> None:
 
 async def test_the_certificate_of_a_sites_own_authority_is_checked(tls_site: TlsSite) -> None:
     token = seed(tls_site)["admin"]
-    trusting, doubting = (GitLabClient(tls_site.url, token, ca) for ca in (tls_site.ca, None))
+    trusting, doubting = (connect_gitlab(tls_site.url, token, ca) for ca in (tls_site.ca, None))
     assert (await trusting.list_pending_jobs(PROJECT)).jobs == ()
     with pytest.raises(GitLabUnavailable, match="certificate verify failed"):
         await doubting.list_pending_jobs(PROJECT)

@@ -13,6 +13,7 @@ import pytest
 
 from bessemer.gitlab.client import connect_gitlab
 from bessemer.gitlab.protocol import Scope
+from bessemer.gitlab.transport import Transport
 from bessemer.kube.client import RUNNER_POOLS, SECRETS
 from bessemer.runnerpool.reconcile import reconcile
 from bessemer.wakeups import WakeUps
@@ -58,12 +59,24 @@ def get_ready(world: PoolWorld) -> list[str]:
     return [one["status"] for status in statuses for one in status["conditions"] if one["type"] == "Ready"]
 
 
-def run_idle_pools(site: Site, scope: Scope, minutes: int) -> Counter[str]:
+def hold_time(monkeypatch: pytest.MonkeyPatch, loop: JumpingLoop) -> None:
+    """Let the loop's time stand still while GitLab is asked."""
+    fetch = Transport.fetch
+
+    async def fetch_in_no_time(self: Transport, *arguments: Any, **options: Any) -> Any:
+        with loop.stand_still():
+            return await fetch(self, *arguments, **options)
+
+    monkeypatch.setattr(Transport, "fetch", fetch_in_no_time)
+
+
+def run_idle_pools(monkeypatch: pytest.MonkeyPatch, site: Site, scope: Scope, minutes: int) -> Counter[str]:
     """Let two pools be for so long, after they have settled in; give the requests that GitLab had in that time."""
     admin = seed(site)["admin"]
     runner = site.control.create_runner(admin, runner_type="instance_type", tag_list=["hpc"], run_untagged=False)
     tokens = {"gitlab": admin, "runner": str(runner["token"]), "hook": "hook-secret"}
     send, loop = send_over_http(site.url), JumpingLoop()
+    hold_time(monkeypatch, loop)
 
     async def run() -> Counter[str]:
         async with open_pool_world() as world:
@@ -106,15 +119,17 @@ def run_idle_pools(site: Site, scope: Scope, minutes: int) -> Counter[str]:
     ids=str,
 )
 def test_two_idle_pools_that_share_a_source_cost_at_most_one_request_a_minute(
-    site: Site, scope: Scope, poll: str
+    monkeypatch: pytest.MonkeyPatch, site: Site, scope: Scope, poll: str
 ) -> None:
-    asked = run_idle_pools(site, scope, 10)
+    asked = run_idle_pools(monkeypatch, site, scope, 10)
     assert 8 <= asked[poll] <= 10
     assert asked.total() <= 10, asked
 
 
-def test_the_tokens_of_idle_pools_are_verified_once_an_hour_and_leave_it_at_a_request_a_minute(site: Site) -> None:
-    asked: dict[str, Any] = run_idle_pools(site, PROJECT, 61)
+def test_the_tokens_of_idle_pools_are_verified_once_an_hour_and_leave_it_at_a_request_a_minute(
+    monkeypatch: pytest.MonkeyPatch, site: Site
+) -> None:
+    asked: dict[str, Any] = run_idle_pools(monkeypatch, site, PROJECT, 61)
     assert asked["POST /api/v4/runners/verify"] == 2
     assert asked["DELETE /api/v4/runners/managers"] == 2
     assert sum(asked.values()) <= 61, asked

@@ -23,7 +23,7 @@ import uuid
 
 import pytest
 
-from bessemer.gitlab.client import GitLabClient
+from bessemer.gitlab.client import connect_gitlab
 from bessemer.names import runner_system_id
 from bessemer.runnerpool.config import UNHEALTHY_INTERVAL
 from tests.contract.gitlab.conftest import Site
@@ -250,7 +250,7 @@ def test_the_runner_never_unregisters_its_manager_so_the_operator_does(pod: Pod,
     assert [runner["managers"] for runner in site.control.runners()] == [[SYSTEM_ID]]
 
     async def forget() -> None:
-        client = GitLabClient(site.url, pod.api_token, None)
+        client = connect_gitlab(site.url, pod.api_token, None)
         await client.delete_manager(pod.runner_token, SYSTEM_ID)
         await client.close()
 
