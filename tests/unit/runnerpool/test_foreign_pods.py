@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bessemer.gitlab.protocol import PendingJob
+from bessemer.gitlab.protocol import PendingJob, PendingJobs
 from bessemer.kube.client import PODS, RESOURCE_QUOTAS
 from bessemer.runnerpool import sources, statuspace
 from bessemer.runnerpool.board import Board
@@ -205,7 +205,9 @@ async def test_a_pod_whose_last_word_cannot_be_read_has_failed_and_its_job_is_as
 
 def test_a_job_is_closed_by_the_pod_that_was_sent_for_it_and_by_no_other() -> None:
     board, began = Board(), datetime(2026, 3, 2, tzinfo=UTC)
-    board.put_poll([PendingJob(number, "hpc/simulations", frozenset()) for number in (7, 8, 9)], began)
+    board.put_poll(
+        PendingJobs(tuple(PendingJob(number, "hpc/simulations", frozenset()) for number in (7, 8, 9))), began
+    )
     assert board.put_tried(7, (7, 8, 9), began), "GitLab is asked"
     assert [waiting.job.id for waiting in board.list_jobs()] == [8, 9]
     assert not board.put_tried(8, (8,), began)
