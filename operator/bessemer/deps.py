@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bessemer.clock import Now
 from bessemer.kube.client import Kubernetes
 from bessemer.kube.events import EventRecorder
+from bessemer.kube.ownkey import OwnKey
 from bessemer.metrics import Metrics
 from bessemer.settings import Settings
 from bessemer.web.progress import ProgressBoard
@@ -22,3 +23,4 @@ class Deps:
     progress: ProgressBoard
     metrics: Metrics
     now: Now
+    own_key: OwnKey

@@ -32,6 +32,7 @@ from bessemer.kube.client import LEASES, Kubernetes, KubernetesClient
 from bessemer.kube.connect import connect
 from bessemer.kube.events import EventRecorder
 from bessemer.kube.leader import LeaderLock
+from bessemer.kube.ownkey import OwnKey
 from bessemer.kube.watch import ObjectWatcher
 from bessemer.metrics import Metrics
 from bessemer.runnerpool import handlers as pool_handlers
@@ -78,6 +79,7 @@ async def run_operator(settings: Settings) -> int:
             progress=ProgressBoard(),
             metrics=metrics,
             now=get_now,
+            own_key=OwnKey(kubernetes, settings.namespace),
         )
 
         def count(outcome: Outcome) -> None:

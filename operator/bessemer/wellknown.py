@@ -22,6 +22,10 @@ MACHINE_ANNOTATION = f"{GROUP}/machine"
 LEADER_LEASE = "bessemer-operator"
 """The Lease in the operator's namespace that says who leads; written by the leader every few seconds."""
 
+OWN_KEY_SECRET = "bessemer-operator-key"  # noqa: S105  the name of a Secret, not its value
+"""The Secret in the operator's namespace with the key that seals are made with; made by the operator."""
+SEAL_ANNOTATION = f"{GROUP}/seal"
+"""Set by the operator on phase pods: proves that it made them."""
 INPUT_DIGEST_ANNOTATION = f"{GROUP}/input-digest"
 """Set by the operator on phase pods: the digest of what the attempt was started with."""
 PAUSE_ANNOTATION = f"{GROUP}/pause"

@@ -18,6 +18,7 @@ from bessemer.deps import Deps
 from bessemer.errors import Retry
 from bessemer.kube.client import CLUSTER_BUILDS, SECRETS, Object
 from bessemer.kube.events import EventRecorder
+from bessemer.kube.ownkey import OwnKey
 from bessemer.metrics import Metrics
 from bessemer.settings import Settings
 from bessemer.web.progress import ProgressBoard
@@ -67,6 +68,7 @@ class World:
             progress=ProgressBoard(),
             metrics=Metrics(CollectorRegistry()),
             now=lambda: self.time,
+            own_key=OwnKey(self.kubernetes, SYSTEM),
         )
 
     def apply(self, raw: Object) -> None:

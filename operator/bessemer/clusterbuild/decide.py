@@ -251,7 +251,7 @@ def _decide_afterwork(facts: Facts, ledger: Ledger, move: Move) -> tuple[Afterwo
     work += [ForgetPod(pod.name) for pod in (facts.pods if move.let_go else settled) if pod.holds_result]
     for name in PHASE_ORDER:
         old = sorted((pod for pod in settled if pod.phase == name), key=lambda pod: pod.attempt)[:-PODS_KEPT]
-        work += [DeletePod(pod.name) for pod in old if not pod.deleting]
+        work += [DeletePod(pod.name, pod.uid) for pod in old if not pod.deleting]
     surplus = compute_surplus(facts, ledger, move)
     if surplus:
         work.append(ReleaseMachines(surplus))

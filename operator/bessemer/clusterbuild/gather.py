@@ -10,10 +10,12 @@ from typing import Any
 
 from bessemer.clusterbuild.facts import Claims, Facts, SecretFact
 from bessemer.clusterbuild.keys import check_secret
+from bessemer.clusterbuild.ownpods import is_own
 from bessemer.clusterbuild.resource import ClusterBuild, parse_cluster_build
 from bessemer.deps import Deps
 from bessemer.errors import Invalid
 from bessemer.kube.client import CLUSTER_BUILDS, CORE_EVENTS, LEASES, PODS, SECRETS, Object
+from bessemer.kube.ownkey import Seal
 from bessemer.kube.pods import WAITING, PodFact, parse_pod
 from bessemer.kube.secretdata import read_secret
 from bessemer.names import build_label_value, secret_name
@@ -30,6 +32,7 @@ class Reading:
     raw: Object
     raw_pods: dict[str, Object]
     facts: Facts
+    seal: Seal
 
 
 async def get_reading(deps: Deps, namespace: str, name: str) -> Reading | None:
@@ -38,6 +41,7 @@ async def get_reading(deps: Deps, namespace: str, name: str) -> Reading | None:
     if raw is None:
         return None
     build = parse_cluster_build(raw)
+    seal = await deps.own_key.get_seal()
     pods, leases, secret, missing_key = await asyncio.gather(
         list_build_pods(deps, namespace, name),
         deps.kubernetes.list_objects(LEASES, deps.settings.namespace, labels=f"{BUILD_UID_LABEL}={build.uid}"),
@@ -45,10 +49,11 @@ async def get_reading(deps: Deps, namespace: str, name: str) -> Reading | None:
         _get_missing_key(deps, build),
     )
     facts = tuple(parse_pod(pod) for pod in pods)
-    own = tuple(pod for pod in facts if pod.owner_uid == build.uid)
+    own = tuple(pod for pod in facts if is_own(build, seal, pod))
     return Reading(
         raw=raw,
-        raw_pods={pod["metadata"]["name"]: pod for pod in pods},
+        raw_pods={fact.name: pod for fact, pod in zip(facts, pods, strict=True)},
+        seal=seal,
         facts=Facts(
             build=build,
             pods=own,
@@ -82,8 +87,8 @@ def parse_secret(build: ClusterBuild, raw: Mapping[str, Any] | None) -> SecretFa
 
 
 def is_owned(raw: Mapping[str, Any], uid: str) -> bool:
-    """Whether an object belongs to the build with this UID."""
-    return any(owner["uid"] == uid for owner in raw["metadata"].get("ownerReferences") or ())
+    """Return whether an object belongs to the build with this UID."""
+    return any(owner.get("uid") == uid for owner in raw["metadata"].get("ownerReferences") or ())
 
 
 def other_finalizers(raw: Mapping[str, Any]) -> list[str]:

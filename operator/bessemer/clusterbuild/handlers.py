@@ -29,5 +29,5 @@ def register(registry: kopf.OperatorRegistry, wakeups: WakeUps, hearing: Hearing
     async def on_pod(namespace: str | None, meta: Mapping[str, Any], **_: Any) -> None:
         hearing.note()
         for owner in meta.get("ownerReferences") or ():
-            if owner["kind"] == KIND:
-                wakeups.wake((namespace or "", owner["name"]))
+            if owner.get("kind") == KIND:
+                wakeups.wake((namespace or "", owner.get("name", "")))

@@ -1,8 +1,9 @@
 """The record of attempts: what the status says, brought up to date by what the pods say.
 
-A pod is the proof that its attempt was begun: one that is found is adopted, whether or not the status knows of it.
-The number of the next attempt is one more than the highest known from either, and a pod stays until its result is in
-the status, so no attempt runs twice and none is lost, whenever the operator dies.
+A pod that we made (``ownpods.py`` says which those are) is the proof that its attempt was begun: one that is found is
+adopted, whether or not the status knows of it. The number of the next attempt is one more than the highest known from
+either, and a pod stays until its result is in the status, so no attempt runs twice and none is lost, whenever the
+operator dies.
 """
 
 from __future__ import annotations
@@ -140,6 +141,7 @@ def _fold_pod(ledger: Ledger, name: PhaseName, pod: PodFact, facts: Facts, now: 
             attempt=pod.attempt,
             failures=recorded.failures if same_input else 0,
             pod=pod.name,
+            pod_uid=pod.uid,
             start_time=pod.created,
             end_time=None,
             reason="Running",

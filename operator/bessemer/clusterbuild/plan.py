@@ -62,6 +62,7 @@ class DeletePod:
     """Delete a finished pod that is kept no longer, and its input."""
 
     pod: str
+    uid: str
 
 
 @dataclass(frozen=True)

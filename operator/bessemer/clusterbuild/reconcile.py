@@ -16,10 +16,11 @@ from typing import Any
 from bessemer.boundary import NEVER
 from bessemer.clusterbuild.decide import decide
 from bessemer.clusterbuild.facts import Claims, Facts, Refusal, SecretFact
-from bessemer.clusterbuild.gather import Reading, get_reading, is_owned, list_build_pods, other_finalizers, parse_secret
+from bessemer.clusterbuild.gather import Reading, get_reading, list_build_pods, other_finalizers, parse_secret
 from bessemer.clusterbuild.keys import create_keys
 from bessemer.clusterbuild.machines import create_claims, delete_claims
 from bessemer.clusterbuild.manifest import build_input, build_input_config_map, build_phase_pod, build_secret
+from bessemer.clusterbuild.ownpods import build_seal, is_own
 from bessemer.clusterbuild.plan import (
     AddFinalizer,
     Afterwork,
@@ -52,7 +53,7 @@ from bessemer.kube.client import (
 )
 from bessemer.kube.pods import parse_pod
 from bessemer.resource import build_merge_patch
-from bessemer.wellknown import BUILD_FINALIZER
+from bessemer.wellknown import BUILD_FINALIZER, SEAL_ANNOTATION
 
 MAX_STEPS = 12
 """A pass takes five steps at most (finalizer, Secret, claims, stop, start); more is a decision that goes in rings."""
@@ -127,7 +128,7 @@ async def _perform(deps: Deps, reading: Reading, plan: Plan, step: Step) -> Fact
 
 
 def _explain_refusal(error: Refused) -> Refusal:
-    if error.reason == "NamespaceTerminating":
+    if error.reason in ("NamespaceTerminating", "NameTaken"):
         return Refusal(error.reason, error.message)
     return Refusal("QuotaExceeded" if "exceeded quota" in error.message else "PodRefused", error.message)
 
@@ -165,14 +166,19 @@ async def _start_attempt(deps: Deps, reading: Reading, start: StartAttempt, node
     config_map = build_input_config_map(build, build_input(build, nodes, start, settings.progress_url))
     await _create_input(deps, build, config_map)
     pod = build_phase_pod(build, start, settings)
+    name = pod["metadata"]["name"]
+    pod["metadata"]["annotations"][SEAL_ANNOTATION] = build_seal(build, reading.seal, name, start.input_digest)
     try:
         raw = await deps.kubernetes.create_object(PODS, build.namespace, pod)
     except AlreadyExists as error:
-        found = await deps.kubernetes.get_object(PODS, build.namespace, pod["metadata"]["name"])
-        if found is None or not is_owned(found, build.uid):
-            raise Refused("NameTaken", f"pod {pod['metadata']['name']} belongs to something else") from error
+        found = await deps.kubernetes.get_object(PODS, build.namespace, name)
+        if found is None:
+            raise Retry("Vanished", f"pod {name} has just been deleted", after=0) from error
+        if not is_own(build, reading.seal, parse_pod(found)):
+            text = f"pod {name} is there, and was not made for this build: delete it if it stays"
+            raise Refused("NameTaken", text) from error
         raw = found
-    reading.raw_pods[raw["metadata"]["name"]] = raw
+    reading.raw_pods[name] = raw
     return replace(facts, pods=(*facts.pods, parse_pod(raw)))
 
 
@@ -211,7 +217,7 @@ async def _finish(deps: Deps, reading: Reading, work: Afterwork) -> None:
         case ForgetPod():
             await _forget_pod(deps, build.namespace, reading.raw_pods[work.pod])
         case DeletePod():
-            await deps.kubernetes.delete_object(PODS, build.namespace, work.pod)
+            await deps.kubernetes.delete_object(PODS, build.namespace, work.pod, uid=work.uid)
             await deps.kubernetes.delete_object(CONFIG_MAPS, build.namespace, work.pod)
         case ReleaseMachines():
             for lease in work.leases:

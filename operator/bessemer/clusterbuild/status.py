@@ -39,6 +39,8 @@ class PhaseStatus(ApiModel):
     """Whether another attempt may help where it failed."""
     pod: str | None = Field(default=None, max_length=253)
     """The pod of the latest attempt; its log is the log of the phase."""
+    pod_uid: str | None = Field(default=None, max_length=64)
+    """Its UID, as Kubernetes gave it when it was created: no other pod is taken for it."""
     start_time: datetime | None = None
     """When the latest attempt began."""
     end_time: datetime | None = None

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from bessemer.foreign import make_line
+from bessemer.foreign import Unreadable, make_line, parse_int
 from bessemer.kube.podmodel import ContainerStatus, Pod, Terminated, Waiting, read_pod
-from bessemer.wellknown import ATTEMPT_LABEL, INPUT_DIGEST_ANNOTATION, PHASE_LABEL, RESULT_FINALIZER
+from bessemer.wellknown import ATTEMPT_LABEL, INPUT_DIGEST_ANNOTATION, PHASE_LABEL, RESULT_FINALIZER, SEAL_ANNOTATION
 
 PHASE_CONTAINER = "phase"
 """Name of the container whose termination message is the pod's result."""
 PLAYBOOK_CONTAINER = "playbooks"
 """Name of the init container that checks the site's own playbooks out, in the pods that have one."""
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_ATTEMPTS = 10**9
 _QUIET_REASONS = frozenset({"", "ContainerCreating", "PodInitializing"})
 """Reasons of waiting containers that say no more than that they wait."""
 
@@ -54,6 +56,8 @@ class PodFact:
     state: PodState
     created: datetime
     input_digest: str = ""
+    seal: str = ""
+    """What proves that we made it."""
     reason: str = ""
     """Why it waits, failed or was lost, as Kubernetes says it."""
     message: str = ""
@@ -68,31 +72,36 @@ class PodFact:
 
 
 def parse_pod(raw: Mapping[str, Any]) -> PodFact:
-    """Classify a raw pod of ours."""
-    metadata = raw["metadata"]
-    labels = metadata.get("labels") or {}
+    """Return what matters of a raw phase pod, whatever stands in it; an attempt that is no number is 0."""
     pod = read_pod(raw)
+    metadata = pod.metadata
     state, reason, message = classify(pod, PHASE_CONTAINER)
-    ended = next(iter(_list_terminated(pod.status.container_statuses)), Terminated())
+    ended = get_terminated(pod, PHASE_CONTAINER)
     return PodFact(
-        name=metadata["name"],
-        uid=metadata.get("uid", ""),
-        owner_uid=next(
-            (owner["uid"] for owner in metadata.get("ownerReferences") or () if owner.get("controller")), ""
-        ),
-        phase=labels.get(PHASE_LABEL, ""),
-        attempt=int(labels.get(ATTEMPT_LABEL, "0")),
+        name=metadata.name,
+        uid=metadata.uid,
+        owner_uid=metadata.controller.uid,
+        phase=metadata.labels.get(PHASE_LABEL, ""),
+        attempt=_parse_attempt(metadata.labels.get(ATTEMPT_LABEL)),
         state=state,
-        created=datetime.fromisoformat(metadata["creationTimestamp"]),
-        input_digest=(metadata.get("annotations") or {}).get(INPUT_DIGEST_ANNOTATION, ""),
+        created=metadata.creation_timestamp or LONG_AGO,
+        input_digest=metadata.annotations.get(INPUT_DIGEST_ANNOTATION, ""),
+        seal=metadata.annotations.get(SEAL_ANNOTATION, ""),
         reason=reason,
         message=message,
         result=ended.message,
         exit_code=ended.exit_code,
         finished=ended.finished_at,
-        deleting="deletionTimestamp" in metadata,
-        holds_result=RESULT_FINALIZER in (metadata.get("finalizers") or ()),
+        deleting=metadata.deleting,
+        holds_result=RESULT_FINALIZER in metadata.finalizers,
     )
+
+
+def _parse_attempt(text: object) -> int:
+    try:
+        return parse_int(text, most=MOST_ATTEMPTS)
+    except Unreadable:
+        return 0
 
 
 def classify(pod: Pod, container: str, *, failure_is_final: bool = False) -> tuple[PodState, str, str]:
