@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # One image: the operator and its phases. BASE may be any Debian 12; the tests build one themselves where no registry is reached.
-ARG BASE=docker.io/library/debian:bookworm-slim
+ARG BASE=debian:bookworm-slim
 
 FROM ${BASE} AS build
 RUN apt-get update \

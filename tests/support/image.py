@@ -128,14 +128,19 @@ def apply_base(cache: Path, storage: list[str]) -> str:
 
 
 def debian_mirror() -> str:
-    """Give the Debian mirror that this machine's apt uses."""
-    targets = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI)", f"Codename: {SUITE}", "Created-By: Packages"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
-    return targets[0] if targets else "http://deb.debian.org/debian"
+    """Return the URL of the Debian mirror that this machine's apt uses. Raises RuntimeError where it has none."""
+    for attempt in range(2):
+        if attempt:
+            subprocess.run(["apt-get", "update", "-qq"], check=True, timeout=BUILD_SECONDS)
+        targets = subprocess.run(
+            ["apt-get", "indextargets", "--format", "$(REPO_URI)", f"Codename: {SUITE}", "Created-By: Packages"],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split()
+        if targets:
+            return targets[0]
+    raise RuntimeError(f"apt has no source for Debian {SUITE}: add one to /etc/apt/sources.list, see sources.list(5)")
 
 
 def install_tools() -> None:

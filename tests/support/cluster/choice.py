@@ -18,6 +18,8 @@ from tests.support.cluster.protocol import Cluster
 
 KUBECONFIG = "BESSEMER_TEST_KUBECONFIG"
 CONSENT = "BESSEMER_TEST_KUBECONFIG_YES"
+ENGINE = "BESSEMER_TEST_KIND"
+"""Names the container engine on which kind makes the cluster: docker or podman."""
 ENGINE_SECONDS = 10
 
 
@@ -30,17 +32,23 @@ class Provider(Enum):
     LOCAL = "local"
 
 
-def decide_provider(environment: Mapping[str, str], engines: frozenset[Provider]) -> Provider:
-    """Choose: what the user names, else kind where an engine answers, else a local cluster.
+ENGINES = (Provider.KIND_DOCKER.value, Provider.KIND_PODMAN.value)
 
-    `engines` holds those of KIND_DOCKER and KIND_PODMAN that answer.
+
+def decide_provider(environment: Mapping[str, str]) -> Provider:
+    """Choose: the cluster that the user names, kind on the engine that the user names, else a local cluster.
+
+    kind is never chosen by itself, however many engines answer, since it has not been run yet. Raises ClusterError for
+    an engine that kind doesn't know.
     """
     if environment.get(KUBECONFIG):
         return Provider.EXISTING
-    for engine in (Provider.KIND_DOCKER, Provider.KIND_PODMAN):
-        if engine in engines:
-            return engine
-    return Provider.LOCAL
+    engine = environment.get(ENGINE)
+    if not engine:
+        return Provider.LOCAL
+    if engine not in ENGINES:
+        raise ClusterError(f"{ENGINE}={engine}: must be one of {', '.join(ENGINES)}")
+    return Provider(engine)
 
 
 def get_kube_minor() -> str:
@@ -52,9 +60,11 @@ def get_kube_minor() -> str:
 
 
 def get_provider() -> Provider:
-    """Look at this machine and choose."""
-    engines = (Provider.KIND_DOCKER, Provider.KIND_PODMAN)
-    return decide_provider(os.environ, frozenset(engine for engine in engines if engine_answers(engine.value)))
+    """Choose by this process' environment. Raises ClusterError where the engine that is asked for doesn't answer."""
+    provider = decide_provider(os.environ)
+    if provider.value in ENGINES and not engine_answers(provider.value):
+        raise ClusterError(f"{ENGINE}={provider.value}: {provider.value} doesn't answer")
+    return provider
 
 
 def engine_answers(engine: str) -> bool:

@@ -13,6 +13,19 @@ from tests.support.cluster.storage import get_cache_directory
 
 NODE_IMAGES = {"1.37": "kindest/node:v1.37.0", "1.34": "kindest/node:v1.34.0"}
 """The node image that the kind of each Kubernetes release names as its default (pkg/apis/config/defaults/image.go)."""
+CONFIGURATION = """\
+kind: Cluster
+apiVersion: kind.x-k8s.io/v1alpha4
+kubeadmConfigPatches:
+  - |
+    kind: KubeletConfiguration
+    apiVersion: kubelet.config.k8s.io/v1beta1
+    failCgroupV1: false
+"""
+"""From Kubernetes 1.35 on the kubelet ends on a host with cgroup v1 unless it is told otherwise.
+
+Source: https://kind.sigs.k8s.io/docs/user/configuration/#kubeadm-config-patches
+"""
 CREATE_SECONDS = 600
 """kind first pulls a node image of about 400 MB."""
 
@@ -71,7 +84,10 @@ def create_kind(name: str, kind: Kind, *, kube_minor: str) -> KindCluster:
     announce(f"creating cluster {name} with kind on {kind.engine}; its node image is pulled first when it is not there")
     cluster = KindCluster(name, kind)
     cluster.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
+    configuration = cluster.kubeconfig.with_suffix(".yaml")
+    configuration.write_text(CONFIGURATION)
     options = ["--image", NODE_IMAGES[kube_minor], "--kubeconfig", str(cluster.kubeconfig), "--wait", "120s"]
+    options += ["--config", str(configuration)]
     kind.run("create", "cluster", "--name", name, *options)
     apply_marker(kind.kubectl, cluster.kubeconfig, name)
     return cluster
