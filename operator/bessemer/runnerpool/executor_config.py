@@ -1,6 +1,6 @@
 """The part of config.toml that belongs to the executor: one builder for each type. Pure.
 
-What the user has under ``settings`` is laid below our own: what the pool depends on can't be changed by it.
+What the user has under ``settings`` is laid below our own; executor_settings.py refuses what would be lost so.
 Source: https://docs.gitlab.com/runner/executors/
 """
 
@@ -105,14 +105,12 @@ _POLICIES = {"Always": "always", "IfNotPresent": "if-not-present", "Never": "nev
 
 
 def _build_quantities(resources: Resources) -> Section:
-    """Name what the build container asks for; the executor knows of CPU, memory and ephemeral storage."""
-    names = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeral_storage"}
+    """Name what the build container asks for."""
     found = {"request": resources.requests, "limit": resources.limits}
     return {
-        f"{names[kind]}_{suffix}": quantity
+        f"{kind.replace('-', '_')}_{suffix}": quantity
         for suffix, quantities in found.items()
         for kind, quantity in quantities.items()
-        if kind in names
     }
 
 

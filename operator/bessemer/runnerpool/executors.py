@@ -7,49 +7,26 @@ https://docs.gitlab.com/runner/configuration/advanced-configuration/
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from bessemer.fields import Directory, FreeForm, HostKey, HostOrAddress, ObjectName, Port
+from bessemer.fields import Directory, HostKey, HostOrAddress, ObjectName, Port
 from bessemer.resource import ATOMIC_LIST, ApiModel, cel
-from bessemer.runnerpool.podspec import ImageName, PullPolicy, PullSecrets, Resources
+from bessemer.runnerpool.executor_settings import (
+    KINDS,
+    CustomSettings,
+    DockerSettings,
+    KubernetesSettings,
+    VirtualBoxSettings,
+    refuse_both,
+)
+from bessemer.runnerpool.podspec import ImageName, PullPolicy, PullSecrets, Quantities, Resources
 from bessemer.runnerpool.references import SecretReference
 from bessemer.runnerpool.sbatch import SbatchOption
 
 Program = Annotated[str, Field(pattern=r"^/[^\s]*$", max_length=1024)]
 Arguments = Annotated[list[str], Field(max_length=32, json_schema_extra=ATOMIC_LIST)]
-
-
-def _drop_nulls(value: Any, at: str = "") -> Any:
-    """Leave out fields that are null, as if they were absent: TOML can't say it. In a list nothing can be left out."""
-    if isinstance(value, dict):
-        return {str(name): _drop_nulls(part, f"{at}.{name}") for name, part in value.items() if part is not None}
-    if isinstance(value, list):
-        return [_drop_nulls(part, f"{at}[{number}]") for number, part in enumerate(value)]
-    if not isinstance(value, str | bool | int | float):
-        raise ValueError(f"{at.removeprefix('.')}: {value} can't stand in config.toml")
-    return value
-
-
-def _check_additions(settings: dict[str, Any]) -> dict[str, Any]:
-    """Refuse what can't be added to, of those settings that the pool adds something of its own to."""
-    for name in ("pod_labels", "pod_annotations"):
-        found = settings.get(name, {})
-        if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-            raise ValueError(f'{name}: must be texts by their names, such as team: "7"')
-    volumes = settings.get("volumes", {})
-    if not isinstance(volumes, dict):
-        raise ValueError("volumes: must be lists of volumes by their kinds, such as pvc")
-    claims = volumes.get("pvc", [])
-    if not isinstance(claims, list) or not all(isinstance(claim, dict) for claim in claims):
-        raise ValueError("volumes.pvc: must be a list of volumes, each with its name and mount_path")
-    return settings
-
-
-Settings = Annotated[FreeForm, AfterValidator(_drop_nulls)]
-"""What an executor can be told beyond our fields: whatever JSON may be, as far as TOML can say it."""
-KubernetesSettings = Annotated[Settings, AfterValidator(_check_additions)]
 
 
 class ExecutorType(StrEnum):
@@ -62,6 +39,35 @@ class ExecutorType(StrEnum):
     CUSTOM = "Custom"
     SLURM = "Slurm"
     VIRTUALBOX = "VirtualBox"
+
+
+_JOB_KINDS = tuple(kind.replace("_", "-") for kind in KINDS)
+_ONLY_THESE = (
+    f"must be of {', '.join(_JOB_KINDS)}; others, such as nvidia.com/gpu, are given to jobs by settings.pod_spec, "
+    "which needs FF_USE_ADVANCED_POD_SPEC_CONFIGURATION: true in spec.pod.environment"
+)
+
+
+def _check_kinds(quantities: dict[str, str]) -> dict[str, str]:
+    if not set(quantities) <= set(_JOB_KINDS):
+        raise ValueError(_ONLY_THESE)
+    return quantities
+
+
+_JobQuantities = Annotated[
+    Quantities,
+    Field(json_schema_extra=cel((f"self.all(kind, kind in {list(_JOB_KINDS)})", _ONLY_THESE))),
+    AfterValidator(_check_kinds),
+]
+
+
+class JobResources(Resources):
+    """What the build container of a job asks for, and may use."""
+
+    requests: _JobQuantities = Field(default_factory=dict)
+    """What is set aside for it, such as cpu: 500m."""
+    limits: _JobQuantities = Field(default_factory=dict)
+    """What it may use at most, such as memory: 2Gi."""
 
 
 class KubernetesExecutor(ApiModel):
@@ -78,15 +84,33 @@ class KubernetesExecutor(ApiModel):
     """Pull Secrets of job pods, in the pool's namespace."""
     service_account_name: ObjectName | None = None
     """Service account of job pods; they get no token of it unless settings.automount_service_account_token is true."""
-    resources: Resources = Resources()
-    """What the build container of a job asks for, and may use: cpu and memory. A ResourceQuota is looked at for this,
-    too, before a runner pod is created."""
+    resources: JobResources = JobResources()
+    """What the build container of a job asks for, and may use: cpu, memory and ephemeral-storage. A ResourceQuota is
+    looked at for this, too, before a runner pod is created."""
     node_selector: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
     """Labels of the nodes that job pods may run on."""
     start_seconds: int = Field(default=180, ge=10, le=3600)
     """How long a job's pod may take to start; then the job fails."""
     settings: KubernetesSettings = Field(default_factory=dict)
-    """Further settings of [runners.kubernetes], by GitLab's names."""
+    """Further settings of [runners.kubernetes], by GitLab's names; none that a field says, or that stands elsewhere."""
+
+    @model_validator(mode="after")
+    def _say_once(self) -> Self:
+        """Refuse a setting that a field says, too: one of them would do nothing."""
+        own = "spec.executor.kubernetes"
+        given: dict[str, tuple[object, str]] = {
+            "helper_image": (self.helper_image, f"{own}.helperImage"),
+            "pull_policy": (self.pull_policy, f"{own}.pullPolicy"),
+            "image_pull_secrets": (self.image_pull_secrets, f"{own}.imagePullSecrets"),
+            "service_account": (self.service_account_name, f"{own}.serviceAccountName"),
+            "node_selector": (self.node_selector, f"{own}.nodeSelector"),
+        }
+        for suffix, quantities in (("request", self.resources.requests), ("limit", self.resources.limits)):
+            for kind in KINDS:
+                name = kind.replace("_", "-")
+                given[f"{kind}_{suffix}"] = quantities.get(name), f"{own}.resources.{suffix}s.{name}"
+        refuse_both(self.settings, given)
+        return self
 
 
 class DockerExecutor(ApiModel):
@@ -98,7 +122,7 @@ class DockerExecutor(ApiModel):
     """Image of the Docker daemon."""
     daemon_resources: Resources = Resources()
     """What the daemon, with the job's containers in it, asks for, and may use."""
-    settings: Settings = Field(default_factory=dict)
+    settings: DockerSettings = Field(default_factory=dict)
     """Further settings of [runners.docker], by GitLab's names."""
 
 
@@ -130,7 +154,7 @@ class CustomExecutor(ApiModel):
     """Path of the program that makes the environment (prepare_exec)."""
     cleanup: Program | None = None
     """Path of the program that takes it away (cleanup_exec)."""
-    settings: Settings = Field(default_factory=dict)
+    settings: CustomSettings = Field(default_factory=dict)
     """Further settings of [runners.custom], by GitLab's names."""
 
 
@@ -178,7 +202,7 @@ class VirtualBoxExecutor(ApiModel):
     """Name of the virtual machine that jobs' machines are cloned from."""
     user: str = Field(pattern=r"^[a-z_][a-z0-9_-]*\$?$", max_length=32)
     """Account in the virtual machine."""
-    settings: Settings = Field(default_factory=dict)
+    settings: VirtualBoxSettings = Field(default_factory=dict)
     """Further settings of [runners.virtualbox], by GitLab's names."""
 
 

@@ -9,7 +9,8 @@ from pydantic import AfterValidator, Field
 from bessemer.fields import FreeForm, ObjectName
 from bessemer.resource import ATOMIC_LIST, GROUP, ApiModel, cel, list_map
 
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$", max_length=32)]
+QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
+Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=32)]
 Quantities = Annotated[dict[str, Quantity], Field(max_length=16)]
 ImageName = Annotated[str, Field(pattern=r"^[^\s]+$", min_length=1, max_length=512)]
 PullPolicy = Annotated[str, Field(pattern=r"^(Always|IfNotPresent|Never)$", max_length=16)]

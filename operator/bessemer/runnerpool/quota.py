@@ -13,6 +13,7 @@ from typing import Any
 
 from kubernetes.utils.quantity import parse_quantity
 
+from bessemer.runnerpool.executor_settings import KINDS
 from bessemer.runnerpool.executors import KubernetesExecutor
 from bessemer.runnerpool.facts import Headroom, JobPodFact, RunnerPodFact
 from bessemer.runnerpool.podspec import Resources
@@ -57,8 +58,32 @@ def list_runner_costs(spec: RunnerPoolSpec) -> list[PodCost]:
 
 
 def _build_job_cost(executor: KubernetesExecutor) -> PodCost:
-    """Give what a job's pod takes; gitlab-runner gives it the job's timeout as its deadline (a feature flag, on)."""
-    return PodCost(_compute_amounts([executor.resources]), terminating=True)
+    """Return what a job's pod takes; gitlab-runner gives it the job's timeout as its deadline (a feature flag, on).
+
+    Its services are those of the settings; what a job adds is not known before.
+    """
+    settings = executor.settings
+    build = _read_resources(settings, "")
+    build = Resources(
+        requests=build.requests | executor.resources.requests, limits=build.limits | executor.resources.limits
+    )
+    parts = [build, _read_resources(settings, "helper_")]
+    parts += [_read_resources(settings, "service_")] * len(settings.get("services") or ())
+    amounts = _compute_amounts(parts) | _compute_cost(_read_resources(settings, "pod_"))
+    return PodCost(amounts, terminating=True, priority_class=settings.get("priority_class_name", ""))
+
+
+def _read_resources(settings: Mapping[str, Any], prefix: str) -> Resources:
+    """Return what settings of GitLab's names ask for, for the containers with that prefix."""
+    found: dict[str, dict[str, str]] = {
+        suffix: {
+            kind.replace("_", "-"): settings[f"{prefix}{kind}_{suffix}"]
+            for kind in KINDS
+            if f"{prefix}{kind}_{suffix}" in settings
+        }
+        for suffix in ("request", "limit")
+    }
+    return Resources(requests=found["request"], limits=found["limit"])
 
 
 def _compute_amounts(parts: Iterable[Resources]) -> dict[str, Decimal]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bessemer.cli.rules import list_broken_rules
 from bessemer.crdschema import compute_structural_schema
 from bessemer.runnerpool.config import build_config, build_secret_data, list_references
+from bessemer.runnerpool.executors import KubernetesExecutor
 from bessemer.runnerpool.manifest import build_runner_pod, compute_template
 from bessemer.runnerpool.podspec import RunnerPodSpec
 from bessemer.runnerpool.slurm_files import SlurmHost
@@ -73,20 +74,21 @@ def test_a_kubernetes_job_pod_says_whose_it_is_and_gets_no_token() -> None:
             "pullPolicy": "IfNotPresent",
             "imagePullSecrets": [{"name": "pull"}],
             "serviceAccountName": "jobs",
-            "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "2Gi", "nvidia.com/gpu": "1"}},
+            "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "2Gi"}},
             "nodeSelector": {"gpu": "a100"},
-            "settings": {"namespace": "kube-system", "pod_labels": {"mine": "1"}, "privileged": True},
+            "settings": {"pod_labels": {"mine": "1"}, "privileged": True, "helper_cpu_limit": "500m"},
         },
     }
     assert render(executor=executor)["kubernetes"] == {
         "automount_service_account_token": False,
         "cleanup_grace_period_seconds": 0,
         "cpu_request": "1",
+        "helper_cpu_limit": "500m",
         "helper_image": "helper",
         "image": "debian:13",
         "image_pull_secrets": ["pull"],
         "memory_limit": "2Gi",
-        "namespace": "ci",  # and not what the settings say
+        "namespace": "ci",
         "node_selector": {"gpu": "a100"},
         "pod_annotations": {"bessemer.dev/pool": "lab"},
         "pod_labels": {
@@ -102,13 +104,13 @@ def test_a_kubernetes_job_pod_says_whose_it_is_and_gets_no_token() -> None:
     }
 
 
-WITH_NULLS = {"bearer_token": None, "volumes": {"empty_dir": [{"name": "a", "medium": None}]}, "pod_labels": None}
+WITH_NULLS = {"cap_add": None, "volumes": {"empty_dir": [{"name": "a", "medium": None}]}, "pod_labels": None}
 
 
 def test_a_setting_that_is_null_is_left_out_at_any_depth() -> None:
     executor = {"type": "Kubernetes", "kubernetes": {"image": "debian", "settings": WITH_NULLS}}
     kubernetes = render(executor=executor)["kubernetes"]
-    assert "bearer_token" not in kubernetes
+    assert "cap_add" not in kubernetes
     assert kubernetes["volumes"] == {"empty_dir": [{"name": "a"}]}
     assert "bessemer.dev/runner-uid" in kubernetes["pod_labels"]
 
@@ -122,11 +124,92 @@ def test_a_setting_that_is_null_is_left_out_at_any_depth() -> None:
         ({"volumes": ["a"]}, "volumes: must be lists of volumes by their kinds, such as pvc"),
         ({"volumes": {"pvc": "a"}}, "volumes.pvc: must be a list of volumes, each with its name and mount_path"),
         ({"volumes": {"pvc": ["a"]}}, "volumes.pvc: must be a list of volumes, each with its name and mount_path"),
+        ({"cpu_request": 1}, 'cpu_request: must be a quantity in quotes, such as "500m" or "2Gi"'),
+        ({"helper_memory_limit": "much"}, 'helper_memory_limit: must be a quantity in quotes, such as "500m" or "2Gi"'),
+        (
+            {"pod_labels": {"bessemer.dev/runner-uid": "x"}},
+            "pod_labels: bessemer.dev/runner-uid is for Bessemer to give",
+        ),
+        ({"services": "postgres"}, "services: must be a list of services, each with its name"),
+        ({"priority_class_name": 7}, "priority_class_name: must be the name of a PriorityClass"),
     ],
 )
 def test_a_setting_that_can_not_be_is_named(settings: dict[str, Any], said: str) -> None:
     pool = build_pool(executor={"type": "Kubernetes", "kubernetes": {"image": "debian", "settings": settings}})
     assert (pool.spec, pool.spec_error) == (None, f"spec.executor.kubernetes.settings: {said}")
+
+
+OTHER_CLUSTER = "can't be given: jobs run in the cluster of the pool"
+SMALL = "GitLab's names of settings have small letters, digits and underscores alone"
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "said"),
+    [
+        ("Kubernetes", "host", OTHER_CLUSTER),
+        ("Kubernetes", "bearer_token", OTHER_CLUSTER),
+        ("Kubernetes", "namespace_per_job", "can't be given: jobs run in the namespace of the pool"),
+        ("Kubernetes", "image", "is spec.executor.kubernetes.image, and not here"),
+        ("Kubernetes", "Namespace", SMALL),  # which gitlab-runner reads as namespace
+        ("Kubernetes", "output_limit", "stands in [[runners]], and not here"),
+        ("Kubernetes", "clone_url", "stands in [[runners]], and not here"),
+        ("Kubernetes", "pre_get_sources_script", "stands in [[runners]], and not here"),
+        ("Kubernetes", "concurrent", "stands at the top of config.toml: spec.max, and not here"),
+        ("Docker", "host", "can't be given: the Docker daemon is the one in the runner's pod"),
+        ("Docker", "environment", "stands in [[runners]]: spec.pod.environment, and not here"),
+        ("Docker", "HOST", SMALL),
+        ("Custom", "run_exec", "is spec.executor.custom.run, and not here"),
+        ("Custom", "builds_dir", "stands in [[runners]], and not here"),
+        ("VirtualBox", "base_name", "is spec.executor.virtualbox.baseName, and not here"),
+    ],
+)
+def test_a_setting_that_bessemer_owns_or_that_belongs_elsewhere_is_refused(name: str, setting: str, said: str) -> None:
+    section = name.lower()
+    executor = EXECUTORS[name] | {section: EXECUTORS[name][section] | {"settings": {setting: "x"}}}
+    assert build_pool(executor=executor).spec_error == f"spec.executor.{section}.settings: {setting}: {said}"
+
+
+@pytest.mark.parametrize("name", ["Kubernetes", "Docker", "Custom", "VirtualBox"])
+def test_no_setting_replaces_or_is_replaced_by_what_is_set_for_the_pool(name: str) -> None:
+    section = name.lower()
+    rendered = render(executor=EXECUTORS[name], cache={"volume": {"claimName": "ci-cache"}})
+    adds_to = {"pod_labels", "pod_annotations", "volumes"}
+    changes = {"automount_service_account_token", "cleanup_grace_period_seconds"}  # a default of ours, and said so
+    for setting in (set(rendered) | set(rendered[section])) - adds_to - changes:
+        executor = EXECUTORS[name] | {section: EXECUTORS[name][section] | {"settings": {setting: "x"}}}
+        assert build_pool(executor=executor).spec is None, setting
+
+
+@pytest.mark.parametrize(
+    ("field", "setting"),
+    [
+        ({"helperImage": "helper"}, {"helper_image": "mine"}),
+        ({"pullPolicy": "Never"}, {"pull_policy": ["always"]}),
+        ({"imagePullSecrets": [{"name": "a"}]}, {"image_pull_secrets": ["b"]}),
+        ({"serviceAccountName": "a"}, {"service_account": "b"}),
+        ({"nodeSelector": {"a": "b"}}, {"node_selector": {"c": "d"}}),
+        ({"resources": {"limits": {"ephemeral-storage": "1Gi"}}}, {"ephemeral_storage_limit": "2Gi"}),
+    ],
+)
+def test_what_a_field_and_a_setting_both_say_is_refused_and_either_alone_is_taken(
+    field: dict[str, Any], setting: dict[str, Any]
+) -> None:
+    def build(**fields: Any) -> str:
+        return build_pool(executor={"type": "Kubernetes", "kubernetes": {"image": "debian", **fields}}).spec_error
+
+    assert build(**field) == build(settings=setting) == ""
+    assert "which is given, too" in build(**field, settings=setting)
+
+
+def test_what_gitlabs_runner_can_not_ask_for_is_refused_at_apply_saying_how_else() -> None:
+    for kind in ("requests", "limits"):
+        executor = {"image": "debian", "resources": {kind: {"cpu": "1", "nvidia.com/gpu": "1"}}}
+        (said,) = list_broken_rules(executor, compute_structural_schema(KubernetesExecutor), "kubernetes")
+        assert said.startswith(
+            f"kubernetes.resources.{kind}: must be of cpu, memory, ephemeral-storage; others, such as"
+        )
+        pool = build_pool(executor={"type": "Kubernetes", "kubernetes": executor})
+        assert pool.spec_error == f"spec.executor.{said}"
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -141,6 +142,37 @@ def test_a_job_in_a_pod_of_its_own_counts_in_the_quota_too() -> None:
     assert headroom is not None
     assert headroom.pods == 2
     assert len(list_runner_costs(build_spec(mode="Manager", executor=executor))) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "amounts"),
+    [
+        ({"cpu_request": "1", "memory_request": "4Gi"}, {"requests.cpu": 1, "requests.memory": 4 * 2**30}),
+        ({"cpu_limit": "2"}, {"requests.cpu": 2, "limits.cpu": 2}),
+        ({"cpu_request": "1", "helper_cpu_request": "500m"}, {"requests.cpu": Decimal("1.5")}),
+        ({"service_cpu_request": "1", "services": [{"name": "a"}, {"name": "b"}]}, {"requests.cpu": 2}),
+        ({"service_cpu_request": "1"}, {}),
+        ({"cpu_request": "1", "pod_cpu_request": "5"}, {"requests.cpu": 5}),
+        (
+            {"helper_ephemeral_storage_limit": "1k"},
+            {"limits.ephemeral-storage": 1000, "requests.ephemeral-storage": 1000},
+        ),
+    ],
+)
+def test_what_the_settings_ask_for_counts_in_the_quota(settings: dict[str, Any], amounts: dict[str, Decimal]) -> None:
+    executor = {"type": "Kubernetes", "kubernetes": {"image": "debian", "settings": settings}}
+    _, job = list_runner_costs(build_spec(executor=executor))
+    assert job.amounts == {"pods": 1, "count/pods": 1} | amounts
+
+
+def test_a_quota_of_the_priority_class_that_the_settings_give_to_jobs_counts() -> None:
+    settings = {"priority_class_name": "batch"}
+    spec = build_spec(executor={"type": "Kubernetes", "kubernetes": {"image": "debian", "settings": settings}})
+    scope = {"scopeName": "PriorityClass", "operator": "In", "values": ["batch"]}
+    full = quota("batch", {"pods": "4"}, {"pods": "4"}, scopeSelector={"matchExpressions": [scope]})
+    headroom = compute_headroom([full], list_runner_costs(spec))
+    assert headroom is not None
+    assert headroom.pods == 0
 
 
 def test_room_is_kept_for_the_jobs_of_runners_that_are_there_and_have_no_pod_for_it_yet() -> None:
