@@ -51,6 +51,8 @@ def compute_cleanup_digest(attempts: Mapping[PhaseName, int], *, power_off: bool
 
 def _relevant_parts(phase: PhaseName, spec: dict[str, Any]) -> Any:
     management, compute = spec["management"], spec["compute"]
+    powerman = {key: value for key, value in spec["power"]["powerman"].items() if key != "timeoutSeconds"}
+    spec = {**spec, "power": {"powerman": powerman}}
     machines = {key: compute.get(key) for key in ("hosts", "addresses", "macs", "install")}
     match phase:
         case PhaseName.PREFLIGHT:

@@ -191,6 +191,9 @@ class Powerman(ApiModel):
     """Host name or address, as seen from the cluster's pods."""
     port: Port = 10101
     """TCP port."""
+    timeout_seconds: int = Field(default=120, ge=1, le=600)
+    """How long an answer may take, in seconds. Longer than the timeouts of its devices (60 for IPMI and Redfish, 100
+    for another powermand), so that powermand itself says which node's controller is silent; that node alone fails."""
     management_address: HostOrAddress | None = None
     """Its host name or address as the management node sees it; where absent, no powerman command is set up there."""
 

@@ -16,6 +16,7 @@ from bessemer.phases.hostlists import build_hostlist
 from bessemer.phases.install_plan import REPEAT_POWER_SECONDS
 from bessemer.phases.machines import build_management_target, parse_compute_hosts
 from bessemer.phases.netboot.server import BootServer, BootServerFailed
+from bessemer.phases.power.patient import PatientPower
 from bessemer.phases.power.protocol import (
     Power,
     PowerControlRefused,
@@ -62,8 +63,9 @@ def take_back(server: BootServer, phase_input: PhaseInput) -> list[str]:
     return []
 
 
-def switch_off(power: Power, clock: Clock, hosts: list[str], deadline_seconds: float) -> list[str]:
-    """Switch machines off and read back that they are; gives what went wrong."""
+def switch_off(driver: Power, clock: Clock, hosts: list[str], deadline_seconds: float) -> list[str]:
+    """Switch machines off and read back that they are; returns what went wrong, with the machines' names."""
+    power = PatientPower(driver, clock)
     deadline = clock.now() + deadline_seconds
     command_at = clock.now()
     left, trouble = list(hosts), ""
@@ -82,7 +84,12 @@ def switch_off(power: Power, clock: Clock, hosts: list[str], deadline_seconds: f
             _log.info("switched off: %s", build_hostlist(hosts))
             return []
         if clock.now() >= deadline:
-            return [f"{build_hostlist(left)}: not off after {deadline_seconds:g} s: {trouble}"]
+            silent = power.explain(left)
+            alike: dict[str, list[str]] = {}
+            for host in left:
+                alike.setdefault(silent.get(host, trouble), []).append(host)
+            late = f"not off after {deadline_seconds:g} s"
+            return [f"{build_hostlist(named)}: {late}: {text}" for text, named in alike.items()]
         clock.sleep(POLL_SECONDS)
 
 

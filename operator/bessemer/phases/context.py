@@ -65,7 +65,7 @@ class PhaseContext:
     def power(self) -> Power:
         """Power control of all machines."""
         powerman = self.phase_input.spec.power.powerman
-        return Powerman(powerman.address, powerman.port)
+        return Powerman(powerman.address, powerman.port, powerman.timeout_seconds)
 
     @cached_property
     def ssh(self) -> Ssh:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from bessemer.clusterbuild.spec import InstallMethod
@@ -32,6 +33,7 @@ from bessemer.phases.install_plan import decide_install, find_finished
 from bessemer.phases.machines import Machine, SshTarget
 from bessemer.phases.netboot.entries import InstallKind
 from bessemer.phases.netboot.server import BootEntry, BootEvent, BootServer, BootServerFailed
+from bessemer.phases.power.patient import PatientPower
 from bessemer.phases.power.protocol import Power, PowerControlRefused, PowerControlUnreachable, PowerState
 from bessemer.phases.probing import Probes
 from bessemer.phases.ssh import Ssh, SshFailure
@@ -113,6 +115,7 @@ class _Run:
     def __init__(self, job: InstallJob, doors: InstallDoors) -> None:
         self._job = job
         self._doors = doors
+        self._power = PatientPower(doors.power, doors.clock)
         self._machines = {machine.host: machine for machine in job.machines}
         self._sequence = 0
         self._boot_server_seen = doors.clock.now()
@@ -151,6 +154,8 @@ class _Run:
             nodes.append(NodeInstall(machine.host, prefix, step=step, since=now, keep=keep))
         self.nodes = tuple(nodes)
         self._restore_entries([node.host for node in nodes if node.step is Step.STARTING])
+        with suppress(PowerControlUnreachable, PowerControlRefused):  # told when a machine is to be switched
+            self._power.state([machine.host for machine in self._job.machines])  # so that no wave waits for silent ones
 
     def _restore_entries(self, hosts: Sequence[str]) -> None:
         """Stage stateless machines that run already: Cleanup of a build that failed took what their next boot needs."""
@@ -187,14 +192,14 @@ class _Run:
             wanted = sorted(self._to_withdraw)
             if self._use_boot_server(lambda: self._doors.boot_server.withdraw(self._job.kind.build, wanted)):
                 self._to_withdraw.clear()
-        self._switch(self._doors.power.off, plan.off)
+        self._switch(self._power.off, plan.off)
         if plan.stage:
             attempts = {node.host: node.attempt for node in self.nodes}
             installer = self._doors.boot_server.installer
             build_entry = self._job.kind.build_entry
             entries = [build_entry(self._machines[host], attempts[host], installer) for host in plan.stage]
             self._stage(entries)
-        self._switch(self._doors.power.on, plan.on)
+        self._switch(self._power.on, plan.on)
 
     def _stage(self, entries: Sequence[BootEntry]) -> None:
         """Stage entries; a boot server that can't is tried a few times, because machines are switched on right after.
@@ -229,10 +234,12 @@ class _Run:
         if not hosts:
             return {}
         try:
-            return self._doors.power.state(hosts)
+            states = self._power.state(hosts)
         except (PowerControlUnreachable, PowerControlRefused) as error:
             self._complaints |= dict.fromkeys(hosts, error.message)
             return {}
+        self._complaints |= self._power.explain(hosts)
+        return states
 
     def _list_events(self) -> list[BootEvent] | None:
         """Read what is new in the journal; None where it could not be read, which is not the same as nothing new."""

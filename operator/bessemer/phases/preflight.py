@@ -22,6 +22,7 @@ from bessemer.phases.hosts import build_inventory
 from bessemer.phases.machines import SshTarget, build_boot_host_target, build_management_target, compute_min_ready
 from bessemer.phases.netboot.server import BASE_DIRECTORY
 from bessemer.phases.playbooks import playbook_directory
+from bessemer.phases.power.patient import PatientPower
 from bessemer.phases.power.protocol import PowerState
 from bessemer.phases.preflight_checks import (
     Problem,
@@ -101,12 +102,13 @@ def list_power_problems(spec: ClusterBuildSpec, context: PhaseContext) -> list[P
         return []  # told by the checks of the spec
     if spec.management.provision or spec.on_delete is OnDelete.POWER_OFF:
         hosts.insert(0, spec.management.host)
+    power = PatientPower(context.power, context.clock)
     try:
-        states = context.power.state(hosts)
+        states = power.state(hosts)
     except BessemerError as error:
         return [_problem(error, "spec.power.powerman: ")]
     unknown = [host for host in hosts if states[host] is PowerState.UNKNOWN]
-    return decide_unknown_states(unknown, spec.management.host, may_fail)
+    return decide_unknown_states(unknown, power.explain(unknown), spec.management.host, may_fail)
 
 
 def list_boot_host_problems(spec: ClusterBuildSpec, ssh: Ssh) -> list[Problem]:

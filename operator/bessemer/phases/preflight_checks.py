@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bessemer.clusterbuild.spec import ClusterBuildSpec, Install
@@ -195,9 +195,23 @@ def _decide_job(job: SlurmJob, nodes: int) -> list[Problem]:
     return problems
 
 
-def decide_unknown_states(unknown: list[str], management: str, may_fail: int) -> list[Problem]:
-    """Judge machines whose power state can't be read: some compute nodes may fail, the management node may not."""
-    if management in unknown or len(unknown) > may_fail:
-        text = f"power control can't read the state of {build_hostlist(unknown)}"
-        return [Problem("PowerStateUnknown", text, retryable=True)]
-    return []
+def decide_unknown_states(
+    unknown: Sequence[str], why: Mapping[str, str], management: str, may_fail: int
+) -> list[Problem]:
+    """Judge machines whose power state can't be read: some compute nodes may fail, the management node may not.
+
+    Args:
+        unknown: these machines.
+        why: what is known of the reason, by machine.
+        management: the management node.
+        may_fail: how many compute nodes may.
+    """
+    if not unknown:
+        return []
+    alike: dict[str, list[str]] = {}
+    for host in unknown:
+        alike.setdefault(why.get(host, ""), []).append(host)
+    named = ", ".join(build_hostlist(hosts) + (f" ({text})" if text else "") for text, hosts in alike.items())
+    fatal = management in unknown or len(unknown) > may_fail
+    text = f"power control can't read the state of {named}"
+    return [Problem("PowerStateUnknown", text if fatal else f"{text}: minReady allows it", True, not fatal)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import socketserver
@@ -162,16 +163,22 @@ def run_power_strip() -> Iterator[PowerStrip]:
 
 
 @contextlib.contextmanager
-def run_powermand(directory: Path, strip_port: int) -> Iterator[int]:
-    """Run a powermand for nodes n0 to n15 on a power strip; gives its port."""
+def run_powermand(directory: Path, *strip_ports: int, device_timeout: float | None = None) -> Iterator[int]:
+    """Run a powermand for nodes n0 to n15 on a power strip, n16 to n31 on the next and so on; returns its port."""
     program = ensure_program("powermand", "powerman")
     port = find_free_port()
+    device = Path("/etc/powerman/vpc.dev").read_text()
+    if device_timeout is not None:
+        device = re.sub(r"timeout\s+[0-9.]+", f"timeout {device_timeout}", device)
+    (directory / "vpc.dev").write_text(device)
     config = directory / "powerman.conf"
     config.write_text(
-        'include "/etc/powerman/vpc.dev"\n'
-        f'listen "127.0.0.1:{port}"\n'
-        f'device "d0" "vpc" "127.0.0.1:{strip_port}"\n'
-        'node "n[0-15]" "d0"\n'
+        f'include "{directory / "vpc.dev"}"\nlisten "127.0.0.1:{port}"\n'
+        + "".join(
+            f'device "d{number}" "vpc" "127.0.0.1:{strip_port}"\n'
+            f'node "n[{16 * number}-{16 * number + 15}]" "d{number}"\n'
+            for number, strip_port in enumerate(strip_ports)
+        )
     )
     with run_daemon([program, "--foreground", "--conf", str(config)], port, directory / "powermand.log"):
         yield port

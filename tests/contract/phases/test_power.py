@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from bessemer.phases.clock import SystemClock
 from bessemer.phases.power.fake import FakePower
+from bessemer.phases.power.patient import PatientPower
 from bessemer.phases.power.powerman import Powerman
 from bessemer.phases.power.protocol import Power, PowerControlUnreachable, PowerState, UnknownToPowerControl
-from tests.contract.phases.daemons import find_free_port, run_power_strip, run_powermand
+from tests.contract.phases.daemons import PowerStrip, find_free_port, run_power_strip, run_powermand
 
 
 @dataclass(frozen=True)
@@ -96,3 +98,46 @@ def test_a_call_ends_at_its_deadline(tmp_path: Path) -> None:
         with pytest.raises(PowerControlUnreachable, match="no answer within 1 s"):
             Powerman("127.0.0.1", port, deadline_seconds=1).state(["n0"])
         assert time.monotonic() - started < 3
+
+
+@pytest.fixture
+def strips() -> Iterator[tuple[PowerStrip, PowerStrip]]:
+    """A strip with n0 to n15, and one with n16 to n31 that takes connections and never answers."""
+    with run_power_strip() as well, run_power_strip() as deaf:
+        deaf.deaf = True
+        yield well, deaf
+
+
+Strips = tuple[PowerStrip, PowerStrip]
+WELL = [f"n{number}" for number in range(4)]
+
+
+@pytest.mark.parametrize(("device_timeout", "deadline"), [(6.0, 20.0), (60.0, 2.0)], ids=["told", "no answer"])
+def test_one_deaf_controller_is_not_known_and_holds_up_no_other(
+    strips: Strips, tmp_path: Path, device_timeout: float, deadline: float
+) -> None:
+    ports = [strip.server_address[1] for strip in strips]
+    with run_powermand(tmp_path, *ports, device_timeout=device_timeout) as port:
+        power = PatientPower(Powerman("127.0.0.1", port, deadline), SystemClock())
+        assert power.state([*WELL, "n16"]) == dict.fromkeys(WELL, PowerState.OFF) | {"n16": PowerState.UNKNOWN}
+        started = time.monotonic()
+        assert list(power.on([*WELL, "n16"])) == ["n16"]
+        assert power.state([*WELL, "n16"]) == dict.fromkeys(WELL, PowerState.ON) | {"n16": PowerState.UNKNOWN}
+        assert time.monotonic() - started < 2, "it is remembered"
+        assert list(power.explain([*WELL, "n16"])) == ["n16"]
+
+
+def test_a_complaint_about_a_device_is_about_its_nodes_alone(strips: Strips, tmp_path: Path) -> None:
+    with run_powermand(tmp_path, *[strip.server_address[1] for strip in strips], device_timeout=1.0) as port:
+        complaints = Powerman("127.0.0.1", port, deadline_seconds=15).on(["n0", "n16"])
+    assert list(complaints) == ["n16"]
+    assert "d1" in complaints["n16"]
+
+
+def test_a_powermand_whose_controllers_are_all_deaf_is_what_does_not_answer(strips: Strips, tmp_path: Path) -> None:
+    strips[0].deaf = True
+    with run_powermand(tmp_path, *[strip.server_address[1] for strip in strips], device_timeout=60.0) as port:
+        started = time.monotonic()
+        with pytest.raises(PowerControlUnreachable, match="no answer within 1 s"):
+            PatientPower(Powerman("127.0.0.1", port, 1), SystemClock()).state([f"n{number}" for number in range(32)])
+        assert time.monotonic() - started < 10

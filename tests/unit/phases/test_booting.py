@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from bessemer.errors import Invalid, Retry
 from bessemer.phases import boot_compute, boot_management
 from bessemer.phases.clock import Terminated
 from bessemer.phases.hostlists import parse_hostlist
-from bessemer.phases.power.protocol import PowerState
+from bessemer.phases.power.protocol import PowerControlUnreachable, PowerState
 from bessemer.phases.report import NodeGroup, NodeState, PhaseInput, PhaseName, PhaseResult
 from bessemer.phases.ssh_fake import FakeSshMachine
 from tests.unit.phases.builders import SECRETS, FakeContext, build_input, build_spec
@@ -186,6 +187,50 @@ def test_a_power_control_that_is_away_for_a_while_only_delays() -> None:
     result = run_compute(context)
     assert result.succeeded
     assert context.clock.now() > back_at
+
+
+class DeafController:
+    """A controller that is deaf: each command that includes its node takes as long as powermand waits for it."""
+
+    def __init__(self, context: FakeContext, host: str, seconds: float, answers: bool) -> None:
+        self.power, self.host, self.seconds, self.answers = context.fake_power, host, seconds, answers
+        self.sleep = context.clock.sleep
+
+    def on(self, nodes: Collection[str]) -> Mapping[str, str]:
+        return self._wait(nodes) or self.power.on(nodes)
+
+    def off(self, nodes: Collection[str]) -> Mapping[str, str]:
+        return self._wait(nodes) or self.power.off(nodes)
+
+    def cycle(self, nodes: Collection[str]) -> Mapping[str, str]:
+        return self._wait(nodes) or self.power.cycle(nodes)
+
+    def state(self, nodes: Collection[str]) -> Mapping[str, PowerState]:
+        self._wait(nodes)
+        return self.power.state(nodes)
+
+    def _wait(self, nodes: Collection[str]) -> dict[str, str]:
+        if self.host in nodes:
+            self.sleep(self.seconds)
+            if not self.answers:
+                raise PowerControlUnreachable(f"no answer within {self.seconds:g} s")
+        return {}
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["powermand says so", "no answer"])
+@pytest.mark.parametrize("at_once", [4, 2])
+def test_of_nodes_with_one_deaf_controller_that_one_alone_fails(answers: bool, at_once: int) -> None:
+    spec = build_spec(4).model_dump(by_alias=True)["compute"]
+    context, _ = make_compute_rack(4, compute={**spec, "minReady": "75%", "maxConcurrent": at_once})
+    context.fake_power.dead = {"oxygen3"}
+    context.__dict__["power"] = DeafController(context, "oxygen3", 60, answers)
+    started = context.clock.now()
+    result = run_compute(context)
+    assert result.succeeded
+    assert {host: reason for host, (_, reason) in states_of(result).items() if reason} == {"oxygen3": "NeverPoweredOn"}
+    (failed,) = [group for group in result.nodes if group.reason]
+    assert "within 60 s" in (failed.message or "")
+    assert context.clock.now() - started < 300, "the others wait for it once"
 
 
 def test_a_power_control_that_stays_away_is_named_in_each_nodes_reason() -> None:

@@ -107,6 +107,15 @@ def test_a_machine_that_stays_on_is_named_after_the_deadline() -> None:
     assert 60 <= context.clock.now() - started < 65
 
 
+def test_a_silent_machine_is_named_and_the_others_are_switched_off() -> None:
+    context = make_context(power_off=True)
+    context.fake_power.on(HOSTS)
+    context.fake_power.silent = {"oxygen2"}
+    result = run(context)
+    assert result.message.startswith("oxygen2: not off after 60 s: power control: no answer within 120 s")
+    assert context.fake_power.states == dict.fromkeys(HOSTS, PowerState.OFF) | {"oxygen2": PowerState.ON}
+
+
 def test_unknown_machines_and_a_dead_power_control_are_told() -> None:
     context = make_context(power_off=True)
     del context.fake_power.states["oxygen3"]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bessemer.phases.power.powerman import PROMPT, Powerman, parse_complaints, parse_reply, parse_states
+from bessemer.phases.power.powerman import PROMPT, Powerman, parse_complaints, parse_devices, parse_reply, parse_states
 from bessemer.phases.power.protocol import (
     PowerControlRefused,
     PowerControlUnreachable,
@@ -101,16 +101,58 @@ def test_nobody_listening_is_unreachable() -> None:
         Powerman("127.0.0.1", 1).state(["n0"])
 
 
-def test_errors_are_given_to_the_nodes_they_name_or_to_all() -> None:
+def test_errors_are_given_to_the_nodes_they_name_or_to_those_of_the_device() -> None:
     named = parse_reply("308 n1: connect timeout\r\n210 Command completed with errors\r\n")
-    assert parse_complaints(named, ["n0", "n1"]) == {"n1": "n1: connect timeout"}
-    device = parse_reply("308 d0: connect timeout\r\n308 d0: connect timeout\r\n210 Command completed with errors\r\n")
-    assert parse_complaints(device, ["n0", "n1"]) == {"n0": "d0: connect timeout", "n1": "d0: connect timeout"}
-    assert parse_complaints(parse_reply("102 Command completed successfully"), ["n0"]) == {}
+    assert parse_complaints(named, ["n0", "n1"], {}) == {"n1": "n1: connect timeout"}
+    device = parse_reply("308 d1: login timeout\r\n308 d1: login timeout\r\n210 Command completed with errors\r\n")
+    devices = {"d0": frozenset({"n0", "n1"}), "d1": frozenset({"n16", "n17"})}
+    assert parse_complaints(device, ["n0", "n16"], devices) == {"n16": "d1: login timeout"}
+    assert parse_complaints(device, ["n0", "n16"], {}) == {}, "better none than one about a healthy node"
+    assert parse_complaints(parse_reply("102 Command completed successfully"), ["n0"], {}) == {}
 
 
-@given(st.text(max_size=300))
+def test_the_nodes_of_a_device_that_failed_are_asked_for() -> None:
+    asked: list[str] = []
+    replies = {
+        "on": "308 d1: login timeout\n210 Command completed with errors\n",
+        "device": "304 d0: state=connected reconnects=000 actions=007 type=vpc hosts=n[0-15]\n"
+        "304 d1: state=disconnected reconnects=003 actions=000 type=vpc hosts=n[16-31]\n103 Query complete\n",
+    }
+    with powermand(replies, asked) as power:
+        assert power.on(["n0", "n16"]) == {"n16": "d1: login timeout"}
+    assert asked == ["on n[0,16]", "device n[0,16]"]
+
+
+def test_a_node_that_is_said_to_be_both_is_known_to_be_neither() -> None:
+    lines = parse_reply("302 on: n[0-1]\n302 off: n[1-2]\n103 Query complete\n")
+    assert parse_states(lines) == {"n0": PowerState.ON, "n1": PowerState.UNKNOWN, "n2": PowerState.OFF}
+
+
+@pytest.mark.parametrize("hostlist", ["n[1-99999999]", "n[", "", "n[3-1]", "\u2028", "n" * 100_000])
+def test_a_hostlist_that_cannot_be_read_names_no_node(hostlist: str) -> None:
+    with powermand({"status": f"302 off: {hostlist}\n302 on: n1\n103 Query complete\n"}) as power:
+        assert power.state(["n0", "n1"]) == {"n0": PowerState.UNKNOWN, "n1": PowerState.ON}
+    with powermand({"status": f"209 No such nodes: {hostlist}\n"}) as power, pytest.raises(UnknownToPowerControl):
+        power.state(["n0"])
+
+
+def test_what_powermand_says_is_shown_as_one_printable_line() -> None:
+    reply = "308 n0: \x1b]0;pwned\x07\x1b[2Jboom\u2028boom\n210 Command completed with errors\n"
+    with powermand({"on": reply, "device": "103 Query complete\n"}) as power:
+        assert power.on(["n0"]) == {"n0": "n0: boom boom"}
+    with powermand({"on": "201 \x1b[31mno" + "o" * 9999 + "\n"}) as power, pytest.raises(PowerControlRefused) as caught:
+        power.on(["n0"])
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 300
+
+
+NUMBERED = st.builds("{} {}".format, st.sampled_from([103, 209, 210, 302, 304, 308]), st.text(max_size=60))
+
+
+@given(st.one_of(st.text(max_size=300), st.lists(NUMBERED, max_size=9).map("\r\n".join)))
 def test_no_reply_breaks_the_parsers(reply: str) -> None:
     lines = parse_reply(reply)
-    parse_complaints(lines, ["n0"])
-    assert parse_states([line for line in lines if line[0] != 302]) == {}
+    parse_states(lines)
+    parse_devices(lines)
+    complaints = parse_complaints([*lines, (210, "Command completed with errors")], ["n0"], {"d0": frozenset({"n0"})})
+    assert all(text.isprintable() for text in complaints.values())

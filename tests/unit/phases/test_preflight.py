@@ -163,11 +163,29 @@ def test_a_power_control_that_is_away_is_worth_another_try() -> None:
 def test_unreadable_power_states_count_against_min_ready() -> None:
     context = make_context(lambda spec: spec["compute"].update(minReady="75%"))
     context.fake_power.dead = {"oxygen3"}
-    assert run(context)[0]
+    succeeded, _, message, _ = run(context)
+    assert (succeeded, message) == (
+        True,
+        "all checks passed; power control can't read the state of oxygen3: minReady allows it",
+    )
     context.fake_power.dead = {"oxygen3", "oxygen4"}
     assert run(context)[1:3] == ("PowerStateUnknown", "power control can't read the state of oxygen[3-4]")
     context.fake_power.dead = {"oxygen1"}
     assert run(context)[1] == "PowerStateUnknown"
+
+
+def test_a_silent_node_is_named_and_the_others_are_known() -> None:
+    context = make_context(lambda spec: spec["compute"].update(minReady="75%"))
+    context.fake_power.silent = {"oxygen3"}
+    succeeded, _, message, _ = run(context)
+    assert succeeded
+    assert "can't read the state of oxygen3 (power control: no answer within 120 s): minReady allows it" in message
+    context.fake_power.silent = {"oxygen1"}
+    assert run(context)[:3] == (
+        False,
+        "PowerStateUnknown",
+        "power control can't read the state of oxygen1 (power control: no answer within 120 s)",
+    )
 
 
 def test_a_boot_host_with_another_key_is_told() -> None:

@@ -11,12 +11,14 @@ from bessemer.phases.power.protocol import PowerControlUnreachable, PowerState, 
 class FakePower:
     """Nodes that are off until they are switched on.
 
-    Faults are set by attributes: ``dead`` nodes complain and stay as they are, ``unreachable`` breaks every call.
+    Faults are set by attributes: ``dead`` nodes complain and stay as they are, ``silent`` ones have each call for them
+    pass its deadline, ``unreachable`` breaks every call.
     """
 
     def __init__(self, nodes: Iterable[str]) -> None:
         self.states = dict.fromkeys(nodes, PowerState.OFF)
         self.dead: set[str] = set()
+        self.silent: set[str] = set()
         self.unreachable = False
         self.commands: list[tuple[str, str]] = []
         """Every switching command as verb and hostlist, in order."""
@@ -48,6 +50,8 @@ class FakePower:
     def _check(self, nodes: Collection[str]) -> None:
         if self.unreachable and nodes:
             raise PowerControlUnreachable("power control is made unreachable")
+        if self.silent.intersection(nodes):
+            raise PowerControlUnreachable("power control: no answer within 120 s")
         unknown = frozenset(nodes) - self.states.keys()
         if unknown:
             raise UnknownToPowerControl(unknown, f"power control doesn't know {build_hostlist(unknown)}")
