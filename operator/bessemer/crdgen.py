@@ -1,7 +1,7 @@
-"""Make the CRDs and their field reference from the pydantic models; with ``--check``, fail where they differ.
+"""Make CRDs, their field reference and admission policies from the models; with ``--check``, fail where they differ.
 
-``python -m bessemer.crdgen [--check] [ROOT]`` writes ``crds/*.yaml``, the chart's copies of them and
-``docs/user/*-reference.md`` below ROOT (default: the working directory).
+``python -m bessemer.crdgen [--check] [ROOT]`` writes ``crds/*.yaml``, the chart's copies of them,
+``docs/user/*-reference.md`` and ``helm/bessemer/files/*.yaml`` below ROOT (default: the working directory).
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from bessemer.admission import Rule, Validation, build_policies
 from bessemer.clusterbuild import resource as clusterbuild
+from bessemer.clusterbuild.rights import build_rules as build_build_rules
 from bessemer.crdschema import compute_structural_schema
 from bessemer.resource import GROUP, VERSION
 from bessemer.runnerpool import resource as runnerpool
+from bessemer.runnerpool.rights import EXECUTOR_RULES, VARIABLES
+from bessemer.runnerpool.rights import build_rules as build_pool_rules
 
 GENERATED = "Generated from the models by `make crds`. Do not edit."
 
@@ -42,8 +46,12 @@ class KindDescription:
     models: tuple[type[BaseModel], type[BaseModel]]
     """Spec and status."""
     columns: tuple[dict[str, Any], ...]
+    rules: tuple[Validation, ...]
+    """Of the admission policies, beyond those that ask for what the spec names."""
     scale: dict[str, str] | None = None
     """The scale subresource."""
+    variables: tuple[Rule, ...] = ()
+    """What the rules are written with."""
 
 
 KINDS = (
@@ -54,6 +62,7 @@ KINDS = (
         "One cluster, from the power button to a verified Slurm job.",
         clusterbuild.MODELS,
         clusterbuild.PRINTER_COLUMNS,
+        tuple(build_build_rules()),
     ),
     KindDescription(
         runnerpool.KIND,
@@ -62,7 +71,9 @@ KINDS = (
         "GitLab runner pods that exist only while there are jobs.",
         runnerpool.MODELS,
         runnerpool.PRINTER_COLUMNS,
+        tuple(build_pool_rules()),
         runnerpool.SCALE,
+        tuple(VARIABLES),
     ),
 )
 
@@ -110,9 +121,14 @@ def build_crd(kind: KindDescription) -> dict[str, Any]:
     }
 
 
-def render_yaml(crd: dict[str, Any]) -> str:
-    """Give the CRD as a file's text."""
-    return f"# {GENERATED}\n" + yaml.dump(crd, Dumper=_PlainDumper, sort_keys=False, width=110, allow_unicode=True)
+def build_author_policies() -> dict[str, Any]:
+    """Return the rules of the policies for the authors of objects, by the plural of the kind."""
+    return {kind.plural: build_policies(kind.kind, kind.models[0], kind.rules, kind.variables) for kind in KINDS}
+
+
+def render_yaml(content: Any) -> str:
+    """Return a CRD, or what the chart reads, as a file's text."""
+    return f"# {GENERATED}\n" + yaml.dump(content, Dumper=_PlainDumper, sort_keys=False, width=110, allow_unicode=True)
 
 
 def render_chart_template(crd: dict[str, Any]) -> str:
@@ -201,6 +217,8 @@ def compute_files() -> dict[str, str]:
         files[f"crds/{file_name}"] = render_yaml(crd)
         files[f"helm/bessemer-crds/templates/{file_name}"] = render_chart_template(crd)
         files[f"docs/user/{kind.kind.lower()}-reference.md"] = render_reference(crd)
+    files["helm/bessemer/files/author-policies.yaml"] = render_yaml(build_author_policies())
+    files["helm/bessemer/files/executor-rules.yaml"] = render_yaml({"rules": EXECUTOR_RULES})
     return files
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from bessemer.foreign import DEEPEST, compute_depth, is_finite
-from bessemer.resource import FREE_FORM, ApiModel, cel
+from bessemer.resource import FREE_FORM, GROUP, ApiModel, cel
 
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)]
 MacAddress = Annotated[str, Field(pattern=r"^[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$", max_length=17)]
@@ -17,6 +18,22 @@ _ADDRESS = rf"{_OCTET}(\.{_OCTET}){{3}}"
 Address = Annotated[str, Field(pattern=rf"^{_ADDRESS}$", max_length=15)]
 InterfaceAddress = Annotated[str, Field(pattern=rf"^{_ADDRESS}/([12]?[0-9]|3[0-2])$", max_length=18)]
 ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)]
+
+
+@dataclass(frozen=True)
+class ReferenceTo:
+    """Marks a field that names an object of the same namespace which the operator uses for the author of the spec.
+
+    The chart's admission policies ask for each such field whether the author may read that object himself.
+    """
+
+    group: str
+    plural: str
+
+
+SecretName = Annotated[ObjectName, ReferenceTo("", "secrets")]
+ServiceAccountName = Annotated[ObjectName, ReferenceTo("", "serviceaccounts")]
+ClusterBuildName = Annotated[ObjectName, ReferenceTo(GROUP, "clusterbuilds")]
 _STEP = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"  # of a path; never .. and never hidden
 Directory = Annotated[str, Field(pattern=rf"^(/{_STEP})+/?$", max_length=256)]
 PlaybookPath = Annotated[str, Field(pattern=rf"^({_STEP}/)*{_STEP}\.ya?ml$", max_length=256)]
@@ -76,7 +93,7 @@ NodeCount = Annotated[
 class SecretKeyReference(ApiModel):
     """One key of a Secret in the namespace of the ClusterBuild."""
 
-    name: ObjectName
+    name: SecretName
     """Name of the Secret."""
     key: str = Field(default="ssh-privatekey", pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)
     """Key in the Secret; the default is that of the type kubernetes.io/ssh-auth."""

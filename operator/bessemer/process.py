@@ -144,7 +144,7 @@ async def _lead(deps: Deps, leases: Kubernetes, todo: _Work, health: Health, sto
         health.leading = True
         health.hearing.note()
         try:
-            await watch_cluster(todo.kinds, health.hearing)
+            await watch_cluster(todo.kinds, health.hearing, settings.watched_namespaces)
             stop.set()  # kopf takes over the signals, and ends without an error when one comes
         finally:
             ended.set()

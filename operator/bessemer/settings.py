@@ -44,7 +44,11 @@ class Settings:
     runner_pull_secrets: str = ""
     """Names of pull Secrets of runner pods whose pool names none, separated by commas; in the pool's namespace."""
     executor_role: str = ""
-    """Name of the ClusterRole of runners that run jobs in pods of their own."""
+    """Name of the role of runners that run jobs in pods of their own."""
+    executor_role_kind: str = "ClusterRole"
+    """Whether that is a ClusterRole, or a Role of the name in each namespace that is watched."""
+    watch_namespaces: str = ""
+    """Namespaces that are watched, separated by commas; the operator's own has to be among them. Empty: all."""
     gitlab_allowed_hosts: str = ""
     """Hosts that spec.gitlab.url of a RunnerPool may name, separated by commas; *.example.com stands for all below
     example.com. Empty: any."""
@@ -59,6 +63,11 @@ class Settings:
     def repeated_compute_networks(self) -> tuple[IPv4Network, ...]:
         """The networks of repeated_networks."""
         return tuple(IPv4Network(text.strip()) for text in self.repeated_networks.split(",") if text.strip())
+
+    @property
+    def watched_namespaces(self) -> tuple[str, ...]:
+        """The namespaces of watch_namespaces; empty: all."""
+        return tuple(name.strip() for name in self.watch_namespaces.split(",") if name.strip())
 
 
 def parse_settings(environment: Mapping[str, str]) -> Settings:

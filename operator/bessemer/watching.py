@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import aiohttp
@@ -48,10 +48,14 @@ def build_options() -> kopf.OperatorSettings:
 
 
 async def watch_cluster(
-    kinds: Iterable[Registration], hearing: Hearing, connection: kopf.ConnectionInfo | None = None
+    kinds: Iterable[Registration],
+    hearing: Hearing,
+    namespaces: Sequence[str] = (),
+    connection: kopf.ConnectionInfo | None = None,
 ) -> None:
     """Watch until a signal ends it, or until it is cancelled; raises where watching has become impossible.
 
+    ``namespaces`` are those to watch, the operator's own among them, where its Lease is; none: the whole cluster.
     ``connection`` is for tests; else it is that of the service account or of the kubeconfig.
     """
     options = build_options()
@@ -63,7 +67,9 @@ async def watch_cluster(
         info = info or kopf.login_with_kubeconfig(settings=options)
         return None if info is None else _open_session(info)
 
-    await kopf.operator(registry=registry, settings=options, standalone=True, clusterwide=True)
+    await kopf.operator(
+        registry=registry, settings=options, standalone=True, clusterwide=not namespaces, namespaces=namespaces
+    )
 
 
 def _open_session(info: kopf.ConnectionInfo) -> kopf.AiohttpSession:

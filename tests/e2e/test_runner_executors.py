@@ -13,6 +13,7 @@ from tests.support.kubectl import Resource
 from tests.support.plan import explain_plan_refusal
 from tests.support.runner_image import build_docker_image, build_helper_image
 from tests.support.runners import PROJECT, SOON, Runners, build_example
+from tests.support.site import allow
 
 pytestmark = pytest.mark.e2e
 
@@ -197,6 +198,17 @@ def test_what_can_not_be_is_refused_at_apply(runners: Runners, spec: dict[str, A
         assert said in planned
 
 
+@pytest.fixture
+def privileged(bessemer: Cluster, runners: Runners) -> Iterator[None]:
+    """Have the administrator allow privileged pods."""
+    docker = {"executor": {"type": "Docker", "docker": {"image": "x"}}}
+    assert "policies.allow.privileged" in runners.explain_refusal(**docker)
+    with allow(bessemer, "privileged"):
+        runners.kubectl.wait_for("it to be in force", lambda: runners.explain_refusal(**docker) == "", SOON)
+        yield
+
+
+@pytest.mark.usefixtures("privileged")
 def test_a_job_runs_in_a_container_of_a_docker_daemon_beside_its_runner(
     bessemer: Cluster, runners: Runners, apply_pool: Callable[..., None]
 ) -> None:

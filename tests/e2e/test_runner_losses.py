@@ -190,7 +190,8 @@ def prefer_doomed(runners: Runners) -> dict[str, Any]:
     """Give the pods of a pool that go to the dead node while it is there."""
     term = {"matchExpressions": [{"key": "role", "operator": "In", "values": ["doomed"]}]}
     prefer = {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": term}]}
-    tolerations = [{"operator": "Exists", "effect": "NoSchedule"}]
+    taints = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+    tolerations = [{"key": taint, "operator": "Exists", "effect": "NoSchedule"} for taint in taints]
     return runners.pod | {"affinity": {"nodeAffinity": prefer}, "tolerations": tolerations}
 
 

@@ -6,7 +6,8 @@ The demo, the e2e tests and the benchmarks all stand on this, so that what they 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,17 @@ def install_bessemer(cluster: Cluster, values: Mapping[str, str] | None = None) 
     run_helm(cluster, "upgrade", "--install", "bessemer-crds", str(ROOT / "helm" / "bessemer-crds"), "--wait")
     run_helm(cluster, "upgrade", "--install", "bessemer", str(ROOT / "helm" / "bessemer"), "--wait", *flags)
     return image
+
+
+@contextmanager
+def allow(cluster: Cluster, switch: str) -> Iterator[None]:
+    """Have the chart allow what it forbids by default, such as ``privileged``, until the block ends."""
+    chart = ("upgrade", "bessemer", str(ROOT / "helm" / "bessemer"), "--reuse-values", "--wait")
+    run_helm(cluster, *chart, "--set", f"policies.allow.{switch}=true")
+    try:
+        yield
+    finally:
+        run_helm(cluster, *chart, "--set", f"policies.allow.{switch}=false")
 
 
 def uninstall_bessemer(cluster: Cluster) -> None:

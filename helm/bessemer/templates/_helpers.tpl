@@ -36,3 +36,35 @@ capabilities:
 {{- define "bessemer.executorRole" -}}
 {{ .Release.Namespace }}-{{ .Release.Name }}-kubernetes-executor
 {{- end }}
+
+{{- /* What the role for runners is called in a roleRef: a Role of each namespace where only some are watched. */}}
+{{- define "bessemer.executorRoleKind" -}}
+{{ if .Values.watchNamespaces }}Role{{ else }}ClusterRole{{ end }}
+{{- end }}
+
+{{- /* Puts a policy into force; the third argument says whether only in the namespaces that are watched. */}}
+{{- define "bessemer.policyBinding" }}
+{{- $root := index . 0 }}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ index . 1 }}
+  labels: {{- include "bessemer.labels" $root | nindent 4 }}
+spec:
+  policyName: {{ index . 1 }}
+  validationActions: [Deny]
+  {{- if and (index . 2) $root.Values.watchNamespaces }}
+  matchResources:
+    namespaceSelector:
+      matchExpressions:
+        - key: kubernetes.io/metadata.name
+          operator: In
+          values: {{ include "bessemer.namespaces" $root }}
+  {{- end }}
+{{- end }}
+
+{{- /* The namespaces that are watched, as JSON; the operator's own is among them, as its Lease is watched there. */}}
+{{- define "bessemer.namespaces" -}}
+{{ append .Values.watchNamespaces .Release.Namespace | uniq | sortAlpha | toJson }}
+{{- end }}

@@ -28,6 +28,7 @@ from bessemer.fields import (
     PlaybookPath,
     Port,
     SecretKeyReference,
+    SecretName,
 )
 from bessemer.resource import ATOMIC_LIST, ApiModel, cel
 
@@ -235,7 +236,7 @@ class PlaybookRepository(ApiModel):
 
     repository: str = Field(pattern=r"^(https?|ssh|git)://[^\s]+$", max_length=2048)
     """URL of the repository, as seen from the cluster's pods: https://, http://, git:// or ssh://."""
-    login_secret_name: ObjectName | None = None
+    login_secret_name: SecretName | None = None
     """Secret to log in with, in the namespace of the ClusterBuild: of type kubernetes.io/basic-auth for https://
     (username, and password or access token), kubernetes.io/ssh-auth for ssh:// (ssh-privatekey)."""
     known_hosts: str | None = Field(default=None, min_length=1, max_length=8192)

@@ -1,6 +1,6 @@
 """See to it that runners which run jobs in pods of their own have a service account that may do just that.
 
-What it may do stands in a ClusterRole of the chart; the operator may bind that one alone, so that a pool can't be used
+What it may do stands in a role of the chart; the operator may bind that one alone, so that a pool can't be used
 to gain more. Source: https://docs.gitlab.com/runner/executors/kubernetes/#configure-runner-api-permissions
 """
 
@@ -25,7 +25,7 @@ async def ensure_account(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec)
     """
     if spec.executor.type is not ExecutorType.KUBERNETES:
         return
-    account, binding = build_service_account(pool), build_role_binding(pool, deps.settings.executor_role)
+    account, binding = build_service_account(pool), build_role_binding(pool, deps.settings)
     name = runner_account_name(pool.name)
     found = await deps.kubernetes.get_object(SERVICE_ACCOUNTS, pool.namespace, name)
     if found is None:
@@ -35,11 +35,11 @@ async def ensure_account(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec)
     if found is None:
         found = await deps.kubernetes.create_object(ROLE_BINDINGS, pool.namespace, binding)
     _check_owner(found, pool, f"RoleBinding {name}")
-    bound = found["roleRef"]["name"]
-    if bound != deps.settings.executor_role:
+    bound, wanted = found["roleRef"], binding["roleRef"]
+    if (bound["kind"], bound["name"]) != (wanted["kind"], wanted["name"]):
         # What a binding binds can't be changed, and the operator may delete none.
-        text = f"RoleBinding {name} binds ClusterRole {bound}, of another installation of Bessemer"
-        raise Invalid("RoleOutdated", f"{text}; delete it: it is made anew, for {deps.settings.executor_role}")
+        text = f"RoleBinding {name} binds {bound['kind']} {bound['name']}, of another installation of Bessemer"
+        raise Invalid("RoleOutdated", f"{text}; delete it: it is made anew, for {wanted['kind']} {wanted['name']}")
 
 
 def _check_owner(found: Object, pool: RunnerPool, what: str) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from bessemer.fields import Directory, HostKey, HostOrAddress, ObjectName, Port
+from bessemer.fields import ClusterBuildName, Directory, HostKey, HostOrAddress, Port, ServiceAccountName
 from bessemer.resource import ATOMIC_LIST, ApiModel, cel
 from bessemer.runnerpool.executor_settings import (
     KINDS,
@@ -82,7 +82,7 @@ class KubernetesExecutor(ApiModel):
     """Always, IfNotPresent or Never, for job pods; by default the cluster's."""
     image_pull_secrets: PullSecrets = Field(default_factory=list)
     """Pull Secrets of job pods, in the pool's namespace."""
-    service_account_name: ObjectName | None = None
+    service_account_name: ServiceAccountName | None = None
     """Service account of job pods; they get no token of it unless settings.automount_service_account_token is true."""
     resources: JobResources = JobResources()
     """What the build container of a job asks for, and may use: cpu, memory and ephemeral-storage. A ResourceQuota is
@@ -161,7 +161,7 @@ class CustomExecutor(ApiModel):
 class ClusterReference(ApiModel):
     """A ClusterBuild in the namespace of the RunnerPool."""
 
-    name: ObjectName
+    name: ClusterBuildName
     """Name of the ClusterBuild."""
 
 

@@ -78,14 +78,18 @@ def build_service_account(pool: RunnerPool) -> Object:
     }
 
 
-def build_role_binding(pool: RunnerPool, cluster_role: str) -> Object:
-    """Give what lets these runners do in the pool's namespace what the ClusterRole says."""
+def build_role_binding(pool: RunnerPool, settings: Settings) -> Object:
+    """Return what lets these runners do in the pool's namespace what the chart's role for them says."""
     name = runner_account_name(pool.name)
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",
         "metadata": _metadata(pool, name),
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": cluster_role},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": settings.executor_role_kind,
+            "name": settings.executor_role,
+        },
         "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": pool.namespace}],
     }
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from bessemer.fields import FreeForm, ObjectName
+from bessemer.fields import FreeForm, ObjectName, SecretName
 from bessemer.resource import ATOMIC_LIST, GROUP, ApiModel, cel, list_map
 
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
@@ -54,7 +54,7 @@ class EnvironmentVariable(ApiModel):
 class PullSecret(ApiModel):
     """A Secret with the credentials of an image registry, in the pool's namespace."""
 
-    name: ObjectName
+    name: SecretName
     """Name of the Secret."""
 
 

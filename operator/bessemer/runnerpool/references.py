@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from bessemer.fields import ObjectName
+from bessemer.fields import SecretName
 from bessemer.resource import ApiModel
 
 
 class SecretReference(ApiModel):
     """One key of a Secret in the namespace of the RunnerPool."""
 
-    name: ObjectName
+    name: SecretName
     """Name of the Secret."""
     key: str = Field(default="token", pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)
     """Key in the Secret."""

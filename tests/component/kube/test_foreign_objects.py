@@ -136,7 +136,7 @@ def run(test: Callable[[Api, Operator], Awaitable[None]]) -> None:
         async with TestServer(app) as server:
             info = kopf.ConnectionInfo(server=str(server.make_url("")).rstrip("/"))
             operator = Operator()
-            watching = watch_cluster([operator.register], Hearing(), info)
+            watching = watch_cluster([operator.register], Hearing(), connection=info)
             operator.watching = asyncio.create_task(watching)
             try:
                 await test(api, operator)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -27,7 +28,7 @@ WATCHED = {
 """What kopf does for the handlers of the kinds."""
 OWNER_REFERENCES = {(GROUP, f"{kind}/finalizers", "update") for kind in ("clusterbuilds", "runnerpools")}
 """Needed by whoever sets blockOwnerDeletion, where that admission plug-in is on."""
-BINDING = {("rbac.authorization.k8s.io", "clusterroles", "bind")}
+BINDING = {("rbac.authorization.k8s.io", kind, "bind") for kind in ("clusterroles", "roles")}
 """Of the one role for runners that run jobs in pods; the operator may not hand out more than is in it."""
 OWN_LEASE = {("coordination.k8s.io", "leases", "list"), ("coordination.k8s.io", "leases", "watch")}
 
@@ -58,15 +59,21 @@ def subresource_of(call: ast.Call) -> str:
     return ""
 
 
-def roles() -> dict[str, list[dict[str, list[str]]]]:
-    """Read the rules of the chart's roles; templates stand only in names and labels."""
-    text = (ROOT / "helm" / "bessemer" / "templates" / "rbac.yaml").read_text()
+def read_template(name: str) -> list[Any]:
+    """Read a template of the chart, with all of its branches; other expressions stand only in names and labels."""
+    text = (ROOT / "helm" / "bessemer" / "templates" / name).read_text()
+    text = re.sub(r"\{\{- /\*.*?\*/\}\}", "", text, flags=re.DOTALL)
     text = re.sub(r"^\s*\{\{-.*\}\}\s*$", "", text, flags=re.MULTILINE)
     text = re.sub(r"(labels|annotations): \{\{.*\}\}", r"\1: {}", text)
     text = re.sub(r"\{\{.*?\}\}", "x", text)
-    return {
-        document["kind"]: document["rules"] for document in yaml.safe_load_all(text) if document and "rules" in document
-    }
+    return list(yaml.safe_load_all(text))
+
+
+def roles() -> dict[str, list[dict[str, list[str]]]]:
+    """Read the rules of the operator: where it watches, and the further ones in its own namespace."""
+    (watched,) = read_template("_rules.tpl")
+    (own,) = [found["rules"] for found in read_template("rbac.yaml") if found and found["kind"] == "Role"]
+    return {"watched": watched, "own": own}
 
 
 def permissions(rules: list[dict[str, list[str]]], *, named: bool) -> set[Permission]:
@@ -83,10 +90,10 @@ def permissions(rules: list[dict[str, list[str]]], *, named: bool) -> set[Permis
 def test_the_roles_allow_what_the_code_uses_and_no_more() -> None:
     used = used_permissions()
     in_own_namespace = {permission for permission in used if permission[1] == "leases"}
-    assert permissions(roles()["Role"], named=False) == in_own_namespace
+    assert permissions(roles()["own"], named=False) == in_own_namespace
     everywhere = (used - in_own_namespace) | WATCHED | OWNER_REFERENCES
-    assert permissions(roles()["ClusterRole"], named=False) == everywhere
-    assert permissions(roles()["ClusterRole"], named=True) == OWN_LEASE | BINDING
+    assert permissions(roles()["watched"], named=False) == everywhere
+    assert permissions(roles()["watched"], named=True) == OWN_LEASE | BINDING
 
 
 def test_no_role_of_the_chart_has_a_wildcard() -> None:
@@ -97,4 +104,4 @@ def test_no_role_of_the_chart_has_a_wildcard() -> None:
 
 
 def test_secrets_are_never_listed() -> None:
-    assert ("", "secrets", "list") not in permissions(roles()["ClusterRole"], named=False)
+    assert ("", "secrets", "list") not in permissions(roles()["watched"], named=False)

@@ -65,7 +65,7 @@ def test_no_secret_stands_in_a_manifest(name: str) -> None:
     objects = [
         build_runner_pod(pool, spec, SETTINGS, 0, "t"),
         build_service_account(pool),
-        build_role_binding(pool, "role"),
+        build_role_binding(pool, SETTINGS),
     ]
     assert "canary" not in json.dumps(objects)
 
