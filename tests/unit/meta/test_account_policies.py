@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from bessemer.clusterbuild.nodes import carry_over
 from bessemer.clusterbuild.plan import StartAttempt
 from bessemer.clusterbuild.status import NodesStatus
 from bessemer.kube.client import Object
+from bessemer.kube.ownkey import OwnKey
 from bessemer.phases.report import PhaseName
 from bessemer.runnerpool.manifest import (
     build_role_binding,
@@ -21,6 +24,7 @@ from bessemer.runnerpool.manifest import (
     build_runner_secret,
     build_service_account,
 )
+from tests.support.fake_kubernetes import FakeKubernetes
 from tests.support.policies import FILES, evaluate
 from tests.unit.clusterbuild.test_manifest import SETTINGS as BUILD_SETTINGS
 from tests.unit.clusterbuild.test_manifest import build
@@ -29,7 +33,8 @@ from tests.unit.runnerpool.test_executors import EXECUTORS, SETTINGS
 
 OPERATOR_RULES = yaml.safe_load((FILES / "operator-rules.yaml").read_text())
 POD_RULES = yaml.safe_load((FILES / "pod-rules.yaml").read_text())
-ROLE = [{"name": "role", "expression": "'executor-role'"}, {"name": "roleKind", "expression": "'ClusterRole'"}]
+VARIABLES = [{"name": "role", "expression": "'executor-role'"}, {"name": "roleKind", "expression": "'ClusterRole'"}]
+START_TIME = datetime(2026, 11, 30, tzinfo=UTC)
 START = StartAttempt(PhaseName.BOOT_COMPUTE, 3, "digest")
 POOL = build_pool()
 
@@ -38,7 +43,8 @@ def refuse(what: str, new: Object | None, old: Object | None = None, allow: tupl
     """Say what the policies for the operator's account answer to a write; ``new`` is None for a deletion."""
     known: Any = new or old
     given = {"object": new, "oldObject": old, "namespace": known["metadata"]["namespace"]}
-    refused = evaluate(OPERATOR_RULES[what]["validations"], ROLE, given, allow=allow)
+    variables = [*VARIABLES, *read_own_key_variable()]
+    refused = evaluate(OPERATOR_RULES[what]["validations"], variables, given, allow=allow)
     if what == "pods" and new is not None:
         refused += refuse_pod(new, allow)
     return refused
@@ -47,6 +53,13 @@ def refuse(what: str, new: Object | None, old: Object | None = None, allow: tupl
 def refuse_pod(pod: Object, allow: tuple[str, ...] = ()) -> list[str]:
     """Say what the policies for pods of Bessemer's accounts answer."""
     return evaluate(POD_RULES["validations"], POD_RULES["variables"], {"object": pod, "oldObject": None}, allow=allow)
+
+
+def read_own_key_variable() -> list[dict[str, str]]:
+    """Read from the chart's template how the operator's own key is known."""
+    text = (FILES.parent / "templates" / "operator-policies.yaml").read_text()
+    (found,) = re.findall(r"- name: ownKey\n\s+expression: >-\n(.*?)  validations:", text, re.DOTALL)
+    return [{"name": "ownKey", "expression": re.sub(r"\{\{.*?\}\}", SYSTEM, found)}]
 
 
 def change(raw: Object, *path: str | int, to: Any) -> Object:
@@ -100,6 +113,16 @@ def test_the_operator_changes_and_deletes_only_pods_of_its_own_and_never_their_s
 
 
 SECRET = build_runner_secret(POOL, {"a": "b"})
+SYSTEM = "bessemer"
+
+
+async def test_the_operators_own_key_is_made_in_its_own_namespace_and_never_changed() -> None:
+    kubernetes = FakeKubernetes(now=lambda: START_TIME)
+    await OwnKey(kubernetes, SYSTEM).get_seal()
+    (key,) = [raw for (plural, _, _), raw in kubernetes.objects.items() if plural == "secrets"]
+    assert refuse("secrets", key) == []
+    assert refuse("secrets", key, key)
+    assert refuse("secrets", change(key, "metadata", "namespace", to="elsewhere"))
 
 
 @pytest.mark.parametrize(
