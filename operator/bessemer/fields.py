@@ -11,12 +11,22 @@ from bessemer.foreign import DEEPEST, compute_depth, is_finite
 from bessemer.resource import FREE_FORM, GROUP, ApiModel, cel
 
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)]
-MacAddress = Annotated[str, Field(pattern=r"^[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$", max_length=17)]
+MacAddress = Annotated[
+    str,
+    Field(
+        pattern=r"^[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$",
+        max_length=17,
+        json_schema_extra=cel(("self != '00:00:00:00:00:00'", "must not be 00:00:00:00:00:00, which no machine has")),
+    ),
+]
 """Of one machine: the lowest bit of the first octet is set in group addresses (IEEE 802)."""
 _OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_ADDRESS = rf"{_OCTET}(\.{_OCTET}){{3}}"
+_FIRST_OCTET = r"(22[0-3]|2[01][0-9]|1[3-9][0-9]|12[0-68-9]|1[01][0-9]|[1-9][0-9]?)"
+"""Of an address that a machine can have: not 0/8, 127/8, 224/4 or 240/4 (IANA IPv4 special-purpose registry)."""
+_ADDRESS = rf"{_FIRST_OCTET}(\.{_OCTET}){{3}}"
 Address = Annotated[str, Field(pattern=rf"^{_ADDRESS}$", max_length=15)]
-InterfaceAddress = Annotated[str, Field(pattern=rf"^{_ADDRESS}/([12]?[0-9]|3[0-2])$", max_length=18)]
+InterfaceAddress = Annotated[str, Field(pattern=rf"^{_ADDRESS}/([89]|[12][0-9]|30)$", max_length=18)]
+"""With a prefix that leaves addresses to hosts, and is that of one network."""
 ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)]
 
 

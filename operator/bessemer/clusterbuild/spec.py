@@ -115,7 +115,7 @@ class BootHost(ApiModel):
     ssh: SshEndpoint
     """How the phases log in to it; hostKey is required."""
     address: Address
-    """Its address on the network that the management node boots from; used in URLs."""
+    """Its IPv4 address on the network that the management node boots from; used in URLs. IPv6 is not supported."""
     boot_directory: Directory
     """Directory of its HTTP server in which the node's iPXE script is looked for."""
     callback_port: Port = 8099
@@ -125,10 +125,15 @@ class BootHost(ApiModel):
 class ClusterInterface(ApiModel):
     """The management node's foot in the network of the compute nodes."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel(("self.name != 'lo'", "name must not be lo: no compute node reaches loopback"))
+    )
+
     name: str = Field(default="eth1", pattern=r"^[a-zA-Z0-9_-][a-zA-Z0-9_.-]{0,14}$", max_length=15)
-    """Name of the network interface."""
+    """Name of the network interface; not lo."""
     address: InterfaceAddress
-    """Its address with the prefix length, such as 10.141.0.1/16."""
+    """Its IPv4 address with the prefix length (8 to 30), such as 10.141.0.1/16; in another network than the management
+    node boots from."""
 
 
 class Management(ApiModel):
@@ -148,13 +153,21 @@ class Management(ApiModel):
                 "!has(self.ssh) || self.ssh.user == 'root'",
                 "ssh.user must be root: what is done on the management node needs it, and sudo is not used",
             ),
+            (
+                "!self.clusterInterface.address.startsWith(self.address + '/')",
+                "clusterInterface.address must differ from address: they are of two interfaces in two networks",
+            ),
+            (
+                "!(self.host in ['localhost', 'default', 'all', 'management', 'compute', 'cluster'])",
+                "host must be a name without another meaning for the hosts file, Slurm or Ansible",
+            ),
         )
     )
 
     host: DnsLabel
-    """Its host name."""
+    """Its host name: one label, which is no compute node's and has no other meaning, as localhost has."""
     address: Address
-    """Its address on the boot host's network."""
+    """Its IPv4 address on the boot host's network; in another network than clusterInterface."""
     provision: bool = True
     """False where the node is installed already: BootManagement is skipped."""
     mac: MacAddress | None = None
@@ -171,9 +184,10 @@ class Compute(ApiModel):
     """The compute nodes; all of one kind."""
 
     hosts: str = Field(min_length=1, max_length=4096, pattern=r"^[a-z0-9][-a-z0-9,\[\]]*$")
-    """Their names as a hostlist, such as oxygen[2-65]."""
+    """Their names as a hostlist, such as oxygen[2-65]; each of at most 63 characters."""
     addresses: str = Field(min_length=1, max_length=4096, pattern=r"^[0-9][-0-9.,\[\]]*$")
-    """Their addresses as a list of the same length, such as 10.141.0.[2-65]."""
+    """Their IPv4 addresses in the network of clusterInterface, as a list of the same length, such as
+    10.141.0.[2-65]."""
     macs: list[MacAddress] = Field(min_length=1, max_length=MAX_NODES, json_schema_extra=ATOMIC_LIST)
     """Their MAC addresses, in the order of hosts."""
     install: Install
@@ -274,6 +288,10 @@ class ClusterBuildSpec(ApiModel):
             (
                 "!has(self.bootHost) || has(self.bootHost.ssh.hostKey)",
                 "bootHost.ssh.hostKey is required: there is no trust on first use",
+            ),
+            (
+                "!has(self.bootHost) || self.bootHost.address != self.management.address",
+                "management.address must differ from bootHost.address: they are two machines",
             ),
             (
                 "self.retries.backOffSeconds <= self.retries.maxBackOffSeconds",

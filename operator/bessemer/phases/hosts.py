@@ -22,7 +22,7 @@ from bessemer.errors import Invalid
 from bessemer.foreign import make_line
 from bessemer.phases.grouping import parse_node_groups
 from bessemer.phases.hostlists import build_powerman_hostlists, build_slurm_hostlist
-from bessemer.phases.machines import Machine, parse_compute_machines
+from bessemer.phases.machines import BOOT_HOST, Machine, parse_compute_machines
 from bessemer.phases.netboot import bootd
 from bessemer.phases.netboot.entries import MANAGEMENT_BOOT_PORT
 from bessemer.phases.netboot.server import BASE_DIRECTORY
@@ -45,8 +45,9 @@ GROUP_ALIASES: Mapping[str, tuple[str, ...]] = {
 https://github.com/galaxyproject/ansible-slurm, https://github.com/NVIDIA/deepops (config.example/inventory),
 https://github.com/elasticluster/elasticluster and https://github.com/stackhpc/ansible-role-cluster-nfs."""
 
-RESERVED_HOST_NAMES = frozenset({"all", "ungrouped", *GROUP_ALIASES}.union(*GROUP_ALIASES.values()))
-"""Names that an inventory can't have for a host: Ansible would take the host for the group of that name."""
+RESERVED_HOST_NAMES = frozenset({"all", "ungrouped", BOOT_HOST, *GROUP_ALIASES}.union(*GROUP_ALIASES.values()))
+"""Names that an inventory can't have for a host: Ansible would take the host for the group of that name; and the name
+by which the files for SSH know the boot host."""
 
 HAS_SYSTEM = (NodeState.INSTALLED, NodeState.CONFIGURED, NodeState.READY)
 CONFIGURATION_FAILED = "ConfigurationFailed"

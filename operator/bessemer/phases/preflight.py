@@ -25,12 +25,12 @@ from bessemer.phases.playbooks import playbook_directory
 from bessemer.phases.power.patient import PatientPower
 from bessemer.phases.power.protocol import PowerState
 from bessemer.phases.preflight_checks import (
-    Problem,
     build_result,
     decide_spec_problems,
     decide_unknown_states,
     decide_variable_problems,
 )
+from bessemer.phases.preflight_problem import Problem
 from bessemer.phases.report import PhaseInput, PhaseResult, Progress
 from bessemer.phases.role_options import read_roles
 from bessemer.phases.ssh import ShellUnusable, Ssh

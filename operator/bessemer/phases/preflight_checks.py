@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from bessemer.clusterbuild.spec import ClusterBuildSpec, Install
 from bessemer.clusterbuild.verification import SlurmJob
 from bessemer.errors import Invalid
-from bessemer.phases.hostlists import build_hostlist, parse_hostlist
-from bessemer.phases.hosts import RESERVED_HOST_NAMES, parse_variables
+from bessemer.phases.hostlists import build_hostlist
+from bessemer.phases.hosts import parse_variables
 from bessemer.phases.machines import compute_min_ready
 from bessemer.phases.netboot.entries import parse_file_name
+from bessemer.phases.preflight_machines import decide_machine_problems
+from bessemer.phases.preflight_problem import Problem
 from bessemer.phases.report import PhaseResult
 from bessemer.phases.role_options import Roles, decide_unknown_names, decide_wrong_values
 
@@ -22,49 +21,12 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,254}")
 """What the boot daemon gives out."""
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong."""
-
-    reason: str
-    """One CamelCase word."""
-    message: str
-    """The field or system, and what would be right."""
-    retryable: bool = False
-    """Whether it may go away without a change of the spec."""
-    hint: bool = False
-    """Whether it is only told, as it may be as wanted."""
-
-
 def decide_spec_problems(spec: ClusterBuildSpec) -> list[Problem]:
     """List all that is wrong with a spec."""
-    problems: list[Problem] = []
-    hosts = _parse(spec.compute.hosts, "spec.compute.hosts", problems)
-    addresses = _parse(spec.compute.addresses, "spec.compute.addresses", problems)
-    macs = [mac.lower() for mac in spec.compute.macs]
-    if hosts is not None and addresses is not None and len(hosts) != len(addresses):
-        problems.append(
-            Problem(
-                "LengthMismatch",
-                f"spec.compute.addresses has {len(addresses)} entries for {len(hosts)} names of hosts",
-            )
-        )
-    if hosts is not None and len(hosts) != len(macs):
-        problems.append(
-            Problem("LengthMismatch", f"spec.compute.macs has {len(macs)} entries for {len(hosts)} names of hosts")
-        )
-    management = spec.management
-    problems += _decide_duplicates("DuplicateHost", "host name", [management.host, *(hosts or ())])
-    problems += _decide_reserved([management.host, *(hosts or ())])
-    problems += _decide_duplicates("DuplicateAddress", "address", [management.address, *(addresses or ())])
-    own_mac = [management.mac.lower()] if management.mac else []
-    problems += _decide_duplicates("DuplicateMac", "MAC address", [*own_mac, *macs])
-    problems += _decide_own_address(spec, addresses or ())
-    problems += [Problem("InvalidAddress", f"{text}: not an IPv4 address") for text in _bad_addresses(addresses)]
-    problems += _decide_outside(spec, addresses or ())
+    problems = decide_machine_problems(spec)
     problems += _decide_file_names(spec.compute.install)
     problems += _collect(lambda: compute_min_ready(spec))
-    problems += [problem for job in spec.verify.jobs for problem in _decide_job(job, len(macs))]
+    problems += [problem for job in spec.verify.jobs for problem in _decide_job(job, len(spec.compute.macs))]
     return problems
 
 
@@ -103,66 +65,6 @@ def _collect(check: Callable[[], object]) -> list[Problem]:
     except Invalid as error:
         return [Problem(error.reason, error.message)]
     return []
-
-
-def _parse(hostlist: str, field: str, problems: list[Problem]) -> tuple[str, ...] | None:
-    try:
-        return parse_hostlist(hostlist)
-    except ValueError as error:
-        problems.append(Problem("InvalidHostlist", f"{field}: {error}"))
-        return None
-
-
-def _decide_duplicates(reason: str, what: str, values: list[str]) -> list[Problem]:
-    twice = sorted(value for value, count in Counter(values).items() if count > 1)
-    return [Problem(reason, f"{what} used more than once: {', '.join(twice[:20])}")] if twice else []
-
-
-def _decide_reserved(hosts: Iterable[str]) -> list[Problem]:
-    reserved = sorted(RESERVED_HOST_NAMES.intersection(hosts))
-    text = f"host name that is a group of the Ansible inventory: {', '.join(reserved)}"
-    return [Problem("ReservedHostName", text)] if reserved else []
-
-
-def _decide_own_address(spec: ClusterBuildSpec, addresses: Iterable[str]) -> list[Problem]:
-    own = ipaddress.IPv4Interface(spec.management.cluster_interface.address)
-    problems = []
-    if str(own.ip) in addresses:
-        text = f"spec.management.clusterInterface.address {own.ip} is in compute.addresses"
-        problems.append(Problem("DuplicateAddress", text))
-    if own.ip in _list_nobodys(own.network):
-        text = f"spec.management.clusterInterface.address: {own} is no address of a host"
-        problems.append(Problem("InvalidAddress", text))
-    return problems
-
-
-def _list_nobodys(network: ipaddress.IPv4Network) -> tuple[ipaddress.IPv4Address, ...]:
-    """List the addresses of a network that no host can have."""
-    return (network.network_address, network.broadcast_address)
-
-
-def _bad_addresses(addresses: tuple[str, ...] | None) -> list[str]:
-    return [f"spec.compute.addresses: {address}" for address in addresses or () if not _is_address(address)]
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.IPv4Address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _decide_outside(spec: ClusterBuildSpec, addresses: Iterable[str]) -> list[Problem]:
-    """Find compute nodes that the management node's DHCP could not serve."""
-    network = ipaddress.IPv4Interface(spec.management.cluster_interface.address).network
-    nobodys = _list_nobodys(network)
-    known = [ipaddress.IPv4Address(address) for address in addresses if _is_address(address)]
-    outside = [str(address) for address in known if address not in network or address in nobodys]
-    if not outside:
-        return []
-    text = f"{', '.join(outside[:20])}: no address of a host in {network} (spec.management.clusterInterface.address)"
-    return [Problem("AddressOutsideNetwork", f"spec.compute.addresses: {text}")]
 
 
 def _decide_file_names(install: Install) -> list[Problem]:

@@ -274,7 +274,9 @@ class _Conversation:
             exit_code = self._channel.recv_exit_status()
         finally:
             timer.cancel()
-        if not self._stdout.begun and (exit_code >= 0 or self._expired.is_set()):
+        # A shell that is only slow prints nothing until its time is up.
+        printed = self._stdout.greeting or self._stderr.greeting
+        if not self._stdout.begun and (exit_code >= 0 or (self._expired.is_set() and printed)):
             raise _NotBegunError(build_complaint(self._stdout, self._stderr))
         if self._expired.is_set():
             raise TimeoutError
