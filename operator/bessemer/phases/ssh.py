@@ -7,15 +7,12 @@ is told apart by class: nobody answers, somebody else answers, or it doesn't tak
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import io
 import logging
 import shlex
 import socket
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,13 +21,12 @@ import paramiko
 from bessemer.errors import Retry
 from bessemer.foreign import make_line
 from bessemer.phases.machines import SshTarget
-from bessemer.phases.ssh_frame import GREETING_BYTES, Frame, FramedOutput, build_complaint
+from bessemer.phases.ssh_command import Conversation, NotBegunError
+from bessemer.phases.ssh_frame import Frame
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 KEEPALIVE_SECONDS = 15
 UPLOAD_SECONDS = 600.0
-OUTPUT_LIMIT = 32 << 20
-"""Bytes of a command's output that are read; a journal of a thousand nodes has some."""
 
 _CONNECT_FAILED = 2
 """The reason of a refused channel that speaks of the machine behind. Source: RFC 4254, 5.1"""
@@ -142,10 +138,10 @@ class ParamikoSsh:
         transport = self._transport(target)
         try:
             with transport.open_session(timeout=CONNECT_TIMEOUT_SECONDS) as channel:
-                return _Conversation(channel, Frame()).hold(command, stdin, timeout_seconds)
+                return CommandResult(*Conversation(channel, Frame()).hold(command, stdin, timeout_seconds))
         except TimeoutError as error:
             raise SshTimeout(f"{target.name}: a command didn't end within {timeout_seconds:g} s") from error
-        except _NotBegunError as error:
+        except NotBegunError as error:
             raise ShellUnusable(f"{target.name}: {error}") from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise SshUnreachable(f"{target.name}: connection lost: {_say(error)}") from error
@@ -241,78 +237,6 @@ def _prefer_key_type(transport: paramiko.Transport, key_type: str) -> None:
     names = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}.get(key_type, (key_type,))
     supported = tuple(options.key_types)
     options.key_types = sorted(supported, key=lambda name: name not in names)
-
-
-class _NotBegunError(Exception):
-    """The shell never came to the command."""
-
-
-class _Conversation:
-    """One command on one channel: feeds it and reads both its outputs at once, so that neither side waits for ever."""
-
-    def __init__(self, channel: paramiko.Channel, frame: Frame) -> None:
-        self._channel = channel
-        self._frame = frame
-        self._stdout, self._stderr = FramedOutput(frame), FramedOutput(frame)
-        self._may_feed = threading.Event()
-        self._expired = threading.Event()
-
-    def hold(self, command: str, stdin: bytes, timeout_seconds: float) -> CommandResult:
-        """Run a command; raises TimeoutError, _NotBegunError, or what paramiko raises."""
-        timer = threading.Timer(timeout_seconds, self._expire)
-        timer.start()
-        try:
-            self._channel.exec_command(self._frame.wrap(command))
-            with ThreadPoolExecutor(max_workers=2) as pool:
-                pool.submit(self._feed, stdin)
-                errors = pool.submit(self._read, self._channel.recv_stderr, self._stderr)
-                try:
-                    self._read(self._channel.recv, self._stdout, self._may_feed.set)
-                finally:
-                    self._may_feed.set()
-            errors.result()
-            exit_code = self._channel.recv_exit_status()
-        finally:
-            timer.cancel()
-        # A shell that is only slow prints nothing until its time is up.
-        printed = self._stdout.greeting or self._stderr.greeting
-        if not self._stdout.begun and (exit_code >= 0 or (self._expired.is_set() and printed)):
-            raise _NotBegunError(build_complaint(self._stdout, self._stderr))
-        if self._expired.is_set():
-            raise TimeoutError
-        stdout, stderr = self._stdout.take(), self._stderr.take()
-        if exit_code < 0 or stdout is None or stderr is None:
-            raise EOFError("it was closed before the command ended")
-        return CommandResult(exit_code, stdout, stderr)
-
-    def _expire(self) -> None:
-        self._expired.set()
-        self._close()
-
-    def _close(self) -> None:
-        with contextlib.suppress(OSError, EOFError):  # closed here, whether or not the other side can still be told
-            self._channel.close()
-
-    def _feed(self, stdin: bytes) -> None:
-        self._may_feed.wait()  # set at the first mark, or when nothing more comes
-        with contextlib.suppress(OSError):  # a command may end without having read its input; its exit code says how
-            if self._stdout.begun:
-                self._channel.sendall(stdin)
-            self._channel.shutdown_write()
-
-    def _read(
-        self, receive: Callable[[int], bytes], output: FramedOutput, when_begun: Callable[[], None] = lambda: None
-    ) -> None:
-        while part := receive(65536):
-            output.add(part)
-            if output.begun:
-                when_begun()
-            elif output.size > GREETING_BYTES:
-                self._close()
-                raise _NotBegunError(build_complaint(self._stdout, self._stderr))
-            if output.size > OUTPUT_LIMIT:
-                self._close()
-                raise EOFError(f"the command wrote more than {OUTPUT_LIMIT} bytes")
 
 
 def _say(error: Exception) -> str:

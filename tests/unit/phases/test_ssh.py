@@ -249,7 +249,7 @@ def test_a_shell_that_does_not_run_the_command_is_told_apart(
 ) -> None:
     server.account.startup = startup
     with pytest.raises(ShellUnusable) as caught:
-        ssh.run(server.target(), "cat", b"input", timeout_seconds=1)
+        ssh.run(server.target(), "cat", b"input", timeout_seconds=4)
     assert shown in caught.value.message
     assert len(caught.value.message) < 400
 
