@@ -13,7 +13,7 @@ class Deadlines(ApiModel):
     power_on_seconds: int = Field(default=60, ge=1, le=3600)
     """From the power command until power control reads back what was wanted; else NeverPoweredOn."""
     netboot_seconds: int = Field(default=300, ge=1, le=7200)
-    """From power on until the kernel was fetched or the installer called back; else NeverNetbooted."""
+    """From power on until the kernel is asked for, and then until the installer calls back; else NeverNetbooted."""
     install_seconds: int = Field(default=1800, ge=1, le=14400)
     """From the start of the install until its final call-back; else InstallStalled."""
     reachable_seconds: int = Field(default=300, ge=1, le=7200)

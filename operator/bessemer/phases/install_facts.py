@@ -75,6 +75,9 @@ class NodeInstall:
     reason: str | None = None
     """Why the last attempt failed."""
     message: str = ""
+    asked: str = ""
+    """What it has asked the boot server for since it was switched on, as the end of a sentence."""
+    asked_for_kernel: bool = False
     complaint: str = ""
     """The last thing that power control, the boot server or SSH said about it."""
 

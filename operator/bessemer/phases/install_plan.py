@@ -29,8 +29,12 @@ LOG_TAIL_CHARACTERS = 300
 """How much of the end of an installer's log goes into a message."""
 
 
-START = (BootEventKind.KERNEL, BootEventKind.STARTED)
-"""The install has started with whichever is seen first."""
+BOOTING = (BootEventKind.SCRIPT, BootEventKind.KERNEL, BootEventKind.INITRD)
+"""What firmware asks for: the machine is on, but nothing of ours runs on it yet."""
+START = (BootEventKind.STARTED, BootEventKind.CONFIG)
+"""The install has started with whichever is seen first: the installer itself has called."""
+OURS = (*BOOTING, *START, BootEventKind.FINISHED, BootEventKind.FAILED)
+"""What only a machine that is on can have done."""
 
 
 def decide_install(nodes: Sequence[NodeInstall], facts: Facts, now: float, policy: Policy) -> InstallPlan:
@@ -65,7 +69,8 @@ def _start_attempt(node: NodeInstall, now: float, plan: InstallPlan) -> NodeInst
     why = f"attempt {node.attempt + 1}" + (f", after {node.reason}" if node.reason else "")
     plan.off.append(node.host)
     plan.reasons.append(f"{node.host}: power off: {why}")
-    return replace(node, step=Step.TURNING_OFF, attempt=node.attempt + 1, since=now, commanded=now, complaint="")
+    begun = replace(node, step=Step.TURNING_OFF, attempt=node.attempt + 1, since=now, commanded=now)
+    return replace(begun, asked="", asked_for_kernel=False, complaint="")
 
 
 @dataclass
@@ -118,7 +123,7 @@ class _Mover:
         return self._wait_for_power(self.plan.off, "off")
 
     def _turn_on(self) -> NodeInstall:
-        booted = any(event.attempt == self.node.label and event.kind in START for event in self.events)
+        booted = any(event.attempt == self.node.label and event.kind in OURS for event in self.events)
         if booted or self.facts.power.get(self.node.host) is PowerState.ON:
             self._say("wait for its network boot: it is on")
             self.node = self._step(Step.NETBOOTING)
@@ -145,16 +150,26 @@ class _Mover:
                 self._say("wait for SSH: the installer has finished")
                 self.node = self._step(Step.STARTING)
                 return self._start()
+            if self.node.step is Step.NETBOOTING and event.kind in BOOTING:
+                self._note_asked(event)
             if self.node.step is Step.NETBOOTING and event.kind in START:
-                seen = "its kernel was fetched" if event.kind is BootEventKind.KERNEL else "the installer called back"
-                self._say(f"wait for the install to end: {seen}")
+                self._say("wait for the install to end: the installer called back")
                 self.node = self._step(Step.INSTALLING)
         waited = self.now - self.node.since if self.facts.journal_known else 0.0
         if self.node.step is Step.NETBOOTING and waited >= deadlines.netboot_seconds:
-            return self._fail("NeverNetbooted", f"didn't fetch its kernel within {deadlines.netboot_seconds} s")
+            asked = self.node.asked or "didn't ask for its boot script"
+            return self._fail("NeverNetbooted", f"{asked} within {deadlines.netboot_seconds} s")
         if self.node.step is Step.INSTALLING and waited >= deadlines.install_seconds:
             return self._fail("InstallStalled", f"the installer didn't finish within {deadlines.install_seconds} s")
         return self.node
+
+    def _note_asked(self, event: BootEvent) -> None:
+        """Remember how far the firmware is; from its first kernel on, the installer has the whole time to call back."""
+        if event.kind is not BootEventKind.SCRIPT or not self.node.asked:
+            self.node = replace(self.node, asked=_explain_asked(event))
+        if event.kind is BootEventKind.KERNEL and not self.node.asked_for_kernel:
+            self._say("wait for the installer's call: it asks for its kernel")
+            self.node = replace(self.node, asked_for_kernel=True, since=self.now)
 
     def _start(self) -> NodeInstall:
         probe = self.facts.probes.get(self.node.host)
@@ -202,6 +217,18 @@ def find_finished(events: Sequence[BootEvent]) -> dict[str, str]:
         elif event.host and event.kind in (BootEventKind.STAGED, BootEventKind.STARTED):
             finished.pop(event.host, None)
     return finished
+
+
+def _explain_asked(event: BootEvent) -> str:
+    """Say how far the firmware is, as what comes before "within 300 s"."""
+    if event.kind is BootEventKind.SCRIPT:
+        return "asked for its boot script, but not for its kernel"
+    if event.kind is BootEventKind.KERNEL:
+        return "asked for its kernel, but not for its initial RAM disk"
+    number, _, count = event.detail.partition(" of ")
+    if number != count:
+        return f"asked for initial RAM disk {event.detail}, but not for the next"
+    return "asked for kernel and initial RAM disk, but the installer didn't call back"
 
 
 def _summarise(log: str) -> str:

@@ -24,11 +24,13 @@ class Daemon:
     state: Path
     store: bootd.Store
     port: int = 0
+    root_ports: int = 65536
+    """Where tests may not be root, every port has to do for one of root's."""
     server: bootd.Server | None = field(default=None, repr=False)
 
     def start(self) -> None:
         (self.state / "static").mkdir(exist_ok=True)
-        self.server = bootd.Server(("127.0.0.1", self.port), self.store, str(self.state / "static"))
+        self.server = bootd.Server(("127.0.0.1", self.port), self.store, str(self.state / "static"), self.root_ports)
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
@@ -59,7 +61,11 @@ class Daemon:
         bootd.stage(self.store, [build_entry(self.url, **changes)])
 
     def events(self, since: int = 0) -> list[str]:
-        return [record["event"] for record in self.store.journal(since)]
+        return [record["event"] for record in self.store.journal.read(since)]
+
+    def boot(self, mac: str = MAC) -> None:
+        """Have DHCP tell that a machine boots from the network, as role boot_server does."""
+        (self.state / "boots" / mac.replace(":", "-")).touch()
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -80,6 +86,7 @@ def build_entry(server: str, **changes: Any) -> dict[str, Any]:
         "token": TOKEN,
         "persistent": False,
         "armed": True,
+        "boot_events": True,
         "server": server,
         "kernel": "http://example/vmlinuz",
         "initrds": ["http://example/modules.img", "/nonexistent/installer"],

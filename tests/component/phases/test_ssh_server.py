@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from bessemer.foreign import Unreadable
 from bessemer.phases.machines import SshTarget
 from bessemer.phases.netboot.server import BootEventKind, BootServerFailed
 from bessemer.phases.netboot.ssh_server import BootEndpoint, SshBootServer, parse_event
+from bessemer.phases.ssh import CommandResult
 from tests.component.phases.boot_daemon import build_entry
 from tests.unit.phases.local_ssh import LocalSsh
 
@@ -121,5 +128,72 @@ def test_a_command_that_fails_gives_its_last_words(server: SshBootServer) -> Non
 
 
 def test_unknown_events_are_kept_as_other() -> None:
-    record = {"seq": 1, "event": "initrd/0", "host": "a", "attempt": "1", "detail": "", "client": ""}
+    record = {"seq": 1, "event": "compacted", "host": "a", "attempt": "1", "detail": "", "client": ""}
     assert parse_event(record).kind is BootEventKind.OTHER
+    assert parse_event({**record, "event": "initrd/0"}).kind is BootEventKind.INITRD
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(("seq", "event", "host", "attempt", "detail", "client"), JSON)))
+def test_no_line_of_a_journal_makes_more_of_itself_than_an_event_or_an_error(record: dict[str, Any]) -> None:
+    with contextlib.suppress(Unreadable):
+        event = parse_event(record)
+        assert event.sequence >= 1
+        assert all(char.isprintable() or char == "\n" for char in event.detail + event.client)
+
+
+def test_a_journal_is_read_page_by_page(server: SshBootServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bessemer.phases.netboot.ssh_server.PAGE_EVENTS", 2)
+    server.prepare()
+    for number in range(5):
+        server.stage([build_entry("http://127.0.0.1:1", attempt=f"d-1-{number}")])
+    assert [event.attempt for event in server.list_events("uid-1", 0)] == [f"d-1-{number}" for number in range(5)]
+
+
+@pytest.mark.parametrize("output", ["Welcome", "[" * 2000, '{"seq": 1}', '{"seq": 1, "event": 5}', "[]", "null"])
+def test_an_answer_that_cannot_be_read_is_a_failure_and_not_nothing(
+    server: SshBootServer, ssh: LocalSsh, output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.prepare()
+    monkeypatch.setattr(ssh, "run", lambda *_, **__: CommandResult(0, output + "\n", ""))
+    for call in (lambda: server.list_events("uid-1", 0), lambda: server.withdraw("uid-1"), server.release):
+        with pytest.raises(BootServerFailed):
+            call()
+
+
+def test_a_host_whose_files_cannot_be_looked_at_is_no_host_without_a_daemon(
+    server: SshBootServer, ssh: LocalSsh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh, "run", lambda *_, **__: CommandResult(1, "", "bash: cannot fork"))
+    with pytest.raises(BootServerFailed, match="cannot fork"):
+        server.withdraw("uid-1")
+
+
+def test_an_upload_of_the_right_size_with_other_content_is_made_again(
+    server: SshBootServer, ssh: LocalSsh, tmp_path: Path
+) -> None:
+    server.prepare()
+    for path in (tmp_path / "base dir/upload").iterdir():
+        if path.suffix != ".log":
+            path.write_bytes(path.read_bytes().replace(b"install", b"tampere"))
+    server.prepare()
+    assert Path(server.installer).read_bytes() == b"installer"
+    assert len(ssh.uploads) == 4
+
+
+def test_a_service_of_another_version_is_used_by_our_own_commands(
+    server: SshBootServer, ssh: LocalSsh, tmp_path: Path
+) -> None:
+    (tmp_path / "service.py").write_text("raise SystemExit('an older version knows no --build')")
+    endpoint = dataclasses.replace(server._endpoint, service_daemon=str(tmp_path / "service.py"))
+    service = SshBootServer(ssh, endpoint, tmp_path / "installer.cpio.gz")
+    service.prepare()
+    service.stage([build_entry("http://127.0.0.1:1")])
+    assert [event.kind for event in service.list_events("uid-1", 0)] == [BootEventKind.STAGED]
+    assert service.withdraw("uid-1").hosts == ("oxygen2",)

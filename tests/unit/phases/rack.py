@@ -59,8 +59,11 @@ class FakeRack:
         elif machine.step == "firmware" and fault != "NeverNetbooted":
             booted = server.boot(machine.host)
             machine.step = "installer" if booted else ("starting" if machine.installed else "hangs")
-        elif machine.step == "installer" and fault != "InstallStalled":
+        elif machine.step == "installer":
             server.report(machine.host, BootEventKind.STARTED)
+            if fault == "InstallStalled":
+                machine.step = "hangs"
+                return
             server.report(machine.host, BootEventKind.CONFIG)
             failed = fault == "InstallFailed"
             kind = BootEventKind.FAILED if failed else BootEventKind.FINISHED

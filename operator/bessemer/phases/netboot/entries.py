@@ -113,6 +113,7 @@ class InstallKind:
             "token": self.secrets.install_token(machine.host, self.phase, self.phase_attempt, node_attempt),
             "persistent": self.install.method == InstallMethod.STATELESS,
             "armed": node_attempt > 0,
+            "boot_events": directory is None,
             "server": self.sources.server,
             "kernel": self.sources.kernel,
             "initrds": [*self.sources.initrds, installer],

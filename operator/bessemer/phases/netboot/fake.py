@@ -7,7 +7,9 @@ from collections.abc import Collection, Sequence
 from bessemer.phases.netboot.server import BootEntry, BootEvent, BootEventKind, BootServerFailed, Withdrawn
 
 FINAL = (BootEventKind.FINISHED, BootEventKind.FAILED)
-START = (BootEventKind.KERNEL, BootEventKind.STARTED)
+INSTALLS = (BootEventKind.STARTED, BootEventKind.CONFIG, *FINAL)
+MAX_BOOTS = 5
+"""So often a machine may begin one install again before its installer calls back."""
 
 
 class FakeBootServer:
@@ -18,6 +20,8 @@ class FakeBootServer:
     def __init__(self) -> None:
         self.entries: dict[str, BootEntry] = {}
         self.wanted: set[str] = set()
+        self.armed: set[str] = set()
+        self.boots: dict[str, int] = {}
         self.seen: dict[str, list[BootEventKind]] = {}
         self.journal: list[tuple[str, BootEvent]] = []
         self.prepared = False
@@ -32,9 +36,14 @@ class FakeBootServer:
         """Keep entries; see BootServer."""
         self._check()
         for entry in entries:
-            self.entries[entry["host"]] = entry
-            self.wanted.add(entry["host"])
-            self.seen[entry["host"]] = []
+            host = entry["host"]
+            known = host in self.entries
+            self.entries[host] = entry
+            self.wanted.add(host)
+            if entry["armed"] or not known:
+                self.armed.discard(host)
+                self.armed.update([host] if entry["armed"] else [])
+                self.seen[host], self.boots[host] = [], 0
             self._record(entry["host"], BootEventKind.STAGED if entry["armed"] else BootEventKind.RESTORED)
 
     def withdraw(
@@ -66,13 +75,34 @@ class FakeBootServer:
         self.prepared = self.prepared and bool(self.entries)
 
     def boot(self, host: str) -> bool:
-        """Have a machine ask for its boot script; if it gets one, it fetches a kernel too. Tells whether it did."""
+        """Have a machine boot from the network; if it gets a script, it fetches a kernel too. Returns whether it did.
+
+        Raises nothing.
+        """
+        if host in self.entries and self.entries[host]["persistent"]:
+            self.armed.add(host)  # DHCP has seen it boot
+        if not self.ask(host):
+            return False
+        self._use(host, BootEventKind.KERNEL)
+        return True
+
+    def ask(self, host: str) -> bool:
+        """Ask for a machine's boot script from its address, as any of its users can. Returns whether there is one."""
         if host not in self.wanted:
             return False
-        if self.entries[host]["persistent"]:
+        persistent = self.entries[host]["persistent"]
+        if persistent and host not in self.armed:
+            self._record(host, BootEventKind.REFUSED, "script: it has not booted from the network since")
+            return False
+        self.boots[host] += 1
+        if self.boots[host] > MAX_BOOTS:
+            self.armed.discard(host)
+            self.wanted.intersection_update([] if not persistent else self.wanted)
+            self._record(host, BootEventKind.REFUSED, f"script: {MAX_BOOTS} boots, and the installer never called back")
+            return False
+        if persistent:
             self.seen[host] = []
         self._record(host, BootEventKind.SCRIPT)
-        self._use(host, BootEventKind.KERNEL)
         return True
 
     def report(self, host: str, kind: BootEventKind, detail: str = "") -> bool:
@@ -88,8 +118,11 @@ class FakeBootServer:
 
     def _use(self, host: str, kind: BootEventKind, detail: str = "") -> None:
         self.seen[host].append(kind)
-        if not self.entries[host]["persistent"] and kind in (*START, *FINAL):
+        if not self.entries[host]["persistent"] and kind in INSTALLS:
             self.wanted.discard(host)
+        if kind is BootEventKind.CONFIG:
+            self.armed.discard(host)
+            self.boots[host] = 0
         self._record(host, kind, detail)
 
     def _record(self, host: str, kind: BootEventKind, detail: str = "") -> None:

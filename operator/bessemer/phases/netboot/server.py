@@ -36,6 +36,8 @@ class BootEventKind(StrEnum):
     SCRIPT = "script"
     KERNEL = "kernel"
     CONFIG = "config"
+    INITRD = "initrd"
+    """An initial RAM disk was asked for; the detail says which, such as ``2 of 2``."""
     STARTED = "started"
     FINISHED = "finished"
     FAILED = "failed"
@@ -107,5 +109,5 @@ class BootServer(Protocol):
         ...
 
     def release(self) -> None:
-        """Undo ``prepare``, if nobody has anything staged; a daemon that is part of the site is left alone."""
+        """Undo ``prepare``, if nothing is staged; a daemon that is part of the site is left alone."""
         ...

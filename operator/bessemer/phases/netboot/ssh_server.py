@@ -10,12 +10,13 @@ import hashlib
 import json
 import shlex
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from bessemer.foreign import Unreadable, decode_json, make_line, make_text, parse_int
 from bessemer.phases.machines import SshTarget
 from bessemer.phases.netboot.server import (
     BASE_DIRECTORY,
@@ -30,6 +31,15 @@ from bessemer.phases.ssh import Ssh
 SERVICE_DAEMON = "/usr/local/lib/bessemer/bootd.py"
 """Where role boot_server installs the daemon on the management node."""
 START_DEADLINE_SECONDS = 15.0
+PAGE_EVENTS = 1000
+"""Events that are read from a journal at once."""
+EVENT_BYTES, EVENT_CHARACTERS = 65536, 4096
+"""Most of one line of a journal, and of the end of an installer's log in it."""
+ANSWER_BYTES = 16 << 20
+WORDS = 300
+"""Characters of a foreign message that are told."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -66,14 +76,14 @@ class SshBootServer:
         """Have the daemon running and the installer in place; see BootServer."""
         self._run(f"mkdir -p -m 0700 {shlex.quote(self._endpoint.base_directory + '/upload')}")
         self._upload_once(self.installer, self._installer_file.read_bytes())
+        self._upload_once(self._program, self._daemon)
         if self._endpoint.service_daemon is None:
-            self._upload_once(self._daemon_path, self._daemon)
             self._start_daemon()
 
     def stage(self, entries: Sequence[BootEntry]) -> None:
         """Stage entries; see BootServer."""
         if entries:
-            self._command("stage", {"entries": list(entries)})
+            self._command("stage", _parse_object, {"entries": list(entries)})
 
     def withdraw(
         self, build: str, hosts: Collection[str] | None = None, keep_persistent: Collection[str] = ()
@@ -83,32 +93,44 @@ class SshBootServer:
             return Withdrawn((), 0)
         named = None if hosts is None else sorted(hosts)
         request = {"build": build, "hosts": named, "keep_persistent": sorted(keep_persistent)}
-        answer = self._command("withdraw", request)
-        return Withdrawn(tuple(answer["withdrawn"]), answer["left"])
+        return self._command("withdraw", _parse_withdrawn, request)
 
     def list_events(self, build: str, since: int) -> list[BootEvent]:
         """Read the journal; see BootServer."""
-        output = self._run(f"{self._python} journal {self._state} --since {since}")
-        records = [json.loads(line) for line in output.splitlines()]
-        return [parse_event(record) for record in records if record["build"] in (build, None)]
+        events: list[BootEvent] = []
+        while True:
+            options = f"--build {shlex.quote(build)} --since {since} --limit {PAGE_EVENTS}"
+            lines = self._run(f"{self._python} journal {self._state} {options}").splitlines()
+            page = [self._parse(line, parse_event, EVENT_BYTES) for line in lines]
+            events += page
+            if len(page) < PAGE_EVENTS:
+                return events
+            if page[-1].sequence <= since:
+                raise self._failed("its journal doesn't go on")
+            since = page[-1].sequence
 
     def release(self) -> None:
         """Stop the daemon and remove what was uploaded, if nothing is staged; see BootServer."""
-        if self._endpoint.service_daemon is not None or not self._has_daemon() or self._command("list"):
+        if self._endpoint.service_daemon is not None or not self._has_daemon():
             return
-        if self._command("stop")["running"]:
-            raise BootServerFailed(f"{self._endpoint.target.name}: the boot daemon doesn't end")
+        if self._command("list", _parse_list):
+            return
+        if self._command("stop", _parse_object)["running"]:
+            raise self._failed("the boot daemon doesn't end")
         base = shlex.quote(self._endpoint.base_directory)
         self._run(f"rm -rf {base}/bootd {base}/upload; rmdir {base} 2>/dev/null || true")
 
     @property
-    def _daemon_path(self) -> str:
-        digest = hashlib.sha256(self._daemon).hexdigest()[:16]
-        return self._endpoint.service_daemon or f"{self._endpoint.base_directory}/upload/bootd-{digest}.py"
+    def _program(self) -> str:
+        """Where our own version lies; its commands are run even where another version serves, as they share the state.
+
+        A management node keeps the version with which it was configured, whatever version of us comes later.
+        """
+        return f"{self._endpoint.base_directory}/upload/bootd-{_version(self._daemon)}.py"
 
     @property
     def _python(self) -> str:
-        return f"python3 {shlex.quote(self._daemon_path)}"
+        return f"python3 {shlex.quote(self._program)}"
 
     @property
     def _state(self) -> str:
@@ -116,64 +138,109 @@ class SshBootServer:
 
     def _has_daemon(self) -> bool:
         """Whether there is anything to take back; what another version of us has left, this one takes back."""
-        if self._endpoint.service_daemon is not None:
-            return self._exists(self._endpoint.service_daemon)
-        if not self._exists(f"{self._endpoint.base_directory}/upload"):
+        upload = f"{self._endpoint.base_directory}/upload"
+        if not self._exists(self._endpoint.service_daemon or upload):
             return False
-        self._upload_once(self._daemon_path, self._daemon)
+        self._run(f"mkdir -p -m 0700 {shlex.quote(upload)}")
+        self._upload_once(self._program, self._daemon)
         return True
 
     def _exists(self, path: str) -> bool:
-        return self._ssh.run(self._endpoint.target, f"test -e {shlex.quote(path)}").exit_code == 0
+        """Return whether a file is there; that it could not be found out is no answer."""
+        answer = self._run(f"if test -e {shlex.quote(path)}; then echo yes; else echo no; fi").strip()
+        if answer not in ("yes", "no"):
+            raise self._failed(f"{path}: it can't be told whether it is there")
+        return answer == "yes"
 
     def _start_daemon(self) -> None:
         """Start the daemon, unless this version already serves where we want it."""
         endpoint = self._endpoint
-        found = self._command("status")
+        found = self._command("status", _parse_object)
         wanted = {"address": endpoint.address, "port": endpoint.port, "version": _version(self._daemon)}
         if found["running"]:
             if wanted.items() <= found.items():
                 return
-            self._command("stop")
+            self._command("stop", _parse_object)
         log = shlex.quote(f"{endpoint.base_directory}/upload/bootd.log")
         serve = f"{self._python} serve {self._state} --address {shlex.quote(endpoint.address)} --port {endpoint.port}"
         self._run(f"setsid nohup {serve} >{log} 2>&1 </dev/null &")
         deadline = time.monotonic() + START_DEADLINE_SECONDS
-        while not wanted.items() <= self._command("status").items():
+        while not wanted.items() <= self._command("status", _parse_object).items():
             if time.monotonic() > deadline:
-                tail = self._ssh.run(endpoint.target, f"tail -n 3 {log}").stdout.strip()
-                raise BootServerFailed(f"{endpoint.target.name}: the boot daemon didn't start: {tail}")
+                tail = make_line(self._ssh.run(endpoint.target, f"tail -n 3 {log}").stdout, WORDS)
+                raise self._failed(f"the boot daemon didn't start: {tail}")
             time.sleep(0.2)
 
     def _upload_once(self, path: str, content: bytes) -> None:
-        size = self._ssh.run(self._endpoint.target, f"stat -c %s {shlex.quote(path)}")
-        if size.exit_code != 0 or size.stdout.strip() != str(len(content)):
+        """Upload a file, unless just this content is there: one of the same size may be another, or be damaged."""
+        found = self._ssh.run(self._endpoint.target, f"sha256sum < {shlex.quote(path)}")
+        if found.exit_code != 0 or found.stdout.split()[:1] != [hashlib.sha256(content).hexdigest()]:
             self._ssh.upload(self._endpoint.target, content, path)
 
-    def _command(self, command: str, request: Any = None) -> Any:
+    def _command(self, command: str, parse: Callable[[Any], T], request: Any = None) -> T:
         stdin = b"" if request is None else json.dumps(request).encode()
-        return json.loads(self._run(f"{self._python} {command} {self._state}", stdin))
+        return self._parse(self._run(f"{self._python} {command} {self._state}", stdin), parse, ANSWER_BYTES)
+
+    def _parse(self, text: str, parse: Callable[[Any], T], most_bytes: int) -> T:
+        try:
+            return parse(decode_json(text, most_bytes=most_bytes))
+        except Unreadable as error:
+            raise self._failed(f"the boot daemon's answer can't be read: {error}") from error
 
     def _run(self, command: str, stdin: bytes = b"") -> str:
         result = self._ssh.run(self._endpoint.target, command, stdin)
         if result.exit_code != 0:
-            last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-            raise BootServerFailed(f"{self._endpoint.target.name}: exit code {result.exit_code}: {last}")
+            last = make_line((result.stderr.strip().splitlines() or ["no message"])[-1], WORDS)
+            raise self._failed(f"exit code {result.exit_code}: {last}")
         return result.stdout
 
+    def _failed(self, why: str) -> BootServerFailed:
+        return BootServerFailed(f"{self._endpoint.target.name}: {why}")
 
-def parse_event(record: dict[str, Any]) -> BootEvent:
-    """Make an event from one line of bootd's journal; kinds we don't know are OTHER."""
-    known = set(BootEventKind)
-    kind = BootEventKind(record["event"]) if record["event"] in known else BootEventKind.OTHER
+
+def parse_event(record: Any) -> BootEvent:
+    """Make an event from one line of bootd's journal; kinds we don't know are OTHER.
+
+    Raises:
+        Unreadable: it is none.
+    """
+    texts = [_get(record, key, str) for key in ("event", "detail", "client")]
+    names = [_get(record, key, str, type(None)) for key in ("host", "attempt")]
+    kind = texts[0].partition("/")[0]
     return BootEvent(
-        sequence=record["seq"],
-        kind=kind,
-        host=record["host"],
-        attempt=record["attempt"],
-        detail=record["detail"],
-        client=record["client"],
+        sequence=parse_int(_get(record, "seq", int), least=1),
+        kind=BootEventKind(kind) if kind in set(BootEventKind) else BootEventKind.OTHER,
+        host=names[0],
+        attempt=names[1],
+        detail=make_text(texts[1], EVENT_CHARACTERS),
+        client=make_line(texts[2], 64),
     )
+
+
+def _parse_withdrawn(answer: Any) -> Withdrawn:
+    hosts = _get(answer, "withdrawn", list)
+    if not all(isinstance(host, str) for host in hosts):
+        raise Unreadable("withdrawn: not a list of names")
+    return Withdrawn(tuple(hosts), parse_int(_get(answer, "left", int)))
+
+
+def _parse_object(answer: Any) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        raise Unreadable("not an object")
+    return answer
+
+
+def _parse_list(answer: Any) -> list[Any]:
+    if not isinstance(answer, list):
+        raise Unreadable("not a list")
+    return answer
+
+
+def _get(answer: Any, key: str, *types: type) -> Any:
+    value = _parse_object(answer).get(key)
+    if not isinstance(value, types):
+        raise Unreadable(f"{key}: {type(value).__name__} is not what it should be")
+    return value
 
 
 def _version(daemon: bytes) -> str:

@@ -6,9 +6,9 @@
   n1: stage, power on: it is off
   = stage n1
   = on n1
-> at 2 power n1=On event n1=kernel,1
+> at 2 power n1=On event n1=started,1
   n1: wait for its network boot: it is on
-  n1: wait for the install to end: its kernel was fetched
+  n1: wait for the install to end: the installer called back
 > at 30 event n1=finished,1
   n1: wait for SSH: the installer has finished
 > at 60 probe n1=WRONG_HOST_KEY

@@ -6,10 +6,10 @@
   n1: stage, power on: it is off
   = stage n1
   = on n1
-> at 2 power n1=On event n1=kernel,0 event n1=finished,2
+> at 2 power n1=On event n1=started,0 event n1=finished,2
   n1: wait for its network boot: it is on
 > at 302
-  n1: try again: NeverNetbooted: didn't fetch its kernel within 300 s
+  n1: try again: NeverNetbooted: didn't ask for its boot script within 300 s
   n1: power off: attempt 2, after NeverNetbooted
   = off n1
 > at 303 event n1=finished,1

@@ -11,8 +11,8 @@
 > at 2 power n[1-2]=On
   n1: wait for its network boot: it is on
   n2: wait for its network boot: it is on
-> at 10 event n1=script,1 event n1=kernel,1
-  n1: wait for the install to end: its kernel was fetched
+> at 10 event n1=script,1 event n1=started,1
+  n1: wait for the install to end: the installer called back
 > at 12 event n2=started,1 event n1=started,1
   n2: wait for the install to end: the installer called back
 > at 60 event n1=finished,1

@@ -7,9 +7,9 @@
   n1: stage, power on: it is off
   = stage n1
   = on n1
-> at 2 power n1=On event n1=kernel,1
+> at 2 power n1=On event n1=started,1
   n1: wait for its network boot: it is on
-  n1: wait for the install to end: its kernel was fetched
+  n1: wait for the install to end: the installer called back
 > at 3 event n1=finished,1
   n1: wait for SSH: the installer has finished
 > at 4 probe n1=ANSWERS
@@ -23,10 +23,10 @@
   = off n2
   = stage n3
   = on n3
-> at 61 power n3=On event n3=kernel,1 power n2=Off
+> at 61 power n3=On event n3=started,1 power n2=Off
   n2: stage, power on: it is off
   n3: wait for its network boot: it is on
-  n3: wait for the install to end: its kernel was fetched
+  n3: wait for the install to end: the installer called back
   = stage n2
   = on n2
 > at 62 event n3=finished,1 probe n3=ANSWERS

@@ -10,6 +10,6 @@
   n1: wait for its network boot: it is on
 > at 50 event n1=refused,1,address_10.0.0.9_instead_of_10.0.0.1
 > at 302
-  n1: give up: NeverNetbooted: didn't fetch its kernel within 300 s (refused address 10.0.0.9 instead of 10.0.0.1)
+  n1: give up: NeverNetbooted: didn't ask for its boot script within 300 s (refused address 10.0.0.9 instead of 10.0.0.1)
   = withdraw n1
   . n1: attempt 1, nothing: it has failed, NeverNetbooted

@@ -125,7 +125,10 @@ class Interpreter:
                 self._say(rest)
             case "set":
                 key, _, value = rest.partition(" ")
-                self._settings[key] = value
+                self._settings[key.partition(":")[0]] = value
+            case "inc":
+                check(bool(words), "inc: needs a setting")
+                self._settings[words[0]] = str(int(self._settings.get(words[0]) or 0) + 1)
             case "isset":
                 check(bool(words), "not set")
             case "iseq":
