@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -21,11 +21,8 @@ from tests.support.image import ROOT
 BUILD_FAILURE, SYSTEM_FAILURE = 101, 102
 """What gitlab-runner would tell: a program of the Custom executor has these two ways to fail.
 Source: https://docs.gitlab.com/runner/executors/custom/#error-handling"""
-RECORD = (
-    "JobId=77 JobName=gitlab-7 UserId=ci(2002) JobState={state} Reason={reason} Dependency=(null) Restarts=0 "
-    "ExitCode={code} RunTime=00:00:02 TimeLimit=01:00:00 ReqNodeList=(null) ExcNodeList=(null) NodeList=oxygen2"
-)
-"""As scontrol show job --oneliner writes it, without what the script does not read."""
+RECORD = "{state}|{status}|oxygen2|{reason}|"
+"""As squeue writes the fields that the script asks for; the status is that of wait(2)."""
 STAND_INS = {
     # The cluster is this machine: the job's directory, which has the same path there, need not be copied.
     "ssh": 'command=${!#}; case $command in tar*) exec cat >/dev/null ;; esac; exec bash -c "$command"',
@@ -33,9 +30,10 @@ STAND_INS = {
     "ssh-add": "",
     "sbatch": r"""
         for word in "$@"; do case $word in --output=*) output=${word#*=} ;; esac; done
+        printf '%s\0' "$@" >"$OPTIONS_SEEN"
         echo the job says this >"$output"; echo 77""",
     # Each look takes the next line; the last one stays.
-    "scontrol": r"""
+    "squeue": r"""
         head -n 1 "$STATES"
         [ "$(wc -l <"$STATES")" -le 1 ] || sed -i 1d "$STATES" """,
     "scancel": 'echo "$@" >>"$CANCELLED"',
@@ -57,14 +55,18 @@ class Runner:
     """A runner's home, and a cluster of stand-ins."""
 
     directory: Path
+    options: list[str] = field(default_factory=list)
+    """What sbatch was called with."""
 
-    def run(self, *states: str, reason: str = "None", code: str = "0:0") -> Ended:
+    def run(self, *states: str, reason: str = "None", code: str = "0:0", **variables: str) -> Ended:
         """Run a job's script; Slurm says these states one after the other."""
         for name in ("scratch", "builds"):
             (self.directory / name).mkdir()
         script = self.directory / "script"
         script.write_text("true\n")
-        lines = [RECORD.format(state=state, reason=reason, code=code) for state in states]
+        exit_code, signal = map(int, code.split(":"))
+        status = exit_code << 8 | signal
+        lines = [RECORD.format(state=state, reason=reason, status=status) for state in states]
         (self.directory / "states").write_text("".join(f"{line}\n" for line in lines))
         environment = {
             "PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}",
@@ -76,6 +78,8 @@ class Runner:
             "BUILD_EXIT_CODE_FILE": str(self.directory / "exit-code"),
             "STATES": str(self.directory / "states"),
             "CANCELLED": str(self.directory / "cancelled"),
+            "OPTIONS_SEEN": str(self.directory / "options"),
+            **variables,
         }
         program = ["bash", str(self.directory / "home" / EXECUTOR_FILE)]
         trace = ""
@@ -84,7 +88,11 @@ class Runner:
                 [*program, *stage], env=environment, capture_output=True, text=True, timeout=60, check=False
             )
             trace += done.stdout
+            if done.returncode:
+                break
         code_file = self.directory / "exit-code"
+        if (seen := self.directory / "options").exists():
+            self.options[:] = seen.read_text().split("\0")
         failures = {0: "none", BUILD_FAILURE: "script_failure", SYSTEM_FAILURE: "runner_system_failure"}
         return Ended(
             failures.get(done.returncode, f"ended with {done.returncode}: {done.stderr}"),
@@ -164,6 +172,86 @@ def test_a_job_that_is_killed_for_its_memory_while_it_runs_has_told_where_it_ran
     ]
     assert (ended.failure, ended.exit_code) == ("script_failure", "137")
     assert not (runner.directory / "cancelled").exists()
+
+
+@pytest.mark.parametrize("reason", ["see JobState=COMPLETED", "a|COMPLETED|0", "JobState=FAILED ExitCode=9:0"])
+def test_what_stands_in_free_text_of_slurms_does_not_decide_how_a_job_ended(runner: Runner, reason: str) -> None:
+    ended = runner.run("FAILED", reason=reason, code="3:0")
+    assert (ended.failure, ended.exit_code) == ("script_failure", "3")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        (
+            "--nodes=2 --ntasks-per-node=8\n--time=30\n--account=proj7\n",
+            ["--nodes=2", "--ntasks-per-node=8", "--time=30", "--account=proj7"],
+        ),
+        ("\n  --qos=long\r\n", ["--qos=long"]),
+        ('--constraint="a&b"', ["--constraint=a&b"]),
+        ("--constraint='a|b' -p gpu", ["--constraint=a|b", "-p", "gpu"]),
+        ('--comment="two words"', ["--comment=two words"]),
+        ("--comment=two\\ words", ["--comment=two words"]),
+        ('--comment="say \\"no\\" for \\$5, \\n"', ['--comment=say "no" for $5, \\n']),
+        ("--nodes=1 \\\n--exclusive", ["--nodes=1", "--exclusive"]),
+        ("--comment=$(touch x)`id`*", None),
+        ("--comment='$(touch x)`id`*'", ["--comment=$(touch x)`id`*"]),
+        ("--comment=''", ["--comment="]),
+        ("", []),
+    ],
+)
+def test_the_words_of_scheduler_parameters_are_those_of_a_shell_with_nothing_expanded(
+    runner: Runner, parameters: str, words: list[str] | None
+) -> None:
+    ended = runner.run("COMPLETED", CUSTOM_ENV_SCHEDULER_PARAMETERS=parameters)
+    if words is None:
+        assert (ended.failure, ended.exit_code) == ("script_failure", "1")
+        assert "x)`id`* is no option of sbatch" in ended.trace
+        return
+    assert ended.failure == "none", ended.trace
+    after = runner.options.index("--comment=GitLab job 7") + 1
+    assert runner.options[after : after + len(words) + 1] == [*words, "--job-name=gitlab-7"]
+    assert not (runner.directory / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ("--comment='never", "a quote (') is not closed"),
+        ('--comment="never', 'a quote (") is not closed'),
+        ("--nodes=2 \\", "nothing follows the last backslash"),
+        ("--nodes=2 " * 500, "more than 4096 characters"),
+        ("--nodes=2\n'--output'=/etc/passwd", "--output=/etc/passwd can't be given"),
+        ("--nodes=2\n--job-\\name=x", "--job-name=x can't be given"),
+        ("'' --nodes=2", " is no option of sbatch"),
+    ],
+)
+def test_scheduler_parameters_that_can_not_be_are_named(runner: Runner, parameters: str, said: str) -> None:
+    ended = runner.run("COMPLETED", CUSTOM_ENV_SCHEDULER_PARAMETERS=parameters)
+    assert (ended.failure, ended.exit_code) == ("script_failure", "1")
+    assert f"SCHEDULER_PARAMETERS: {said}" in ended.trace
+    assert runner.options == []
+
+
+@pytest.mark.parametrize("number", ["x/../..", '7","job_env":{', "", "0", "-1", "07", "7\n8", "9" * 30, "8"])
+def test_a_job_that_sets_its_number_to_something_else_fails_and_nothing_is_made(runner: Runner, number: str) -> None:
+    response = runner.directory / "response.json"
+    response.write_text('{"id":7,"token":"t","allow_git_fetch":true}\n')
+    before = sorted(runner.directory.rglob("*"))
+    for stage in ("config", "prepare", "cleanup"):
+        environment = {
+            "PATH": f"{runner.directory / 'bin'}:{os.environ['PATH']}",
+            "BESSEMER_HOME": str(runner.directory / "home"),
+            "TMPDIR": str(runner.directory),
+            "CUSTOM_ENV_CI_JOB_ID": number,
+            "JOB_RESPONSE_FILE": str(response),
+            "BUILD_FAILURE_EXIT_CODE": str(BUILD_FAILURE),
+            "SYSTEM_FAILURE_EXIT_CODE": str(SYSTEM_FAILURE),
+        }
+        program = ["bash", str(runner.directory / "home" / EXECUTOR_FILE), stage]
+        done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout) == (BUILD_FAILURE, "slurm: CI_JOB_ID is not the number of the job\n")
+    assert sorted(runner.directory.rglob("*")) == before
 
 
 def test_the_users_table_says_the_same_of_each_end() -> None:

@@ -16,11 +16,9 @@ set -u -o pipefail
 home=$BESSEMER_HOME
 # shellcheck disable=SC1091  # rendered by the operator
 . "$home/slurm-settings"
-job=$CUSTOM_ENV_CI_JOB_ID
-directory=$BUILDS/$OWNER-$job # of the job, here and on the cluster
-own=$directory/.slurm
 scratch=$TMPDIR # of this job, removed by gitlab-runner
 BEAT_SECONDS=10
+MOST_CHARACTERS=4096 # of SCHEDULER_PARAMETERS
 
 say() {
     printf 'slurm: %s\n' "$*"
@@ -32,11 +30,22 @@ fail_system() {
 }
 
 fail_build() { # exit code of the job, what to say
-    printf '%s\n' "$1" >"$BUILD_EXIT_CODE_FILE"
+    printf '%s\n' "$1" >"${BUILD_EXIT_CODE_FILE:-/dev/null}"
     shift
     say "$*"
     exit "$BUILD_FAILURE_EXIT_CODE"
 }
+
+# A job may set this variable, and paths are made of it: it has to be the number that gitlab-runner itself has written.
+job=$CUSTOM_ENV_CI_JOB_ID number=$CUSTOM_ENV_CI_JOB_ID
+if [ -n "${JOB_RESPONSE_FILE:-}" ]; then
+    head=$(head -c 64 "$JOB_RESPONSE_FILE")
+    [[ $head =~ ^\{\"id\":([0-9]+), ]] || fail_system "gitlab-runner does not say the number of the job"
+    number=${BASH_REMATCH[1]}
+fi
+[[ $job =~ ^[1-9][0-9]{0,17}$ && $job = "$number" ]] || fail_build 1 "CI_JOB_ID is not the number of the job"
+directory=$BUILDS/$OWNER-$job # of the job, here and on the cluster
+own=$directory/.slurm
 
 # on_cluster COMMAND...: a command of fixed words and paths that we made; input and output are the caller's
 on_cluster() {
@@ -127,16 +136,52 @@ check_options() {
     done
 }
 
+# split_words TEXT: its words into the array "words", as a shell splits and unquotes them; nothing is expanded
+split_words() {
+    local text=$1 word="" begun="" quote="" char next at
+    words=()
+    [ "${#text}" -le "$MOST_CHARACTERS" ] ||
+        fail_build 1 "SCHEDULER_PARAMETERS: more than $MOST_CHARACTERS characters"
+    for ((at = 0; at < ${#text}; at++)); do
+        char=${text:at:1} next=${text:at+1:1}
+        case $quote$char in
+        "''" | '""') quote="" ;;
+        "'"?*) word+=$char ;;
+        '"'"\\")
+            case $next in
+            '"' | "\\" | '$' | '`') word+=$next at=$((at + 1)) ;;
+            *) word+=$char ;;
+            esac
+            ;;
+        '"'?*) word+=$char ;;
+        "'" | '"') quote=$char begun=yes ;;
+        "\\")
+            [ -n "$next" ] || fail_build 1 "SCHEDULER_PARAMETERS: nothing follows the last backslash"
+            at=$((at + 1))
+            [ "$next" = $'\n' ] || { word+=$next begun=yes; } # else the line goes on
+            ;;
+        [[:space:]])
+            [ -z "$begun" ] || words+=("$word")
+            word="" begun=""
+            ;;
+        *) word+=$char begun=yes ;;
+        esac
+    done
+    [ -z "$quote" ] || fail_build 1 "SCHEDULER_PARAMETERS: a quote ($quote) is not closed"
+    [ -z "$begun" ] || words+=("$word")
+}
+
 write_options() {
     local words=()
-    read -ra words <<<"${CUSTOM_ENV_SCHEDULER_PARAMETERS:-}"
+    split_words "${CUSTOM_ENV_SCHEDULER_PARAMETERS:-}"
     check_options "${words[@]}"
     # Slurm counts whole minutes. Without a limit of the pool's or the job's, a job lasts as long as GitLab lets it.
     local seconds=${CUSTOM_ENV_CI_JOB_TIMEOUT:-} # which a job may set
     [[ $seconds =~ ^[0-9]{1,8}$ ]] || seconds=3600
     local minutes=$(((10#$seconds + 59) / 60))
-    printf '%s\0' "--time=$minutes" "${OPTIONS[@]}" "${words[@]}" "--job-name=gitlab-$job" \
-        "--comment=${CUSTOM_ENV_CI_JOB_URL:-GitLab job $job}" >"$own/options"
+    # Of an option that is given twice, sbatch takes the last.
+    printf '%s\0' "--time=$minutes" "--comment=${CUSTOM_ENV_CI_JOB_URL:-GitLab job $job}" "${OPTIONS[@]}" \
+        "${words[@]}" "--job-name=gitlab-$job" >"$own/options"
 }
 
 # run_in_slurm SCRIPT: what the job says is told as it comes, and the last word of its state decides.

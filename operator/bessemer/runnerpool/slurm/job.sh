@@ -33,22 +33,22 @@ tell_output() {
     told=$size
 }
 
-# field NAME: of what scontrol said
-field() {
-    sed -n "s/.*\\b$1=\\([^ ]*\\).*/\\1/p" <<<"$record" | head -n 1
-}
+# Fields that Slurm itself fills, each with its end: a job's comment, name or output is in none of them.
+FIELDS='State:|,exit_code:|,NodeList:|,Reason:|'
 
 look() {
-    if ! record=$(scontrol show job --oneliner "$id" 2>&1); then
-        [ $((SECONDS - seen)) -lt "$LOST_SECONDS" ] || result "UNAVAILABLE 0 0 $(tail -n 1 <<<"$record")"
+    local record="" status
+    if ! record=$(squeue --noheader --states=all --jobs="$id" --Format="$FIELDS" 2>"$own/said") || [ -z "$record" ]; then
+        [ $((SECONDS - seen)) -lt "$LOST_SECONDS" ] || result "UNAVAILABLE 0 0 $(tail -n 1 "$own/said")"
         state=UNKNOWN
         return
     fi
     seen=$SECONDS
-    state=$(field JobState)
-    reason=$(field Reason)
-    nodes=$(field NodeList)
-    code=$(field ExitCode)
+    IFS='|' read -r state status nodes reason <<<"$record"
+    reason=${reason%|}
+    # As wait(2) has it: the exit code above the signal.
+    [[ $status =~ ^[0-9]{1,9}$ ]] || status=0
+    code=$((status >> 8 & 255)):$((status & 127))
 }
 
 tell_state() {
@@ -73,7 +73,7 @@ if ! id=$(sbatch --parsable "${options[@]}" --no-requeue --chdir="$1" --output="
     result "REFUSED 0 0 $said"
 fi
 id=${id%%;*}
-state=PENDING reason="" nodes="" code=0:0 last="" record=""
+state=PENDING reason="" nodes="" code=0:0 last=""
 started=$SECONDS heard=$SECONDS seen=$SECONDS looked=-$LOOK_SECONDS stopping=""
 
 while :; do

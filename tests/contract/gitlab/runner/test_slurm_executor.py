@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -209,6 +210,18 @@ def test_a_job_on_two_nodes_reaches_both(pool: Pool) -> None:
     assert {"rank 0 on oxygen2", "rank 1 on oxygen3"} <= {line[-17:] for line in done["trace"].split("\n")}, done[
         "trace"
     ]
+
+
+def test_options_on_several_lines_are_heeded_and_a_comment_that_looks_like_a_state_is_none(pool: Pool) -> None:
+    parameters = "--nodes=2\n--ntasks-per-node=1\n--comment='see JobState=COMPLETED ExitCode=9:0'\n"
+    done = pool.run(
+        "scontrol show job $SLURM_JOB_ID | grep -o 'NumNodes=.\\|Comment=.*'",
+        "(exit 3)",
+        variables={"SCHEDULER_PARAMETERS": parameters},
+    )
+    assert (done["status"], done["exit_code"]) == ("failed", 3), done["trace"]
+    for told in ("NumNodes=2", "Comment=see JobState=COMPLETED ExitCode=9:0"):
+        assert re.search(rf"01O {told} *$", done["trace"], re.MULTILINE), done["trace"]
 
 
 def test_cancelled_in_gitlab_it_is_cancelled_in_slurm(pool: Pool) -> None:
