@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from bessemer.errors import BessemerError, Retry
+from bessemer.faults import Fault, explain_fault
 
 NEVER = math.inf
 """Until when another pass over an object that is not there is due, unless something is heard of it."""
+SHOW_SECONDS = 40.0
+"""For showing a fault: three requests, each of which has its own deadline; then the next pass is due."""
+Show = Callable[[Fault], Awaitable[None]]
+"""Puts a fault on the object that a pass was about."""
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
@@ -29,8 +35,12 @@ class Outcome:
     """Why it failed."""
 
 
-async def guard(what: str, work: Awaitable[float | None]) -> Outcome:
-    """Run one pass; turn whatever it raises into what is to be done about it."""
+async def guard(what: str, work: Awaitable[float | None], show: Show) -> Outcome:
+    """Run one pass; turn whatever it raises into what is to be done about it.
+
+    What only a change or a mended program can cure is shown on the object, as the log of a process that works is not
+    read.
+    """
     try:
         return Outcome(wake_after=await work)
     except Retry as error:
@@ -38,10 +48,12 @@ async def guard(what: str, work: Awaitable[float | None]) -> Outcome:
         return Outcome(wake_after=error.after, failed=True, reason=error.reason)
     except BessemerError as error:
         _log.warning("%s: %s", what, error)
-        return Outcome(failed=True, reason=error.reason)
+        fault = Fault(error.reason, error.message)
     except Exception as error:  # noqa: BLE001  the boundary: one object's trouble must not stop the others
         _log.exception("%s: unexpected error", what)
-        return Outcome(failed=True, reason=type(error).__name__)
+        fault = explain_fault(error)
+    await _show(what, show, fault)
+    return Outcome(failed=True, reason=fault.reason)
 
 
 async def contain(what: str, work: Awaitable[_T]) -> _T:
@@ -52,5 +64,15 @@ async def contain(what: str, work: Awaitable[_T]) -> _T:
         raise
     except Exception as error:
         _log.exception("%s: unexpected error", what)
-        text = f"{type(error).__name__}: a fault in Bessemer, the operator's log says where"
-        raise Retry("Unexpected", text) from error
+        fault = explain_fault(error)
+        raise Retry(fault.reason, fault.message) from error
+
+
+async def _show(what: str, show: Show, fault: Fault) -> None:
+    try:
+        async with asyncio.timeout(SHOW_SECONDS):
+            await show(fault)
+    except (BessemerError, TimeoutError) as error:
+        _log.warning("%s: %s could not be shown: %s", what, fault.reason, error)
+    except Exception:  # noqa: BLE001  the boundary, too: it may be what stands in the object
+        _log.exception("%s: %s could not be shown", what, fault.reason)

@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from bessemer.boundary import Outcome
 from bessemer.clock import get_now
 from bessemer.clusterbuild import handlers as build_handlers
+from bessemer.clusterbuild.faults import show_build_fault
 from bessemer.clusterbuild.reconcile import reconcile as reconcile_build
 from bessemer.deps import Deps
 from bessemer.errors import Invalid
@@ -37,6 +38,7 @@ from bessemer.kube.watch import ObjectWatcher
 from bessemer.metrics import Metrics
 from bessemer.runnerpool import handlers as pool_handlers
 from bessemer.runnerpool.deps import Doors, PoolDeps
+from bessemer.runnerpool.faults import show_pool_fault
 from bessemer.runnerpool.podcache import PodCache
 from bessemer.runnerpool.reconcile import reconcile as reconcile_pool
 from bessemer.runnerpool.secretwatch import MOST_WATCHES, SecretWatches
@@ -87,8 +89,13 @@ async def run_operator(settings: Settings) -> int:
                 metrics.reconcile_errors.labels(outcome.reason).inc()
 
         health = Health(Hearing(), DEAF_SECONDS)
-        builds = WakeUps(partial(_pass_build, deps), settings.resync_seconds, count)
-        pools = WakeUps(lambda key, woken: _pass_pool(pool_deps, metrics, key, woken), settings.resync_seconds, count)
+        builds = WakeUps(partial(_pass_build, deps), settings.resync_seconds, count, partial(show_build_fault, deps))
+        pools = WakeUps(
+            lambda key, woken: _pass_pool(pool_deps, metrics, key, woken),
+            settings.resync_seconds,
+            count,
+            lambda key, fault: show_pool_fault(pool_deps, key, fault),
+        )
         pool_deps = PoolDeps(
             kubernetes=kubernetes,
             settings=settings,

@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 
 from bessemer.boundary import NEVER, Outcome, guard
+from bessemer.faults import Fault
 
 Key = tuple[str, str]
 """Namespace and name of an object."""
 Pass = Callable[[Key, float], Awaitable[float | None]]
 """Does one pass; takes the monotonic time of the wake-up, gives the seconds until the next is due, NEVER for an object
 that is gone."""
+ShowFault = Callable[[Key, Fault], Awaitable[None]]
+"""Shows on an object why its pass failed."""
 FIRST_BACK_OFF_SECONDS = 0.2
 LONGEST_BACK_OFF_SECONDS = 5.0
 """What was refused or unreachable is shown and cured within five seconds."""
@@ -26,8 +30,11 @@ LONGEST_BACK_OFF_SECONDS = 5.0
 class WakeUps:
     """The loops of all objects that are known."""
 
-    def __init__(self, work: Pass, resync_seconds: float, on_outcome: Callable[[Outcome], None]) -> None:
+    def __init__(
+        self, work: Pass, resync_seconds: float, on_outcome: Callable[[Outcome], None], show: ShowFault
+    ) -> None:
         self._work = work
+        self._show = show
         self._resync_seconds = resync_seconds
         self._on_outcome = on_outcome
         self._signals: dict[Key, asyncio.Event] = {}
@@ -60,7 +67,7 @@ class WakeUps:
         while True:
             signal.clear()
             woken = self._woken.pop(key, monotonic())
-            outcome = await guard(f"{key[0]}/{key[1]}", self._work(key, woken))
+            outcome = await guard(f"{key[0]}/{key[1]}", self._work(key, woken), partial(self._show, key))
             self._on_outcome(outcome)
             failures = failures + 1 if outcome.failed else 0
             if outcome.wake_after == NEVER and not signal.is_set():

@@ -9,9 +9,14 @@ import pytest
 from bessemer import wakeups as module
 from bessemer.boundary import NEVER, Outcome
 from bessemer.errors import Invalid, Retry
+from bessemer.faults import Fault
 from bessemer.wakeups import Key, WakeUps
 
 KEY = ("lab", "oxygen")
+
+
+async def show_nothing(_key: Key, _fault: Fault) -> None:
+    """What a pass leaves on its object that nobody looks at."""
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +59,7 @@ class Work:
 
 async def test_many_wake_ups_during_a_pass_are_answered_by_one_more() -> None:
     work = Work()
-    wakeups = WakeUps(work, 300, lambda _: None)
+    wakeups = WakeUps(work, 300, lambda _: None, show_nothing)
     wakeups.wake(KEY)
     await work.reached(1)
     for _ in range(10):
@@ -69,7 +74,7 @@ async def test_many_wake_ups_during_a_pass_are_answered_by_one_more() -> None:
 async def test_time_alone_wakes_a_build_that_asked_for_it() -> None:
     work = Work()
     work.wake_after = 0.001
-    wakeups = WakeUps(work, 300, lambda _: None)
+    wakeups = WakeUps(work, 300, lambda _: None, show_nothing)
     wakeups.wake(KEY)
     await work.reached(3)
     await wakeups.close()
@@ -77,7 +82,7 @@ async def test_time_alone_wakes_a_build_that_asked_for_it() -> None:
 
 async def test_every_build_is_resynced() -> None:
     work = Work()
-    wakeups = WakeUps(work, 0.001, lambda _: None)
+    wakeups = WakeUps(work, 0.001, lambda _: None, show_nothing)
     wakeups.wake(KEY)
     await work.reached(3)
     await wakeups.close()
@@ -91,17 +96,17 @@ async def test_a_failing_pass_is_repeated_whatever_it_raised() -> None:
         Retry("Conflict", "x", after=0),
         Invalid("Bad", "y"),
     ]
-    wakeups = WakeUps(work, 300, outcomes.append)
+    wakeups = WakeUps(work, 300, outcomes.append, show_nothing)
     wakeups.wake(KEY)
     await work.reached(5)
     await asyncio.sleep(0.01)
-    assert [outcome.reason for outcome in outcomes] == ["RuntimeError", "ApiUnavailable", "Conflict", "Bad", ""]
+    assert [outcome.reason for outcome in outcomes] == ["InternalError", "ApiUnavailable", "Conflict", "Bad", ""]
     await wakeups.close()
 
 
 async def test_a_build_that_is_gone_is_looked_at_once_for_each_time_that_something_is_heard_of_it() -> None:
     work = Work()
-    wakeups = WakeUps(work, 0.001, lambda _: None)
+    wakeups = WakeUps(work, 0.001, lambda _: None, show_nothing)
     wakeups.wake(KEY)
     await work.reached(1)
     work.wake_after = NEVER
@@ -124,7 +129,7 @@ async def test_a_build_that_is_gone_is_looked_at_once_for_each_time_that_somethi
 async def test_what_comes_during_the_last_pass_over_a_build_that_is_gone_is_answered_by_one_more() -> None:
     work = Work()
     work.wake_after = NEVER
-    wakeups = WakeUps(work, 300, lambda _: None)
+    wakeups = WakeUps(work, 300, lambda _: None, show_nothing)
     wakeups.wake(KEY)
     await asyncio.sleep(0)
     wakeups.wake(KEY)
@@ -135,7 +140,7 @@ async def test_what_comes_during_the_last_pass_over_a_build_that_is_gone_is_answ
 
 async def test_one_builds_trouble_does_not_hold_up_another() -> None:
     work = Work()
-    wakeups = WakeUps(work, 300, lambda _: None)
+    wakeups = WakeUps(work, 300, lambda _: None, show_nothing)
     work.errors = [RuntimeError("bug")]
     wakeups.wake(KEY)
     wakeups.wake(("lab", "neon"))
@@ -147,7 +152,7 @@ async def test_one_builds_trouble_does_not_hold_up_another() -> None:
 @pytest.mark.parametrize("turns", range(6))
 async def test_loops_that_are_stopped_just_when_they_are_woken_end(turns: int) -> None:
     work = Work()
-    wakeups = WakeUps(work, 300, lambda _: None)
+    wakeups = WakeUps(work, 300, lambda _: None, show_nothing)
     wakeups.wake(KEY)
     await work.reached(1)
     for _ in range(5):

@@ -48,7 +48,12 @@ def run_idle_pool(
                         pools.wake(world.woken.pop())
                     await asyncio.sleep(0.5)
 
-            pools = WakeUps(lambda key, woken: reconcile(world.deps, key, woken), 300, lambda _: None)
+            pools = WakeUps(
+                lambda key, woken: reconcile(world.deps, key, woken),
+                300,
+                lambda _: None,
+                lambda _key, _fault: asyncio.sleep(0),
+            )
             await world.apply(**spec)
             clock = asyncio.create_task(tell_time())
             await asyncio.sleep(1)

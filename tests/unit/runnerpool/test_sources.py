@@ -247,7 +247,7 @@ async def test_what_nobody_has_thought_of_is_said_and_does_not_end_the_polls(
         assert await office.poll() == {CPU, GPU}
         office.clock[0] += timedelta(seconds=sources.PATIENCE_SECONDS + 1)
         demand = office.source.compute_demand(RunnerTraits(SCOPE, frozenset({"gpu"}), False, False))
-        assert (demand.known, demand.reason) == (False, "Unexpected")
+        assert (demand.known, demand.reason) == (False, "InternalError")
         assert "TypeError: odd" in caplog.text
     office.gitlab.jobs.append(PendingJob(1, PROJECT, frozenset({"gpu"})))
     await office.poll()

@@ -81,7 +81,12 @@ def run_idle_pools(monkeypatch: pytest.MonkeyPatch, site: Site, scope: Scope, mi
     async def run() -> Counter[str]:
         async with open_pool_world() as world:
             start = world.clock[0]
-            pools = WakeUps(lambda key, woken: reconcile(world.deps, key, woken), 300, lambda _: None)
+            pools = WakeUps(
+                lambda key, woken: reconcile(world.deps, key, woken),
+                300,
+                lambda _: None,
+                lambda _key, _fault: asyncio.sleep(0),
+            )
 
             async def tell_time() -> None:
                 while True:
