@@ -53,8 +53,25 @@ HostOrAddress = Annotated[
 Port = Annotated[int, Field(ge=1, le=65535)]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/[^\s]*)?$", max_length=2048)]
 """Without user and password: whoever may read the object may read them."""
-ServerUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$", max_length=2048)]
-"""The same of a service, below which its paths lie: without query and fragment."""
+_PORT = r"(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
+GitLabUrl = Annotated[
+    str,
+    Field(
+        pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$",
+        max_length=2048,
+        json_schema_extra=cel(
+            (
+                rf"self.matches(r'^https?://([^/:\[\]]+|\[[0-9A-Fa-f:.]+\])(:{_PORT})?(/|$)')",
+                "the host is a name, an IPv4 address or an IPv6 address in brackets, its port a number from 1 to 65535",
+            ),
+            (
+                "!self.matches('/api(/v[0-9]+|/graphql)?/*$')",
+                "the URL is that of GitLab itself: leave out /api/v4 at its end",
+            ),
+        ),
+    ),
+]
+"""The same of GitLab, below which its paths lie: without query and fragment."""
 HostKey = Annotated[
     str, Field(pattern=r"^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/=]+( .*)?$", max_length=2048)
 ]

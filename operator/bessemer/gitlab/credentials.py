@@ -19,7 +19,7 @@ def build_context(ca: str | None) -> ssl.SSLContext:
     if ca is None:
         return _build_default_context()
     try:
-        return ssl.create_default_context(cadata=ca)
+        return ssl.create_default_context(cadata=ca or "none")
     except (ssl.SSLError, ValueError):
         raise Invalid("SecretBroken", "spec.gitlab.caSecret: no certificates in PEM can be read from it") from None
 

@@ -10,20 +10,29 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
 
 from bessemer.errors import Invalid
+from bessemer.foreign import Unreadable, parse_int, parse_time
+from bessemer.gitlab.credentials import is_token
 from bessemer.gitlab.protocol import GitLab, GitLabNotFound, Identity, Registration, RunnerRequest, Scope, ScopeType
 from bessemer.kube.client import Object
 from bessemer.kube.events import EventFact
-from bessemer.resource import parse_time
-from bessemer.runnerpool.access import decode
+from bessemer.kube.secretdata import read_secret
 from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.poolsecret import apply_pool_secret
 from bessemer.runnerpool.resource import RunnerPool
 from bessemer.runnerpool.spec import AccessLevel, GitLabConnection, ManagedRunner, RunnerPoolSpec
 
+FIRST_PAUSE = timedelta(hours=1)
+"""After a token was replaced that GitLab refused, until it is replaced again; doubled each time. The first time is at
+once."""
+LONGEST_PAUSE = timedelta(days=1)
+"""Also after which a token that GitLab takes is beyond doubt."""
+_T = TypeVar("_T")
 Verify = Callable[[str], Awaitable[Identity | None]]
 """Asks GitLab whose token that is, or knows it from a short while ago."""
 
@@ -41,6 +50,8 @@ class Record:
     """Of the request that it was last brought in line with."""
     issued: datetime
     """When its token was given out."""
+    refusals: int = 0
+    """How often in a row its token was replaced because GitLab refused it."""
 
     def is_at(self, gitlab: GitLabConnection) -> bool:
         """Tell whether it is where the spec wants it."""
@@ -57,17 +68,33 @@ class Record:
             "scope": self.scope,
             "request-digest": self.request_digest,
             "issued-at": self.issued.isoformat(),
+            "refusals": str(self.refusals),
         }
 
 
 def parse_record(secret: Object | None) -> Record | None:
-    """Read the record in a pool's Secret; None where there is none."""
-    data = _read_data(secret)
+    """Read the record in a pool's Secret; None where there is none. Raises Invalid SecretBroken naming the key."""
+    data = read_secret(secret, str((secret or {}).get("metadata", {}).get("name", "")))
     if "runner-id" not in data:
         return None
-    registration = Registration(int(data["runner-id"]), data["token"], parse_time(data["expires-at"] or None))
-    issued = datetime.fromisoformat(data["issued-at"])
-    return Record(registration, data["url"], data["scope"], data["request-digest"], issued)
+
+    def read(key: str, parse: Callable[[str], _T]) -> _T:
+        try:
+            return parse(data.require_text(key))
+        except Unreadable as error:
+            data.refuse(key, f"is {error}")
+
+    ends = read("expires-at", parse_time) if data.get_text("expires-at") else None
+    if not is_token(data.require_text("token")):
+        data.refuse("token", "is no token")
+    return Record(
+        Registration(read("runner-id", partial(parse_int, least=1)), data.require_text("token"), ends),
+        data.require_text("url"),
+        data.require_text("scope"),
+        data.require_text("request-digest"),
+        read("issued-at", parse_time),
+        read("refusals", parse_int) if data.get_text("refusals") else 0,
+    )
 
 
 def build_scope(gitlab: GitLabConnection) -> Scope:
@@ -97,17 +124,47 @@ class RunnerKeeper:
             for leaked in await self.gitlab.list_runners(request.scope, self.pool.uid):
                 await self.gitlab.delete_runner(leaked)
             return await self._create(spec, request, wanted, secret)
-        registration = record.registration
-        due = _is_expiring(record, managed, self.deps.now()) or await verify(registration.token) is None
-        if due and not await self._is_listed(record, request.scope):
-            return await self._create(spec, request, wanted, secret)  # somebody has deleted it
+        expiring = _is_expiring(record, managed, self.deps.now())
+        refused = not expiring and await verify(record.registration.token) is None
+        if (expiring or refused) and not await self._is_listed(record, request.scope):
+            return await self._create(spec, request, wanted, secret)  # it was deleted in GitLab
+        if refused:
+            self._check_pause(record)
+        elif record.refusals and self.deps.now() - record.issued >= LONGEST_PAUSE:
+            record = replace(record, refusals=0)
         if record.request_digest != wanted:
-            await self.gitlab.update_runner(registration.id, request)
-        issued = record.issued
-        if due:
-            registration, issued = await self.gitlab.rotate_runner(registration.id), self.deps.now()
-        record = Record(registration, spec.gitlab.url, str(request.scope), wanted, issued)
-        return record, await self._write(record, secret)
+            await self.gitlab.update_runner(record.registration.id, request)
+        record = replace(record, url=spec.gitlab.url, scope=str(request.scope), request_digest=wanted)
+        if not expiring and not refused:
+            return record, await self._write(record, secret)
+        record, secret = await self._rotate(record, secret, refused=refused)
+        if refused and await verify(record.registration.token) is None:
+            self._check_pause(record)
+        return record, secret
+
+    def _check_pause(self, record: Record) -> None:
+        """Raise Invalid while a token that GitLab refuses may not be replaced again: it does not seem to help."""
+        if record.refusals == 0:
+            return
+        due = record.issued + min(FIRST_PAUSE * 2 ** min(record.refusals - 1, 10), LONGEST_PAUSE)
+        if self.deps.now() < due:
+            text = f"GitLab refuses the token of runner {record.registration.id} that it gave out itself"
+            times = "once" if record.refusals == 1 else f"{record.refusals} times"
+            raise Invalid("TokenRefused", f"{text}; it was replaced {times}, and will be again at {_show(due)}")
+
+    async def _rotate(self, record: Record, secret: Object | None, *, refused: bool) -> tuple[Record, Object]:
+        """Have the token replaced, write the new one down, and say why in an event."""
+        ends = record.registration.expires_at
+        registration = await self.gitlab.rotate_runner(record.registration.id)
+        refusals = record.refusals + refused
+        record = replace(record, registration=registration, issued=self.deps.now(), refusals=refusals)
+        written = await self._write(record, secret)
+        why = "GitLab refused it" if refused or ends is None else f"it ends at {_show(ends)}"
+        again = f" ({refusals} times in a row)" if refused and refusals > 1 else ""
+        text = f"the token of runner {registration.id} was replaced, as {why}{again}"
+        event = EventFact("Warning" if refused else "Normal", "TokenRotated", text)
+        await self.deps.recorder.record(self.pool.reference(), event)
+        return record, written
 
     async def give_up(self, gitlab: GitLabConnection, record: Record, secret: Object | None) -> Object:
         """Delete the runner where it is; where that can't be done, say that it is left. Then it is forgotten."""
@@ -159,8 +216,20 @@ class RunnerKeeper:
         await self.deps.recorder.record(self.pool.reference(), EventFact("Warning", "RunnerLeft", text))
 
 
+def _show(moment: datetime) -> str:
+    return moment.isoformat(timespec="minutes")
+
+
 def _read_data(secret: Object | None) -> dict[str, str]:
-    return {key: decode(value) for key, value in ((secret or {}).get("data") or {}).items()}
+    """Return what stands in the pool's Secret; values that are no text are left out, and so are replaced."""
+    data = read_secret(secret, "")
+    found: dict[str, str] = {}
+    for key in data.values:
+        try:
+            found[key] = data.get_text(key) or ""
+        except Invalid:
+            continue
+    return found
 
 
 def _is_expiring(record: Record, managed: ManagedRunner, now: datetime) -> bool:

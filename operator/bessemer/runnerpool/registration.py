@@ -11,6 +11,7 @@ from functools import partial
 from pydantic import ValidationError
 
 from bessemer.errors import BessemerError, Invalid, Retry
+from bessemer.gitlab.credentials import check_token
 from bessemer.gitlab.jobs import RunnerTraits, make_names
 from bessemer.gitlab.protocol import GitLab, Identity
 from bessemer.kube.client import Object
@@ -141,7 +142,12 @@ async def delete_runner(deps: PoolDeps, pool: RunnerPool) -> None:
     # As it was known last, where it was: when a namespace is deleted, its Secrets go before its pools.
     known = get_known(deps, pool)
     secret = await get_pool_secret(deps, pool)
-    record = known.record if secret is None and known is not None else parse_record(secret)
+    try:
+        record = known.record if secret is None and known is not None else parse_record(secret)
+    except Invalid as error:
+        # It is found by its marker all the same, where it is the pool's own.
+        _log.warning("%s/%s: %s", pool.namespace, pool.name, error)
+        record = known.record if known is not None else None
     if record is None and (pool.spec is None or pool.spec.runner.managed is None):
         try:
             await delete_left_managers(deps, pool)
@@ -193,6 +199,10 @@ async def _ensure_runner(
         identity = Identity(record.registration.id, record.registration.expires_at)
     else:
         token = await get_secret(deps, pool.namespace, spec.runner.token_secret, "spec.runner.tokenSecret") or ""
+        check_token(
+            token,
+            f"Secret {spec.runner.token_secret.name if spec.runner.token_secret else ''} (spec.runner.tokenSecret)",
+        )
         found = await _verify(gitlab, known, spec.gitlab.url, now, token)
         if found is None:
             raise Invalid("TokenRefused", "GitLab refuses the token in spec.runner.tokenSecret")

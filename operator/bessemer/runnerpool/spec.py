@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from bessemer.fields import ServerUrl
+from bessemer.fields import GitLabUrl
 from bessemer.resource import ApiModel, cel, list_map
 from bessemer.runnerpool.cache import Cache, Proxy
 from bessemer.runnerpool.cron import CronExpression
@@ -60,7 +60,7 @@ class PoolScope(ApiModel):
 class GitLabConnection(ApiModel):
     """The GitLab that the jobs come from."""
 
-    url: ServerUrl
+    url: GitLabUrl
     """Its URL, as runner pods and the operator reach it."""
     scope: PoolScope
     """Whose jobs the pool takes."""

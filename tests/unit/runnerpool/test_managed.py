@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -9,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from bessemer.errors import Retry
+from bessemer.errors import BessemerError, Retry
 from bessemer.gitlab.fake import FakeGitLab, FakeRunner
-from bessemer.gitlab.protocol import GitLabNotFound, GitLabRefused, GitLabUnavailable, Scope, ScopeType
+from bessemer.gitlab.protocol import GitLabNotFound, GitLabRefused, GitLabUnavailable, Identity, Scope, ScopeType
 from bessemer.kube.client import Kind, Object, Refused
 from bessemer.runnerpool import sources
 from bessemer.runnerpool.registration import get_webhook_secret
@@ -212,3 +213,84 @@ async def test_webhooks_are_taken_while_the_cluster_of_a_pool_is_not_there_yet(w
     """GitLab switches a webhook off that is answered with 404 a few times."""
     await apply_managed(world, executor=SLURM)
     assert get_webhook_secret(world.deps, KEY) == "hook-secret"
+
+
+def refuse_tokens(world: PoolWorld) -> None:
+    """Have GitLab refuse every token of a runner."""
+
+    async def verify_runner(runner_token: str) -> Identity | None:
+        world.gitlab.calls.append("verify_runner")
+        return None
+
+    world.gitlab.verify_runner = verify_runner  # type: ignore[method-assign]
+
+
+async def test_a_token_that_gitlab_refuses_is_replaced_ever_more_rarely_and_each_time_is_an_event(
+    world: PoolWorld,
+) -> None:
+    await apply_managed(world)
+    refuse_tokens(world)
+    rotated: list[int] = []
+    for hour in range(1, 74):
+        world.pass_time(3600)
+        await world.step()
+        rotated += [hour] * (world.gitlab.calls.count("rotate_runner") - len(rotated))
+    assert rotated == [1, 2, 4, 8, 16, 32, 56]
+    assert len(world.events("TokenRotated")) == len(rotated)
+    assert all("as GitLab refused it" in text for text in world.events("TokenRotated"))
+    assert world.condition("RunnerRegistered") == ("False", "TokenRefused")
+
+
+async def test_a_token_that_is_replaced_in_time_is_an_event_with_its_reason(world: PoolWorld) -> None:
+    world.gitlab.expires_at = world.clock[0] + timedelta(hours=2)
+    await apply_managed(world)
+    world.pass_time(3700)
+    world.gitlab.expires_at = world.clock[0] + timedelta(hours=2)
+    await settle_in(world, 300)
+    (text,) = world.events("TokenRotated")
+    assert "as it ends at 20" in text
+    assert world.condition("RunnerRegistered") == ("True", "Registered")
+
+
+@pytest.mark.parametrize("error", [GitLabUnavailable("403, not in GitLab's own form"), GitLabRefused("403 Forbidden")])
+async def test_what_a_proxy_says_of_a_token_replaces_none(world: PoolWorld, error: BessemerError) -> None:
+    await apply_managed(world)
+
+    async def verify_runner(runner_token: str) -> Identity | None:
+        raise error
+
+    world.gitlab.verify_runner = verify_runner  # type: ignore[method-assign]
+    for _ in range(6):
+        world.pass_time(3600)
+        await world.step()
+    assert "rotate_runner" not in world.gitlab.calls
+    assert world.condition("RunnerRegistered")[1] != "TokenRefused"
+
+
+BROKEN = {
+    "issued-at": "yesterday",
+    "runner-id": "abc",
+    "expires-at": "2026-03-02T00:00:00",
+    "token": None,
+    "refusals": "many",
+    "url": "",
+}
+
+
+@pytest.mark.parametrize("key", BROKEN)
+async def test_a_record_that_was_edited_by_hand_is_named_and_the_pool_can_be_deleted(
+    world: PoolWorld, key: str
+) -> None:
+    await apply_managed(world)
+    value = BROKEN[key]
+    data = {key: None if value is None else base64.b64encode(value.encode()).decode()}
+    world.kubernetes.edit("secrets", KEY[0], "lab-runner", {"data": data})
+    world.deps.runners.clear()  # another operator
+    await world.step()
+    assert world.condition("RunnerRegistered") == ("False", "SecretBroken")
+    (message,) = [one["message"] for one in world.status()["conditions"] if one["type"] == "RunnerRegistered"]
+    assert message.startswith(f"Secret lab-runner: key {key} ")
+    world.kubernetes.mark_deleted(world.kubernetes.objects["runnerpools", *KEY])
+    await world.settle()
+    assert world.gitlab.runners == {}
+    assert ("runnerpools", *KEY) not in world.kubernetes.objects
