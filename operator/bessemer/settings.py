@@ -49,6 +49,8 @@ class Settings:
     """Whether that is a ClusterRole, or a Role of the name in each namespace that is watched."""
     watch_namespaces: str = ""
     """Namespaces that are watched, separated by commas; the operator's own has to be among them. Empty: all."""
+    secrets_name_hosts: int = 1
+    """Whether a Secret is sent only to hosts that its annotation bessemer.dev/for names: 1, or 0."""
     gitlab_allowed_hosts: str = ""
     """Hosts that spec.gitlab.url of a RunnerPool may name, separated by commas; *.example.com stands for all below
     example.com. Empty: any."""

@@ -34,6 +34,8 @@ RETRY_ANNOTATION = f"{GROUP}/retry"
 """Set by the user on a ClusterBuild: any new value renews the budget of attempts."""
 ABORT_ANNOTATION = f"{GROUP}/abort"
 """Set by the user on a ClusterBuild: the running phase is stopped and Cleanup runs (unless "false")."""
+DESTINATION_ANNOTATION = f"{GROUP}/for"
+"""Set by users on Secrets: the hosts that it may be sent to, such as https://gitlab.example.org, with commas."""
 
 BUILD_FINALIZER = f"{GROUP}/finalizer"
 """Set by the operator on a ClusterBuild, removed by it when what the build staged is taken back."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from tests.support.cluster.protocol import Cluster
 from tests.support.kubectl import Kubectl
-from tests.support.site import SYSTEM_NAMESPACE, install_bessemer, uninstall_bessemer
+from tests.support.site import EXAMPLE, SYSTEM_NAMESPACE, install_bessemer, uninstall_bessemer
 
 pytestmark = pytest.mark.e2e
 
 GONE_SECONDS = 60
 """For pods to end and to be collected."""
+CLAIM_SECONDS = 60
+DELETION_SECONDS = 180
+"""For a build, whose Cleanup may run, and for its namespace."""
 
 
 @pytest.fixture
@@ -44,6 +48,37 @@ def test_an_uninstalled_operator_leaves_only_the_crd_and_can_be_installed_again(
         )
     finally:
         install_bessemer(bessemer)
+
+
+def test_uninstalling_while_a_build_is_left_leaves_no_lease_and_the_next_operator_claims_its_machines_again(
+    bessemer: Cluster, system: Kubectl
+) -> None:
+    left = Kubectl(bessemer.kubectl, bessemer.kubeconfig, "left")
+    left.run("create", "namespace", "left")
+    manifest = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+    del manifest["spec"]["ssh"]
+    left.apply(manifest)
+    claimed = system.wait_for("the machines to be claimed", lambda: list_machines(system), CLAIM_SECONDS)
+    try:
+        uninstall_bessemer(bessemer)
+        system.wait_for(
+            "the operator's objects to be gone",
+            lambda: list_objects(system) == ["ServiceAccount default"],
+            GONE_SECONDS,
+            lambda: str(list_objects(system)),
+        )
+        assert left.get("clusterbuild", "oxygen")["metadata"].get("finalizers", []) == []
+    finally:
+        install_bessemer(bessemer)
+    system.wait_for("them to be claimed again", lambda: list_machines(system) == claimed, CLAIM_SECONDS)
+    left.run("delete", "clusterbuild", "oxygen", timeout=DELETION_SECONDS)
+    system.wait_for("them to be released", lambda: list_machines(system) == [], CLAIM_SECONDS)
+    left.run("delete", "namespace", "left", timeout=DELETION_SECONDS)
+
+
+def list_machines(system: Kubectl) -> list[str]:
+    """Name the Leases of machines."""
+    return [found["metadata"]["name"] for found in system.items("leases", "-l", "bessemer.dev/build-uid")]
 
 
 def list_objects(system: Kubectl) -> list[str]:

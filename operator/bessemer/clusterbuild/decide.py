@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from bessemer.clusterbuild.checkout import PHASES as PLAYBOOK_PHASES
 from bessemer.clusterbuild.facts import Facts, compute_missing, power_off_wanted
 from bessemer.clusterbuild.ledger import (
     Ledger,
@@ -39,6 +40,7 @@ from bessemer.clusterbuild.possession import compute_surplus, is_untouched, keep
 from bessemer.clusterbuild.spec import ClusterBuildSpec
 from bessemer.clusterbuild.status import PhaseState, PhaseStatus
 from bessemer.clusterbuild.summary import compute_status
+from bessemer.kube.destination import NOT_FOR_HOST
 from bessemer.kube.pods import SETTLED, WAITING, PodFact
 from bessemer.kube.secretdata import BROKEN
 from bessemer.phases.report import PHASE_ORDER, PhaseName
@@ -209,6 +211,8 @@ def _find_broken_secret(facts: Facts, name: PhaseName) -> Move | None:
         return None
     if facts.missing_key and name != PhaseName.PREFLIGHT:
         return Move(Outlook.WAITING, NO_LOGIN_KEY, facts.missing_key, phase=name, wake_after=POLL_SECONDS)
+    if facts.refused_login and name in PLAYBOOK_PHASES:
+        return Move(Outlook.WAITING, NOT_FOR_HOST, facts.refused_login, phase=name, wake_after=POLL_SECONDS)
     if facts.secret.broken:
         return Move(Outlook.WAITING, BROKEN, facts.secret.broken, phase=name, wake_after=POLL_SECONDS)
     return None

@@ -55,6 +55,8 @@ class Facts:
     secret: SecretFact = SecretFact()
     missing_key: str = ""
     """Which Secret or key that the spec names is not there, in a sentence."""
+    refused_login: str = ""
+    """Why the Secret with the login of the playbooks' server is not sent there, in a sentence."""
     live: Progress | None = None
     """What the running phase posted last."""
     pod_warning: str = ""

@@ -15,6 +15,7 @@ from bessemer.clusterbuild.resource import ClusterBuild, parse_cluster_build
 from bessemer.deps import Deps
 from bessemer.errors import Invalid
 from bessemer.kube.client import CLUSTER_BUILDS, CORE_EVENTS, LEASES, PODS, SECRETS, Object
+from bessemer.kube.destination import check_destination
 from bessemer.kube.ownkey import Seal
 from bessemer.kube.pods import WAITING, PodFact, parse_pod
 from bessemer.kube.secretdata import read_secret
@@ -42,11 +43,12 @@ async def get_reading(deps: Deps, namespace: str, name: str) -> Reading | None:
         return None
     build = parse_cluster_build(raw)
     seal = await deps.own_key.get_seal()
-    pods, leases, secret, missing_key = await asyncio.gather(
+    pods, leases, secret, missing_key, refused_login = await asyncio.gather(
         list_build_pods(deps, namespace, name),
         deps.kubernetes.list_objects(LEASES, deps.settings.namespace, labels=f"{BUILD_UID_LABEL}={build.uid}"),
         deps.kubernetes.get_object(SECRETS, namespace, secret_name(name)),
         _get_missing_key(deps, build),
+        _get_refused_login(deps, build),
     )
     facts = tuple(parse_pod(pod) for pod in pods)
     own = tuple(pod for pod in facts if is_own(build, seal, pod))
@@ -61,6 +63,7 @@ async def get_reading(deps: Deps, namespace: str, name: str) -> Reading | None:
             claims=Claims(held=frozenset(lease["metadata"]["name"] for lease in leases)),
             secret=parse_secret(build, secret),
             missing_key=missing_key,
+            refused_login=refused_login,
             live=deps.progress.get((namespace, name)),
             pod_warning=await _get_warning(deps, namespace, own),
             deletion_seconds=deps.settings.deletion_seconds,
@@ -106,6 +109,22 @@ async def _get_missing_key(deps: Deps, build: ClusterBuild) -> str:
     if secret is None:
         return f"{where} does not exist"
     return "" if reference.key in (secret.get("data") or {}) else f"{where} has no key {reference.key}"
+
+
+async def _get_refused_login(deps: Deps, build: ClusterBuild) -> str:
+    """Say why the playbooks' server may not be shown the login; of a Secret that is missing, the pod's events tell."""
+    playbooks = build.spec.configuration.playbooks if build.spec else None
+    if playbooks is None or playbooks.login_secret_name is None or not deps.settings.secrets_name_hosts:
+        return ""
+    secret = await deps.kubernetes.get_object(SECRETS, build.namespace, playbooks.login_secret_name)
+    if secret is None:
+        return ""
+    where = "spec.configuration.playbooks.loginSecretName"
+    try:
+        check_destination(secret, build.namespace, where, playbooks.repository)
+    except Invalid as error:
+        return error.message
+    return ""
 
 
 async def _get_warning(deps: Deps, namespace: str, pods: tuple[PodFact, ...]) -> str:

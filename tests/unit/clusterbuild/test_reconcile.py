@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 
 import pytest
 
-from bessemer.kube.client import Kind, Object, Refused
+from bessemer.kube.client import SECRETS, Kind, Object, Refused
 from bessemer.phases.report import PhaseName
 from tests.support.world import NAMESPACE, World, manifest
 from tests.unit.clusterbuild.scenes import ALL_PODS, FAILURE
@@ -250,3 +251,23 @@ def test_secrets_stand_in_no_object_but_the_secret(world: World) -> None:
         if plural != "secrets":
             text = json.dumps(raw)
             assert not any(value in text for value in secret.values()), f"{plural} {name}"
+
+
+def test_the_login_of_the_playbooks_is_not_shown_to_a_host_that_its_secret_does_not_name(world: World) -> None:
+    login = {"metadata": {"name": "git"}, "data": {"username": "bWU=", "password": "c2VjcmV0"}}
+    asyncio.run(world.kubernetes.create_object(SECRETS, NAMESPACE, login))
+    playbooks = {
+        "repository": "https://evil.example.org/site.git",
+        "commit": "0" * 40,
+        "loginSecretName": "git",
+        "management": "site.yml",
+    }
+    world.apply(manifest(configuration={"playbooks": playbooks}))
+    world.step()
+    assert world.condition("Progressing")[1] == "SecretNotForHost"
+    assert "bessemer.dev/for=https://evil.example.org" in world.condition("Progressing")[2]
+    assert world.pods() == {}
+    annotations = {"bessemer.dev/for": "evil.example.org"}
+    world.kubernetes.edit("secrets", NAMESPACE, "git", {"metadata": {"annotations": annotations}})
+    world.settle()
+    assert world.condition("Ready")[0] == "True"
