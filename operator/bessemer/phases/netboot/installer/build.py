@@ -1,7 +1,10 @@
-"""Makes the installer's initial RAM disk from Debian's static busybox and mke2fs.
+"""Makes the installer's initial RAM disk from Debian's static busybox, mke2fs, tar, gzip and wipefs.
 
-Run as ``python -m bessemer.phases.netboot.installer.build OUTPUT``. Needs the packages busybox-static, e2fsprogs and
-cpio. No kernel modules are in it: a site whose kernel needs some names an initrd of its own in the spec.
+Busybox's tar leaves out extended attributes, reads big numbers wrongly and sparse files not at all, without an error.
+
+Run as ``python -m bessemer.phases.netboot.installer.build OUTPUT``. Needs the packages busybox-static, e2fsprogs,
+tar, gzip, util-linux and cpio. No kernel modules are in it: a site whose kernel needs some names an initrd of its own
+in the spec.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent
 DIRECTORIES = ("bin", "dev", "etc", "lib", "proc", "run", "sbin", "sys", "target", "tmp", "usr/share/installer")
+PROGRAMS = {"mke2fs": "e2fsprogs", "tar": "tar", "gzip": "gzip", "wipefs": "util-linux"}
+"""What is taken from the system, with its libraries, instead of busybox's own: programs and their packages."""
 MKE2FS_CONFIGURATION = Path("/etc/mke2fs.conf")
 
 
@@ -37,9 +42,14 @@ def build_installer(output: Path) -> None:
         for directory in DIRECTORIES:
             (root / directory).mkdir(parents=True)
         _copy_busybox(root)
-        _copy_mke2fs(root)
+        for program, package in PROGRAMS.items():
+            _copy_program(root, _find(program, package))
+        if not MKE2FS_CONFIGURATION.exists():
+            raise BuildError(f"{MKE2FS_CONFIGURATION} is missing: install the package e2fsprogs")
+        _copy(MKE2FS_CONFIGURATION, root / "etc/mke2fs.conf", 0o644)
         _copy(SOURCES / "init", root / "init", 0o755)
         _copy(SOURCES / "udhcpc", root / "usr/share/installer/udhcpc", 0o755)
+        _copy(SOURCES / "disk", root / "usr/share/installer/disk", 0o644)
         archive = _pack(root)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_bytes(gzip.compress(archive, compresslevel=9, mtime=0))
@@ -57,17 +67,14 @@ def _copy_busybox(root: Path) -> None:
     _copy(Path(busybox), root / "bin/busybox", 0o755)
     for applet in _run([busybox, "--list"]).split():
         link = root / "bin" / applet
-        if not link.exists() and applet != "mke2fs":  # busybox's makes ext2 only
+        if not link.exists() and applet not in PROGRAMS:
             link.symlink_to("busybox")
 
 
-def _copy_mke2fs(root: Path) -> None:
-    mke2fs = _find("mke2fs", "e2fsprogs")
-    _copy(Path(mke2fs), root / "sbin/mke2fs", 0o755)
-    if not MKE2FS_CONFIGURATION.exists():
-        raise BuildError(f"{MKE2FS_CONFIGURATION} is missing: install the package e2fsprogs")
-    _copy(MKE2FS_CONFIGURATION, root / "etc/mke2fs.conf", 0o644)
-    for library in parse_libraries(_run(["ldd", mke2fs])):
+def _copy_program(root: Path, program: str) -> None:
+    """Copy a program to /sbin, with the libraries that it loads."""
+    _copy(Path(program), root / "sbin" / Path(program).name, 0o755)
+    for library in parse_libraries(_run(["ldd", program])):
         _copy(Path(library), root / library.lstrip("/"), 0o755)
 
 
