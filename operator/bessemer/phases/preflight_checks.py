@@ -12,6 +12,7 @@ from bessemer.phases.hostlists import build_hostlist
 from bessemer.phases.hosts import parse_variables
 from bessemer.phases.machines import compute_min_ready
 from bessemer.phases.netboot.entries import parse_file_name
+from bessemer.phases.patterns import decide_job_errors
 from bessemer.phases.preflight_machines import decide_machine_problems
 from bessemer.phases.preflight_problem import Problem
 from bessemer.phases.report import PhaseResult
@@ -89,12 +90,7 @@ def _decide_job(job: SlurmJob, nodes: int) -> list[Problem]:
     if job.nodes != "All" and int(job.nodes) > nodes:
         text = f"spec.verify.jobs, {job.name}: nodes: {job.nodes} is more than the {nodes} nodes there are"
         problems.append(Problem("InvalidNodeCount", text))
-    try:
-        re.compile(job.expect.output or "")
-    except re.error as error:
-        text = f"spec.verify.jobs, {job.name}: expect.output is no regular expression: {error}"
-        problems.append(Problem("InvalidPattern", text))
-    return problems
+    return problems + [Problem(error.reason, error.message) for error in decide_job_errors(job)]
 
 
 def decide_unknown_states(

@@ -1,4 +1,9 @@
-"""The door to Slurm: its commands on the management node, over SSH.
+"""The client of Slurm: its commands on the management node, over SSH.
+
+Of nodes and jobs only fields are asked for that Slurm itself fills; what users may write (comments, job names, paths)
+is not asked for at all, so that it can't be taken for a field. The one free text, the reason of a node's state, comes
+last, and records are told apart by a random mark that no text can hold. ``--json`` is no way: before Slurm 23.02 it is
+not there for scontrol and has squeue print all jobs of the cluster, and its form differs from release to release.
 
 Jobs write to a file on the first of their nodes, because a shared home is not taken for granted; it is read from there
 and removed.
@@ -7,6 +12,7 @@ and removed.
 from __future__ import annotations
 
 import re
+import secrets
 import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -14,16 +20,20 @@ from typing import Protocol
 
 from bessemer.clusterbuild.verification import SlurmJob
 from bessemer.errors import Invalid, Retry
+from bessemer.foreign import Unreadable, make_line, parse_int
 from bessemer.phases.hostlists import build_slurm_hostlist
 from bessemer.phases.machines import SshTarget
 from bessemer.phases.ssh import CommandResult, Ssh
 
-OUTPUT_DIRECTORY = "/tmp"  # noqa: S108  on compute nodes: the one folder that every system lets jobs write to
+OUTPUT_DIRECTORY = "/root"
+"""On compute nodes, where jobs run as root: the one folder of every system that only root can write to. In /tmp a user
+could put a link in the place of the output, or files that programs read from the folder in which they run."""
 OUTPUT_BYTES = 1 << 20
 """The end of a job's output that is read; what it prints before is not looked at."""
 JOB_PREFIX = "bessemer-"
-USABLE_STATES = frozenset({"idle", "mixed", "allocated", "completing"})
-"""A mark such as * behind the state means that the node doesn't answer. Source: https://slurm.schedmd.com/sinfo.html"""
+USABLE_STATES = frozenset({"idle", "mixed", "allocated", "completing", "planned", "reserved", "maint"})
+"""States of nodes that are in service: a node may be planned for a job, or reserved, and works. A mark such as * behind
+the state means that it doesn't answer. Source: https://slurm.schedmd.com/sinfo.html"""
 BUSY_STATES = ("mixed", "allocated", "completing", "draining")
 FINAL_STATES = frozenset(
     {
@@ -32,6 +42,16 @@ FINAL_STATES = frozenset(
     }
 )
 """States that a job doesn't leave. Source: https://slurm.schedmd.com/job_state_codes.html"""
+JOB_FIELDS = (
+    *("JobArrayID:64|", "State:32|", "exit_code:32|", "BatchHost:256|", "NodeList:70000|"),
+    "Reason:512|",
+)
+"""What squeue is asked for, with the width of each; no longer list of nodes than 1024 unfolded names.
+Source: https://slurm.schedmd.com/squeue.html#OPT_Format"""
+NO_VALUE = ("", "n/a", "(null)", "None")
+UNKNOWN_JOB = "Invalid job id"
+"""What Slurm says of a job that it has never had, or has forgotten: MinJobAge (300 s) after its end."""
+REASON_CHARACTERS = 256
 
 
 class SlurmFailed(Retry):
@@ -39,6 +59,10 @@ class SlurmFailed(Retry):
 
     def __init__(self, message: str) -> None:
         super().__init__("SlurmFailed", message)
+
+
+class JobUnknown(SlurmFailed):
+    """Slurm has no such job any more; how it ended is not known."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +78,7 @@ class SlurmNode:
     @property
     def usable(self) -> bool:
         """Whether jobs can run on it, now or after the present ones."""
-        return self.state.rstrip("+-") in USABLE_STATES
+        return self.state.rstrip("+-$") in USABLE_STATES
 
     @property
     def busy(self) -> bool:
@@ -106,6 +130,7 @@ class Slurm(Protocol):
 
         Raises:
             Invalid: its script asked for several jobs.
+            JobUnknown: Slurm has forgotten it.
         """
         ...
 
@@ -129,25 +154,36 @@ class SshSlurm:
         self._ssh = ssh
         self._management = management
         self._computes = computes
+        self._names: dict[int, str] = {}
 
     def list_nodes(self) -> list[SlurmNode]:
         """List nodes; see Slurm."""
         if self._ssh.run(self._management, "command -v sinfo").exit_code != 0:
             return []
-        return parse_nodes(self._run(["sinfo", "--noheader", "--Node", "--format=%N|%T|%E"]))
+        mark = secrets.token_hex(16)
+        return parse_nodes(self._run(["sinfo", "--noheader", "--Node", f"--format={mark}%N|%T|%E"]), mark)
 
     def submit(self, job: SlurmJob, hosts: Collection[str]) -> int:
         """Submit a job; see Slurm."""
-        self._run(["scancel", "--quiet", f"--name={JOB_PREFIX}{job.name}"])
+        self._run(["scancel", "--quiet", f"--user={self._management.user}", f"--name={JOB_PREFIX}{job.name}"])
         said = self._run(build_submission(job, hosts), job.script.encode())
         try:
-            return int(said.strip().split(";")[0])
-        except ValueError as error:
-            raise SlurmFailed(f"sbatch gave no number of a job, but {said.strip()[:200]!r}") from error
+            job_id = parse_int(said.strip().partition(";")[0], least=1)
+        except Unreadable as error:
+            raise SlurmFailed(f"sbatch gave no number of a job, but {make_line(said, 200)!r}") from error
+        self._names[job_id] = job.name
+        return job_id
 
     def get_job(self, job_id: int) -> JobState:
         """Tell how a job stands; see Slurm."""
-        return parse_job(self._run(["scontrol", "show", "job", "--oneliner", str(job_id)]))
+        mark = secrets.token_hex(16)
+        fields = ",".join(JOB_FIELDS) + mark
+        command = ["squeue", "--noheader", "--states=all", f"--jobs={job_id}", f"--Format={fields}"]
+        result = self._ssh.run(self._management, shlex.join(command))
+        if result.exit_code != 0:
+            kind = JobUnknown if UNKNOWN_JOB in result.stderr else SlurmFailed
+            raise kind(f"squeue: {_say(result)}")
+        return parse_job(result.stdout, mark, job_id, self._names.get(job_id, ""))
 
     def cancel(self, job_id: int) -> None:
         """End a job; see Slurm."""
@@ -159,7 +195,8 @@ class SshSlurm:
         if target is None:
             raise SlurmFailed(f"job {job_id} ran on {host}, which is none of the build's nodes")
         file = shlex.quote(build_output_file(str(job_id)))
-        result = self._ssh.run(target, f"tail -c {OUTPUT_BYTES} {file} && rm -f {file}")
+        check = f"if [ ! -f {file} ] || [ -L {file} ]; then echo No such file >&2; exit 1; fi"
+        result = self._ssh.run(target, f"{check}; tail -c {OUTPUT_BYTES} {file} && rm -f {file}")
         if result.exit_code != 0:
             raise SlurmFailed(f"output of job {job_id} on {host}: {_say(result)}")
         return result.stdout
@@ -177,7 +214,7 @@ class SshSlurm:
 
 def build_output_file(job_id: str) -> str:
     """Name the file that a job writes to, on its first node."""
-    return f"{OUTPUT_DIRECTORY}/{JOB_PREFIX}{job_id}.out"
+    return f"{OUTPUT_DIRECTORY}/.{JOB_PREFIX}{job_id}.out"
 
 
 def build_submission(job: SlurmJob, hosts: Collection[str]) -> list[str]:
@@ -202,34 +239,49 @@ def build_submission(job: SlurmJob, hosts: Collection[str]) -> list[str]:
     ]
 
 
-def parse_nodes(text: str) -> list[SlurmNode]:
-    """Read ``name|state|reason`` lines; a node stands there once for each of its partitions."""
+def parse_nodes(text: str, mark: str) -> list[SlurmNode]:
+    """Read ``name|state|reason``, each behind the mark; a node stands there once for each of its partitions."""
     nodes: dict[str, SlurmNode] = {}
-    for line in text.splitlines():
-        host, _, rest = line.strip().partition("|")
+    for record in text.split(mark)[1:]:
+        host, _, rest = record.partition("|")
         state, _, reason = rest.partition("|")
-        if host:
-            nodes[host] = SlurmNode(host, state, "" if reason == "none" else reason)
+        said = make_line(reason, REASON_CHARACTERS)
+        nodes[host] = SlurmNode(make_line(host, 64), make_line(state, 64), "" if said == "none" else said)
     return list(nodes.values())
 
 
-def parse_job(text: str) -> JobState:
-    """Read what ``scontrol show job --oneliner`` says.
+def parse_job(text: str, mark: str, job_id: int, name: str) -> JobState:
+    """Read what squeue says of a job: fields that end in ``|``, and the mark.
 
     Raises:
         Invalid: it is several jobs.
-        SlurmFailed: it says something else.
+        JobUnknown: there is none.
+        SlurmFailed: it is something else.
     """
-    if len(text.strip().splitlines()) > 1:
-        name = re.search(rf"JobName={JOB_PREFIX}(\S+)", text)
-        raise build_several_jobs_error(name[1] if name else "")
-    fields = dict(re.findall(r"(?:^|\s)([A-Za-z]\w*)=(\S*)", text))
-    exit_code, _, signal = fields.get("ExitCode", "").partition(":")
-    if not {"JobState", "NodeList"} <= fields.keys() or not (exit_code.isdigit() and signal.isdigit()):
-        raise SlurmFailed(f"scontrol didn't tell the state of the job, but {text.strip()[:200]!r}")
-    nodes = "" if fields["NodeList"] in ("(null)", "None") else fields["NodeList"]
-    reason = "" if fields.get("Reason") in (None, "None") else fields["Reason"]
-    return JobState(fields["JobState"], int(exit_code), nodes, fields.get("BatchHost", ""), reason, int(signal))
+    records = text.split(mark)[:-1]
+    if not records and not text.strip():
+        raise JobUnknown(f"squeue: {UNKNOWN_JOB}: it says nothing of job {job_id}")
+    fields = [field.strip() for field in records[0].split("|", len(JOB_FIELDS) - 1)] if records else []
+    if len(records) > 1 or (fields and re.match(rf"{job_id}[_+]", fields[0])):
+        raise build_several_jobs_error(name)
+    try:
+        own_id, state, status, batch_host, nodes, reason = fields
+        exit_code, signal = _parse_status(status)
+        if own_id != str(job_id) or not re.fullmatch(r"[A-Z_]+", state):
+            raise Unreadable("another job, or no state")
+    except ValueError as error:
+        raise SlurmFailed(f"squeue didn't tell the state of the job, but {make_line(text, 200)!r}") from error
+    known = ["" if value in NO_VALUE else value for value in (nodes, batch_host, reason.removesuffix("|").rstrip())]
+    return JobState(state, exit_code, known[0], make_line(known[1], 64), make_line(known[2], REASON_CHARACTERS), signal)
+
+
+def _parse_status(status: str) -> tuple[int, int]:
+    """Return exit code and signal of a wait status, such as 768 (3, 0) and 11 (0, 11), or of ``3:0``."""
+    code, colon, signal = status.partition(":")
+    if colon:
+        return parse_int(code, most=255), parse_int(signal, most=127)
+    number = parse_int(status, most=2**32)
+    return number >> 8 & 0xFF, number & 0x7F
 
 
 def build_several_jobs_error(name: str) -> Invalid:
@@ -241,4 +293,4 @@ def build_several_jobs_error(name: str) -> Invalid:
 
 def _say(result: CommandResult) -> str:
     said = " ".join((result.stderr or result.stdout).split())
-    return f"exit code {result.exit_code}: {said[:300]}"
+    return f"exit code {result.exit_code}: {make_line(said, 300)}"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from bessemer.clusterbuild.verification import SlurmJob
-from bessemer.phases.slurm import OUTPUT_BYTES, JobState, SlurmFailed, SlurmNode, build_several_jobs_error
+from bessemer.phases.slurm import OUTPUT_BYTES, JobState, JobUnknown, SlurmFailed, SlurmNode, build_several_jobs_error
 from bessemer.phases.ssh import SshFailure
 
 TERMINATED = 15
@@ -83,7 +83,7 @@ class FakeSlurm:
         self._answer()
         job = self._submitted.get(job_id)
         if job is None:
-            raise SlurmFailed("scontrol: exit code 1: Invalid job id specified")
+            raise JobUnknown("squeue: exit code 1: Invalid job id specified")
         if re.search(r"^#SBATCH (.* )?(--array|hetjob)", job.script, re.MULTILINE):
             raise build_several_jobs_error(job.name)
         if job.coming:

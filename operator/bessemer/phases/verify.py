@@ -14,7 +14,7 @@ from bessemer.phases.hosts import NOT_IN_SLURM
 from bessemer.phases.machines import compute_min_ready, parse_compute_machines
 from bessemer.phases.report import JobResult, NodeState, PhaseInput, PhaseResult, Progress
 from bessemer.phases.slurm import Slurm, SlurmNode
-from bessemer.phases.verify_job import check_patterns, run_job
+from bessemer.phases.verify_job import check_jobs, run_job
 
 REGISTER_SECONDS = 120.0
 """How long nodes may take until Slurm has them in service; slurmd registers within seconds once it runs."""
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
     """Wait for the nodes, then run the jobs one after the other; all must pass."""
     spec = phase_input.spec
-    check_patterns(spec.verify.jobs)
+    check_jobs(spec.verify.jobs)
     context.progress.post(Progress(message="wait until Slurm has the nodes in service"))
     nodes = wait_for_nodes(context.slurm, context.clock, select_configured(phase_input), REGISTER_SECONDS)
     usable = [node.host for node in nodes if node.state is not NodeState.FAILED]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Sequence
 
 from bessemer.clusterbuild.verification import SlurmJob
 from bessemer.errors import Invalid
+from bessemer.foreign import make_line
 from bessemer.phases.clock import Clock, Terminated
 from bessemer.phases.hostlists import HOSTLIST_LIMIT, parse_hostlist
+from bessemer.phases.patterns import clean_output, decide_job_errors, find_named, is_found
 from bessemer.phases.report import JobResult
-from bessemer.phases.slurm import JobState, Slurm, SlurmFailed
+from bessemer.phases.slurm import JobState, JobUnknown, Slurm, SlurmFailed
 from bessemer.phases.ssh import SshFailure
 
 SHORTEST_POLL_SECONDS = 0.5
 LONGEST_POLL_SECONDS = 3.0
+ANSWER_SECONDS = 60.0
+"""How long the controller may be silent while a job runs; it takes seconds to start again."""
 CANCEL_SECONDS = 60.0
 """How long Slurm may take to end a job; KillWait, after which it kills, is 30 s by default."""
 TAIL_CHARACTERS = 1024
@@ -25,19 +28,15 @@ ENDED_BY_ITSELF = ("COMPLETED", "FAILED")
 _log = logging.getLogger(__name__)
 
 
-def check_patterns(jobs: Iterable[SlurmJob]) -> None:
-    """Check that what is expected of outputs are regular expressions.
+def check_jobs(jobs: Iterable[SlurmJob]) -> None:
+    """Check that jobs are such as Slurm takes, and that what is expected of outputs are regular expressions.
 
     Raises:
         Invalid: one is not; names the job.
     """
     for job in jobs:
-        try:
-            re.compile(job.expect.output or "")
-        except re.error as error:
-            raise Invalid(
-                "InvalidPattern", f"spec.verify.jobs[{job.name}].expect.output: no regular expression: {error}"
-            ) from error
+        for error in decide_job_errors(job):
+            raise error
 
 
 def run_job(slurm: Slurm, clock: Clock, job: SlurmJob, hosts: Sequence[str]) -> JobResult:
@@ -55,13 +54,16 @@ def run_job(slurm: Slurm, clock: Clock, job: SlurmJob, hosts: Sequence[str]) -> 
     try:
         job_id = slurm.submit(job, hosts)
     except SlurmFailed as error:
-        return JobResult(name=job.name, passed=False, state="NOT_SUBMITTED", message=error.message[:1024])
+        return JobResult(name=job.name, passed=False, state="NOT_SUBMITTED", message=make_line(error.message))
     _log.info("job %s has number %d", job.name, job_id)
     try:
         found, late = watch(slurm, clock, job_id, float(job.time_limit_seconds))
     except (Invalid, Terminated):
         slurm.cancel(job_id)
         raise
+    except JobUnknown as error:
+        message = make_line(f"how it ended is not known: {error.message}")
+        return JobResult(name=job.name, job_id=job_id, passed=False, state="UNKNOWN", message=message)
     try:
         output = slurm.take_output(job_id, found.batch_host) if found.batch_host else ""
         problems = list(find_problems(job, found, output))
@@ -73,9 +75,9 @@ def run_job(slurm: Slurm, clock: Clock, job: SlurmJob, hosts: Sequence[str]) -> 
         passed=not (late or problems),
         state=found.state,
         exit_code=found.exit_code,
-        nodes=found.nodes[:HOSTLIST_LIMIT],
-        message="; ".join([late] if late else problems)[:1024],
-        output_tail=output[-TAIL_CHARACTERS:],
+        nodes=make_line(found.nodes, HOSTLIST_LIMIT),
+        message=make_line("; ".join([late] if late else problems)),
+        output_tail=clean_output(output)[-TAIL_CHARACTERS:],
     )
 
 
@@ -85,7 +87,7 @@ def watch(slurm: Slurm, clock: Clock, job_id: int, limit_seconds: float) -> tupl
     A job that takes longer is ended; gives its last state, and what took too long.
     """
     started, running, pause = clock.now(), False, SHORTEST_POLL_SECONDS
-    while not (found := slurm.get_job(job_id)).final:
+    while not (found := _look(slurm, clock, job_id)).final:
         if not running and found.batch_host:
             started, running, pause = clock.now(), True, SHORTEST_POLL_SECONDS
         if clock.now() - started > limit_seconds:
@@ -108,12 +110,42 @@ def find_problems(job: SlurmJob, found: JobState, output: str) -> Iterable[str]:
         yield f"signal {found.signal} ended it"
     if found.exit_code != expect.exit_code:
         yield f"its exit code is {found.exit_code}, not {expect.exit_code}"
-    if expect.output is not None and re.search(expect.output, output, re.MULTILINE) is None:
+    if expect.output is not None and not is_found(expect.output, output):
         yield f"its output doesn't match {expect.output!r}"
     if expect.every_node:
-        silent = [host for host in parse_hostlist(found.nodes) if not _names(host, output)] if found.nodes else []
-        if silent or not found.nodes:
+        hosts = _list_nodes(found)
+        named = find_named(hosts, output)
+        silent = [host for host in hosts if host not in named]
+        if silent or not hosts:
             yield f"its output names not every node, but misses {', '.join(silent[:8]) or 'all'}"
+
+
+def _list_nodes(found: JobState) -> tuple[str, ...]:
+    """List the nodes of a job; none where it has none, or where they can't be read."""
+    try:
+        return parse_hostlist(found.nodes) if found.nodes else ()
+    except ValueError:
+        return ()
+
+
+def _look(slurm: Slurm, clock: Clock, job_id: int) -> JobState:
+    """Look how a job stands; a controller that doesn't answer for a while has not ended it.
+
+    Raises:
+        JobUnknown: Slurm has forgotten it.
+        SlurmFailed, SshFailure: no answer for too long.
+    """
+    deadline = clock.now() + ANSWER_SECONDS
+    while True:
+        try:
+            return slurm.get_job(job_id)
+        except JobUnknown:
+            raise
+        except (SlurmFailed, SshFailure) as error:
+            if clock.now() >= deadline:
+                raise
+            _log.warning("job %d: %s", job_id, error.message)
+        clock.sleep(LONGEST_POLL_SECONDS)
 
 
 def _wait_for_end(slurm: Slurm, clock: Clock, job_id: int) -> JobState:
@@ -122,8 +154,3 @@ def _wait_for_end(slurm: Slurm, clock: Clock, job_id: int) -> JobState:
     while not (found := slurm.get_job(job_id)).final and clock.now() < deadline:
         clock.sleep(SHORTEST_POLL_SECONDS)
     return found
-
-
-def _names(host: str, output: str) -> bool:
-    """Tell whether a host name stands in a text as a word of its own: oxygen1 is not in oxygen10."""
-    return re.search(rf"(?<![\w-]){re.escape(host)}(?![\w-])", output) is not None

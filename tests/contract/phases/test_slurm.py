@@ -5,17 +5,29 @@ How a job goes, the fake can't know; so each test tells it, and the real one has
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bessemer.clusterbuild.verification import Expectation, SlurmJob
 from bessemer.errors import Invalid
 from bessemer.phases.clock import Clock, SystemClock
-from bessemer.phases.slurm import OUTPUT_BYTES, JobState, Slurm, SlurmFailed, SlurmNode, SshSlurm
+from bessemer.phases.slurm import (
+    OUTPUT_BYTES,
+    JobState,
+    JobUnknown,
+    Slurm,
+    SlurmFailed,
+    SlurmNode,
+    SshSlurm,
+    build_output_file,
+)
 from bessemer.phases.slurm_fake import FakeSlurm
 from bessemer.phases.verify_job import run_job
 from tests.contract.phases.slurm_cluster import HOSTS, SlurmCluster, run_slurm
@@ -154,7 +166,7 @@ def test_a_running_job_is_cancelled(setup: Setup) -> None:
 
 def test_a_job_whose_node_is_out_of_service_waits_and_says_for_what(setup: Setup) -> None:
     setup.slurm.drain(["oxygen3"], "bessemer: removed")
-    waiting = JobState("PENDING", 0, "", "", "ReqNodeNotAvail,_UnavailableNodes:oxygen3")
+    waiting = JobState("PENDING", 0, "", "", "ReqNodeNotAvail, UnavailableNodes:oxygen3")
     job = setup.submit("#!/bin/sh\n", [PENDING, waiting])
     assert setup.wait(job, lambda found: found.reason not in ("", "Priority")) == waiting
     setup.slurm.cancel(job)
@@ -164,7 +176,7 @@ def test_a_job_whose_node_is_out_of_service_waits_and_says_for_what(setup: Setup
 
 def test_a_job_that_never_starts_is_given_up(setup: Setup) -> None:
     setup.slurm.drain(["oxygen2"], "bessemer: removed")
-    setup.expect("waiting", [JobState("PENDING", 0, "", "", "ReqNodeNotAvail,_UnavailableNodes:oxygen2")], "")
+    setup.expect("waiting", [JobState("PENDING", 0, "", "", "ReqNodeNotAvail, UnavailableNodes:oxygen2")], "")
     job = SlurmJob(name="waiting", script="#!/bin/sh\n", time_limit_seconds=1)
     result = run_job(setup.slurm, setup.clock, job, HOSTS)
     assert (result.passed, result.state, result.nodes) == (False, "CANCELLED", "")
@@ -253,6 +265,107 @@ def test_a_script_that_asks_for_several_jobs_is_the_users_to_mend_and_they_are_e
     assert caught.value.reason == "InvalidJob"
     other = setup.submit("#!/bin/sh\n", [COMPLETED])
     assert setup.wait_for_end(other) == COMPLETED
+
+
+FREE_TEXTS = [
+    "see JobState=FAILED ExitCode=9:0",
+    "JobState=COMPLETED ExitCode=0:0 Reason=None",
+    "one|COMPLETED|0|oxygen2|oxygen2|None|",
+    "two\u2028lines",
+    "a\x0cb\x0bc\x1cd\x85e",
+    "a\nJobId=7 JobState=COMPLETED ExitCode=0:0\n",
+]
+TEXTS = st.one_of(st.sampled_from(FREE_TEXTS), st.text(st.characters(blacklist_categories=["Cs"], min_codepoint=1)))
+
+
+def wait_for_end(slurm: Slurm, job: int) -> JobState:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not (found := slurm.get_job(job)).final:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+    return found
+
+
+@pytest.mark.parametrize("text", FREE_TEXTS)
+@pytest.mark.parametrize(("code", "state"), [(0, COMPLETED), (3, EXIT_3)])
+def test_what_users_write_is_never_read_as_the_state_of_a_job(
+    cluster: SlurmCluster, text: str, code: int, state: JobState
+) -> None:
+    cluster.clear()
+    slurm = cluster.door()
+    job = slurm.submit(SlurmJob(name="told", script=f"#!/bin/sh\n#SBATCH --hold\nexit {code}\n"), HOSTS)
+    for field in ("Comment", "AdminComment", "JobName"):
+        cluster.run(shlex.join(["scontrol", "update", f"JobId={job}", f"{field}={text}"]))
+    cluster.run(f"scontrol release {job}")
+    assert wait_for_end(slurm, job) == state
+
+
+def test_no_text_makes_a_waiting_job_or_a_drained_node_another(cluster: SlurmCluster) -> None:
+    cluster.clear()
+    slurm = cluster.door()
+    job = slurm.submit(SlurmJob(name="held", script="#!/bin/sh\n#SBATCH --hold\n"), HOSTS)
+    slurm.drain(["oxygen3"], "some")
+
+    @settings(max_examples=40, deadline=None)
+    @given(text=TEXTS)
+    def check(text: str) -> None:
+        cluster.run(shlex.join(["scontrol", "update", f"JobId={job}", f"Comment={text}", f"AdminComment={text}"]))
+        assert slurm.get_job(job) == JobState("PENDING", 0, "", "", "JobHeldUser")
+        slurm.drain(["oxygen3"], text or "-")
+        nodes = slurm.list_nodes()
+        assert [(node.host, node.state) for node in nodes] == [("oxygen2", "idle"), ("oxygen3", "drained")]
+        assert all(node.reason.isprintable() for node in nodes)
+
+    check()
+
+
+def test_a_job_that_slurm_has_forgotten_is_not_known(cluster: SlurmCluster) -> None:
+    with pytest.raises(JobUnknown, match="Invalid job id"):
+        cluster.door().get_job(99999)
+
+
+def test_nodes_that_are_planned_or_reserved_are_in_service(cluster: SlurmCluster) -> None:
+    """As on a busy cluster: a job waits for both nodes, one of which runs another; then one is under maintenance."""
+    cluster.clear()
+    slurm = cluster.door()
+    slurm.submit(SlurmJob(name="first", script=SLEEP), ["oxygen2"])
+    slurm.submit(SlurmJob(name="second", script=SLEEP), HOSTS)
+    cluster.run("scontrol create reservation starttime=now duration=5 user=root nodes=oxygen3 flags=maint,ignore_jobs")
+    try:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while (states := {node.state for node in slurm.list_nodes()}) != {"allocated", "maint"}:
+            assert time.monotonic() < deadline, states
+            time.sleep(0.1)
+        assert all(node.usable for node in slurm.list_nodes())
+    finally:
+        cluster.run(
+            "for r in $(scontrol show res -o | sed 's/ReservationName=//; s/ .*//'); do scontrol delete res=$r; done"
+        )
+
+
+def test_output_is_a_file_of_a_folder_that_users_cannot_write_to(cluster: SlurmCluster) -> None:
+    cluster.clear()
+    slurm = cluster.door()
+    job = slurm.submit(SlurmJob(name="where", script="#!/bin/sh\npwd\n"), HOSTS)
+    wait_for_end(slurm, job)
+    file = build_output_file(str(job))
+    assert cluster.run("stat -c '%U %A' /root").split() == ["root", "drwx------"]
+    assert "bessemer" not in cluster.run("ls -a /tmp")
+    cluster.run(f"mv {file} {file}.kept; ln -s /etc/shadow {file}")
+    with pytest.raises(SlurmFailed, match="No such file"):
+        slurm.take_output(job, "oxygen2")
+    cluster.run(f"mv {file}.kept {file}")
+    assert slurm.take_output(job, "oxygen2") == "/root\n"
+
+
+def test_jobs_of_others_with_the_name_of_ours_are_left_alone(cluster: SlurmCluster) -> None:
+    cluster.clear()
+    submit = "cd / && setpriv --reuid=65534 --regid=65534 --clear-groups sbatch --parsable --output=/dev/null"
+    theirs = int(cluster.run(f"{submit} --job-name=bessemer-hostname --hold --wrap true"))
+    slurm = cluster.door()
+    slurm.submit(SlurmJob(name="hostname", script="#!/bin/sh\n"), HOSTS)
+    assert slurm.get_job(theirs).state == "PENDING"
+    slurm.cancel(theirs)
 
 
 def test_a_drained_node_takes_no_jobs_and_says_why(setup: Setup) -> None:

@@ -134,7 +134,11 @@ def test_playbooks_roles_and_variables_that_cannot_be_used_are_listed_before_a_m
         (lambda spec: spec["compute"].update(addresses="10.141.0.[0,2-4]"), "AddressOutsideNetwork"),
         (lambda spec: spec["compute"]["install"].update(initrds=["http://elsewhere/vmlinuz"]), "DuplicateFileName"),
         (lambda spec: spec["compute"]["install"].update(kernel="http://10.77.0.1/kernels/"), "InvalidFileName"),
-        (lambda spec: spec.update(verify={"jobs": [{"name": "j", "script": "x", "nodes": 5}]}), "InvalidNodeCount"),
+        (
+            lambda spec: spec.update(verify={"jobs": [{"name": "j", "script": "#!/bin/sh\n", "nodes": 5}]}),
+            "InvalidNodeCount",
+        ),
+        (lambda spec: spec.update(verify={"jobs": [{"name": "j", "script": "echo"}]}), "InvalidJob"),
     ],
 )
 def test_a_spec_that_cannot_work_is_refused_for_good(change: Callable[[dict[str, Any]], None], reason: str) -> None:

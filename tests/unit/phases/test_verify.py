@@ -11,7 +11,7 @@ from bessemer.errors import Invalid
 from bessemer.phases import verify
 from bessemer.phases.clock import Terminated
 from bessemer.phases.report import NodeGroup, NodeState, PhaseInput, PhaseName
-from bessemer.phases.slurm import JobState, SlurmFailed, SlurmNode
+from bessemer.phases.slurm import JobState, JobUnknown, SlurmFailed, SlurmNode
 from bessemer.phases.slurm_fake import FakeSlurm
 from bessemer.phases.verify_job import find_problems, run_job, watch
 from tests.unit.phases.cluster_fakes import FakeContext, VirtualClock, build_input, build_spec
@@ -103,6 +103,60 @@ def test_a_wrong_pattern_names_its_job_before_anything_runs() -> None:
     assert slurm.submitted == []
 
 
+def test_a_script_that_sbatch_would_not_take_names_its_job_before_anything_runs() -> None:
+    slurm = FakeSlurm([IDLE])
+    job = {"name": "bad", "script": "#!/bin/sh\r\ntrue\r\n"}
+    with pytest.raises(Invalid, match=r"spec\.verify\.jobs\[bad\]\.script: its lines must end in line feeds"):
+        verify.run(verify_input(job), FakeContext(slurm=slurm).as_context())
+    assert slurm.submitted == []
+
+
+def test_nodes_that_others_have_planned_or_reserved_are_in_service() -> None:
+    nodes = [SlurmNode("oxygen2", "planned"), SlurmNode("oxygen3", "reserved")]
+    slurm = FakeSlurm([nodes], {"hostname": [COMPLETED]}, NAMES)
+    assert verify.run(verify_input(), FakeContext(slurm=slurm).as_context()).succeeded
+
+
+def test_a_job_that_slurm_has_forgotten_has_not_passed() -> None:
+    class Forgetful(FakeSlurm):
+        def get_job(self, job_id: int) -> JobState:
+            raise JobUnknown(f"squeue: exit code 1: Invalid job id specified: {job_id}")
+
+    result = run_job(Forgetful([IDLE], {"hostname": [COMPLETED]}, NAMES), VirtualClock(), JOB, HOSTS)
+    assert (result.passed, result.state, result.exit_code) == (False, "UNKNOWN", None)
+    assert (result.message or "").startswith("how it ended is not known: squeue")
+
+
+def test_a_controller_that_starts_again_while_a_job_runs_only_delays() -> None:
+    class Restarting(FakeSlurm):
+        looks = 0
+
+        def get_job(self, job_id: int) -> JobState:
+            self.looks += 1
+            if 2 <= self.looks <= 12:
+                raise SlurmFailed("squeue: exit code 1: Unable to contact slurm controller")
+            return super().get_job(job_id)
+
+    assert run_job(Restarting([IDLE], {"hostname": [RUNNING, COMPLETED]}, NAMES), VirtualClock(), JOB, HOSTS).passed
+
+
+def test_a_controller_that_stays_away_is_tried_again_as_a_whole() -> None:
+    slurm, clock = FakeSlurm([IDLE], {"hostname": [RUNNING]}), VirtualClock()
+    job_id = slurm.submit(JOB, HOSTS)
+    slurm.failure = SlurmFailed("squeue: exit code 1: Unable to contact slurm controller")
+    with pytest.raises(SlurmFailed):
+        watch(slurm, clock, job_id, 600)
+    assert 60 <= clock.now() < 70
+
+
+def test_what_a_job_prints_is_shown_as_printable_text() -> None:
+    output = "\x1b]0;pwned\x07\x1b[1moxygen2\x1b[0m\noxygen3\u2028\x00\n"
+    slurm = FakeSlurm([IDLE], {"hostname": [COMPLETED]}, output)
+    result = run_job(slurm, VirtualClock(), JOB.model_copy(update={"expect": Expectation(every_node=True)}), HOSTS)
+    assert result.passed
+    assert result.output_tail == "oxygen2\noxygen3 ?\n"
+
+
 def test_a_job_for_more_nodes_than_are_ready_is_not_submitted() -> None:
     slurm = FakeSlurm()
     result = run_job(slurm, VirtualClock(), JOB.model_copy(update={"nodes": "3"}), HOSTS)
@@ -185,6 +239,9 @@ def test_a_pod_that_is_stopped_ends_its_job() -> None:
         (Expectation(every_node=True), COMPLETED, "oxygen3.cluster oxygen2.cluster", None),
         (Expectation(every_node=True), COMPLETED, "oxygen20 oxygen3", "misses oxygen2"),
         (Expectation(every_node=True), JobState("COMPLETED", 0, "", ""), "oxygen2", "misses all"),
+        (Expectation(every_node=True), JobState("COMPLETED", 0, "oxygen[", ""), "oxygen2", "misses all"),
+        (Expectation(every_node=True), JobState("COMPLETED", 0, "[1-3]", "1"), "took 1 2 3 seconds", "misses 1, 2, 3"),
+        (Expectation(every_node=True), JobState("COMPLETED", 0, "[1-3]", "1"), "1\n3\n2\n", None),
     ],
 )
 def test_what_is_expected_of_a_job_is_compared(
