@@ -29,7 +29,7 @@ from bessemer.phases.install_facts import (
     Policy,
     Step,
 )
-from bessemer.phases.install_plan import decide_install, find_finished
+from bessemer.phases.install_plan import decide_install, find_finished, list_silent
 from bessemer.phases.machines import Machine, SshTarget
 from bessemer.phases.netboot.entries import InstallKind
 from bessemer.phases.netboot.server import BootEntry, BootEvent, BootServer, BootServerFailed
@@ -173,6 +173,7 @@ class _Run:
             events=events or (),
             journal_known=events is not None,
             probes=self._probes.collect(),
+            silences=self._explain_silent(),
         )
         self._complaints = {}
         plan = decide_install(self.nodes, facts, self._doors.clock.now(), self._job.policy)
@@ -240,6 +241,21 @@ class _Run:
             return {}
         self._complaints |= self._power.explain(hosts)
         return states
+
+    def _explain_silent(self) -> dict[str, str]:
+        """Ask what DHCP said of machines that are about to be given up; where it can't be told, nothing is."""
+        policy = self._job.policy
+        silent = [self._machines[host] for host in list_silent(self.nodes, self._doors.clock.now(), policy)]
+        wanted = {machine.mac: machine for machine in silent if machine.mac}
+        if not wanted:
+            return {}
+        addresses = {mac: machine.address for mac, machine in wanted.items()}
+        try:
+            said = self._doors.boot_server.explain_silence(addresses, policy.deadlines.netboot_seconds + 60)
+        except (SshFailure, BootServerFailed) as error:
+            _log.warning("boot server: %s", error.message)
+            return {}
+        return {wanted[mac].host: text for mac, text in said.items()}
 
     def _list_events(self) -> list[BootEvent] | None:
         """Read what is new in the journal; None where it could not be read, which is not the same as nothing new."""

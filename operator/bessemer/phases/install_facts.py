@@ -96,6 +96,8 @@ class Facts:
     """What power control complained of, by machine."""
     events: Sequence[BootEvent] = ()
     probes: Mapping[str, Probe] = field(default_factory=dict)
+    silences: Mapping[str, str] = field(default_factory=dict)
+    """What DHCP said of machines that never asked for their boot script, where that is known."""
     journal_known: bool = True
     """Whether ``events`` is all that has happened. Where the journal could not be read, machines may be further than
     is known: then none is past a deadline, and no attempt begins."""

@@ -65,6 +65,14 @@ def decide_install(nodes: Sequence[NodeInstall], facts: Facts, now: float, polic
     return plan
 
 
+def list_silent(nodes: Sequence[NodeInstall], now: float, policy: Policy) -> list[str]:
+    """List machines that are about to be given up for never having asked for their boot script."""
+    limit = policy.deadlines.netboot_seconds
+    return [
+        node.host for node in nodes if node.step is Step.NETBOOTING and not node.asked and now - node.since >= limit
+    ]
+
+
 def _start_attempt(node: NodeInstall, now: float, plan: InstallPlan) -> NodeInstall:
     why = f"attempt {node.attempt + 1}" + (f", after {node.reason}" if node.reason else "")
     plan.off.append(node.host)
@@ -158,6 +166,9 @@ class _Mover:
         waited = self.now - self.node.since if self.facts.journal_known else 0.0
         if self.node.step is Step.NETBOOTING and waited >= deadlines.netboot_seconds:
             asked = self.node.asked or "didn't ask for its boot script"
+            silence = self.facts.silences.get(self.node.host)
+            if silence and not self.node.asked and not self.node.complaint:
+                self.node = replace(self.node, complaint=silence)
             return self._fail("NeverNetbooted", f"{asked} within {deadlines.netboot_seconds} s")
         if self.node.step is Step.INSTALLING and waited >= deadlines.install_seconds:
             return self._fail("InstallStalled", f"the installer didn't finish within {deadlines.install_seconds} s")

@@ -6,12 +6,13 @@ import contextlib
 import dataclasses
 import json
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bessemer.foreign import Unreadable
@@ -140,6 +141,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(("seq", "event", "host", "attempt", "detail", "client"), JSON)))
 def test_no_line_of_a_journal_makes_more_of_itself_than_an_event_or_an_error(record: dict[str, Any]) -> None:
     with contextlib.suppress(Unreadable):
@@ -197,3 +199,18 @@ def test_a_service_of_another_version_is_used_by_our_own_commands(
     service.stage([build_entry("http://127.0.0.1:1")])
     assert [event.kind for event in service.list_events("uid-1", 0)] == [BootEventKind.STAGED]
     assert service.withdraw("uid-1").hosts == ("oxygen2",)
+
+
+def test_what_dhcp_said_is_read_from_its_log_where_it_is_ours(
+    server: SshBootServer, ssh: LocalSsh, tmp_path: Path
+) -> None:
+    machines = {"52:54:00:8d:00:02": "10.141.0.2"}
+    assert server.explain_silence(machines, 300) == {}
+    log = tmp_path / "dnsmasq.log"
+    endpoint = dataclasses.replace(server._endpoint, service_daemon="/usr/local/bin/bootd", dhcp_log=str(log))
+    service = SshBootServer(ssh, endpoint, tmp_path / "installer.cpio.gz")
+    with pytest.raises(BootServerFailed, match=r"dnsmasq\.log"):
+        service.explain_silence(machines, 300)
+    stamp = time.strftime("%b %e %H:%M:%S")
+    log.write_text(f"{stamp} dnsmasq-dhcp[7]: DHCPDISCOVER(eth1) 52:54:00:8d:00:02 no address available\n")
+    assert "no address available" in service.explain_silence(machines, 300)["52:54:00:8d:00:02"]

@@ -11,6 +11,7 @@ from bessemer.errors import Invalid, Retry
 from bessemer.phases import boot_compute, boot_management
 from bessemer.phases.clock import Terminated
 from bessemer.phases.hostlists import parse_hostlist
+from bessemer.phases.netboot.fake import FakeBootServer
 from bessemer.phases.power.protocol import PowerControlUnreachable, PowerState
 from bessemer.phases.report import NodeGroup, NodeState, PhaseInput, PhaseName, PhaseResult
 from bessemer.phases.ssh_fake import FakeSshMachine
@@ -151,6 +152,19 @@ def test_nodes_that_were_ready_before_are_looked_at_but_never_reinstalled() -> N
         "oxygen4": (NodeState.INSTALLED, None),
     }
     assert set(offs_of(context)) == {"oxygen4"}
+
+
+def test_what_dhcp_said_of_a_silent_node_is_told_and_that_it_cannot_be_told_is_no_failure() -> None:
+    context, rack = make_compute_rack(3)
+    for host in ("oxygen2", "oxygen3"):
+        rack.add(host, "NeverNetbooted")
+    server = context.boot_servers["oxygen1"] = FakeBootServer()
+    server.silences = {"52:54:00:8d:00:02": "DHCP refused it: 10.141.0.2 is leased to 52:54:00:8d:00:09"}
+    messages = {group.hosts: group.message for group in run_compute(context).nodes}
+    assert messages["oxygen2"] == (
+        "didn't ask for its boot script within 300 s (DHCP refused it: 10.141.0.2 is leased to 52:54:00:8d:00:09)"
+    )
+    assert messages["oxygen3"] == "didn't ask for its boot script within 300 s"
 
 
 STATELESS = {"method": "Stateless", "image": "http://10.77.0.1/c.squashfs", "kernel": "http://10.77.0.1/vmlinuz"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from bessemer.phases.netboot.server import BootEntry, BootEvent, BootEventKind, BootServerFailed, Withdrawn
 
@@ -24,6 +24,8 @@ class FakeBootServer:
         self.boots: dict[str, int] = {}
         self.seen: dict[str, list[BootEventKind]] = {}
         self.journal: list[tuple[str, BootEvent]] = []
+        self.silences: dict[str, str] = {}
+        """What DHCP says of machines, by MAC address."""
         self.prepared = False
         self.broken = False
 
@@ -68,6 +70,11 @@ class FakeBootServer:
         """Give the journal; see BootServer."""
         self._check()
         return [event for owner, event in self.journal if owner == build and event.sequence > since]
+
+    def explain_silence(self, machines: Mapping[str, str], seconds: float) -> dict[str, str]:  # noqa: ARG002  no time here
+        """Return what was said of them; see BootServer."""
+        self._check()
+        return {mac: text for mac, text in self.silences.items() if mac in machines}
 
     def release(self) -> None:
         """Stop if nothing is staged; see BootServer."""

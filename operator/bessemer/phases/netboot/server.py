@@ -108,6 +108,18 @@ class BootServer(Protocol):
         """List the journal's events of a build, in order, after sequence number ``since`` (0: all that there are)."""
         ...
 
+    def explain_silence(self, machines: Mapping[str, str], seconds: float) -> dict[str, str]:
+        """Say what the server's own DHCP has said of machines that never asked for their boot script.
+
+        Args:
+            machines: addresses that they are to be given, by MAC address in lower case.
+            seconds: how far back to look.
+
+        Returns:
+            A sentence by MAC address; nothing where DHCP is the site's.
+        """
+        ...
+
     def release(self) -> None:
         """Undo ``prepare``, if nothing is staged; a daemon that is part of the site is left alone."""
         ...

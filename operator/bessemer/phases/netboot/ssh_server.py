@@ -10,7 +10,7 @@ import hashlib
 import json
 import shlex
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from bessemer.foreign import Unreadable, decode_json, make_line, make_text, parse_int
 from bessemer.phases.machines import SshTarget
+from bessemer.phases.netboot.dhcp_log import CLOCK_FORMAT, explain_dhcp
 from bessemer.phases.netboot.server import (
     BASE_DIRECTORY,
     BootEntry,
@@ -30,6 +31,9 @@ from bessemer.phases.ssh import Ssh
 
 SERVICE_DAEMON = "/usr/local/lib/bessemer/bootd.py"
 """Where role boot_server installs the daemon on the management node."""
+DHCP_LOG = "/var/log/bessemer-dnsmasq.log"
+"""Where role boot_server has dnsmasq write what it gives to which machine, and why not."""
+DHCP_LOG_BYTES = 1 << 20
 START_DEADLINE_SECONDS = 15.0
 PAGE_EVENTS = 1000
 """Events that are read from a journal at once."""
@@ -53,6 +57,7 @@ class BootEndpoint:
     service_daemon: str | None = None
     """Path of the daemon where it is a service of the system; None where we upload and start it."""
     base_directory: str = BASE_DIRECTORY
+    dhcp_log: str = DHCP_LOG
 
 
 class SshBootServer:
@@ -108,6 +113,14 @@ class SshBootServer:
             if page[-1].sequence <= since:
                 raise self._failed("its journal doesn't go on")
             since = page[-1].sequence
+
+    def explain_silence(self, machines: Mapping[str, str], seconds: float) -> dict[str, str]:
+        """Read the log of the management node's DHCP; see BootServer."""
+        if self._endpoint.service_daemon is None:
+            return {}
+        log = shlex.quote(self._endpoint.dhcp_log)
+        now, _, lines = self._run(f"LC_ALL=C date '+{CLOCK_FORMAT}' && tail -c {DHCP_LOG_BYTES} {log}").partition("\n")
+        return explain_dhcp(lines, now, machines, seconds)
 
     def release(self) -> None:
         """Stop the daemon and remove what was uploaded, if nothing is staged; see BootServer."""
