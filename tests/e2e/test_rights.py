@@ -340,8 +340,8 @@ def test_the_operators_token_takes_no_foreign_pod_and_changes_no_spec(tenancy: K
         tenancy.run("annotate", "pod", "database", "a=b", f"--as={OPERATOR}")
     tenancy.run("delete", "pod", "database", "--grace-period=0", "--force")
     tenancy.apply(build_cluster())
+    change = '{"spec": {"onDelete": "PowerOff"}}'
     with pytest.raises(KubectlError, match="the operator changes no spec"):
-        change = '{"spec": {"onDelete": "PowerOff"}}'
         tenancy.run("patch", "cb", "cluster", "--type=merge", "-p", change, f"--as={OPERATOR}")
     tenancy.run("delete", "cb", "cluster", timeout=GONE_SECONDS)
 
