@@ -167,8 +167,18 @@ def build_rules() -> list[Validation]:
     account = (
         "spec.executor.type Kubernetes gives the runner an account in this namespace, and you must be allowed all of it"
     )
+    lower = "matches('^[a-z0-9_-]+$')"
+    nested = "k == 'volumes' || k.endsWith('security_context')"
+    spelled = Validation(
+        f"variables.settings.all(k, k.{lower}) "
+        f"&& variables.settings.all(k, {nested} ? variables.settings[k].all(name, name.{lower}) : true) "
+        f"&& variables.patches.all(p, p.all(name, name.{lower}))",
+        "spec.executor.kubernetes.settings: write names in lower case, as GitLab's documentation does: the runner "
+        "reads others as well, and these rules would not see them",
+    )
     return [
         known,
+        spelled,
         *_build_switches(),
         *secrets,
         *build_may_do(EXECUTOR_RULES, "variables.executor != 'Kubernetes'", account),

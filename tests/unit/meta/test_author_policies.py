@@ -215,6 +215,22 @@ def test_what_is_more_than_an_ordinary_pod_is_refused_to_all_until_it_is_switche
     ]
 
 
+@pytest.mark.parametrize(
+    "settings_",
+    [
+        {"Privileged": True},
+        {"Cap_Add": ["SYS_ADMIN"]},
+        {"Volumes": {"host_path": [{"name": "h"}]}},
+        {"volumes": {"Host_Path": [{"name": "h"}]}},
+        {"build_container_security_context": {"PRIVILEGED": True}},
+        {"pod_spec": [{"Patch": "hostNetwork: true"}]},
+        {"privile\u0130ged": True},
+    ],
+)
+def test_a_setting_is_looked_at_however_it_is_written(settings_: dict[str, Any]) -> None:
+    assert list_refusals("runnerpools", kubernetes(**settings_), ADMIN)
+
+
 def test_a_file_with_a_patch_cannot_be_looked_into() -> None:
     refused = list_refusals("runnerpools", kubernetes(pod_spec=[{"name": "x", "patch_path": "/patch.yaml"}]), ADMIN)
     assert all("pod_spec" in line or "priority" in line for line in refused)
