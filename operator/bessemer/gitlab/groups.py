@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from bessemer.errors import BessemerError
 from bessemer.gitlab.jobs import parse_graphql_project, parse_object
 from bessemer.gitlab.pages import MAX_PAGES, Effort
 from bessemer.gitlab.protocol import (
@@ -28,6 +29,9 @@ from bessemer.gitlab.protocol import (
 PROJECTS_PER_PAGE = 50
 MAX_PROJECTS = 200
 """Of a group, whose jobs are listed by one call; each costs a request."""
+TURN_SECONDS = 10.0
+"""Shortest time between two looks at the next projects of a group that is seen in turns, however often webhooks and
+ended pods have its jobs listed: each is up to MAX_PAGES requests."""
 MOST_BUSY = 2000
 """Projects with pipelines under way that are remembered."""
 _UNDER_WAY = ("CREATED", "PENDING", "RUNNING")
@@ -64,13 +68,16 @@ ListProject = Callable[[ProjectRef, Effort], Awaitable[tuple[list[PendingJob], b
 class GroupReader:
     """One group, and how far its projects were looked at."""
 
-    def __init__(self, scope: Scope, ask: AskGroup, list_project: ListProject) -> None:
-        self._scope, self._ask, self._list_project = scope, ask, list_project
+    def __init__(self, scope: Scope, ask: AskGroup, list_project: ListProject, monotonic: Callable[[], float]) -> None:
+        self._scope, self._ask, self._list_project, self._monotonic = scope, ask, list_project, monotonic
+        self._looked = -TURN_SECONDS
         self._after: str | None = None
         """Where the next call goes on; None: at the beginning."""
         self._busy: dict[int | str, ProjectRef] = {}
         """Projects with pipelines under way when they were last seen, by number or path; first the one whose jobs were
         not listed for the longest time."""
+        self._met: set[int | str] = set()
+        """Projects that this round has met with, or that webhooks have spoken of in its time."""
         self._calls = 0
         """How many calls the round over all projects has taken so far."""
         self._round = 0
@@ -79,11 +86,14 @@ class GroupReader:
     async def list_jobs(self, hints: Collection[ProjectRef], effort: Effort) -> PendingJobs:
         """List the jobs of the next projects, of busy ones and of hinted ones."""
         from_start = self._after is None
-        seen = await self._look_at_projects(effort)
+        early = self._monotonic() - self._looked < TURN_SECONDS
+        in_turns = self._after is not None or self._round > 1
+        seen = set() if early and in_turns else await self._look_at_projects(effort)
         hinted = {_make_key(hint): hint for hint in hints if self._scope.has_project(hint.path)}
+        self._met |= set(hinted)
         due = list((hinted | {key: project for key, project in self._busy.items() if key not in hinted}).values())
         jobs: dict[int, PendingJob] = {}
-        whole = set(seen)
+        whole, cut = set(seen), 0
         for project in due[:MAX_PROJECTS]:
             if effort.spent:
                 break
@@ -91,26 +101,35 @@ class GroupReader:
             jobs |= {job.id: job for job in found}
             if all_of_it:
                 whole |= _name_all(project)
+            cut += not all_of_it
             self._put_listed(project, waiting=bool(found))
-        all_seen = from_start and self._after is None
-        unlisted = [project for project in due if not _name_all(project) <= whole]
-        if all_seen and not unlisted:
+        all_seen = from_start and self._after is None and self._round == 1
+        unlisted = sum(not _name_all(project) <= whole for project in due) - cut
+        if all_seen and not unlisted and not cut:
             return PendingJobs(tuple(jobs.values()))
-        note = self._explain(all_seen, len(unlisted))
+        note = self._explain(all_seen, unlisted, cut)
         return PendingJobs(tuple(jobs.values()), False, note, frozenset(whole))
 
     async def _look_at_projects(self, effort: Effort) -> set[int | str]:
         """Look at the next pages of projects; return the names of those that have nothing under way."""
         idle: set[int | str] = set()
-        self._calls += 1
+        after = self._after
         for _ in range(MAX_PAGES):
             if effort.spent:
-                return idle
+                break
             effort.spend()
-            page = await self._ask_page()
+            try:
+                page = await self._ask(GROUP_PROJECTS, self._scope.path, self._after)
+            except GitLabRejected:
+                self._after = None  # whatever is wrong with the cursor, the next call has none
+                raise
+            except BessemerError:
+                self._after = after  # as if this call had not been: what it has seen is not known to the caller
+                raise
             for node in page.nodes:
                 project = parse_graphql_project(node)
                 key = _make_key(project)
+                self._met.add(key)
                 if any(_has_nodes(part) for part in parse_object(node).values()):
                     self._busy.setdefault(key, project)
                 else:
@@ -118,16 +137,15 @@ class GroupReader:
                     idle |= _name_all(project)
             self._after = page.after
             if self._after is None:
-                self._round, self._calls = self._calls, 0
-                return idle
+                break
+        self._looked = self._monotonic()
+        self._calls += 1
+        if self._after is None:
+            self._round, self._calls = self._calls, 0
+            # What was not met in a whole round has left the group.
+            self._busy = {key: project for key, project in self._busy.items() if key in self._met}
+            self._met.clear()
         return idle
-
-    async def _ask_page(self) -> Page:
-        try:
-            return await self._ask(GROUP_PROJECTS, self._scope.path, self._after)
-        except GitLabRejected:
-            self._after = None  # whatever is wrong with the cursor, the next call has none
-            raise
 
     async def _list_one(self, project: ProjectRef, effort: Effort) -> tuple[list[PendingJob], bool]:
         try:
@@ -147,7 +165,7 @@ class GroupReader:
         while len(self._busy) > MOST_BUSY:
             del self._busy[next(iter(self._busy))]
 
-    def _explain(self, all_seen: bool, unlisted: int) -> str:
+    def _explain(self, all_seen: bool, unlisted: int, cut: int) -> str:
         """Say which bound was met, and what helps."""
         parts = []
         if not all_seen:
@@ -159,6 +177,8 @@ class GroupReader:
         if unlisted:
             count = "1 project" if unlisted == 1 else f"{unlisted} projects"
             parts.append(f"{count} with pipelines under way {'is' if unlisted == 1 else 'are'} left to the next polls")
+        if cut:
+            parts.append("in some projects more jobs wait than are listed at once, which are the newest")
         return f"{'; '.join(parts)}; jobs that a webhook announces are listed at once"
 
 

@@ -40,6 +40,7 @@ class PendingReader:
     def __init__(self, transport: Transport, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._transport = transport
         self._protected = ProtectedRefs(transport, monotonic)
+        self._monotonic = monotonic
         self._groups: dict[str, GroupReader] = {}
 
     async def list_jobs(
@@ -53,7 +54,7 @@ class PendingReader:
                     found = await self._list_project_scope(scope.path, effort)
                 case ScopeType.GROUP:
                     reader = self._groups.setdefault(
-                        scope.path, GroupReader(scope, self._ask_group, self._list_project)
+                        scope.path, GroupReader(scope, self._ask_group, self._list_project, self._monotonic)
                     )
                     found = await reader.list_jobs(hints, effort)
                 case ScopeType.INSTANCE:

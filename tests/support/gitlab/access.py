@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from .model import Project, User
+from .model import AccessToken, Project, User
 from .state import GitLabState
 
 _KINDS: dict[int, type[web.HTTPException]] = {
@@ -31,18 +31,36 @@ def refuse_parameter(said: str, status: int = 400) -> web.HTTPException:
     return _KINDS[status](text=json.dumps({"error": said}), content_type="application/json")
 
 
-def authorize(state: GitLabState, request: web.Request, *scopes: str) -> User:
-    """Give the user of the request's access token, which needs one of the scopes; none given: to read is enough.
+def find_token(state: GitLabState, request: web.Request) -> AccessToken:
+    """Give the request's access token, whatever its scopes are. Raises a 401 for none that is known and valid.
 
-    Raises a 401 for no token that is known and valid, a 403 for one without any of the scopes.
+    Source of what it says: https://gitlab.com/gitlab-org/gitlab/-/blob/master/lib/api/api_guard.rb
     """
     headers = request.headers
     value = headers.get("PRIVATE-TOKEN") or headers.get("Authorization", "").removeprefix("Bearer ")
     token = state.find_token(value or request.query.get("private_token", ""))
     now = state.clock.now()
-    if token is None or token.revoked or (token.expires_at is not None and token.expires_at <= now):
+    if token is None:
         raise refuse(401, "401 Unauthorized")
+    if token.revoked:
+        raise _refuse_token("Token was revoked. You have to re-authorize from the user.")
+    if token.expires_at is not None and token.expires_at <= now:
+        raise _refuse_token("Token is expired. You can either do re-authorization or token refresh.")
     token.last_used_at = now
+    return token
+
+
+def _refuse_token(why: str) -> web.HTTPException:
+    body = {"error": "invalid_token", "error_description": why}
+    return web.HTTPUnauthorized(text=json.dumps(body), content_type="application/json")
+
+
+def authorize(state: GitLabState, request: web.Request, *scopes: str) -> User:
+    """Give the user of the request's access token, which needs one of the scopes; none given: to read is enough.
+
+    Raises a 401 for no token that is known and valid, a 403 for one without any of the scopes.
+    """
+    token = find_token(state, request)
     if not token.scopes & set(scopes or ("api", "read_api")):
         body = {
             "error": "insufficient_scope",

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from aiohttp import web
 from pydantic import ValidationError
 
-from .access import authorize, open_project, refuse
+from .access import authorize, find_token, open_project, refuse
 from .jobs import NotAllowedError, cancel_job, play_job, retry_job
 from .model import DEVELOPER, MAINTAINER, OWNER, REPORTER, Job, Project, Runner, User
 from .paging import build_page
@@ -19,6 +19,7 @@ from .runners import RejectedError, create_runner, rotate_token, update_runner
 from .spec import RunnerChanges, RunnerSpec
 from .state import GitLabState
 from .views import (
+    build_access_token,
     build_group,
     build_job,
     build_manager,
@@ -46,6 +47,7 @@ class RestApi:
         )
         router.add_get(f"{BASE}/version", self.get_version)
         router.add_get(f"{BASE}/user", self.get_user)
+        router.add_get(f"{BASE}/personal_access_tokens/self", self.get_token)
         router.add_get(project, self.get_project)
         router.add_get(f"{BASE}/groups/{{group}}", self.get_group)
         router.add_get(f"{project}/jobs", self.list_jobs)
@@ -73,6 +75,10 @@ class RestApi:
         """Say whose token it is."""
         user = authorize(self._state, request)
         return web.json_response({**(build_user(self._state, user.id) or {}), "is_admin": user.admin})
+
+    async def get_token(self, request: web.Request) -> web.Response:
+        """Say what the request's token is: https://docs.gitlab.com/api/personal_access_tokens/#self-inform"""
+        return web.json_response(build_access_token(find_token(self._state, request)))
 
     async def get_project(self, request: web.Request) -> web.Response:
         """Give a project."""

@@ -109,16 +109,16 @@ class GitLabState:
         return group
 
     def find_group(self, reference: str | int) -> Group | None:
-        """Find by ID (also as text) or full path."""
-        text = str(reference)
-        return next((g for g in self.groups.values() if g.full_path == text or str(g.id) == text), None)
+        """Find by ID (also as text) or full path, whose case does not matter."""
+        text = str(reference).lower()
+        return next((g for g in self.groups.values() if g.full_path.lower() == text or str(g.id) == text), None)
 
     def find_project(self, reference: str | int) -> Project | None:
-        """Find by ID (also as text) or full path."""
-        text = str(reference)
+        """Find by ID (also as text) or full path, whose case does not matter."""
+        text = str(reference).lower()
         if text.isdigit():
             return self.projects.get(int(text))
-        return next((project for project in self.projects.values() if project.full_path == text), None)
+        return next((project for project in self.projects.values() if project.full_path.lower() == text), None)
 
     def get_project(self, reference: str | int) -> Project:
         """Raises NotThereError: there is no such project."""

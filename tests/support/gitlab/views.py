@@ -28,6 +28,20 @@ def build_user(state: GitLabState, user_id: int | None) -> dict[str, Any] | None
     }
 
 
+def build_access_token(token: model.AccessToken) -> dict[str, Any]:
+    """Show an access token, but for its value; it ends at the beginning of the day that it says."""
+    return {
+        "id": token.id,
+        "name": token.name,
+        "revoked": token.revoked,
+        "scopes": sorted(token.scopes),
+        "user_id": token.user_id,
+        "last_used_at": build_time(token.last_used_at),
+        "active": True,
+        "expires_at": (build_time(token.expires_at) or "")[:10] or None,
+    }
+
+
 def build_group(state: GitLabState, group: model.Group) -> dict[str, Any]:
     parent, _, path = group.full_path.rpartition("/")
     above = state.find_group(parent) if parent else None

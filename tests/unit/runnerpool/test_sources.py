@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,7 +13,7 @@ from bessemer.errors import Retry
 from bessemer.gitlab.fake import FakeGitLab
 from bessemer.gitlab.hooks import JobHook
 from bessemer.gitlab.jobs import RunnerTraits
-from bessemer.gitlab.protocol import GitLabUnavailable, PendingJob, ProjectRef, Scope, ScopeType
+from bessemer.gitlab.protocol import GitLabRefused, GitLabUnavailable, PendingJob, ProjectRef, Scope, ScopeType
 from bessemer.runnerpool import recollection, sources
 from bessemer.runnerpool.announcements import Announcements
 from bessemer.runnerpool.recollection import Recollection
@@ -283,3 +283,107 @@ async def test_a_source_that_is_left_just_when_it_hears_of_a_job_ends(office: Of
         await asyncio.sleep(0)
     async with asyncio.timeout(5):
         await office.source.close()
+
+
+async def test_the_end_of_the_access_token_is_foretold_a_week_ahead(office: Office) -> None:
+    traits = office.source.pools[CPU].traits
+
+    async def look() -> tuple[bool, str]:
+        await office.poll()
+        demand = office.source.compute_demand(traits)
+        return demand.known, demand.reason
+
+    office.gitlab.access_ends = office.clock[0] + timedelta(days=8)
+    assert await look() == (True, "Polled")
+    office.clock[0] += timedelta(days=1)
+    assert await look() == (True, "AccessTokenExpires")
+    assert "2026-03-10T00:00+00:00" in office.source.compute_demand(traits).message
+    office.gitlab.access_ends = None  # another token has taken its place
+    office.clock[0] += timedelta(hours=6)
+    assert await look() == (True, "Polled")
+    assert office.gitlab.calls.count("get_expiry") == 3
+
+
+async def test_a_gitlab_that_does_not_say_when_the_token_ends_is_polled_all_the_same(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse() -> None:
+        raise GitLabRefused("403 Forbidden")
+
+    monkeypatch.setattr(office.gitlab, "get_expiry", refuse)
+    await office.poll()
+    demand = office.source.compute_demand(office.source.pools[CPU].traits)
+    assert (demand.known, demand.reason) == (True, "Polled")
+
+
+ONE, SAME, OTHER = ProjectRef("hpc/one", 7), ProjectRef("HPC/renamed", 7), ProjectRef("hpc/one", 8)
+
+
+@pytest.mark.parametrize(
+    ("polled", "heard", "clears"),
+    [
+        (ONE, SAME, True),
+        (ONE, OTHER, False),
+        (ONE, ProjectRef("Hpc/One"), True),
+        (ProjectRef("hpc/one"), ProjectRef("HPC/ONE", 7), True),
+        (ProjectRef("hpc/one"), ProjectRef("hpc/two", 7), False),
+        (ONE, ProjectRef("hpc/two"), False),
+        (ONE, ProjectRef(""), True),
+    ],
+)
+def test_a_webhook_is_of_the_project_whose_number_it_has_whatever_its_path_is_by_now(
+    polled: ProjectRef, heard: ProjectRef, clears: bool
+) -> None:
+    announcements, now = Announcements(), datetime(2026, 3, 2, tzinfo=UTC)
+    job = PendingJob(1, polled.path, frozenset(), project_id=polled.id)
+    announcements.put_poll([job], now)
+    announcements.put_webhook(2, heard, now)
+    assert announcements.find_missed(now + timedelta(minutes=1)) == (None if clears else job)
+
+
+def test_a_missed_job_is_told_for_a_day_and_no_memory_grows_with_projects() -> None:
+    announcements, now = Announcements(), datetime(2026, 3, 2, tzinfo=UTC)
+    announcements.put_poll([PendingJob(n, f"hpc/p{n}", frozenset()) for n in range(5000)], now)
+    assert announcements.find_missed(now + timedelta(hours=23)) is not None
+    assert announcements.find_missed(now + timedelta(hours=25)) is None
+
+
+def test_a_job_of_a_renamed_project_is_known_by_its_projects_number() -> None:
+    memory = Recollection()
+    memory.put_poll([PendingJob(1, "hpc/old", frozenset({"cpu"}), ref="main", name="train", project_id=7)])
+    for path, number, known in (
+        ("hpc/new", 7, True),
+        ("HPC/Old", 7, True),
+        ("hpc/old", 8, False),
+        ("hpc/old", None, False),
+    ):
+        job = memory.recall(JobHook(path, 9, "pending", "train", "main", project_id=number))
+        assert (job is not None) is known, (path, number)
+    memory.put_poll([PendingJob(1, "hpc/plain", frozenset({"cpu"}), ref="main", name="train")])
+    assert memory.recall(JobHook("Hpc/Plain", 9, "pending", "train", "main", project_id=3)) is not None
+
+
+async def test_webhooks_of_a_project_that_was_renamed_and_written_in_another_case_are_no_silence(
+    office: Office,
+) -> None:
+    """GitLab lists its jobs under the old path still, and sends the new one."""
+    office.source.pools[GPU] = replace(office.source.pools[GPU], webhook=True)
+    await office.poll()
+    office.gitlab.jobs.append(PendingJob(1, PROJECT, frozenset({"gpu"}), name="train", project_id=7))
+    await office.poll()
+    office.clock[0] += timedelta(minutes=1)
+    assert office.source.compute_demand(office.source.pools[GPU].traits).reason == "WebhookSilent"
+    await office.hear(JobHook("HPC/Renamed", 1, "pending", "train", project_id=7))
+    assert office.source.compute_demand(office.source.pools[GPU].traits).reason == "Polled"
+
+
+async def test_a_hint_is_kept_until_a_poll_has_listed_it(office: Office) -> None:
+    await office.poll()
+    office.gitlab.longest_list = 0
+    office.gitlab.jobs = [PendingJob(number, PROJECT, frozenset({"gpu"}), name="x") for number in (1, 2)]
+    office.gitlab.error = GitLabUnavailable("gone")
+    await office.hear(JobHook(PROJECT.upper(), 1, "pending", "x"))
+    office.gitlab.error = None
+    await office.poll()
+    demand = office.source.compute_demand(office.source.pools[GPU].traits)
+    assert [waiting.job.id for waiting in demand.jobs] == [1, 2]

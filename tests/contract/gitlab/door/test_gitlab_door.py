@@ -13,6 +13,7 @@ from bessemer.errors import BessemerError, Retry
 from bessemer.gitlab.client import connect_gitlab
 from bessemer.gitlab.fake import FakeGitLab
 from bessemer.gitlab.protocol import (
+    AccessTokenRefused,
     GitLab,
     GitLabNotFound,
     GitLabRefused,
@@ -199,6 +200,26 @@ async def test_a_token_without_the_right_is_refused_and_stands_in_no_message(sit
         await client.create_runner(REQUEST)
     assert token not in str(caught.value)
     await client.close()
+
+
+async def test_when_the_access_token_ends_is_known_and_that_it_has_ended(site: Site) -> None:
+    tokens: list[dict[str, object]] = [
+        {"user": "admin", "name": "ends", "scopes": ["read_api"], "expires_in": 86400.0 * 5},
+        {"user": "admin", "name": "stays", "scopes": ["read_api"]},
+    ]
+    seed(site)
+    values = site.control.seed(users=[{"username": "watcher"}], tokens=[one | {"user": "watcher"} for one in tokens])
+    ending, staying = (connect_gitlab(site.url, values[name], None) for name in ("ends", "stays"))
+    end = await ending.get_expiry()
+    assert end is not None
+    assert timedelta(days=3) < end - datetime.now(UTC) <= timedelta(days=5)
+    assert (end.hour, end.minute, end.utcoffset()) == (0, 0, timedelta())
+    assert await staying.get_expiry() is None
+    site.control.advance_clock(86400 * 6)
+    with pytest.raises(AccessTokenRefused, match=r"^AccessTokenRefused: the access token has expired: 401 Token is"):
+        await ending.list_pending_jobs(PROJECT)
+    await ending.close()
+    await staying.close()
 
 
 @pytest.mark.parametrize(("status", "error"), [(429, RateLimited), (503, GitLabUnavailable)])
