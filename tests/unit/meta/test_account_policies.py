@@ -104,11 +104,16 @@ def test_what_the_operator_creates_beside_pods_is_allowed() -> None:
 
 def test_the_operator_changes_and_deletes_only_pods_of_its_own_and_never_their_spec() -> None:
     pod = runner_pod()
-    foreign = change(pod, "metadata", "labels", to={"app": "database"})
+    unlabelled = change(pod, "metadata", "labels", to={})
+    foreign = change(change(pod, "metadata", "labels", to={"app": "database"}), "metadata", "ownerReferences", to=[])
+    assert refuse("pods", None, unlabelled) == [], "it belongs to a pool all the same"
     assert refuse("pods", change(pod, "metadata", "annotations", "bessemer.dev/job", to="7"), pod) == []
     assert refuse("pods", None, pod) == []
     assert refuse("pods", None, foreign)
     assert refuse("pods", change(foreign, "metadata", "finalizers", to=[]), foreign)
+    forged = change(foreign, "metadata", "labels", to={"bessemer.dev/build": "oxygen"})
+    assert refuse("pods", change(forged, "metadata", "finalizers", to=[]), forged) == [], "its finalizer is taken off"
+    assert refuse("pods", None, forged)
     assert refuse("pods", change(pod, "spec", "containers", 0, "image", to="evil"), pod)
 
 
