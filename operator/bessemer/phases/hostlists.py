@@ -112,6 +112,12 @@ def build_slurm_hostlist(hosts: Collection[str]) -> str:
     return ",".join(_join_runs(_fold_last_numbers(hosts)))
 
 
+def can_slurm_count(host: str) -> bool:
+    """Return whether Slurm can hold the number at the end of a name; of a larger one it makes another name."""
+    match = re.search(r"[0-9]+$", host)
+    return match is None or int(match[0]) < 2**64 - 1
+
+
 def build_powerman_hostlists(hosts: Collection[str]) -> list[str]:
     """Fold names for powermand, sorted, into hostlists of at most 4000 characters each."""
     return list(_join_runs(_fold_last_numbers(hosts), POWERMAN_LIMIT))

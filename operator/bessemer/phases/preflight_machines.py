@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from bessemer.clusterbuild.spec import ClusterBuildSpec
+from bessemer.phases.hostlists import can_slurm_count
 from bessemer.phases.hosts import RESERVED_HOST_NAMES
 from bessemer.phases.preflight_problem import Problem, parse_list
 
@@ -66,6 +67,9 @@ def _decide_names(hosts: list[str]) -> Iterator[Problem]:
     if odd:
         text = f"no host names (letters, digits and hyphens inside): {_list(odd)}"
         yield Problem("InvalidHostName", text)
+    large = [host for host in hosts if not can_slurm_count(host)]
+    if large:
+        yield Problem("InvalidHostName", f"host names that end in a number of more than 64 bits: {_list(large)}")
     for reserved, what in (
         (RESERVED_HOST_NAMES, "host name that is a group of the Ansible inventory"),
         (_ELSEWHERE, "host name that means something else in every hosts file"),

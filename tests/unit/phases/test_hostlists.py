@@ -13,6 +13,7 @@ from bessemer.phases.hostlists import (
     build_hostlists,
     build_powerman_hostlists,
     build_slurm_hostlist,
+    can_slurm_count,
     parse_hostlist,
 )
 from tests.unit.phases.hostnames import HOST_SETS
@@ -110,6 +111,23 @@ def test_numbers_that_do_not_fold_are_written_in_bounded_lists() -> None:
     written = build_powerman_hostlists(hosts)
     assert max(map(len, written)) <= POWERMAN_LIMIT
     assert {name for hostlist in written for name in parse_hostlist(hostlist)} == hosts
+
+
+@pytest.mark.parametrize(
+    ("host", "can"),
+    [
+        ("n1", True),
+        ("n", True),
+        ("n" + "9" * 19, True),
+        ("n" + "0" * 30 + "1", True),
+        ("n18446744073709551614", True),
+        ("n18446744073709551615", False),
+        ("n" + "9" * 20, False),
+        ("n" + "9" * 20 + "a", True),
+    ],
+)
+def test_a_number_of_more_than_64_bits_is_none_that_slurm_can_count(host: str, can: bool) -> None:
+    assert can_slurm_count(host) is can
 
 
 def test_no_hosts_are_no_hostlist() -> None:

@@ -54,6 +54,7 @@ LONG = "n" * 64
         (compute(hosts=f"oxygen[2-4],{LONG}"), "InvalidHostName", f"{'n' * 40}... (64 characters)"),
         (compute(hosts=f"{'n' * 63}[2-5]"), "InvalidHostName", "more than 63 characters"),
         (compute(hosts="n" * 60 + "[0002-0005]"), "InvalidHostName", "more than 63 characters"),
+        (compute(hosts="oxygen[2-4],n18446744073709551616"), "InvalidHostName", "64 bits: n18446744073709551616"),
         (compute(hosts="n[1-4]-"), "InvalidHostName", "n1-, n2-, n3-, n4-"),
         (compute(hosts="oxygen[2-4],-x"), "InvalidHostName", "-x"),
         (compute(hosts="oxygen[2-4],localhost"), "ReservedHostName", "localhost"),
