@@ -192,7 +192,9 @@ class _Mover:
             self.node = replace(self.node, complaint=probe.detail or probe.kind)
         if self.node.attempt == 0 and self.facts.power.get(self.node.host) is PowerState.OFF:
             return self._fail("NeverReachable", "installed by an earlier attempt, but switched off")
-        if self.now - self.node.since < limit or probe is None or probe.kind is ProbeKind.UNKNOWN:
+        if probe is not None and probe.kind is ProbeKind.UNKNOWN:  # nobody could look: the time begins anew
+            return replace(self.node, since=self.now)
+        if self.now - self.node.since < limit or probe is None:
             return self.node
         if probe.kind is ProbeKind.WRONG_HOST_KEY:
             return self._fail("HostKeyMismatch", f"another host key for {limit} s")

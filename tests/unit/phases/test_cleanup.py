@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from bessemer.errors import Invalid
 from bessemer.phases import cleanup
 from bessemer.phases.netboot.fake import FakeBootServer
+from bessemer.phases.netboot.server import BootServerFailed
 from bessemer.phases.power.protocol import PowerState
 from bessemer.phases.report import PhaseName, PhaseResult
 from tests.unit.phases.builders import FakeContext, build_input, build_spec
@@ -39,6 +42,31 @@ def test_nothing_staged_is_left() -> None:
     assert [list(server.entries) for server in context.boot_servers.values()] == [[], []]
     assert not context.boot_servers["boot-host"].prepared
     assert context.fake_power.commands == []
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+def test_a_call_that_fails_at_any_moment_is_never_taken_for_nothing_to_do(how: str) -> None:
+    for failing in range(8):
+        context = make_context()
+        calls = itertools.count()
+
+        def call(method: Any, *arguments: Any, calls: Any = calls, failing: int = failing, **named: Any) -> Any:
+            fails = next(calls) == failing
+            if fails and how == "before":
+                raise BootServerFailed("made to fail")
+            result = method(*arguments, **named)
+            if fails:
+                raise BootServerFailed("made to fail")
+            return result
+
+        for server in context.boot_servers.values():
+            for name in ("withdraw", "release"):
+                setattr(server, name, functools.partial(call, getattr(server, name)))
+        result = run(context)
+        told = "made to fail" in result.message
+        left = [host for server in context.boot_servers.values() for host in server.entries]
+        assert (told, told or not left) == (failing < 4, True)
+        assert result.succeeded == (failing >= 2)  # the first two are the boot host's
 
 
 def test_entries_of_stateless_nodes_stay_after_success() -> None:
