@@ -5,6 +5,7 @@ ARG BASE=debian:bookworm-slim
 FROM ${BASE} AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends python3 python3-pip python3-venv busybox-static cpio e2fsprogs \
+    netcat-openbsd \
  && rm -rf /var/lib/apt/lists/*
 # pip and uv read the system's certificates, so that a site's own authority works here too.
 ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \

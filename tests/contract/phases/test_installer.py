@@ -17,13 +17,15 @@ from typing import Any
 
 import pytest
 
-from bessemer.phases.netboot.installer.build import SOURCES, build_installer
+from bessemer.phases.netboot import bootd
+from bessemer.phases.netboot.installer.build import PROGRAMS, SOURCES, build_installer
+from tests.component.phases.boot_daemon import TOKEN, Daemon
 from tests.contract.phases.daemons import ensure_program
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    for program, package in (("cpio", "cpio"), ("busybox", "busybox-static"), ("mke2fs", "e2fsprogs")):
+    for program, package in (("cpio", "cpio"), ("busybox", "busybox-static"), *PROGRAMS.items()):
         ensure_program(program, package)
     directory = tmp_path_factory.mktemp("installer")
     build_installer(directory / "out/installer.cpio.gz")
@@ -38,7 +40,6 @@ def test_it_has_a_kernels_first_program_and_all_that_its_script_calls(root: Path
     for program in (
         "udhcpc",
         "wget",
-        "nc",
         "wc",
         "blockdev",
         "dd",
@@ -52,7 +53,7 @@ def test_it_has_a_kernels_first_program_and_all_that_its_script_calls(root: Path
         "od",
     ):
         assert (root / "bin" / program).is_symlink(), program
-    for program in ("mke2fs", "tar", "gzip", "wipefs"):
+    for program in PROGRAMS:
         assert (root / "sbin" / program).is_file(), program
 
 
@@ -70,7 +71,7 @@ def test_its_mke2fs_runs_with_nothing_but_what_is_in_it(root: Path, tmp_path: Pa
 def test_its_scripts_have_no_mistake_that_shellcheck_knows() -> None:
     program = ensure_program("shellcheck", "shellcheck")
     check = [program, "--shell=sh", "--external-sources", f"--source-path={SOURCES}"]
-    subprocess.run([*check, str(SOURCES / "init"), str(SOURCES / "disk")], check=True)
+    subprocess.run([*check, *(str(SOURCES / name) for name in ("init", "calls", "disk"))], check=True)
     subprocess.run([program, "--shell=sh", "--exclude=SC2154", str(SOURCES / "udhcpc")], check=True)
 
 
@@ -91,7 +92,11 @@ class Installer:
     url: str
 
     def run(self, command: str, image: str = "", disk: str = "") -> tuple[int, str]:
-        script = ". /usr/share/installer/disk\n" + PREPARE.format(image=image, disk=disk) + command
+        script = (
+            ". /usr/share/installer/calls; . /usr/share/installer/disk\n"
+            + PREPARE.format(image=image, disk=disk)
+            + command
+        )
         shell = ["chroot", str(self.root), "/bin/busybox", "sh", "-u", "-c", script]
         done = subprocess.run(shell, capture_output=True, text=True, check=False, env={"PATH": "/bin:/sbin"})
         return done.returncode, done.stdout + done.stderr
@@ -130,7 +135,7 @@ def installer(root: Path, tmp_path: Path) -> Iterator[Installer]:
         try:
             yield Installer(root, served, f"http://127.0.0.1:{server.server_address[1]}")
         finally:
-            subprocess.run(["umount", str(root / "run"), str(root / "dev")], check=True)
+            subprocess.run(["umount", "--lazy", str(root / "run"), str(root / "dev")], check=True)
             server.shutdown()
 
 
@@ -321,3 +326,25 @@ def test_the_clock_is_set_by_a_date_that_can_be_true(installer: Installer, text:
     )
     code, words = installer.run(f"{spy} : >/run/set; set_clock '{text}'; cat /run/set")
     assert (code, words.split("\n")[:-1]) == (0, DATES[text])
+
+
+def test_it_calls_the_boot_server_from_a_port_that_takes_root(installer: Installer, tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path / "state", bootd.Store(str(tmp_path / "state")), root_ports=1024)
+    daemon.start()
+    try:
+        daemon.stage()
+        assert daemon.post(f"/node/{TOKEN}/started")[0] == 403
+        commands = (
+            f"NODE={daemon.url}/node/{TOKEN}; call_back started && ask GET config /dev/null >/run/config.tar && "
+            'tar -t -f /run/config.tar; echo tail >/run/tail; call_back finished /run/tail; cat "$DATE"'
+        )
+        code, words = installer.run(commands)
+        assert code == 0, words
+        assert words.splitlines()[:2] == ["install.conf", "root/etc/ssh/key"]
+        assert words.rstrip().endswith(" GMT")
+        kinds = [
+            (found["event"], found["detail"]) for found in daemon.store.journal.read() if found["event"] != "refused"
+        ]
+        assert kinds == [("staged", ""), ("started", ""), ("config", ""), ("finished", "tail\n")]
+    finally:
+        daemon.stop()

@@ -1,10 +1,11 @@
-"""Makes the installer's initial RAM disk from Debian's static busybox, mke2fs, tar, gzip and wipefs.
+"""Makes the installer's initial RAM disk from Debian's static busybox, mke2fs, tar, gzip, wipefs and nc.
 
-Busybox's tar leaves out extended attributes, reads big numbers wrongly and sparse files not at all, without an error.
+Busybox's tar leaves out extended attributes, reads big numbers wrongly and sparse files not at all, without an error;
+its nc can't be told its port.
 
 Run as ``python -m bessemer.phases.netboot.installer.build OUTPUT``. Needs the packages busybox-static, e2fsprogs,
-tar, gzip, util-linux and cpio. No kernel modules are in it: a site whose kernel needs some names an initrd of its own
-in the spec.
+tar, gzip, util-linux, netcat-openbsd and cpio. No kernel modules are in it: a site whose kernel needs some names an
+initrd of its own in the spec.
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent
 DIRECTORIES = ("bin", "dev", "etc", "lib", "proc", "run", "sbin", "sys", "target", "tmp", "usr/share/installer")
-PROGRAMS = {"mke2fs": "e2fsprogs", "tar": "tar", "gzip": "gzip", "wipefs": "util-linux"}
+PROGRAMS = {
+    "mke2fs": "e2fsprogs",
+    "tar": "tar",
+    "gzip": "gzip",
+    "wipefs": "util-linux",
+    "nc.openbsd": "netcat-openbsd",
+}
 """What is taken from the system, with its libraries, instead of busybox's own: programs and their packages."""
 MKE2FS_CONFIGURATION = Path("/etc/mke2fs.conf")
 
@@ -49,7 +56,8 @@ def build_installer(output: Path) -> None:
         _copy(MKE2FS_CONFIGURATION, root / "etc/mke2fs.conf", 0o644)
         _copy(SOURCES / "init", root / "init", 0o755)
         _copy(SOURCES / "udhcpc", root / "usr/share/installer/udhcpc", 0o755)
-        _copy(SOURCES / "disk", root / "usr/share/installer/disk", 0o644)
+        for library in ("calls", "disk"):
+            _copy(SOURCES / library, root / "usr/share/installer" / library, 0o644)
         archive = _pack(root)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_bytes(gzip.compress(archive, compresslevel=9, mtime=0))
