@@ -10,7 +10,7 @@ import copy
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from bessemer.kube.client import AlreadyExists, Conflict, Kind, Object, Refused
@@ -130,11 +130,14 @@ class FakeKubernetes:
         metadata = raw["metadata"]
         if "deletionTimestamp" not in metadata or grace_seconds == 0:
             before = copy.deepcopy(raw)
-            metadata["deletionTimestamp"] = self.now().isoformat()
             metadata["generation"] += 1
             running = raw.get("kind") == "Pod" and raw.get("spec", {}).get("nodeName")
-            grace = 30 if grace_seconds is None else grace_seconds
-            metadata["deletionGracePeriodSeconds"] = grace if running and _is_unfinished(raw) else 0
+            given = raw.get("spec", {}).get("terminationGracePeriodSeconds")
+            own = min(max(given, 0), 10**9) if isinstance(given, int) else 30
+            grace = (own if grace_seconds is None else grace_seconds) if running and _is_unfinished(raw) else 0
+            # When it is over. Source: BeforeDelete in k8s.io/apiserver/pkg/registry/rest/delete.go
+            metadata["deletionTimestamp"] = (self.now() + timedelta(seconds=grace)).isoformat()
+            metadata["deletionGracePeriodSeconds"] = grace
             self._touch(before, raw)
         self._collect()
 

@@ -152,10 +152,17 @@ class PoolWorld:
                 self.kubernetes.edit("pods", KEY[0], name, {"spec": {"nodeName": "n"}, "status": status})
 
     def end_pod(
-        self, name: str, *claimed: int, exit_code: int = 0, reason: str = "Completed", outcome: str | None = None
+        self,
+        name: str,
+        *claimed: int,
+        exit_code: int = 0,
+        reason: str = "Completed",
+        outcome: str | None = None,
+        said: str = "",
     ) -> None:
-        """End a pod that took these jobs."""
-        message = json.dumps({"outcome": outcome or ("JobTaken" if claimed else "NoJob"), "jobs": list(claimed)})
+        """End a pod that took these jobs, or got none for what its runner said."""
+        outcome = outcome or ("JobTaken" if claimed else "NoJob")
+        message = json.dumps({"outcome": outcome, "jobs": list(claimed), "said": said})
         terminated = {
             "exitCode": exit_code,
             "reason": reason,

@@ -7,11 +7,11 @@ over what the poll brings.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bessemer.gitlab.protocol import PendingJob, PendingJobs
-from bessemer.runnerpool.facts import WaitingJob
+from bessemer.runnerpool.facts import Tried, WaitingJob
 
 FIRST_PAUSE = timedelta(seconds=2)
 LONGEST_PAUSE = timedelta(minutes=5)
@@ -22,21 +22,13 @@ MOST_REMEMBERED = 10_000
 """Jobs that are remembered, however many are spoken of in that time."""
 
 
-@dataclass(frozen=True)
-class _Tried:
-    """The pods that were sent for a job, and ended without it."""
-
-    times: int
-    last: datetime
-
-
 class Board:
     """Waiting jobs by their numbers."""
 
     def __init__(self) -> None:
         self._jobs: dict[int, WaitingJob] = {}
         self._closed: dict[int, datetime] = {}
-        self._tried: dict[int, _Tried] = {}
+        self._tried: dict[int, Tried] = {}
         self._swapped: dict[int, datetime] = {}
         self._listed: list[WaitingJob] | None = None
         self._complete = True
@@ -71,7 +63,7 @@ class Board:
         closed = self._jobs.pop(number, None)
         return None if closed is None else closed.job
 
-    def put_tried(self, number: int, claimed: tuple[int, ...], when: datetime) -> bool:
+    def put_tried(self, number: int, claimed: tuple[int, ...], when: datetime, said: str = "") -> bool:
         """Take down that a pod sent for a job has ended, and which jobs it says it had; return whether one of them
         still seems to wait, so that GitLab has to be asked.
 
@@ -88,14 +80,18 @@ class Board:
             return doubtful
         if claimed:
             return True  # it was given another one: nothing is wrong with its own
-        self._tried[number] = _Tried(self._tried[number].times + 1 if number in self._tried else 1, when)
+        before = self._tried.get(number, Tried(0, when, when))
+        self._tried[number] = Tried(before.times + 1, before.first, when, said)
         return True
 
     def list_jobs(self) -> Sequence[WaitingJob]:
         """List the jobs that wait, the oldest first. Each pass of each pool that looks at them asks for it."""
         if self._listed is None:
             jobs = sorted(self._jobs.values(), key=lambda waiting: waiting.job.id)
-            self._listed = [replace(waiting, not_before=self._compute_pause(waiting)) for waiting in jobs]
+            self._listed = [
+                replace(waiting, not_before=self._compute_pause(waiting), tried=self._tried.get(waiting.job.id))
+                for waiting in jobs
+            ]
         return self._listed
 
     def list_swapped(self) -> frozenset[int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bessemer.runnerpool.backoff import compute_back_off
-from bessemer.runnerpool.facts import Facts
+from bessemer.runnerpool.facts import Facts, RunnerPodFact, RunnerPodState
 from bessemer.runnerpool.jobpods import list_orphans
 from bessemer.runnerpool.manager import decide_manager
 from bessemer.runnerpool.plan import EndJobPod, Scaling
@@ -15,6 +15,7 @@ from bessemer.runnerpool.schedule import compute_minimum
 from bessemer.runnerpool.spec import Mode
 from bessemer.runnerpool.status import RunnerPoolStatus
 from bessemer.runnerpool.summary import compute_status
+from bessemer.runnerpool.verdicts import compute_stall
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,16 @@ def decide(facts: Facts, now: datetime) -> Plan:
         )
     status = compute_status(facts, scaling, minimum, back_off, now)
     wakes = [wake for wake in (scaling.wake_after, change - now if change else None) if wake is not None]
+    moments = [moment for pod in facts.pods.values() for moment in (pod.lost_from, compute_stall(pod))]
+    wakes += [moment - now for moment in moments if moment is not None and moment > now]
     return Plan(
         scaling,
         status,
         max(timedelta(), min(wakes)).total_seconds() if wakes else None,
-        let_go=facts.pool.deleted is not None and not facts.pods and not orphans,
+        let_go=facts.pool.deleted is not None and not _list_left(facts) and not orphans,
     )
+
+
+def _list_left(facts: Facts) -> list[RunnerPodFact]:
+    """List the pods that are waited for when a pool goes; those that were lost with their nodes are not."""
+    return [pod for pod in facts.pods.values() if pod.state is not RunnerPodState.LOST]

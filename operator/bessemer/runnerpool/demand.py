@@ -36,7 +36,7 @@ def compute_unserved(demand: Demand, pods: Iterable[RunnerPodFact], now: datetim
 
 
 def _stands_for(job: WaitingJob, pod: RunnerPodFact) -> bool:
-    if pod.state in (RunnerPodState.RUNNING, RunnerPodState.DRAINING):
+    if pod.state in (RunnerPodState.RUNNING, RunnerPodState.DRAINING, RunnerPodState.LOST):
         return job.seen < compute_answered(pod)
     # A pod that starts stands for its job; one that has ended does so until it is collected, which says what is next.
     return pod.state is not RunnerPodState.COLLECTED

@@ -79,6 +79,8 @@ class PoolDeps:
     """Pods of jobs, as they were seen last."""
     quiet: dict[Key, datetime] = field(default_factory=dict)
     """Since when pools have had neither waiting jobs nor pods of jobs."""
+    taken: dict[Key, datetime] = field(default_factory=dict)
+    """When a pod of each pool last ended that had had a job."""
     quotas: dict[str, set[str]] = field(default_factory=dict)
     """Names of the ResourceQuotas by namespace, of those namespaces that were looked at or that have any."""
     wants: dict[Key, Want] = field(default_factory=dict)

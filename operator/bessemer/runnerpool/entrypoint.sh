@@ -17,11 +17,53 @@ stopping=
 runner=
 interrupting=
 jobs=
+taken=0
 outcome=NoJob
+said= # by the runner, of why it has no job
+failing= # since when, in seconds of this shell
+failed=  # when last
+MOST_JOBS=64        # that are told: more than one only where GitLab cancelled those before
+MOST_LINE=4096      # characters of a line that are looked at
+MOST_SAID=400       # characters of the runner's words that are told
+FAILING_SECONDS=120 # for which a pod that asks for any job is not answered, and then ends: its pool says why
+ANSWERED_SECONDS=40 # GitLab may take 50 to answer: failures further apart had an answer in between
 
 finish() { # exit code
-    printf '{"outcome":"%s","jobs":[%s]}' "$outcome" "$jobs" >/dev/termination-log
+    printf '{"outcome":"%s","jobs":[%s],"said":"%s"}' "$outcome" "$jobs" "$said" >/dev/termination-log
     exit "$1"
+}
+
+# hear TEXT: keep what the runner has said, as it may stand in a string of JSON: printable ASCII without quotes
+hear() {
+    local LC_ALL=C text=$1
+    text=${text//\\u????/?}
+    text=${text//\\\"/\'}
+    text=${text//\\?/ }
+    text=${text//[^ -~]/?}
+    text=${text//[\"\\]/?}
+    said=${text:0:MOST_SAID}
+}
+
+# hear_line LINE: of the runner's log, while it has no job: why it got none, or what else went wrong
+hear_line() {
+    local line=${1:0:MOST_LINE}
+    local text='"(status|error)":"(([^"\\]|\\.)*)"' message='"msg":"(([^"\\]|\\.)*)"'
+    case $line in
+    *'"msg":"Checking for jobs... '*) [[ $line =~ $text ]] && hear "${BASH_REMATCH[2]}" ;;
+    *'"level":"error"'* | *'"level":"fatal"'* | *'"level":"panic"'*) [[ $line =~ $message ]] && hear "${BASH_REMATCH[1]}" ;;
+    '{'*) ;;
+    *) hear "${line//[\\]/\\\\}" ;; # no line of its log: bash's word, or Go's
+    esac
+}
+
+# count_failure: a request was not answered; one that asks for any job would ask for ever
+count_failure() {
+    [ -n "$failing" ] && [ $((SECONDS - failed)) -le "$ANSWERED_SECONDS" ] || failing=$SECONDS
+    failed=$SECONDS
+    if [ "$job" = any ] && [ $((SECONDS - failing)) -ge "$FAILING_SECONDS" ] && [ "$outcome" = NoJob ]; then
+        outcome=NotAnswered
+        kill -QUIT "$runner" # it is in its pause of 3 s
+    fi
 }
 
 interrupt() {
@@ -108,19 +150,27 @@ while :; do
     [ "$BESSEMER_MODE" = Pods ] || continue
     case $line in
     *'"msg":"Checking for jobs... received"'*) # quotes and all, which no name of a job in a line can have
-        outcome=JobTaken
-        [[ $line =~ \"job\":([0-9]+) ]] && jobs=${jobs:+$jobs,}${BASH_REMATCH[1]}
+        outcome=JobTaken said=
+        if [[ $line =~ \"job\":([0-9]+) ]] && [ $((taken += 1)) -le "$MOST_JOBS" ]; then
+            jobs=${jobs:+$jobs,}${BASH_REMATCH[1]}
+        fi
         ;;
     *'"msg":"Checking for jobs... forbidden"'*)
         # It would be silent for five minutes now, deaf to QUIT. It has no job.
         outcome=Forbidden
+        hear_line "$line"
         kill -TERM "$runner"
         ;;
+    *'"msg":"Checking for jobs... '*)
+        [ "$outcome" = JobTaken ] || hear_line "$line"
+        count_failure
+        ;;
+    *) [ "$outcome" = JobTaken ] || hear_line "$line" ;;
     esac
 done
 wait "$runner"
 code=$?
-[ "$outcome" != Forbidden ] || finish 1
+case $outcome in Forbidden | NotAnswered) finish 1 ;; esac
 # Told to end before it listens to signals, it dies of them; it has asked for nothing then.
 [ "$BESSEMER_MODE.$outcome" != Pods.NoJob ] || [ -z "$stopping" ] || finish 0
 finish "$code"

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from bessemer.gitlab.protocol import PendingJob
 from bessemer.runnerpool.resource import RunnerPool
+from bessemer.runnerpool.spec import Mode
 from bessemer.wellknown import POOL_FINALIZER
 
 ANY_JOB = "any"
@@ -23,8 +24,13 @@ CLAIM_WINDOW = timedelta(seconds=10)
 it: the runner asks within a second of its start, and is answered at once, as it asks for the first time."""
 
 
+LOST_AFTER = timedelta(minutes=2)
+"""After the end of its grace a pod is killed within seconds; one that is not has no kubelet any more."""
+
+
 class RunnerPodState(StrEnum):
-    """The buckets that runner pods fall into; a collected one has ended, and is only still to vanish from its slot."""
+    """The buckets that runner pods fall into. A lost one was to have ended by now, and its node does not say so; a
+    collected one has ended, and is only still to vanish from its slot."""
 
     STARTING = "Starting"
     IDLE = "Idle"
@@ -32,6 +38,7 @@ class RunnerPodState(StrEnum):
     DRAINING = "Draining"
     FINISHED = "Finished"
     FAILED = "Failed"
+    LOST = "Lost"
     COLLECTED = "Collected"
 
 
@@ -56,12 +63,17 @@ class RunnerPodFact:
     started: datetime | None = None
     """When its container started."""
     finished: datetime | None = None
+    node: str = ""
+    deadline: datetime | None = None
+    """When it is to have ended, where it was told to go."""
     grace: timedelta | None = None
     """How long a job may take when the pod is told to go; None where that is not known: long enough."""
     stopped: bool = False
     """The kubelet has said of each of its containers that it has ended."""
     claimed: tuple[int, ...] = ()
     """The jobs that it took, as it said at its end."""
+    said: str = ""
+    """Why it got no job, in the words of GitLab's runner; empty where that had none."""
     silent: bool = False
     """It has ended without having said anything: it was killed, with the job that it may have had."""
     recalled: bool = False
@@ -88,8 +100,13 @@ class RunnerPodFact:
 
     @property
     def live(self) -> bool:
-        """Whether anything of it runs or will."""
-        return not self.ended and self.state is not RunnerPodState.COLLECTED
+        """Whether anything of it runs or will, as far as is known."""
+        return not self.ended and self.state not in (RunnerPodState.COLLECTED, RunnerPodState.LOST)
+
+    @property
+    def lost_from(self) -> datetime | None:
+        """When it is taken for lost, if it is not gone by then; None for one that was not told to go."""
+        return self.deadline + LOST_AFTER if self.state is RunnerPodState.DRAINING and self.deadline else None
 
     @property
     def ended(self) -> bool:
@@ -112,6 +129,17 @@ class JobPodFact:
 
 
 @dataclass(frozen=True)
+class Tried:
+    """The pods that were sent for a job, asked GitLab and ended without any."""
+
+    times: int
+    first: datetime
+    last: datetime
+    said: str = ""
+    """Why the last of them got none, in the words of GitLab's runner; empty where GitLab said that there is none."""
+
+
+@dataclass(frozen=True)
 class WaitingJob:
     """A job that waits in GitLab for a runner such as this pool's."""
 
@@ -120,6 +148,7 @@ class WaitingJob:
     """When GitLab was last known to say so."""
     not_before: datetime | None = None
     """Until when no other pod is sent for it, as GitLab did not give it to those that were."""
+    tried: Tried | None = None
 
 
 @dataclass(frozen=True)
@@ -185,8 +214,15 @@ class Facts:
     refusal: Refusal | None = None
     job_pods: tuple[JobPodFact, ...] = ()
     """Pods of jobs that run by the executor Kubernetes."""
+    last_taken: datetime | None = None
+    """When a pod of this pool last ended that had had a job; None: not since the operator's start."""
     quiet_since: datetime | None = None
     """Since when there has been neither a job that waits nor one that runs in a pod of its own; None: there is."""
+
+    @property
+    def is_of_pods(self) -> bool:
+        """Whether each of its pods takes one job, and no manager takes them all."""
+        return self.pool.spec is None or self.pool.spec.mode is Mode.PODS
 
     @property
     def finalizer_set(self) -> bool:

@@ -8,7 +8,7 @@ from time import monotonic
 from bessemer.kube.client import PODS, RESOURCE_QUOTAS, Object
 from bessemer.names import build_label_value
 from bessemer.runnerpool.deps import PoolDeps
-from bessemer.runnerpool.facts import Demand, Facts, Headroom, RunnerFact, RunnerPodFact
+from bessemer.runnerpool.facts import Demand, Facts, Headroom, RunnerFact, RunnerPodFact, RunnerPodState
 from bessemer.runnerpool.jobpods import parse_job_pod
 from bessemer.runnerpool.pods import parse_runner_pod
 from bessemer.runnerpool.quota import (
@@ -45,7 +45,7 @@ async def get_facts(deps: PoolDeps, pool: RunnerPool) -> Facts:
     if busy:
         deps.quiet.pop(key, None)
     quiet = None if busy else deps.quiet.setdefault(key, deps.now())
-    return Facts(pool, demand, runner, pods, job_pods=job_pods, quiet_since=quiet)
+    return Facts(pool, demand, runner, pods, job_pods=job_pods, last_taken=deps.taken.get(key), quiet_since=quiet)
 
 
 async def list_pods(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact]:
@@ -64,8 +64,12 @@ async def list_pods(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact
 
 def _list_own(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact]:
     """Give those of the known pods with the pool's label that are its own."""
-    known = deps.pods.list_pods((pool.namespace, pool.name))
-    return {name: pod for name, pod in known.items() if pod.belongs_to(pool.uid)}
+    known, now = deps.pods.list_pods((pool.namespace, pool.name)), deps.now()
+    own = {name: pod for name, pod in known.items() if pod.belongs_to(pool.uid)}
+    return {
+        name: replace(pod, state=RunnerPodState.LOST) if pod.lost_from is not None and pod.lost_from <= now else pod
+        for name, pod in own.items()
+    }
 
 
 async def _list_job_pods(deps: PoolDeps, pool: RunnerPool) -> None:

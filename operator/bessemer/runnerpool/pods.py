@@ -37,7 +37,7 @@ class _End(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
-    outcome: Literal["NoJob", "JobTaken", "Forbidden", "NoConfiguration"]
+    outcome: Literal["NoJob", "JobTaken", "Forbidden", "NoConfiguration", "NotAnswered"]
     jobs: list[JobNumber] = Field(max_length=MOST_CLAIMED)
     said: Annotated[str, AfterValidator(make_line)] = ""
     """Why it got no job, in the words of GitLab's runner."""
@@ -48,6 +48,8 @@ ENDS = {
     "NoConfiguration": "the runner's configuration could not be written to the pod's volume in memory",
 }
 """What the entry point says of an end that is its own doing."""
+NOT_ANSWERED = "NotAnswered"
+"""The end of a pod that asks for any job, and whose requests have failed for minutes; the runner's words say why."""
 UNREADABLE = "what it left at its end is not of its entry point's making: its job may have written it"
 
 
@@ -80,10 +82,13 @@ def parse_runner_pod(raw: Mapping[str, Any]) -> RunnerPodFact:
         started=started,
         finished=get_terminated(pod, RUNNER_CONTAINER).finished_at
         or (_find_last_change(status, created) if state in SETTLED else None),
+        node=pod.spec.node_name,
+        deadline=metadata.deletion_timestamp,
         grace=_compute_grace(pod),
         stopped=_has_stopped(status),
         recalled=metadata.deleting and started is None,
         claimed=tuple(end.jobs) if end is not None else (),
+        said=end.said if end is not None else "",
         silent=state in SETTLED and end is None,
         reason=reason,
         message=message,
@@ -102,6 +107,8 @@ def _explain_end(end: _End | None, reason: str) -> tuple[str, str]:
     """Return the reason that the entry point gave, and a sentence; the one that Kubernetes gave where it has none."""
     if end is None:
         return reason, ""
+    if end.outcome == NOT_ANSWERED:
+        return end.outcome, end.said
     return (end.outcome, ENDS[end.outcome]) if end.outcome in ENDS else (reason, end.said)
 
 

@@ -62,6 +62,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
             deps.paces,
             deps.vanished,
             deps.quiet,
+            deps.taken,
             deps.wants,
         ):
             memory.pop(key, None)
@@ -234,8 +235,10 @@ async def _close_pod(deps: PoolDeps, pool: RunnerPool, pod: RunnerPodFact, now: 
     if pod.job is None:
         return  # it never asked GitLab for anything
     await delete_manager(deps, pool, pod)
+    if pod.claimed:
+        deps.taken[pool.namespace, pool.name] = now
     source = deps.sources.get_source((pool.namespace, pool.name))
-    if source is not None and pod.job != ANY_JOB and source.board.put_tried(int(pod.job), pod.claimed, now):
+    if source is not None and pod.job != ANY_JOB and source.board.put_tried(int(pod.job), pod.claimed, now, pod.said):
         source.nudge()
 
 

@@ -174,6 +174,12 @@ class RunnerPoolSpec(ApiModel):
                 "gitlab.apiTokenSecret is required for runner.managed",
             ),
             (
+                "has(self.gitlab.apiTokenSecret) || self.min > 0 || self.mode == 'Manager' || "
+                "(has(self.schedules) && self.schedules.exists(schedule, schedule.min > 0))",
+                "without gitlab.apiTokenSecret nobody sees which jobs wait: min, or the min of a schedule, must be "
+                "greater than 0, so that runners are there to ask for themselves",
+            ),
+            (
                 "self.mode != 'Manager' || self.executor.type == 'Kubernetes'",
                 "mode Manager needs executor.type Kubernetes",
             ),

@@ -25,7 +25,7 @@ NO_REASONS = set(
         Lease Memory Never NodeLost NodeShutdown Normal Opaque Pending Pod PodDeleted PodInitializing PodScheduled
         Preempting Reconcile RuntimeDefault Secret Shutdown Strict True Unknown Warning
 
-        DemandKnown Draining JobTaken Min NoJob RunnerPool RunnerRegistered ScalingLimited
+        DemandKnown Draining JobTaken JobsTaken Min NoJob PodsLost RunnerPool RunnerRegistered ScalingLimited
 
         Age CleanedUp Elapsed JobsVerified MachinesClaimed ManagementBooted ManagementConfigured Nodes NodesBooted Phase
         PreflightPassed Progressing Reason ServicesConfigured

@@ -143,7 +143,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("fast")
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(odd=_PODS)
 async def test_no_pod_makes_a_pass_fail_nor_the_deletion_of_its_pool(odd: dict[str, Any]) -> None:
     async with open_pool_world() as world:

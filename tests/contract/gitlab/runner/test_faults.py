@@ -7,6 +7,7 @@ of three seconds.
 
 from __future__ import annotations
 
+import json
 import subprocess
 
 import pytest
@@ -23,6 +24,26 @@ def stays(pod: Pod) -> bool:
     with pytest.raises(subprocess.TimeoutExpired):
         pod.wait(LONG)
     return True
+
+
+def test_why_its_only_request_failed_is_told_in_the_runners_own_words(pod: Pod) -> None:
+    configuration = (pod.folder / "home" / "config.toml").read_text()
+    pod.site.control.switch_fault(route=POLL, status=422)
+    pod.start("1001")
+    assert pod.wait(SOON) == (0, "NoJob", [])
+    assert "422" in read_said(pod)
+    for path in (pod.folder / "home").iterdir():
+        path.unlink()
+    away = configuration.replace(pod.site.url, "http://127.0.0.1:9")
+    (pod.folder / "home" / "config.toml").write_text(away)
+    pod.start("1001")
+    assert pod.wait(SOON) == (0, "NoJob", [])
+    assert "connection refused" in read_said(pod)
+
+
+def read_said(pod: Pod) -> str:
+    """Give why the runner got no job, as the pod's last word has it."""
+    return str(json.loads((pod.folder / "termination").read_text())["said"])
 
 
 @pytest.mark.parametrize("sent_for", ["a job", "any"])
