@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from bessemer.foreign import make_text
 from bessemer.resource import Condition
 
 Truth = Literal["True", "False", "Unknown"]
@@ -37,7 +38,7 @@ def compute_conditions(
                 type=verdict.type,
                 status=verdict.status,
                 reason=verdict.reason,
-                message=verdict.message[:MESSAGE_LIMIT],
+                message=make_text(verdict.message, MESSAGE_LIMIT),
                 observed_generation=generation,
                 last_transition_time=last.last_transition_time if last is not None and kept else now,
             )

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+
+from bessemer.foreign import make_line, make_text
 
 GROUP = "bessemer.dev"
 VERSION = "v1alpha1"
@@ -69,16 +71,22 @@ ATOMIC_LIST: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
 FREE_FORM: dict[str, Any] = {"x-kubernetes-preserve-unknown-fields": True}
 
 
+PrintableLine = Annotated[str, AfterValidator(lambda text: make_line(text, len(text)))]
+"""Text that others may have written: made one printable line wherever such a model is made or read."""
+PrintableText = Annotated[str, AfterValidator(lambda text: make_text(text, len(text)))]
+"""The same of several lines."""
+
+
 class Condition(ApiModel):
     """One aspect of how the object is, in the form of metav1.Condition."""
 
-    type: str = Field(max_length=316)
+    type: PrintableLine = Field(max_length=316)
     """The aspect, in CamelCase."""
     status: Literal["True", "False", "Unknown"]
     """Whether the aspect holds."""
-    reason: str = Field(min_length=1, max_length=1024)
+    reason: PrintableLine = Field(min_length=1, max_length=1024)
     """Why, as one CamelCase word that programs may compare."""
-    message: str = Field(default="", max_length=32768)
+    message: PrintableText = Field(default="", max_length=32768)
     """Why, in a sentence for people."""
     observed_generation: int | None = Field(default=None, ge=0)
     """The generation of the spec that this was computed from."""

@@ -14,9 +14,11 @@ from bessemer.cli.annotate import Order, patch_annotations
 from bessemer.cli.dev import dev
 from bessemer.cli.logs import copy_logs
 from bessemer.cli.session import Session, open_session
+from bessemer.cli.terminal import make_output
 from bessemer.cli.watch import watch_build
 from bessemer.cli.watch_pool import watch_pool
 from bessemer.errors import BessemerError, Invalid
+from bessemer.logformat import configure_logging
 from bessemer.phases.report import PhaseName
 from bessemer.process import run_operator
 from bessemer.settings import get_settings
@@ -45,7 +47,7 @@ app.add_typer(dev, name="dev")
 @app.command()
 def run() -> None:
     """Run the operator; settings come from the environment."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stdout)
+    configure_logging("%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # else a line for every event
     raise typer.Exit(asyncio.run(run_operator(get_settings())))
 
@@ -147,7 +149,7 @@ def main() -> None:
     try:
         app(prog_name="bessemer")
     except BessemerError as error:
-        sys.stderr.write(f"error: {error.message}\n")
+        sys.stderr.write(f"error: {make_output(error.message)}\n")
         sys.exit(USAGE_ERROR)
 
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import TextIO
 
 from bessemer.cli.session import Session
+from bessemer.cli.terminal import make_output
 from bessemer.clusterbuild.resource import ClusterBuild
 from bessemer.clusterbuild.status import PhaseState, PhaseStatus
 from bessemer.errors import Invalid
@@ -25,7 +26,7 @@ async def copy_logs(session: Session, name: str, phase: PhaseName | None, out: T
         text = await _get_log(session, chosen)
         if chosen.pod != pod:
             shown, pod = 0, chosen.pod or ""  # another attempt
-        out.write(text[shown:])
+        out.write(make_output(text[shown:]))
         out.flush()
         shown = len(text)
         if not follow or chosen.state != PhaseState.RUNNING:

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from bessemer.cli.manifest import build_refusal, parse_manifest
 from bessemer.cli.plan_pool import print_pool_plan
+from bessemer.cli.terminal import build_cell
 from bessemer.clusterbuild.resource import KIND
 from bessemer.clusterbuild.spec import ClusterBuildSpec
 from bessemer.phases.machines import parse_compute_machines
@@ -74,16 +75,20 @@ def _print_build_plan(name: str, spec: ClusterBuildSpec) -> None:
     console = Console()
     for problem in problems:
         console.print(f"Note: {problem.message}", markup=False)
-    actions = Table(title=f"ClusterBuild {name}", title_justify="left")
+    actions = Table(title=build_cell(f"ClusterBuild {name}", "table.title"), title_justify="left")
     for column in ("phase", "machines", "what is done"):
         actions.add_column(column)
     for row in compute_actions(spec):
-        actions.add_row(*row)
+        actions.add_row(*map(build_cell, row))
     console.print(actions)
     machines = Table(title="Machines", title_justify="left")
     for column in ("host", "MAC", "address"):
         machines.add_column(column)
-    machines.add_row(spec.management.host, spec.management.mac or "-", spec.management.address)
+    _add_machine(machines, spec.management.host, spec.management.mac, spec.management.address)
     for machine in parse_compute_machines(spec):
-        machines.add_row(machine.host, machine.mac or "-", machine.address)
+        _add_machine(machines, machine.host, machine.mac, machine.address)
     console.print(machines)
+
+
+def _add_machine(table: Table, *columns: str | None) -> None:
+    table.add_row(*(build_cell(column or "-") for column in columns))

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bessemer.cli.session import Session
+from bessemer.cli.terminal import build_cell, print_line
 from bessemer.clock import get_now
 from bessemer.clusterbuild.resource import ClusterBuild
 from bessemer.clusterbuild.status import ClusterBuildStatus, PhaseState, PhaseStatus
@@ -48,7 +49,7 @@ class _LiveView:
         self._live.update(build_view(build, get_now()), refresh=True)
 
     def say(self, text: str) -> None:
-        self._live.console.print(text)
+        print_line(self._live.console, text)
 
 
 class _LineView:
@@ -62,7 +63,7 @@ class _LineView:
         self._last = build.status
 
     def say(self, text: str) -> None:
-        self._console.print(f"{get_now():%H:%M:%S} {text}", markup=False, highlight=False, soft_wrap=True)
+        print_line(self._console, f"{get_now():%H:%M:%S} {text}")
 
 
 async def _follow(session: Session, name: str, end: float | None, view: _LiveView | _LineView) -> int:
@@ -126,7 +127,8 @@ def build_view(build: ClusterBuild, now: datetime) -> RenderableType:
     """Give the whole picture of a build, for a terminal."""
     status = build.status
     table = Table(
-        title=f"{build.namespace}/{build.name}  {status.phase}  {_elapsed(status, now)}", title_justify="left"
+        title=build_cell(f"{build.namespace}/{build.name}  {status.phase}  {_elapsed(status, now)}", "table.title"),
+        title_justify="left",
     )
     for column in ("phase", "state", "attempt", "time", "what"):
         table.add_column(column)
@@ -136,17 +138,18 @@ def build_view(build: ClusterBuild, now: datetime) -> RenderableType:
             what = status.progress.message
         attempt = str(phase.attempt) if phase.attempt else ""
         state = Text(phase.state.value, style=_STYLES[phase.state])
-        table.add_row(phase.name.value, state, attempt, _duration(phase, now), Text(what, overflow="ellipsis"))
+        table.add_row(phase.name.value, state, attempt, _duration(phase, now), build_cell(what))
     nodes = status.nodes
     bar = Table.grid(padding=(0, 1))
     bar.add_row("nodes", ProgressBar(total=max(1, nodes.desired), completed=nodes.installed, width=40),
                 f"{nodes.installed}/{nodes.desired} installed, {nodes.ready} ready, {nodes.failed} failed")  # fmt: skip
     shown = status.progress.nodes if status.progress and status.progress.nodes else nodes.groups
     lines = [
-        Text(f"  {group.hosts}: {group.state}" + (f" ({group.reason})" if group.reason else "")) for group in shown
+        build_cell(f"  {group.hosts}: {group.state}" + (f" ({group.reason})" if group.reason else ""))
+        for group in shown
     ]
     progressing = status.condition("Progressing")
-    said = [Text(f"{progressing.reason}: {progressing.message}", style="dim")] if progressing else []
+    said = [build_cell(f"{progressing.reason}: {progressing.message}", "dim")] if progressing else []
     return Group(table, bar, *lines[:12], *said)
 
 

@@ -9,6 +9,7 @@ from time import monotonic
 from rich.console import Console
 
 from bessemer.cli.session import Session
+from bessemer.cli.terminal import print_line
 from bessemer.clock import get_now
 from bessemer.kube.client import EVENTS, Object
 from bessemer.runnerpool.resource import RunnerPool
@@ -31,7 +32,7 @@ async def watch_pool(
     console = console or Console()
 
     def say(line: str) -> None:
-        console.print(f"{get_now():%H:%M:%S} {line}", markup=False, highlight=False, soft_wrap=True)
+        print_line(console, f"{get_now():%H:%M:%S} {line}")
 
     pool: RunnerPool | None = await session.require_pool(name)
     end = None if seconds is None else monotonic() + seconds

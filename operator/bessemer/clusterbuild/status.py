@@ -11,7 +11,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from bessemer.phases.report import JobResult, NodeGroup, PhaseName
-from bessemer.resource import ATOMIC_LIST, ApiModel, Condition, list_map
+from bessemer.resource import ATOMIC_LIST, ApiModel, Condition, PrintableLine, PrintableText, list_map
 
 
 class PhaseState(StrEnum):
@@ -45,9 +45,9 @@ class PhaseStatus(ApiModel):
     """When the latest attempt began."""
     end_time: datetime | None = None
     """When the latest attempt ended."""
-    reason: str | None = Field(default=None, max_length=128)
+    reason: PrintableLine | None = Field(default=None, max_length=128)
     """Why it is in its state, as one CamelCase word."""
-    message: str | None = Field(default=None, max_length=2048)
+    message: PrintableText | None = Field(default=None, max_length=2048)
     """Why it is in its state, in a sentence."""
     input_digest: str | None = Field(default=None, max_length=64)
     """Digest of the parts of the spec that the latest attempt was started with."""
@@ -66,12 +66,12 @@ class NodesStatus(ApiModel):
     """How many failed for good in the last attempt."""
     groups: list[NodeGroup] = Field(default_factory=list, max_length=1024, json_schema_extra=ATOMIC_LIST)
     """The nodes, alike ones as one range, as the finished phases found them."""
-    hosts: str = Field(default="", max_length=4096)
+    hosts: PrintableLine = Field(default="", max_length=4096)
     """The hostlist of the spec that groups and fingerprints are about."""
     fingerprints: str = Field(default="", max_length=16384)
     """Eight hexadecimal digits for each of hosts, over what it is installed with; a node whose digits change is
     installed anew."""
-    removed: str = Field(default="", max_length=4096)
+    removed: PrintableLine = Field(default="", max_length=4096)
     """Nodes that left the spec and are still to be drained and taken out of Slurm."""
 
 
@@ -80,7 +80,7 @@ class PhaseProgress(ApiModel):
 
     phase: PhaseName
     """The phase that runs."""
-    message: str = Field(default="", max_length=256)
+    message: PrintableLine = Field(default="", max_length=256)
     """What it is doing."""
     done: int = Field(default=0, ge=0)
     """Steps done."""
@@ -95,15 +95,15 @@ class ClusterBuildStatus(ApiModel):
 
     observed_generation: int = Field(default=0, ge=0)
     """The generation of the spec that this status was computed from."""
-    phase: str = Field(default="Pending", max_length=64)
+    phase: PrintableLine = Field(default="Pending", max_length=64)
     """Where the build is, for people: a phase's name, Ready, Failed, Aborted or Deleting."""
     start_time: datetime | None = None
     """When work on the present spec began."""
     end_time: datetime | None = None
     """When it ended: the build came to rest, ready or not."""
-    elapsed: str = Field(default="", max_length=32)
+    elapsed: PrintableLine = Field(default="", max_length=32)
     """Time between the two, such as 4m10s; while the build runs it is brought up to date every ten seconds."""
-    ssh_public_key: str | None = Field(default=None, max_length=1024)
+    ssh_public_key: PrintableLine | None = Field(default=None, max_length=1024)
     """Public half of the key that Bessemer made, to be authorized on the boot host; absent where one was given."""
     phases: list[PhaseStatus] = Field(default_factory=list, max_length=16, json_schema_extra=list_map("name"))
     """The phases in their order."""

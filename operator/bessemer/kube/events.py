@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from bessemer.clock import Now
 from bessemer.errors import BessemerError
+from bessemer.foreign import make_line, make_text
 from bessemer.kube.client import EVENTS, AlreadyExists, Kubernetes
 
 CONTROLLER = "bessemer.dev/operator"
@@ -58,6 +59,7 @@ class EventRecorder:
 
     async def record(self, regarding: Mapping[str, Any], fact: EventFact) -> None:
         """Write or count one Event about the object of this reference (apiVersion, kind, namespace, name, uid)."""
+        fact = replace(fact, reason=make_line(fact.reason, 128), message=make_text(fact.message, NOTE_LIMIT))
         fact = self._limit(regarding["uid"], fact)
         key = "\n".join((regarding["uid"], fact.type, fact.reason, fact.message))
         name = f"{regarding['name'][:200]}.{hashlib.sha256(key.encode()).hexdigest()[:16]}"
@@ -96,8 +98,8 @@ class EventRecorder:
             "metadata": {"name": name, "namespace": regarding["namespace"]},
             "eventTime": _micro_time(now),
             "type": fact.type,
-            "reason": fact.reason[:128],
-            "note": fact.message[:NOTE_LIMIT],
+            "reason": fact.reason,
+            "note": fact.message,
             "action": "Reconcile",
             "regarding": dict(regarding),
             "reportingController": CONTROLLER,

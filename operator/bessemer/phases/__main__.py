@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from bessemer.errors import BessemerError, Invalid, Retry
+from bessemer.logformat import configure_logging
 from bessemer.phases.clock import SystemClock, Terminated
 from bessemer.phases.context import Directories, PhaseContext
 from bessemer.phases.grouping import build_termination_message, shrink_result
@@ -90,7 +91,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in MODULES:
         sys.stderr.write(f"usage: python -m bessemer.phases PHASE; PHASE is one of {names}\n")
         return 2
-    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    configure_logging("%(asctime)s %(levelname)s %(message)s")
     termination_log = Path(os.environ.get("BESSEMER_TERMINATION_LOG", TERMINATION_LOG))
 
     def give_up() -> None:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from bessemer.clusterbuild.spec import MAX_NODES, ClusterBuildSpec
-from bessemer.resource import ApiModel
+from bessemer.resource import ApiModel, PrintableLine, PrintableText
 
 TERMINATION_MESSAGE_LIMIT = 4096
 """Bytes; Kubernetes cuts longer ones. Source: https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/"""
@@ -63,13 +63,13 @@ class NodeState(StrEnum):
 class NodeGroup(ApiModel):
     """Nodes that are alike, as one range."""
 
-    hosts: str = Field(max_length=4096)
+    hosts: PrintableLine = Field(max_length=4096)
     """Hostlist, such as oxygen[2-480]."""
     state: NodeState
     """How far they have come."""
-    reason: str | None = Field(default=None, max_length=128)
+    reason: PrintableLine | None = Field(default=None, max_length=128)
     """Why they failed, as one CamelCase word such as NeverNetbooted."""
-    message: str | None = Field(default=None, max_length=1024)
+    message: PrintableLine | None = Field(default=None, max_length=1024)
     """Why they failed, in a sentence."""
     attempt: int | None = Field(default=None, ge=1)
     """Which attempt of the install this is or was."""
@@ -78,21 +78,21 @@ class NodeGroup(ApiModel):
 class JobResult(ApiModel):
     """What became of one verification job."""
 
-    name: str = Field(max_length=63)
+    name: PrintableLine = Field(max_length=63)
     """Name in spec.verify.jobs."""
     job_id: int | None = Field(default=None, ge=0)
     """Slurm's number of the job."""
     passed: bool
     """Whether every expectation held."""
-    state: str = Field(max_length=64)
+    state: PrintableLine = Field(max_length=64)
     """Slurm's last state of it, such as COMPLETED."""
     exit_code: int | None = None
     """Its exit code."""
-    nodes: str = Field(default="", max_length=4096)
+    nodes: PrintableLine = Field(default="", max_length=4096)
     """The nodes it ran on, as a hostlist."""
-    message: str = Field(default="", max_length=1024)
+    message: PrintableText = Field(default="", max_length=1024)
     """Which expectation did not hold."""
-    output_tail: str = Field(default="", max_length=1024)
+    output_tail: PrintableText = Field(default="", max_length=1024)
     """The end of its output."""
 
 
@@ -128,9 +128,9 @@ class PhaseResult(ApiModel):
 
     succeeded: bool
     """Whether the phase reached its goal."""
-    reason: str = Field(min_length=1, max_length=128)
+    reason: PrintableLine = Field(min_length=1, max_length=128)
     """One CamelCase word: Succeeded, or why not."""
-    message: str = Field(default="", max_length=2048)
+    message: PrintableText = Field(default="", max_length=2048)
     """The reason in a sentence or a list of all that is wrong."""
     retryable: bool = False
     """Whether another attempt may succeed with the same spec."""
@@ -144,7 +144,7 @@ class PhaseResult(ApiModel):
 class Progress(ApiModel):
     """How far a running phase is; for people."""
 
-    message: str = Field(default="", max_length=256)
+    message: PrintableLine = Field(default="", max_length=256)
     """What it is doing, such as the Ansible task or the step of the install."""
     done: int = Field(default=0, ge=0)
     """Steps done."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from bessemer.resource import ApiModel, Condition, list_map
+from bessemer.resource import ApiModel, Condition, PrintableLine, PrintableText, list_map
 
 MOST_CAUSES = 8
 """Causes of failures that are remembered beside the last one."""
@@ -25,9 +25,9 @@ class RunnerStatus(ApiModel):
 class BackOff(ApiModel):
     """Why no pod is created for a while: pods failed before they took a job."""
 
-    cause: str = Field(default="", max_length=128)
+    cause: PrintableLine = Field(default="", max_length=128)
     """What the last of them failed with, as one CamelCase word."""
-    message: str = Field(default="", max_length=1024)
+    message: PrintableText = Field(default="", max_length=1024)
     """The same in a sentence."""
     failures: int = Field(default=0, ge=0)
     """How often for that cause, since a pod last took a job."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bessemer.clusterbuild.nodes import merge_groups
 from bessemer.clusterbuild.status import NodesStatus
+from bessemer.foreign import make_line
 from bessemer.phases.grouping import (
     NodeOutcome,
     build_node_groups,
@@ -25,7 +26,7 @@ REASONS = [None, "NeverPoweredOn", "NeverNetbooted", "InstallFailed", "NeverReac
 OUTCOMES = st.builds(
     lambda reason, message, attempt: (reason, message if reason else None, attempt),
     st.sampled_from(REASONS),
-    st.text(max_size=60),
+    st.text(max_size=60).map(lambda text: make_line(text, len(text))),
     st.integers(1, 3),
 )
 
