@@ -78,10 +78,10 @@ def _walk(model: type[BaseModel], path: tuple[str, ...], most: int) -> Iterator[
         lengths = [mark.max_length for mark in field.metadata if hasattr(mark, "max_length")]
         for mark in marks:
             if isinstance(mark, ReferenceTo):
+                if "".join(here).count("[]") > 1:
+                    raise ValueError(f"{'.'.join(here)}: a list in a list can't be asked for")
                 yield Reference(here, mark, most)
         for inner, repeated in _list_models(field.annotation):
-            if repeated and "[]" in "".join(path):
-                raise ValueError(f"{'.'.join(here)}: a list in a list can't be asked for")
             step = (*path, f"{here[-1]}[]") if repeated else here
             yield from _walk(inner, step, min(lengths) if repeated and lengths else most)
 

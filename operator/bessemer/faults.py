@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bessemer.conditions import Verdict, compute_conditions
-from bessemer.foreign import Unreadable, parse_time
+from bessemer.foreign import Unreadable, parse_int, parse_time
 from bessemer.resource import API_VERSION, Condition
 
 INTERNAL = "InternalError"
@@ -41,13 +41,16 @@ def build_fault_status(raw: Mapping[str, Any], fault: Fault, now: datetime) -> d
     given = status.get("conditions") if isinstance(status, Mapping) else None
     found = [condition for condition in given if isinstance(condition, dict)] if isinstance(given, list) else []
     metadata = raw["metadata"]
-    generation = metadata.get("generation")
+    try:
+        generation = parse_int(metadata.get("generation"))
+    except Unreadable:
+        generation = 0
     before = [parsed for each in found if (parsed := _parse_condition(each)) is not None]
     ready = Verdict("Ready", "False", fault.reason, fault.message)
     last = next((condition for condition in before if condition.type == ready.type), None)
     if last is not None and (last.status, last.reason, last.message) == (ready.status, ready.reason, ready.message):
         return None
-    (new,) = compute_conditions([ready], before, generation if isinstance(generation, int) else 0, now)
+    (new,) = compute_conditions([ready], before, generation, now)
     others = [condition.to_api() for condition in before if condition.type != ready.type]
     return {"status": {"conditions": [new.to_api(), *others]}}
 

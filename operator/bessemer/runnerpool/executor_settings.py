@@ -15,7 +15,7 @@ from pydantic import AfterValidator
 
 from bessemer.fields import FreeForm
 from bessemer.resource import GROUP
-from bessemer.runnerpool.podspec import QUANTITY_PATTERN
+from bessemer.runnerpool.podtypes import QUANTITY_PATTERN
 from bessemer.wellknown import MANAGED_BY_LABEL
 
 _GLOBAL = """

@@ -21,7 +21,8 @@ from bessemer.runnerpool.executor_settings import (
     VirtualBoxSettings,
     refuse_both,
 )
-from bessemer.runnerpool.podspec import ImageName, PullPolicy, PullSecrets, Quantities, Resources
+from bessemer.runnerpool.podspec import ImageName, PullPolicy, PullSecrets, Resources
+from bessemer.runnerpool.podtypes import Quantities
 from bessemer.runnerpool.references import SecretReference
 from bessemer.runnerpool.sbatch import SbatchOption
 

@@ -144,15 +144,15 @@ def _build_pod_spec(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings, 
         },
         "initContainers": [_build_init_container(spec, settings)],
         "containers": [_build_container(pool, spec, settings, system_id)],
-        "volumes": [*_build_volumes(pool, spec), *pod.volumes],
+        "volumes": [*_build_volumes(pool, spec), *(volume.to_api() for volume in pod.volumes)],
     }
     if executor.docker is not None:
         result["initContainers"].append(_build_docker_daemon(executor.docker, spec.proxy))
     optional = {
         "serviceAccountName": runner_account_name(pool.name) if executor.type is ExecutorType.KUBERNETES else None,
         "nodeSelector": pod.node_selector,
-        "tolerations": pod.tolerations,
-        "affinity": pod.affinity,
+        "tolerations": [toleration.to_api() for toleration in pod.tolerations],
+        "affinity": pod.affinity.to_api() if pod.affinity is not None else None,
         "priorityClassName": pod.priority_class_name,
         "imagePullSecrets": [secret.to_api() for secret in pod.image_pull_secrets] or _list_pull_secrets(settings),
     }
@@ -290,5 +290,5 @@ def _build_container(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings,
             *({"name": name, "value": value} for name, value in environment.items()),
         ],
         "terminationMessagePolicy": "File",
-        "volumeMounts": [*mounts, *spec.pod.volume_mounts],
+        "volumeMounts": [*mounts, *(mount.to_api() for mount in spec.pod.volume_mounts)],
     }

@@ -6,12 +6,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from bessemer.fields import FreeForm, ObjectName, SecretName
+from bessemer.fields import ObjectName, SecretName
 from bessemer.resource import ATOMIC_LIST, GROUP, ApiModel, cel, list_map
+from bessemer.runnerpool.podtypes import Affinity, Quantities, Toleration, Volume, VolumeMount
 
-QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
-Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=32)]
-Quantities = Annotated[dict[str, Quantity], Field(max_length=16)]
 ImageName = Annotated[str, Field(pattern=r"^[^\s]+$", min_length=1, max_length=512)]
 PullPolicy = Annotated[str, Field(pattern=r"^(Always|IfNotPresent|Never)$", max_length=16)]
 
@@ -78,13 +76,13 @@ class RunnerPodSpec(ApiModel):
     """Variables that every job gets, by the runner's configuration."""
     node_selector: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
     """Labels of the nodes that the pods may run on."""
-    tolerations: list[FreeForm] = Field(default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST)
+    tolerations: list[Toleration] = Field(default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST)
     """Tolerations, as in a pod."""
-    affinity: FreeForm | None = None
+    affinity: Affinity | None = None
     """Affinity, as in a pod."""
-    volumes: list[FreeForm] = Field(default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST)
-    """Further volumes, as in a pod."""
-    volume_mounts: list[FreeForm] = Field(default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST)
+    volumes: list[Volume] = Field(default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST)
+    """Further volumes, as in a pod, but for drivers that are part of Kubernetes itself, such as iscsi: csi has them."""
+    volume_mounts: list[VolumeMount] = Field(default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST)
     """Where the further volumes are mounted, as in a container."""
     priority_class_name: ObjectName | None = None
     """PriorityClass of the pods."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bessemer.foreign import decode_cut
 from bessemer.runnerpool.config import build_config
 from bessemer.runnerpool.executors import KubernetesExecutor
 from bessemer.runnerpool.manifest import RUNNER_CONTAINER, build_runner_pod
@@ -147,3 +148,106 @@ def test_what_is_the_pools_own_can_not_be_taken_from_a_pod() -> None:
     assert spoilt["metadata"]["labels"] == plain["metadata"]["labels"]
     assert [one for one in spoilt["spec"]["volumes"] if one != VOLUME] == plain["spec"]["volumes"]
     assert [one for one in runner(spoilt)["volumeMounts"] if one != MOUNT] == runner(plain)["volumeMounts"]
+
+
+VOLUMES = [
+    {"hostPath": {"path": "/scratch", "type": "Directory"}},
+    {"emptyDir": {}},
+    {"emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+    {"secret": {"secretName": "licence", "items": [{"key": "a", "path": "b/c", "mode": 256}], "optional": True}},
+    {"configMap": {"name": "tools", "defaultMode": 365}},
+    {"persistentVolumeClaim": {"claimName": "cache", "readOnly": True}},
+    {"nfs": {"server": "10.0.0.1", "path": "/export"}},
+    {"csi": {"driver": "csi.example.org", "volumeAttributes": {"a": "b"}, "nodePublishSecretRef": {"name": "s"}}},
+    {
+        "ephemeral": {
+            "volumeClaimTemplate": {
+                "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "5Gi"}}}
+            }
+        }
+    },
+    {
+        "projected": {
+            "sources": [
+                {"secret": {"name": "s"}},
+                {"configMap": {"name": "c", "items": [{"key": "k", "path": "p"}]}},
+                {"downwardAPI": {"items": [{"path": "l", "fieldRef": {"fieldPath": "metadata.labels['a']"}}]}},
+                {"serviceAccountToken": {"path": "token", "audience": "vault", "expirationSeconds": 600}},
+            ]
+        }
+    },
+    {
+        "downwardAPI": {
+            "items": [{"path": "m", "resourceFieldRef": {"resource": "limits.memory", "containerName": "runner"}}]
+        }
+    },
+    {"image": {"reference": "registry.example/tools:1", "pullPolicy": "Always"}},
+]
+PODS = {
+    "podAntiAffinity": {
+        "preferredDuringSchedulingIgnoredDuringExecution": [
+            {
+                "weight": 1,
+                "podAffinityTerm": {
+                    "topologyKey": "kubernetes.io/hostname",
+                    "labelSelector": {},
+                    "namespaceSelector": {"matchExpressions": [{"key": "team", "operator": "Exists"}]},
+                },
+            }
+        ]
+    }
+}
+
+
+@pytest.mark.parametrize("source", VOLUMES, ids=lambda source: next(iter(source)))
+def test_a_volume_reaches_the_pod_as_it_was_given(source: dict[str, Any]) -> None:
+    volume = {"name": "data", **source}
+    pod, _ = render(pod={"volumes": [volume], "affinity": PODS, "tolerations": [{"operator": "Exists"}]})
+    assert [one for one in pod["spec"]["volumes"] if one["name"] == "data"] == [volume]
+    assert pod["spec"]["affinity"] == PODS
+    assert pod["spec"]["tolerations"] == [{"operator": "Exists"}]
+
+
+@pytest.mark.parametrize(
+    ("pod", "said"),
+    [
+        ({"volumes": [{"name": "a"}]}, "spec.pod.volumes[0]: exactly one kind of volume is required"),
+        ({"volumes": [{"name": "a", "iscsi": {}}]}, "spec.pod.volumes[0]: exactly one kind of volume is required"),
+        (
+            {"volumes": [{"name": "a", "emptyDir": {}, "hostPath": {"path": "/"}}]},
+            "spec.pod.volumes[0]: exactly one kind of volume is required",
+        ),
+        ({"volumes": [{"name": "A", "emptyDir": {}}]}, "spec.pod.volumes[0].name"),
+        (
+            {"volumes": [{"name": "a", "secret": {"secretName": "s", "items": [{"key": "k", "path": "../x"}]}}]},
+            "spec.pod.volumes[0].secret.items[0].path: must lie below",
+        ),
+        ({"volumeMounts": [{"name": "a", "mountPath": "relative"}]}, "spec.pod.volumeMounts[0].mountPath"),
+        ({"tolerations": [{"key": "a", "effect": "Never"}]}, "spec.pod.tolerations[0].effect"),
+        ({"tolerations": [{"key": "a", "tolerationSeconds": 2**70}]}, "spec.pod.tolerations[0].tolerationSeconds"),
+        ({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}}}}, "spec.pod.affinity"),
+        ({"affinity": []}, "spec.pod.affinity"),
+    ],
+)
+def test_what_kubernetes_would_refuse_of_a_pod_is_refused_of_the_pool(pod: dict[str, Any], said: str) -> None:
+    found = build_pool(pod=pod)
+    assert found.spec is None
+    assert said in found.spec_error
+
+
+DEEP_SETTINGS: dict[str, Any] = {
+    "Kubernetes": {"kubernetes": {"image": "debian"}},
+    "Docker": {"docker": {"image": "debian"}},
+    "Custom": {"custom": {"run": "/bin/run"}},
+}
+
+
+@pytest.mark.parametrize("executor", DEEP_SETTINGS)
+@pytest.mark.parametrize("depth", [33, 1_200, 9_999])
+def test_settings_that_nest_too_deep_are_named(executor: str, depth: int) -> None:
+    (name,) = DEEP_SETTINGS[executor]
+    deep = decode_cut(b'{"a":' * depth + b"1" + b"}" * depth)
+    fields = {name: DEEP_SETTINGS[executor][name] | {"settings": deep}}
+    found = build_pool(executor={"type": executor, **fields})
+    assert found.spec is None
+    assert found.spec_error == f"spec.executor.{name}.settings: is nested deeper than 32 levels"
