@@ -184,7 +184,7 @@ class Compute(ApiModel):
     """The compute nodes; all of one kind."""
 
     hosts: str = Field(min_length=1, max_length=4096, pattern=r"^[a-z0-9][-a-z0-9,\[\]]*$")
-    """Their names as a hostlist, such as oxygen[2-65]; each of at most 63 characters."""
+    """Their names as a hostlist, such as oxygen[2-65] or r[1-2]n[1-16]; each of at most 63 characters."""
     addresses: str = Field(min_length=1, max_length=4096, pattern=r"^[0-9][-0-9.,\[\]]*$")
     """Their IPv4 addresses in the network of clusterInterface, as a list of the same length, such as
     10.141.0.[2-65]."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tracemalloc
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from bessemer.phases.hostlists import (
     POWERMAN_LIMIT,
@@ -64,6 +66,12 @@ def test_more_names_than_a_build_may_have_are_counted_and_never_made(hostlist: s
 def test_what_is_no_hostlist_is_not_expanded_either(hostlist: str) -> None:
     with pytest.raises(ValueError, match="no hostlist"):
         parse_hostlist(hostlist)
+
+
+@given(st.one_of(st.text(max_size=60), st.text(alphabet="ab019-,[]", max_size=60)))
+def test_any_text_is_a_bounded_list_or_refused(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        assert 0 < len(parse_hostlist(text)) <= 1024
 
 
 SITES = [
