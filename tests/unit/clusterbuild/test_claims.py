@@ -14,6 +14,7 @@ from bessemer.clusterbuild.claims import LEASE_PREFIX, compute_claims
 from bessemer.clusterbuild.reconcile import reconcile
 from bessemer.clusterbuild.resource import parse_cluster_build
 from bessemer.clusterbuild.spec import ClusterBuildSpec
+from bessemer.errors import Invalid
 from bessemer.kube.client import CLUSTER_BUILDS, LEASES
 from bessemer.settings import parse_settings
 from tests.support.fake_kubernetes import Crash
@@ -143,6 +144,8 @@ def test_addresses_of_a_network_that_several_clusters_have_are_not_claimed() -> 
     settings = {f"BESSEMER_{name}": "x" for name in ("IMAGE", "NAMESPACE", "IDENTITY")}
     networks = parse_settings({**settings, "BESSEMER_REPEATED_NETWORKS": "10.141.0.0/16, 10.142.0.0/16"})
     assert networks.repeated_compute_networks == (IPv4Network("10.141.0.0/16"), IPv4Network("10.142.0.0/16"))
+    with pytest.raises(Invalid, match="BESSEMER_REPEATED_NETWORKS must be IPv4 networks"):
+        parse_settings({**settings, "BESSEMER_REPEATED_NETWORKS": "10.141.0.1/16"})
 
 
 @pytest.mark.parametrize("field", ["hosts", "addresses"])
