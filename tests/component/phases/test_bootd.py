@@ -185,6 +185,18 @@ def test_no_grant_is_renewed_by_asking_for_the_script(daemon: Daemon, monkeypatc
     assert daemon.get(SCRIPT)[0] == 404
 
 
+@pytest.mark.parametrize("boot_events", [True, False])
+def test_no_user_can_use_up_what_the_next_boot_needs(daemon: Daemon, boot_events: bool) -> None:
+    daemon.stage(persistent=True, boot_events=boot_events)
+    fetch_all(daemon)
+    for _ in range(bootd.MAX_BOOTS):
+        daemon.boot()  # pretended
+        daemon.get(SCRIPT)
+    daemon.boot()
+    for _ in range(bootd.MAX_BOOTS):
+        assert daemon.get(SCRIPT)[0] == 200
+
+
 def touch(path: Path) -> Path:
     path.touch()
     return path

@@ -370,9 +370,10 @@ def use_script(store: Store, mac: str, client: str) -> str | None:
             return None
         _check_client(entry, client)
         if entry["persistent"]:
-            if not entry.get("armed", False):
-                if entry.get("boot_events", True) and not store.has_booted(mac):
-                    raise RefusedError(404, "script: it has not booted from the network since", entry)
+            told = store.has_booted(mac) or not entry.get("boot_events", True)
+            if not told and not entry.get("armed", False):
+                raise RefusedError(404, "script: it has not booted from the network since", entry)
+            if told:  # what was asked for before, by whichever user, takes nothing from this boot
                 entry = {**entry, "armed": True, "boots": 0}
             entry = {**entry, "seen": [], "token": secrets.token_urlsafe(24)}
         boots = entry.get("boots", 0) + 1

@@ -88,6 +88,7 @@ class FakeBootServer:
         """
         if host in self.entries and self.entries[host]["persistent"]:
             self.armed.add(host)  # DHCP has seen it boot
+            self.boots[host] = 0
         if not self.ask(host):
             return False
         self._use(host, BootEventKind.KERNEL)
