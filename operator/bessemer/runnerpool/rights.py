@@ -18,27 +18,10 @@ EXECUTOR_RULES: list[Rule] = [
 ]
 """What a runner that runs jobs in pods may do in the pool's namespace.
 Source: https://docs.gitlab.com/runner/executors/kubernetes/#configure-runner-api-permissions"""
-_VOLUME_SECRETS = (
-    ("secret", "secretName"),
-    ("azureFile", "secretName"),
-    ("cephfs", "secretRef", "name"),
-    ("csi", "nodePublishSecretRef", "name"),
-    ("flexVolume", "secretRef", "name"),
-    ("iscsi", "secretRef", "name"),
-    ("rbd", "secretRef", "name"),
-    ("scaleIO", "secretRef", "name"),
-    ("storageos", "secretRef", "name"),
-)
-"""Where a volume names a Secret, but for projected ones.
-Source: https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/volume/"""
-VOLUME_FIELDS = sorted(
-    {
-        "name", "configMap", "downwardAPI", "emptyDir", "ephemeral", "fc", "glusterfs", "hostPath", "image", "nfs",
-        "persistentVolumeClaim", "projected",
-    }
-    | {path[0] for path in _VOLUME_SECRETS}
-)  # fmt: skip
-"""Fields of a volume that are understood here: another might name a Secret."""
+VOLUME_SECRETS = (("secret", "secretName"), ("csi", "nodePublishSecretRef", "name"))
+"""Where a volume names a Secret, but for projected ones."""
+PROJECTED_SECRET = ("projected", "sources", "secret", "name")
+"""Where a source of a projected volume does."""
 _CONTROL_PLANE = ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"]
 
 
@@ -52,7 +35,7 @@ def _if_has(*path: str, absent: str) -> str:
 
 def _build_volume_secrets() -> str:
     """Return the expression for all Secrets that volumes name. Lists in lists are folded by way of a text."""
-    plain = [f"variables.volumes.filter(v, {_has('v', *path)}).map(v, v.{'.'.join(path)})" for path in _VOLUME_SECRETS]
+    plain = [f"variables.volumes.filter(v, {_has('v', *path)}).map(v, v.{'.'.join(path)})" for path in VOLUME_SECRETS]
     projected = (
         "variables.volumes.filter(v, has(v.projected) && has(v.projected.sources))"
         ".map(v, v.projected.sources.filter(s, has(s.secret)).map(s, s.secret.name).join(','))"
@@ -159,10 +142,6 @@ def _build_switches() -> list[Validation]:
 
 def build_rules() -> list[Validation]:
     """Return the rules of RunnerPools, but for those that ask for what the spec names."""
-    known = Validation(
-        f"variables.volumes.all(v, v.all(field, field in {VOLUME_FIELDS}))",
-        f"spec.pod.volumes: a volume has one of {', '.join(VOLUME_FIELDS)}; others may name Secrets unseen",
-    )
     secrets = build_checks("volumeSecrets", ReferenceTo("", "secrets"), "spec.pod.volumes", MOST_SECRETS)
     account = (
         "spec.executor.type Kubernetes gives the runner an account in this namespace, and you must be allowed all of it"
@@ -177,7 +156,6 @@ def build_rules() -> list[Validation]:
         "reads others as well, and these rules would not see them",
     )
     return [
-        known,
         spelled,
         *_build_switches(),
         *secrets,
