@@ -1,8 +1,9 @@
 """Names of the objects that belong to a ClusterBuild or a RunnerPool: always valid, and no two owners share one.
 
 A name that fits is used as it is. One that does not (too long, or with dots, where a DNS label is needed) is cut and
-given the first digits of its SHA-256. What follows the build's name has a fixed form, so that the name of one build's
-pod can't be read as another's; owner UIDs are compared all the same before anything is adopted.
+given the first digits of its SHA-256; so is one that looks as if it had been, so that no two names give the same. What
+follows the build's name has a fixed form, so that the name of one build's pod can't be read as another's; owner UIDs
+are compared all the same before anything is adopted.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ from bessemer.phases.report import PhaseName
 
 DNS_LABEL_LIMIT = 63
 """Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names"""
-_DIGEST_DIGITS = 8
+_DIGEST_DIGITS = 16
+"""64 bits: nobody finds a name whose digits are those of another's."""
+_DIGESTED = re.compile(rf"(.*-)?[0-9a-f]{{{_DIGEST_DIGITS}}}")
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 
 def bounded_label(name: str, limit: int) -> str:
-    """Give a DNS label of at most ``limit`` characters for a valid object name, itself where it is one."""
-    if len(name) <= limit and _DNS_LABEL.fullmatch(name):
+    """Return a DNS label of at most ``limit`` characters for a valid object name: itself where it is one that nothing
+    else is turned into.
+    """
+    if len(name) <= limit and _DNS_LABEL.fullmatch(name) and not _DIGESTED.fullmatch(name):
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_DIGITS]
     stem = re.sub(r"[^a-z0-9]+", "-", name.lower())[: limit - _DIGEST_DIGITS - 1].strip("-")

@@ -6,12 +6,13 @@ the API server, which knows the schema, is what refuses or prunes unknown fields
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from bessemer.foreign import make_line, make_text
@@ -35,6 +36,26 @@ class ApiModel(BaseModel):
     def to_api(self) -> dict[str, Any]:
         """Give the JSON object that the Kubernetes API takes, without absent fields."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+MOST_SPEC_BYTES = (1 << 20) - (4 << 10)
+"""Of a spec as JSON: it has to fit into a ConfigMap or a Secret, beside a little more.
+Source: https://kubernetes.io/docs/concepts/configuration/configmap/#motivation"""
+
+
+class SpecModel(ApiModel):
+    """A whole spec."""
+
+    @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        if len(write_json(self.to_api())) > MOST_SPEC_BYTES:
+            raise ValueError(f"is longer than {MOST_SPEC_BYTES} bytes (as JSON), which no ConfigMap can hold")
+        return self
+
+
+def write_json(value: Any) -> str:
+    """Return a value as JSON in ASCII without white space; its characters are its bytes."""
+    return json.dumps(value, separators=(",", ":"))
 
 
 def build_merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from bessemer.cli.kubeyaml import read_documents
 from bessemer.cli.rules import list_broken_rules
 from bessemer.crdschema import compute_structural_schema
 from bessemer.errors import Invalid
@@ -26,7 +27,7 @@ def parse_manifest(
     Rules of the CRD with a message that is ``tolerated`` may be broken.
     """
     try:
-        documents = [document for document in yaml.safe_load_all(text) if isinstance(document, dict)]
+        documents = [document for document in read_documents(text) if isinstance(document, dict)]
     except yaml.YAMLError as error:
         raise Invalid("InvalidManifest", f"this is no YAML: {error}") from error
     objects = [document for document in documents if document.get("kind") in kinds]

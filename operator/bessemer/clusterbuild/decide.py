@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from bessemer.clusterbuild.checkout import PHASES as PLAYBOOK_PHASES
-from bessemer.clusterbuild.facts import Facts, compute_missing, power_off_wanted
+from bessemer.clusterbuild.facts import INVALID_SPEC, Facts, Refusal, compute_missing, power_off_wanted
 from bessemer.clusterbuild.ledger import (
     Ledger,
     back_off_seconds,
@@ -69,7 +69,7 @@ def _decide_move(facts: Facts, ledger: Ledger, now: datetime) -> Move:
     if not facts.finalizer_set:
         return Move(Outlook.WORKING, "Starting", "the build is new", AddFinalizer())
     if spec is None:
-        return Move(Outlook.FAILED, "InvalidSpec", facts.build.spec_error)
+        return Move(Outlook.FAILED, INVALID_SPEC, facts.build.spec_error)
     return _decide_build(facts, ledger, spec, now)
 
 
@@ -195,14 +195,20 @@ def _start(facts: Facts, ledger: Ledger, name: PhaseName, digest: str) -> Move:
             return Move(Outlook.WAITING, "WaitingForMachines", message, phase=name, wake_after=POLL_SECONDS)
         return Move(Outlook.WORKING, name.value, "claiming the machines", ClaimMachines(missing), phase=name)
     if facts.refusal is not None:
-        message = f"{name}: {facts.refusal.message}"
-        return Move(Outlook.WAITING, facts.refusal.reason, message, phase=name, wake_after=POLL_SECONDS)
+        return _explain_refusal(name, facts.refusal)
     attempt = ledger.phases[name].attempt + 1
     start = StartAttempt(name, attempt, digest)
     if name == PhaseName.CLEANUP:
         keep = persistent_entries_wanted(ledger, facts, spec)
         start = StartAttempt(name, attempt, digest, power_off=power_off_wanted(facts), keep_persistent=keep)
     return Move(Outlook.WORKING, name.value, f"attempt {attempt}", start, phase=name)
+
+
+def _explain_refusal(name: PhaseName, refusal: Refusal) -> Move:
+    if refusal.reason == INVALID_SPEC:
+        return Move(Outlook.FAILED, refusal.reason, refusal.message)
+    message = f"{name}: {refusal.message}"
+    return Move(Outlook.WAITING, refusal.reason, message, phase=name, wake_after=POLL_SECONDS)
 
 
 def _find_broken_secret(facts: Facts, name: PhaseName) -> Move | None:

@@ -12,6 +12,9 @@ from bessemer.kube.pods import PodFact
 from bessemer.phases.report import Progress
 from bessemer.wellknown import ABORT_ANNOTATION, BUILD_FINALIZER, PAUSE_ANNOTATION, RETRY_ANNOTATION
 
+INVALID_SPEC = "InvalidSpec"
+"""The reason of a spec that can't be used, whatever time brings."""
+
 
 @dataclass(frozen=True)
 class Claims:

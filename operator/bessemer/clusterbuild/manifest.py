@@ -5,7 +5,6 @@ The pod gets only what it needs: no service account token, no root, no capabilit
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from bessemer.clusterbuild import checkout
@@ -27,6 +26,7 @@ from bessemer.phases.report import (
     PhaseInput,
     PhaseName,
 )
+from bessemer.resource import write_json
 from bessemer.settings import Settings
 from bessemer.wellknown import (
     ATTEMPT_LABEL,
@@ -44,6 +44,9 @@ USER_ID = 65532
 """The image's unprivileged user; also the group that may read the mounted Secrets."""
 GRACE_SECONDS = 30
 """A phase stops cleanly within 20 s of SIGTERM; the rest is for the kubelet."""
+INPUT_FILE = "input.json"
+MOST_INPUT_BYTES = 1 << 20
+"""Of all that is in a ConfigMap. Source: https://kubernetes.io/docs/concepts/configuration/configmap/#motivation"""
 SCRATCH_LIMIT = "256Mi"
 SECRET_MODE = 0o440
 
@@ -75,7 +78,7 @@ def build_input_config_map(build: ClusterBuild, phase_input: PhaseInput) -> Obje
         "kind": "ConfigMap",
         "metadata": _metadata(build, attempt_name(build.name, phase_input.phase, phase_input.attempt)),
         "immutable": True,
-        "data": {"input.json": json.dumps(phase_input.to_api(), indent=1)},
+        "data": {INPUT_FILE: write_json(phase_input.to_api())},
     }
 
 

@@ -15,11 +15,18 @@ from typing import Any
 
 from bessemer.boundary import NEVER
 from bessemer.clusterbuild.decide import decide
-from bessemer.clusterbuild.facts import Claims, Facts, Refusal, SecretFact
+from bessemer.clusterbuild.facts import INVALID_SPEC, Claims, Facts, Refusal, SecretFact
 from bessemer.clusterbuild.gather import Reading, get_reading, list_build_pods, other_finalizers, parse_secret
 from bessemer.clusterbuild.keys import create_keys
 from bessemer.clusterbuild.machines import create_claims, delete_claims
-from bessemer.clusterbuild.manifest import build_input, build_input_config_map, build_phase_pod, build_secret
+from bessemer.clusterbuild.manifest import (
+    INPUT_FILE,
+    MOST_INPUT_BYTES,
+    build_input,
+    build_input_config_map,
+    build_phase_pod,
+    build_secret,
+)
 from bessemer.clusterbuild.ownpods import build_seal, is_own
 from bessemer.clusterbuild.plan import (
     AddFinalizer,
@@ -128,7 +135,7 @@ async def _perform(deps: Deps, reading: Reading, plan: Plan, step: Step) -> Fact
 
 
 def _explain_refusal(error: Refused) -> Refusal:
-    if error.reason in ("NamespaceTerminating", "NameTaken"):
+    if error.reason in ("NamespaceTerminating", "NameTaken", INVALID_SPEC):
         return Refusal(error.reason, error.message)
     return Refusal("QuotaExceeded" if "exceeded quota" in error.message else "PodRefused", error.message)
 
@@ -164,6 +171,10 @@ async def _start_attempt(deps: Deps, reading: Reading, start: StartAttempt, node
     build = facts.build
     deps.progress.clear((build.namespace, build.name))
     config_map = build_input_config_map(build, build_input(build, nodes, start, settings.progress_url))
+    if len(config_map["data"][INPUT_FILE]) > MOST_INPUT_BYTES:
+        raise Refused(
+            INVALID_SPEC, f"spec and nodes are longer than {MOST_INPUT_BYTES} bytes, which no ConfigMap can hold"
+        )
     await _create_input(deps, build, config_map)
     pod = build_phase_pod(build, start, settings)
     name = pod["metadata"]["name"]

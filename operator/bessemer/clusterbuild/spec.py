@@ -30,7 +30,7 @@ from bessemer.fields import (
     SecretKeyReference,
     SecretName,
 )
-from bessemer.resource import ATOMIC_LIST, ApiModel, cel
+from bessemer.resource import ATOMIC_LIST, ApiModel, SpecModel, cel
 
 MAX_NODES = 1024
 """More would not fit into one Secret and one status object comfortably; nothing else depends on it."""
@@ -276,7 +276,7 @@ class Configuration(ApiModel):
     """Playbooks of the site's own."""
 
 
-class ClusterBuildSpec(ApiModel):
+class ClusterBuildSpec(SpecModel):
     """What cluster is wanted, from which machines."""
 
     model_config = ConfigDict(

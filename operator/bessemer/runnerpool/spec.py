@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, ConfigDict, Field
 
 from bessemer.fields import GitLabUrl
-from bessemer.resource import ApiModel, cel, list_map
+from bessemer.resource import ApiModel, SpecModel, cel, list_map
 from bessemer.runnerpool.cache import Cache, Proxy
 from bessemer.runnerpool.cron import CronExpression
 from bessemer.runnerpool.executors import Executor
@@ -159,7 +159,7 @@ class Mode(StrEnum):
     MANAGER = "Manager"
 
 
-class RunnerPoolSpec(ApiModel):
+class RunnerPoolSpec(SpecModel):
     """What the pool is to be."""
 
     model_config = ConfigDict(

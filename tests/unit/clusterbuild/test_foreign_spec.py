@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bessemer.clusterbuild import reconcile
 from bessemer.foreign import decode_cut
 from tests.support.world import NAMESPACE, World, manifest
 
@@ -55,3 +56,38 @@ def test_32_levels_are_as_good_as_one(world: World) -> None:
     assert world.condition("Ready")[0] == "True"
     told = world.kubernetes.objects["configmaps", NAMESPACE, "oxygen-verify-1"]["data"]["input.json"]
     assert json.loads(told)["spec"]["configuration"]["variables"] == read_back(32)
+
+
+def test_a_spec_that_no_config_map_can_hold_is_final_and_said_once(world: World) -> None:
+    world.apply(manifest())
+    store(world, {"filler": "x" * 1_100_000})
+    for _ in range(5):
+        assert world.step() is None, "nothing but a change of the spec can help"
+        world.pass_time(300)
+    assert world.condition("Ready")[:2] == ("False", "InvalidSpec")
+    assert "spec: is longer than 1044480 bytes" in world.condition("Ready")[2]
+    assert len([event for event in world.events() if event[1] == "InvalidSpec"]) == 1
+    assert "configmaps" not in {kind for kind, _ in world.kubernetes.created}
+    world.delete()
+    world.settle()
+    assert not world.exists()
+
+
+def test_spec_and_nodes_that_no_config_map_can_hold_are_final_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "MOST_INPUT_BYTES", 100)
+    world.apply(manifest())
+    for _ in range(3):
+        assert world.step() is None
+    assert world.condition("Ready")[:2] == ("False", "InvalidSpec")
+    assert world.condition("Progressing")[0] == "False"
+    assert "configmaps" not in {kind for kind, _ in world.kubernetes.created}
+
+
+def test_sixteen_long_scripts_are_taken(world: World) -> None:
+    job = {"nodes": "All", "expect": {"everyNode": True}}
+    jobs = [{"name": f"job{number}", **job, "script": "#!/bin/sh\n#" + "x" * 64_980} for number in range(16)]
+    world.apply(manifest(verify={"jobs": jobs}))
+    world.settle()
+    assert world.condition("Ready")[0] == "True"

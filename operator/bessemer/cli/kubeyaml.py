@@ -1,0 +1,82 @@
+"""Read YAML as kubectl does, which is not as PyYAML does.
+
+kubectl reads by sigs.k8s.io/yaml: as YAML 1.1, but without numbers to the base of 60 (so that a MAC address such as
+52:54:00:11:22:33 is text without quotation marks) and without dates, and with ``1e3`` as a number; and keys are texts.
+Source: https://github.com/kubernetes-sigs/yaml/blob/v1.6.0/goyaml.v2/resolve.go
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+_BOOLS = {"y": True, "yes": True, "true": True, "on": True, "n": False, "no": False, "false": False, "off": False}
+_BOOL = re.compile(r"^(?:" + "|".join(f"{word}|{word.title()}|{word.upper()}" for word in _BOOLS) + r")$")
+_NUMBER = re.compile(
+    r"^[-+]?(?:0[bB][01_]+|0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?)$"
+)
+_NULL = re.compile(r"^(?:~|null|Null|NULL|)$")
+_BASES = {"0x": 16, "0b": 2, "0o": 8}
+_MOST_CHARACTERS = 4300
+
+
+class _Loader(yaml.SafeLoader):
+    """Knows texts, numbers, truth values and null."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _form, _first in (
+    ("tag:yaml.org,2002:bool", _BOOL, "yYnNtTfFoO"),
+    ("tag:yaml.org,2002:int", _NUMBER, "-+.0123456789"),
+    ("tag:yaml.org,2002:null", _NULL, ["~", "n", "N", ""]),
+    ("tag:yaml.org,2002:merge", re.compile("^<<$"), "<"),
+):
+    _Loader.add_implicit_resolver(_tag, _form, list(_first))
+
+
+def _construct_bool(loader: _Loader, node: yaml.ScalarNode) -> bool:
+    return _BOOLS[loader.construct_scalar(node).lower()]
+
+
+def _construct_number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
+    text = loader.construct_scalar(node)
+    if len(text) > _MOST_CHARACTERS:
+        raise yaml.constructor.ConstructorError(None, None, "a number is too long", node.start_mark)
+    sign, digits = (-1 if text.startswith("-") else 1), text.replace("_", "").lstrip("+-").lower()
+    base = _BASES.get(digits[:2], 8 if re.fullmatch("0[0-7]+", digits) else 0)
+    if base:
+        return sign * int(digits[2:] if digits[:2] in _BASES else digits, base)
+    value = sign * (int(digits) if digits.isdigit() else float(digits))
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
+    loader.flatten_mapping(node)
+    found = loader.construct_mapping(node, deep=True)
+    return {_write_key(key, node): value for key, value in found.items()}
+
+
+def _write_key(key: Any, node: yaml.Node) -> str:
+    if isinstance(key, bool):
+        return str(key).lower()
+    if isinstance(key, str | int | float):
+        return str(key)
+    raise yaml.constructor.ConstructorError(None, None, "a key must be a text or a number", node.start_mark)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:bool", _construct_bool)
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_number)
+_Loader.add_constructor("tag:yaml.org,2002:float", _construct_number)
+_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
+
+
+def read_documents(text: str) -> list[Any]:
+    """Return the documents of a text; raises yaml.YAMLError for what is no YAML or can't be JSON."""
+    try:
+        return list(yaml.load_all(text, _Loader))
+    except (ValueError, OverflowError) as error:
+        raise yaml.YAMLError(str(error)) from error
+    except RecursionError:
+        raise yaml.YAMLError("it nests too deep") from None

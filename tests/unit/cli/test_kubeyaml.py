@@ -1,0 +1,91 @@
+"""Manifests are read as kubectl reads them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bessemer.cli.kubeyaml import read_documents
+from bessemer.cli.manifest import parse_manifest
+from bessemer.clusterbuild.spec import ClusterBuildSpec
+from bessemer.errors import Invalid
+from tests.support.world import EXAMPLE
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("52:54:00:11:22:33", "52:54:00:11:22:33"),
+        ("10:20", "10:20"),
+        ("1:30:15.5", "1:30:15.5"),
+        ("2026-11-23", "2026-11-23"),
+        ("2026-11-23T12:00:00Z", "2026-11-23T12:00:00Z"),
+        ("010", 8),
+        ("0o17", 15),
+        ("08", 8),
+        ("0x1f", 31),
+        ("0b101", 5),
+        ("-7", -7),
+        ("+7", 7),
+        ("1_000", 1000),
+        ("1e3", 1000),
+        ("1.5", 1.5),
+        (".5", 0.5),
+        ("5.", 5),
+        ("6.8.0", "6.8.0"),
+        ("1.2.3.4", "1.2.3.4"),
+        ("yes", True),
+        ("Off", False),
+        ("y", True),
+        ("~", None),
+        ("", None),
+        ("null", None),
+        ('"yes"', "yes"),
+        ("'010'", "010"),
+        ("75%", "75%"),
+        ("{7: a, true: b, 1.5: c, x: d}", {"7": "a", "true": "b", "1.5": "c", "x": "d"}),
+        ("!!str 7", "7"),
+        ("{<<: {a: 1}, b: 2}", {"a": 1, "b": 2}),
+        ("=", "="),
+        (".inf", ".inf"),
+    ],
+)
+def test_a_value_is_what_kubectl_makes_of_it(text: str, value: Any) -> None:
+    assert read_documents(f"a: {text}") == [{"a": value}]
+
+
+@pytest.mark.parametrize("text", ["[" * 3000, "a: " + "9" * 5000, "? [1]\n: 2", "a: !!python/none", "a: 1e999999\n\0"])
+def test_what_is_no_manifest_is_an_error_and_no_traceback(text: str) -> None:
+    with pytest.raises(yaml.YAMLError):
+        read_documents(text)
+    with pytest.raises(Invalid):
+        parse_manifest(text, {"ClusterBuild": ClusterBuildSpec})
+
+
+@given(st.from_regex(r"\A[-+0-9_.eExXoObB:]{1,12}\Z") | st.text(max_size=12))
+def test_no_scalar_makes_reading_raise_anything_but_that_it_is_no_yaml(text: str) -> None:
+    try:
+        (document,) = read_documents(f"a: {text}\n") or [None]
+    except (yaml.YAMLError, ValueError) as error:
+        assert isinstance(error, yaml.YAMLError) or "unpack" in str(error)  # noqa: PT017  more documents than one
+        return
+    found = document.get("a") if isinstance(document, dict) else None
+    assert not isinstance(found, float) or not math.isnan(found)
+
+
+def test_mac_addresses_need_no_quotation_marks() -> None:
+    text = EXAMPLE.read_text().replace('"52:54:00:8d:00:02"', "52:54:00:11:22:33")
+    _, spec = parse_manifest(text, {"ClusterBuild": ClusterBuildSpec})
+    assert isinstance(spec, ClusterBuildSpec)
+    assert spec.compute.macs[0] == "52:54:00:11:22:33"
+
+
+def test_a_spec_that_no_config_map_can_hold_is_refused() -> None:
+    text = EXAMPLE.read_text().replace("      time_chrony", f"      filler: {'x' * 1_100_000}\n      time_chrony")
+    with pytest.raises(Invalid, match="spec: is longer than 1044480 bytes"):
+        parse_manifest(text, {"ClusterBuild": ClusterBuildSpec})
