@@ -139,7 +139,7 @@ class Slurm(Protocol):
         ...
 
     def take_output(self, job_id: int, host: str) -> str:
-        """Read the end of a job's output and remove it."""
+        """Read the end of a job's output and remove it, with those that were left behind there."""
         ...
 
     def drain(self, hosts: Collection[str], reason: str) -> None:
@@ -194,9 +194,9 @@ class SshSlurm:
         target = self._computes.get(host)
         if target is None:
             raise SlurmFailed(f"job {job_id} ran on {host}, which is none of the build's nodes")
-        file = shlex.quote(build_output_file(str(job_id)))
+        file, all_files = build_output_file(str(job_id)), build_output_file("*")
         check = f"if [ ! -f {file} ] || [ -L {file} ]; then echo No such file >&2; exit 1; fi"
-        result = self._ssh.run(target, f"{check}; tail -c {OUTPUT_BYTES} {file} && rm -f {file}")
+        result = self._ssh.run(target, f"{check}; tail -c {OUTPUT_BYTES} {file} && rm -f {all_files}")
         if result.exit_code != 0:
             raise SlurmFailed(f"output of job {job_id} on {host}: {_say(result)}")
         return result.stdout

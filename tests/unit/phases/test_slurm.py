@@ -219,7 +219,7 @@ def test_output_is_read_on_the_node_where_it_lies_and_removed() -> None:
     assert door.take_output(12, "oxygen2") == "oxygen2\n"
     host, command, _ = ssh.commands[0]
     assert host == "oxygen2"
-    assert command.endswith("tail -c 1048576 /root/.bessemer-12.out && rm -f /root/.bessemer-12.out")
+    assert command.endswith("tail -c 1048576 /root/.bessemer-12.out && rm -f /root/.bessemer-*.out")
 
 
 def test_output_that_is_not_there_is_an_error() -> None:
