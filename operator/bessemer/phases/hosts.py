@@ -177,8 +177,8 @@ def _compute_variables(spec: ClusterBuildSpec) -> Variables:
     return {"time_servers": [spec.management.host], "time_allowed_networks": []}
 
 
-def _down_nodes(phase_input: PhaseInput, failed: Mapping[str, str]) -> list[dict[str, str]]:
-    """List the nodes that are known not to work, with their reasons."""
+def _down_nodes(phase_input: PhaseInput, failed: Mapping[str, str]) -> list[Variables]:
+    """List the nodes that are known not to work, with their reasons: one by one, and as Slurm reads them."""
     machines = parse_compute_machines(phase_input.spec)
     groups = parse_node_groups(phase_input.nodes, [machine.host for machine in machines])
     installed = {machine.host for machine in select_installed(phase_input)}
@@ -189,7 +189,9 @@ def _down_nodes(phase_input: PhaseInput, failed: Mapping[str, str]) -> list[dict
             by_reason.setdefault(failed[machine.host], []).append(machine.host)
         elif group and group.state is NodeState.FAILED and machine.host not in installed:
             by_reason.setdefault(group.reason or "Failed", []).append(machine.host)
-    return [{"names": build_slurm_hostlist(hosts), "reason": reason} for reason, hosts in by_reason.items()]
+    return [
+        {"hosts": hosts, "names": build_slurm_hostlist(hosts), "reason": reason} for reason, hosts in by_reason.items()
+    ]
 
 
 def _interface(spec: ClusterBuildSpec) -> IPv4Interface:

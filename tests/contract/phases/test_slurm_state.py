@@ -27,7 +27,7 @@ PLAYBOOK = """
     - ansible.builtin.include_role: {name: slurm, tasks_from: state}
 """
 OURS = "bessemer: NeverNetbooted"
-DOWN = [{"names": "oxygen4", "reason": "NeverNetbooted"}]
+DOWN = [{"hosts": ["oxygen4"], "names": "oxygen4", "reason": "NeverNetbooted"}]
 MARK = f"update nodename=oxygen4 state=down reason={OURS}"
 RESUME = "update nodename=oxygen2 state=resume"
 
@@ -40,6 +40,7 @@ RESUME = "update nodename=oxygen2 state=resume"
         ([("oxygen2", "idle", "none"), ("oxygen9", "down", OURS)], [], []),
         ([("oxygen2", "down", f"{OURS}\nand more"), ("oxygen4", "idle", "none")], DOWN, [RESUME, MARK]),
         ([("oxygen4", "down", OURS)], DOWN, []),
+        ([("oxygen4", "idle", "none"), ("oxygen9", "down", OURS)], DOWN, [MARK]),
         ([("oxygen3", "down", f"x\noxygen4|down|{OURS}"), ("oxygen4", "idle", "none")], DOWN, [MARK]),
     ],
 )

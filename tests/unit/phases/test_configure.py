@@ -123,8 +123,8 @@ def test_a_node_that_failed_in_any_playbook_is_marked_down_in_slurm_at_last(tmp_
     settled = context.ansible.runs[-1].inventory["all"]["vars"]
     assert settled["slurm_ready_nodes"] == "oxygen[2,4]"
     assert settled["slurm_down_nodes"] == [
-        {"names": "oxygen3", "reason": "Unreachable"},
-        {"names": "oxygen5", "reason": "ConfigurationFailed"},
+        {"hosts": ["oxygen3"], "names": "oxygen3", "reason": "Unreachable"},
+        {"hosts": ["oxygen5"], "names": "oxygen5", "reason": "ConfigurationFailed"},
     ]
 
 

@@ -65,7 +65,7 @@ def test_slurm_knows_all_nodes_but_serves_only_the_given_ones_and_says_why_other
     variables = build(some_input())["vars"]
     assert variables["slurm_nodes"] == "oxygen[2-5]"
     assert variables["slurm_ready_nodes"] == "oxygen[2-3]"
-    assert variables["slurm_down_nodes"] == [{"names": "oxygen5", "reason": "X"}]
+    assert variables["slurm_down_nodes"] == [{"hosts": ["oxygen5"], "names": "oxygen5", "reason": "X"}]
 
 
 def test_the_boot_server_gets_network_nodes_and_files() -> None:
