@@ -2,8 +2,9 @@
 
 Of nodes and jobs only fields are asked for that Slurm itself fills; what users may write (comments, job names, paths)
 is not asked for at all, so that it can't be taken for a field. The one free text, the reason of a node's state, comes
-last, and records are told apart by a random mark that no text can hold. ``--json`` is no way: before Slurm 23.02 it is
-not there for scontrol and has squeue print all jobs of the cluster, and its form differs from release to release.
+last, and records are told apart by a random mark that no text can hold. ``--json`` is no way: in Slurm 22.05 scontrol
+doesn't have it and squeue prints all jobs of the cluster with it, and its form differs from release to release; sacct
+needs accounting, which a cluster may not have.
 
 Jobs write to a file on the first of their nodes, because a shared home is not taken for granted; it is read from there
 and removed.

@@ -69,6 +69,15 @@ def test_a_node_for_which_powermand_waits_is_left_out_of_later_commands() -> Non
     assert set(patient.state(NODES).values()) == {PowerState.OFF}, "it is asked for again after a while"
 
 
+def test_a_single_machine_is_asked_for_again_and_again() -> None:
+    clock = VirtualClock()
+    power = SlowPower(["n3"], ["n3"], clock)
+    patient = PatientPower(power, clock)
+    assert patient.state(["n3"]) == {"n3": PowerState.UNKNOWN}
+    power.deaf = set()
+    assert patient.state(["n3"]) == {"n3": PowerState.OFF}
+
+
 def test_a_state_that_is_unknown_at_once_is_asked_for_again_at_once() -> None:
     power = FakePower(NODES)
     power.dead = {"n1"}

@@ -35,6 +35,7 @@ class PatientPower:
         self._clock = clock
         self._silent: dict[str, tuple[float, str]] = {}
         self._has_answered = False
+        self._seen: set[str] = set()
 
     def on(self, nodes: Collection[str]) -> dict[str, str]:
         """Switch nodes on; returns complaints by node, a silent node's among them."""
@@ -58,7 +59,7 @@ class PatientPower:
             if node in states
         }
         waited = self._clock.now() - started
-        if waited > SLOW_SECONDS:
+        if waited > SLOW_SECONDS and len(self._seen) > 1:  # one alone holds up no other: it is asked for again at once
             unread = [node for node in asked if states[node] is PowerState.UNKNOWN and node not in self._silent]
             self._note_silent(dict.fromkeys(unread, f"power control did not learn its state within {waited:.0f} s"))
         return states
@@ -75,6 +76,7 @@ class PatientPower:
     def _select_asked(self, nodes: Collection[str]) -> list[str]:
         """List the nodes to ask for; one that was silent is asked for again after a while."""
         now = self._clock.now()
+        self._seen.update(nodes)
         self._silent = {node: seen for node, seen in self._silent.items() if now - seen[0] < SILENT_SECONDS}
         return [node for node in nodes if node not in self._silent]
 
