@@ -17,6 +17,7 @@ from bessemer.kube.client import RUNNER_POOLS, SECRETS, Object
 from bessemer.kube.events import EventRecorder
 from bessemer.names import runner_system_id
 from bessemer.runnerpool.deps import Doors, PoolDeps
+from bessemer.runnerpool.facts import NO_SLOT
 from bessemer.runnerpool.podcache import PodCache
 from bessemer.runnerpool.pods import parse_runner_pod
 from bessemer.runnerpool.reconcile import reconcile
@@ -129,8 +130,9 @@ class PoolWorld:
         for name, pod in known.items():
             if ("pods", KEY[0], name) not in self.kubernetes.objects and self.deps.pods.drop(KEY, pod):
                 self.deps.vanished.setdefault(KEY, []).append(pod)
-        for body in self.pods().values():
-            self.deps.pods.put(KEY, parse_runner_pod(body))
+        for pod in map(parse_runner_pod, self.pods().values()):
+            if pod.slot != NO_SLOT:
+                self.deps.pods.put(KEY, pod)
 
     def queue(self, *numbers: int) -> None:
         """Have jobs wait in GitLab; say so by a webhook."""

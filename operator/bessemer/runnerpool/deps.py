@@ -81,6 +81,8 @@ class PoolDeps:
     """Since when pools have had neither waiting jobs nor pods of jobs."""
     taken: dict[Key, datetime] = field(default_factory=dict)
     """When a pod of each pool last ended that had had a job."""
+    blocked: dict[Key, dict[int, datetime]] = field(default_factory=dict)
+    """Slots of pools whose pod's name something else bears, and when that was seen."""
     quotas: dict[str, set[str]] = field(default_factory=dict)
     """Names of the ResourceQuotas by namespace, of those namespaces that were looked at or that have any."""
     wants: dict[Key, Want] = field(default_factory=dict)

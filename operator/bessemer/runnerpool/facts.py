@@ -24,6 +24,8 @@ CLAIM_WINDOW = timedelta(seconds=10)
 it: the runner asks within a second of its start, and is answered at once, as it asks for the first time."""
 
 
+BLOCKED = timedelta(minutes=5)
+"""For which a slot is left out whose pod's name something else bears."""
 LOST_AFTER = timedelta(minutes=2)
 """After the end of its grace a pod is killed within seconds; one that is not has no kubelet any more."""
 
@@ -214,6 +216,8 @@ class Facts:
     refusal: Refusal | None = None
     job_pods: tuple[JobPodFact, ...] = ()
     """Pods of jobs that run by the executor Kubernetes."""
+    blocked: frozenset[int] = frozenset()
+    """Slots whose pods can't be created, as something else bears their names."""
     last_taken: datetime | None = None
     """When a pod of this pool last ended that had had a job; None: not since the operator's start."""
     quiet_since: datetime | None = None

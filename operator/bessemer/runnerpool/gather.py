@@ -8,7 +8,16 @@ from time import monotonic
 from bessemer.kube.client import PODS, RESOURCE_QUOTAS, Object
 from bessemer.names import build_label_value
 from bessemer.runnerpool.deps import PoolDeps
-from bessemer.runnerpool.facts import Demand, Facts, Headroom, RunnerFact, RunnerPodFact, RunnerPodState
+from bessemer.runnerpool.facts import (
+    BLOCKED,
+    NO_SLOT,
+    Demand,
+    Facts,
+    Headroom,
+    RunnerFact,
+    RunnerPodFact,
+    RunnerPodState,
+)
 from bessemer.runnerpool.jobpods import parse_job_pod
 from bessemer.runnerpool.pods import parse_runner_pod
 from bessemer.runnerpool.quota import (
@@ -45,7 +54,26 @@ async def get_facts(deps: PoolDeps, pool: RunnerPool) -> Facts:
     if busy:
         deps.quiet.pop(key, None)
     quiet = None if busy else deps.quiet.setdefault(key, deps.now())
-    return Facts(pool, demand, runner, pods, job_pods=job_pods, last_taken=deps.taken.get(key), quiet_since=quiet)
+    return Facts(
+        pool,
+        demand,
+        runner,
+        pods,
+        job_pods=job_pods,
+        blocked=_list_blocked(deps, key),
+        last_taken=deps.taken.get(key),
+        quiet_since=quiet,
+    )
+
+
+def _list_blocked(deps: PoolDeps, key: Key) -> frozenset[int]:
+    """List the slots that are left out for now; the others are forgotten."""
+    found = {slot: seen for slot, seen in deps.blocked.get(key, {}).items() if deps.now() - seen < BLOCKED}
+    if found:
+        deps.blocked[key] = found
+    else:
+        deps.blocked.pop(key, None)
+    return frozenset(found)
 
 
 async def list_pods(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact]:
@@ -55,7 +83,8 @@ async def list_pods(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact
     if age is None or age > deps.settings.resync_seconds:
         labels = f"{POOL_LABEL}={build_label_value(pool.name)}"
         raw = await deps.kubernetes.list_objects(PODS, pool.namespace, labels=labels)
-        gone = deps.pods.replace(key, [parse_runner_pod(pod) for pod in raw], now)
+        found = [pod for pod in map(parse_runner_pod, raw) if pod.slot != NO_SLOT]
+        gone = deps.pods.replace(key, found, now)
         deps.vanished.setdefault(key, []).extend(gone)
         if deps.job_pods.list_pods(key) or (pool.spec is not None and pool.spec.executor.kubernetes is not None):
             await _list_job_pods(deps, pool)

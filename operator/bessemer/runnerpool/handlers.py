@@ -74,6 +74,8 @@ def register(registry: kopf.OperatorRegistry, deps: PoolDeps, wakeups: WakeUps, 
         names = deps.quotas.setdefault(namespace or "", set())
         if type == "DELETED":
             names.discard(name or "")
+            if not names and all(pool[0] != namespace for pool in deps.pools):
+                del deps.quotas[namespace or ""]  # its namespace may be gone; where a pool comes, they are listed
         else:
             names.add(name or "")
 

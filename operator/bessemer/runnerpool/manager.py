@@ -46,7 +46,7 @@ def _decide_busy(
         limit, wake = _find_limit(facts, back_off, now)
         if limit is not None:
             return Scaling(tuple(actions), limit=limit, wake_after=wake, unserved=len(facts.demand.jobs))
-        taken = {pod.slot for pod in facts.pods.values()}
+        taken = {pod.slot for pod in facts.pods.values()} | facts.blocked
         actions.append(CreatePod(next(slot for slot in range(len(taken) + 1) if slot not in taken), ANY_JOB))
         why = f"{len(facts.demand.jobs)} jobs wait" if facts.demand.jobs else "min is 1, or nobody knows what waits"
         notes.append((CREATED, f"the manager, as {why}"))

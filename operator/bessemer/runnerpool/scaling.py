@@ -245,7 +245,7 @@ def _count_leaving(draft: _Draft) -> int:
 
 
 def _free_slots(draft: _Draft, count: int) -> list[int]:
-    taken = {pod.slot for pod in draft.facts.pods.values()}
+    taken = {pod.slot for pod in draft.facts.pods.values()} | draft.facts.blocked
     taken |= {action.slot for action in draft.actions if isinstance(action, CreatePod)}
     # The lowest, so that they are the same ones again and again; a slot is free when Kubernetes has removed its pod.
     return [slot for slot in range(len(taken) + count) if slot not in taken][:count]

@@ -278,3 +278,20 @@ def test_the_pods_of_jobs_are_remembered_once_each_however_often_they_change_the
     assert [pods.list_pods(("ci", f"pool-{number}")) for number in range(1000)] == [[]] * 999 + [[pod]]
     pods.drop("ci", "job")
     assert pods == JobPods(), "nothing is left of it"
+
+
+async def test_nothing_is_kept_of_pods_that_only_look_like_a_pools_nor_of_a_pool_that_is_gone(world: PoolWorld) -> None:
+    await world.apply(min=1)
+    await world.settle()
+    _, raw = next(iter(world.pods().items()))
+    for number in range(200):
+        foreign = {"metadata": raw["metadata"] | {"name": f"lab-runner-{10_000 + number}"}, "spec": {}}
+        await world.kubernetes.create_object(PODS, KEY[0], json.loads(json.dumps(foreign)))
+    world.deps.pods.forget(KEY)  # as in a new process: they are listed
+    await world.settle()
+    assert len(world.deps.pods.list_pods(KEY)) == 1
+    world.kubernetes.objects.pop(("runnerpools", *KEY))
+    await world.step()
+    memories = [value for value in vars(world.deps).values() if isinstance(value, dict)]
+    assert [memory for memory in memories if memory and memory is not world.deps.quotas] == []
+    assert world.deps.job_pods == JobPods()

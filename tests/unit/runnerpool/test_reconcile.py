@@ -16,6 +16,7 @@ from bessemer.kube.client import PODS, Kind
 from bessemer.names import runner_system_id
 from bessemer.runnerpool import reconcile as module
 from bessemer.runnerpool import statuspace
+from bessemer.runnerpool.facts import BLOCKED
 from bessemer.runnerpool.known import CHECK_SECONDS, RETRY_SECONDS
 from bessemer.runnerpool.reconcile import reconcile
 from tests.support.pool_world import KEY, PROJECT, PoolWorld
@@ -275,6 +276,23 @@ async def test_a_foreign_pod_of_the_name_is_left_alone(world: PoolWorld) -> None
     await world.settle()
     assert world.condition("Ready") == ("False", "NameTaken")
     assert ("pods", KEY[0], "lab-runner-0") in world.kubernetes.objects
+
+
+async def test_a_foreign_pod_of_the_name_of_one_slot_does_not_keep_the_pool_from_using_others(world: PoolWorld) -> None:
+    for slot in (0, 1):
+        foreign = {"kind": "Pod", "metadata": {"name": f"lab-runner-{slot}", "labels": {"bessemer.dev/slot": "x"}}}
+        await world.kubernetes.create_object(Kind("", "v1", "pods"), KEY[0], foreign)
+    await world.apply(min=1)
+    for _ in range(3):
+        await world.settle()
+        world.pass_time(11)
+    world.start_pods()
+    await world.settle()
+    assert world.condition("Ready") == ("True", "Serving")
+    assert "bessemer.dev/pool" in world.pods()["lab-runner-2"]["metadata"]["labels"]
+    world.pass_time(BLOCKED.total_seconds())
+    await world.settle()
+    assert world.deps.blocked == {}, "nothing is kept of it"
 
 
 async def test_reconciling_an_idle_pool_asks_kubernetes_and_gitlab_for_nothing(world: PoolWorld) -> None:
