@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from bessemer.foreign import decode_cut
 from bessemer.runnerpool.config import build_config
 from bessemer.runnerpool.executors import KubernetesExecutor
 from bessemer.runnerpool.manifest import RUNNER_CONTAINER, build_runner_pod
 from bessemer.runnerpool.podspec import Resources, RunnerPodSpec
+from bessemer.runnerpool.podtypes import RelativePath
 from bessemer.settings import Settings
 from bessemer.wellknown import MANAGED_BY_LABEL
 from tests.unit.runnerpool.scenes import build_pool, build_spec
@@ -220,7 +222,7 @@ def test_a_volume_reaches_the_pod_as_it_was_given(source: dict[str, Any]) -> Non
         ({"volumes": [{"name": "A", "emptyDir": {}}]}, "spec.pod.volumes[0].name"),
         (
             {"volumes": [{"name": "a", "secret": {"secretName": "s", "items": [{"key": "k", "path": "../x"}]}}]},
-            "spec.pod.volumes[0].secret.items[0].path: must lie below",
+            "spec.pod.volumes[0].secret.items[0].path: ",
         ),
         ({"volumeMounts": [{"name": "a", "mountPath": "relative"}]}, "spec.pod.volumeMounts[0].mountPath"),
         ({"tolerations": [{"key": "a", "effect": "Never"}]}, "spec.pod.tolerations[0].effect"),
@@ -251,3 +253,14 @@ def test_settings_that_nest_too_deep_are_named(executor: str, depth: int) -> Non
     found = build_pool(executor={"type": executor, **fields})
     assert found.spec is None
     assert found.spec_error == f"spec.executor.{name}.settings: is nested deeper than 32 levels"
+
+
+@pytest.mark.parametrize("path", ["a", "a/b", ".", "./a", ".hidden", "..data", "a//b/", "a..b/.c", "a/..b", "ä b"])
+def test_a_relative_path_may_be_any_that_stays_below(path: str) -> None:
+    assert TypeAdapter(RelativePath).validate_python(path) == path
+
+
+@pytest.mark.parametrize("path", ["", "/", "/a", "..", "../a", "a/..", "a/../b", "./..", "a//..", "..//"])
+def test_a_relative_path_that_leads_out_is_refused(path: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(RelativePath).validate_python(path)
