@@ -210,7 +210,8 @@ class Powerman(ApiModel):
     """How long an answer may take, in seconds. Longer than the timeouts of its devices (60 for IPMI and Redfish, 100
     for another powermand), so that powermand itself says which node's controller is silent; that node alone fails."""
     management_address: HostOrAddress | None = None
-    """Its host name or address as the management node sees it; where absent, no powerman command is set up there."""
+    """Its host name or address as the management node sees it, for a powerman command that root has there; where
+    absent, there is none. powermand has no passwords: other users of the node must be kept from it by a firewall."""
 
 
 class Power(ApiModel):

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import ansible_runner
 
 from bessemer.errors import Invalid, Retry
+from bessemer.foreign import make_line
 from bessemer.phases.ansible_events import PlaybookEvents
 from bessemer.phases.ansible_inventory import render_inventory
 from bessemer.phases.clock import Clock, Terminated
@@ -152,7 +153,7 @@ class AnsibleRunner:
             raise Retry("PlaybookTimeout", f"{run.playbook.name} didn't end within {seconds}: {events.task}")
         if not events.ended:
             with runner.stdout as output:
-                tail = output.read()[-TAIL_CHARACTERS:].strip()
+                tail = make_line(output.read()[-TAIL_CHARACTERS:], TAIL_CHARACTERS)
             raise Retry("PlaybookBroken", f"{run.playbook.name} ended with exit code {runner.rc}: {tail}")
         states = dict.fromkeys(events.failed, HostState.FAILED)
         states |= dict.fromkeys(events.unreachable, HostState.UNREACHABLE)

@@ -7,7 +7,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-MESSAGE_CHARACTERS = 400
+from bessemer.foreign import DEEPEST, make_line
+
+MESSAGE_CHARACTERS = 500
+TASK_CHARACTERS = 120
+SEARCHED_CHARACTERS = 16384
+"""Of what a task said that are looked at; some modules return whole logs."""
 _BANNER = re.compile(r"@{3,}")
 """What ssh draws around a warning; it would leave no room for the warning."""
 
@@ -33,11 +38,16 @@ class PlaybookEvents:
         """Whether the playbook came to its end, so that how each host ended is known."""
 
     def handle(self, event: Mapping[str, Any]) -> bool:
-        """Take an event; tells ansible-runner not to write it to a file, of which there would be very many."""
-        data = event.get("event_data", {})
+        """Take an event; tells ansible-runner not to write it to a file, of which there would be very many.
+
+        What hosts and playbooks say is made printable and short here; an event of another form is left out.
+        """
+        data = event.get("event_data")
+        if not isinstance(data, Mapping):
+            return False
         match event.get("event"):
             case "playbook_on_task_start":
-                self.task = str(data.get("task", ""))
+                self.task = make_line(str(data.get("task", "")), TASK_CHARACTERS)
                 self._report(self.task)
             case "runner_on_failed" if not data.get("ignore_errors"):
                 self._note_failure(data)
@@ -50,23 +60,35 @@ class PlaybookEvents:
         return False
 
     def _note_failure(self, data: Mapping[str, Any]) -> None:
-        host, task = str(data.get("host", "")), str(data.get("task", ""))
-        said = parse_task_message(data.get("res") or {})
-        self.messages[host] = f"{task}: {said}"[:MESSAGE_CHARACTERS]
-        _log.warning("%s: %s", host, self.messages[host])
+        host, task = str(data.get("host", "")), make_line(str(data.get("task", "")), TASK_CHARACTERS)
+        self.messages[host] = make_line(f"{task}: {parse_task_message(data.get('res'))}", MESSAGE_CHARACTERS)
+        _log.warning("%s: %s", make_line(host), self.messages[host])
 
     def _note_end(self, data: Mapping[str, Any]) -> None:
-        self.seen = tuple({**data.get("processed", {}), **data.get("ok", {})})
-        self.failed = tuple(data.get("failures", {}))
-        self.unreachable = tuple(data.get("dark", {}))
+        self.seen = tuple({**_get_hosts(data, "processed"), **_get_hosts(data, "ok")})
+        self.failed = tuple(_get_hosts(data, "failures"))
+        self.unreachable = tuple(_get_hosts(data, "dark"))
         self.ended = True
 
 
-def parse_task_message(result: Mapping[str, Any]) -> str:
-    """Tell in one line what a failed task said: of a loop the first item that failed, of a command its errors."""
-    failed_items = [item for item in result.get("results") or [] if item.get("failed")]
-    if failed_items:
-        return parse_task_message(failed_items[0])
-    texts = [str(result.get(key) or "").strip() for key in ("msg", "stderr", "module_stderr", "censored")]
-    said = ": ".join(text for text in texts if text) or "failed without a message"
-    return " ".join(_BANNER.sub(" ", said).split())
+def parse_task_message(result: object) -> str:
+    """Return in one line what a failed task said: of a loop the first item that failed, of a command its errors."""
+    for _ in range(DEEPEST):  # a loop in a loop is an item with items
+        items = result.get("results") if isinstance(result, Mapping) else None
+        listed = items if isinstance(items, list) else []
+        failed = [item for item in listed if isinstance(item, Mapping) and item.get("failed")]
+        if not failed:
+            break
+        result = failed[0]
+    said = [_get_text(result, key) for key in ("msg", "stderr", "module_stderr", "censored")]
+    return ": ".join(text for text in said if text) or "failed without a message"
+
+
+def _get_text(result: object, key: str) -> str:
+    value = result.get(key) if isinstance(result, Mapping) else None
+    return make_line(" ".join(_BANNER.sub(" ", str(value)[:SEARCHED_CHARACTERS]).split())) if value else ""
+
+
+def _get_hosts(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    hosts = data.get(key)
+    return hosts if isinstance(hosts, Mapping) else {}

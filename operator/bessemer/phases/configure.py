@@ -12,6 +12,7 @@ from bessemer.clusterbuild.spec import SharedHome
 from bessemer.errors import Invalid, Retry
 from bessemer.phases.ansible import HostOutcome, HostState, PlaybookOutcome, PlaybookRun
 from bessemer.phases.context import PhaseContext
+from bessemer.phases.daemon_logs import tell_daemons
 from bessemer.phases.hosts import CONFIGURATION_FAILED, UNREACHABLE, build_inventory
 from bessemer.phases.playbooks import playbook_directory
 from bessemer.phases.report import PhaseInput, Progress
@@ -75,7 +76,7 @@ def run_playbooks(
             done += 1
             context.progress.post(Progress(message=f"{name}: {task}"[:256], done=done))
 
-        outcome = context.ansible.run(run, report)
+        outcome = tell_daemons(context.ansible, run, context.ansible.run(run, report))
         outcomes.update(outcome.hosts)
         if management in outcome.failed():
             break

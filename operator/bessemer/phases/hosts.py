@@ -21,7 +21,7 @@ from bessemer.clusterbuild.spec import ClusterBuildSpec
 from bessemer.errors import Invalid
 from bessemer.foreign import make_line
 from bessemer.phases.grouping import parse_node_groups
-from bessemer.phases.hostlists import build_powerman_hostlists, build_slurm_hostlist
+from bessemer.phases.hostlists import build_slurm_hostlist
 from bessemer.phases.machines import BOOT_HOST, Machine, parse_compute_machines
 from bessemer.phases.netboot import bootd
 from bessemer.phases.netboot.entries import MANAGEMENT_BOOT_PORT
@@ -167,9 +167,6 @@ def _management_variables(phase_input: PhaseInput) -> Variables:
         "time_allowed_networks": [str(interface.network)],
         "powerman_server": spec.power.powerman.management_address or "",
         "powerman_port": spec.power.powerman.port,
-        "powerman_nodes": build_powerman_hostlists(
-            [spec.management.host, *(node.host for node in parse_compute_machines(spec))]
-        ),
     }
 
 

@@ -119,7 +119,10 @@ def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[Real]:
         return AnsibleRunner(directory, write_ssh_files(directory / "ssh", targets, secrets), "oxygen1", clock)
 
     # pytest's own folders have names too long for the sockets of ssh.
-    with tempfile.TemporaryDirectory() as name, run_sshd(Path(name, "sshd"), make_key(), key.public) as sshd:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        run_sshd(Path(name, "sshd"), make_key(), key.public, home=Path(name)) as sshd,
+    ):
         directory, management = Path(name), sshd.target("oxygen1")
         targets = [management, sshd.target("oxygen2", jump=management)]
         yield Real(Setup(directory, clock, make_ansible, targets), sshd)
@@ -304,3 +307,15 @@ def test_no_text_of_the_inventory_is_a_template_wherever_it_stands_and_all_arriv
     assert json.loads((directory / "rendered").read_text()) == value
     assert (directory / "told").read_text() == f"{value['url']} {run}"
     assert not (directory / "executed").exists()
+
+
+def test_a_shell_that_greets_spoils_no_playbook(real: Real) -> None:
+    directory = real.setup.directory
+    (directory / ".bashrc").write_text("echo Welcome to oxygen1; echo Oh >&2; printf 'and more'\n")
+    tasks: list[dict[str, object]] = [
+        {"name": "Copy", "ansible.builtin.copy": {"content": "text", "dest": f"{directory}/copied"}},
+        {"name": "Run", "ansible.builtin.command": "echo hi", "register": "run"},
+        {"name": "Compare", "ansible.builtin.assert": {"that": "run.stdout == 'hi'"}},
+    ]
+    assert not real.setup.run(tasks, FakePlaybook()).failed()
+    assert (directory / "copied").read_text() == "text"

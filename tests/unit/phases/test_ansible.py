@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bessemer.phases.ansible import HostOutcome, HostState, PlaybookOutcome, build_failure_message
 from bessemer.phases.ansible_events import PlaybookEvents, parse_task_message
@@ -88,3 +90,41 @@ def test_hosts_that_failed_alike_are_told_together() -> None:
         }
     )
     assert build_failure_message(outcome.failed()) == "oxygen[2-3]: Install munge: no package; oxygen4: Unreachable"
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["results", "failed", "msg", "stderr", "res", "host", "task", "ok"]), inner)
+    ),
+    max_leaves=20,
+)
+
+
+@given(
+    name=st.sampled_from(["playbook_on_task_start", "runner_on_failed", "runner_on_unreachable", "playbook_on_stats"]),
+    data=ANYTHING,
+)
+def test_any_event_is_taken_and_what_it_says_is_printable_and_short(name: str, data: object) -> None:
+    gathered, _ = gather({"event": name, "event_data": data})
+    for text in (gathered.task, *gathered.messages.values()):
+        assert text.isprintable()
+        assert len(text) <= 500
+
+
+def test_control_sequences_and_megabytes_of_a_failed_task_do_not_reach_the_message() -> None:
+    said = {"msg": "\x1b]0;pwned\x07\x1b[2Jno\u2028package", "stderr": "x" * 5_000_000}
+    gathered, _ = gather(event("runner_on_failed", host="oxygen2", task="Install\x1b[1m", res=said))
+    assert gathered.messages["oxygen2"].startswith("Install: no package: xxx")
+    assert len(gathered.messages["oxygen2"]) == 500
+
+
+def test_loops_in_loops_are_followed_to_their_first_failure() -> None:
+    deep: dict[str, Any] = {"msg": "at the bottom", "failed": True}
+    for _ in range(20):
+        deep = {"failed": True, "results": [deep]}
+    assert parse_task_message(deep) == "at the bottom"
+    for _ in range(5000):
+        deep = {"failed": True, "results": [deep]}
+    assert parse_task_message(deep) == "failed without a message"

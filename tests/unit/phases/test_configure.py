@@ -10,10 +10,11 @@ import pytest
 
 from bessemer.errors import Invalid, Retry
 from bessemer.phases import configure_management, configure_services
-from bessemer.phases.ansible import HostOutcome, HostState, PlaybookOutcome
+from bessemer.phases.ansible import HostOutcome, HostState, PlaybookOutcome, PlaybookRun
 from bessemer.phases.ansible_fake import FakeAnsible, FakePlaybook
 from bessemer.phases.configure import compute_time_left, find_site_playbook
 from bessemer.phases.configure_management import drain
+from bessemer.phases.daemon_logs import GROUP, PLAYBOOK
 from bessemer.phases.report import NodeGroup, NodeState, PhaseInput, PhaseName
 from bessemer.phases.slurm import SlurmNode
 from bessemer.phases.slurm_fake import FakeSlurm
@@ -57,6 +58,42 @@ def site(tmp_path: Path, *names: str) -> FakeDirectories:
     for name in names:
         (tmp_path / name).touch()
     return FakeDirectories(tmp_path)
+
+
+def runs_of(context: FakeContext) -> list[PlaybookRun]:
+    """What was run, without what asks what went wrong."""
+    return [run for run in context.ansible.runs if run.playbook.name != PLAYBOOK]
+
+
+def playbooks_of(context: FakeContext) -> list[str]:
+    return [run.playbook.name for run in runs_of(context)]
+
+
+def test_what_daemons_say_is_told_of_the_hosts_that_failed_and_of_no_other() -> None:
+    waits = HostOutcome(HostState.FAILED, "Wait until the controller answers: non-zero return code")
+    says = HostOutcome(HostState.FAILED, "Daemons: slurmctld does not run, its log says: fatal: CLUSTER NAME MISMATCH.")
+    context = FakeContext(failing({MANAGEMENT: {"oxygen1": waits}, PLAYBOOK: {"oxygen1": says, "oxygen2": says}}))
+    result = configure_management.run(management_input(), context.as_context())
+    assert result.message == (
+        "oxygen1: Wait until the controller answers: non-zero return code; "
+        "slurmctld does not run, its log says: fatal: CLUSTER NAME MISMATCH."
+    )
+    asked = context.ansible.runs[-1]
+    assert asked.inventory["all"]["children"][GROUP] == {"hosts": {"oxygen1": {}}}
+    assert asked.secret_files == {}
+
+
+@pytest.mark.parametrize("playbook", [FakePlaybook(broken="x"), FakePlaybook({"Read": 9999}), FakePlaybook()])
+def test_a_failure_stays_as_it_is_where_daemons_can_not_be_asked_or_say_nothing(playbook: FakePlaybook) -> None:
+    context = FakeContext(FakeAnsible({MANAGEMENT: FakePlaybook(failed={"oxygen1": BROKEN}), PLAYBOOK: playbook}))
+    result = configure_management.run(management_input(), context.as_context())
+    assert result.message == "oxygen1: Install munge: no package munge"
+
+
+def test_hosts_that_did_not_answer_are_not_asked() -> None:
+    context = FakeContext(failing({MANAGEMENT: {"oxygen1": GONE}}))
+    configure_management.run(management_input(), context.as_context())
+    assert [run.playbook.name for run in context.ansible.runs] == [MANAGEMENT]
 
 
 def test_all_nodes_that_have_a_system_are_configured() -> None:
@@ -107,9 +144,9 @@ def test_the_sites_playbook_runs_after_ours_on_the_hosts_that_are_left(tmp_path:
     context = FakeContext(failing({SERVICES: {"oxygen3": BROKEN}, "s.yml": {"oxygen5": BROKEN}}))
     context.directories = site(tmp_path, "s.yml")
     result = configure_services.run(services_input("50%", configuration={"playbooks": OWN}), context.as_context())
-    assert [run.playbook.name for run in context.ansible.runs] == [SERVICES, "s.yml", "settle_nodes.yml"]
-    assert hosts_of(context.ansible.runs[1]) == ["oxygen2", "oxygen4", "oxygen5"]
-    assert context.ansible.runs[1].roles == [tmp_path / "roles"]
+    assert playbooks_of(context) == [SERVICES, "s.yml", "settle_nodes.yml"]
+    assert hosts_of(runs_of(context)[1]) == ["oxygen2", "oxygen4", "oxygen5"]
+    assert runs_of(context)[1].roles == [tmp_path / "roles"]
     assert [(group.hosts, group.state) for group in result.nodes] == [
         ("oxygen[2,4]", NodeState.CONFIGURED),
         ("oxygen[3,5]", NodeState.FAILED),
@@ -133,7 +170,7 @@ def test_the_sites_playbook_does_not_run_on_a_broken_management_node(tmp_path: P
     context.directories = site(tmp_path, "m.yml")
     spec = build_spec(configuration={"playbooks": OWN})
     result = configure_management.run(management_input(spec=spec), context.as_context())
-    assert [run.playbook.name for run in context.ansible.runs] == [MANAGEMENT]
+    assert playbooks_of(context) == [MANAGEMENT]
     assert (result.succeeded, result.reason, result.retryable) == (False, "ConfigurationFailed", True)
 
 
