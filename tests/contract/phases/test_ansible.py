@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from bessemer.errors import Invalid, Retry
 from bessemer.phases.ansible import Ansible, AnsibleRunner, HostOutcome, HostState, PlaybookOutcome, PlaybookRun
 from bessemer.phases.ansible_fake import FakeAnsible, FakePlaybook
 from bessemer.phases.clock import Terminated
+from bessemer.phases.daemon_logs import tell_daemons
 from bessemer.phases.machines import SshTarget
 from bessemer.phases.secrets import BuildSecrets, SshKeyPair, parse_login_key
 from bessemer.phases.ssh_files import write_ssh_files
@@ -319,3 +321,21 @@ def test_a_shell_that_greets_spoils_no_playbook(real: Real) -> None:
     ]
     assert not real.setup.run(tasks, FakePlaybook()).failed()
     assert (directory / "copied").read_text() == "text"
+
+
+def test_what_daemons_say_is_asked_of_a_host_that_failed_and_joins_its_message(
+    real: Real, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = Path(os.environ["BESSEMER_PLAYBOOKS"])
+    shutil.copytree(ours, tmp_path / "playbooks")
+    script = tmp_path / "playbooks/files/daemon_logs.sh"
+    script.write_text("#!/bin/sh\nprintf 'slurmctld does not run, its log says: fatal:\\033[1m MISMATCH\\n'\n")
+    monkeypatch.setenv("BESSEMER_PLAYBOOKS", str(tmp_path / "playbooks"))
+    setup = real.setup
+    playbook = setup.directory / "some.yml"
+    playbook.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": [shell("Wait", "exit 1")]}]))
+    inventory = {"all": {"hosts": {"oxygen1": {}}}}
+    run, ansible = PlaybookRun(playbook, inventory, 1, 60), setup.make_ansible(setup.targets, FakePlaybook())
+    outcome = tell_daemons(ansible, run, ansible.run(run, ignore))
+    said = "Wait: non-zero return code; slurmctld does not run, its log says: fatal: MISMATCH"
+    assert outcome == PlaybookOutcome({"oxygen1": HostOutcome(HostState.FAILED, said)})
