@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bessemer.errors import Retry
 from bessemer.kube.client import SECRETS
+from bessemer.kube.secretdata import read_secret
 from bessemer.runnerpool.config import CA_KEY, list_references
 from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.references import SecretReference
@@ -59,16 +59,22 @@ async def get_api_access(deps: PoolDeps, namespace: str, gitlab: GitLabConnectio
 
 
 async def get_secret(deps: PoolDeps, namespace: str, reference: SecretReference | None, where: str) -> str | None:
-    """Read one key of a Secret; ``where`` is the field that names it. Raises SecretMissing."""
+    """Return the text of one key of a Secret; ``where`` is the field that names it.
+
+    Raises:
+        SecretMissing: it is not there, or has no such key.
+        Invalid: SecretBroken, the value is no text.
+
+    """
     if reference is None:
         return None
     secret = await deps.kubernetes.get_object(SECRETS, namespace, reference.name)
     if secret is None:
         raise SecretMissing(f"Secret {reference.name} ({where}) does not exist")
-    value = (secret.get("data") or {}).get(reference.key)
+    value = (read_secret(secret, f"{reference.name} ({where})").get_text(reference.key) or "").strip()
     if not value:
         raise SecretMissing(f"Secret {reference.name} ({where}) has no key {reference.key}")
-    return decode(value).strip()
+    return value
 
 
 def list_secrets(spec: RunnerPoolSpec) -> set[str]:
@@ -76,8 +82,3 @@ def list_secrets(spec: RunnerPoolSpec) -> set[str]:
     own = (spec.gitlab.api_token_secret, spec.gitlab.webhook_secret, spec.runner.token_secret)
     others = (reference for reference, _ in list_references(spec).values())
     return {reference.name for reference in (*own, *others) if reference is not None}
-
-
-def decode(value: str) -> str:
-    """Read a value of a Secret's data as text."""
-    return base64.b64decode(value).decode("utf-8", "replace")
