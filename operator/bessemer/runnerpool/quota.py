@@ -164,7 +164,12 @@ def compute_headroom(
             kept: dict[str, Decimal] = {}
             for amounts, claim in claimed:
                 kept[claim.why] = kept.get(claim.why, Decimal(0)) + amounts.get(kind, Decimal(0)) * claim.times
-            left = (_parse(hard) - _parse(used) - sum(kept.values())) / each[kind]
+            try:
+                left = (_parse(hard) - _parse(used) - sum(kept.values())) / each[kind]
+            except (ValueError, ArithmeticError):
+                continue  # what is no quantity limits nothing that could be known before
+            if not left.is_finite():
+                continue
             text = f"ResourceQuota {quota['metadata']['name']}: {used} of {hard} {name} are used"
             text += "".join(f", {amount.normalize():f} {why}" for why, amount in kept.items() if amount)
             rooms.append(Headroom(max(0, int(left)), text))
@@ -199,11 +204,13 @@ def _is_in_scope(selector: Mapping[str, Any], cost: PodCost) -> bool:
         "BestEffort": cost.best_effort,
         "NotBestEffort": not cost.best_effort,
     }
-    if selector["scopeName"] != "PriorityClass":
-        return plain.get(selector["scopeName"], False)
+    if selector.get("scopeName") != "PriorityClass":
+        return plain.get(str(selector.get("scopeName")), False)
     named = cost.priority_class in (selector.get("values") or ())
     given = cost.priority_class != ""
-    return {"In": named, "NotIn": not named, "Exists": given, "DoesNotExist": not given}[selector["operator"]]
+    return {"In": named, "NotIn": not named, "Exists": given, "DoesNotExist": not given}.get(
+        str(selector.get("operator")), False
+    )
 
 
 def _compute_cost(resources: Resources) -> dict[str, Decimal]:

@@ -131,6 +131,24 @@ def test_a_quota_may_leave_out_that_it_is_about_requests(kind: str, prefix: str)
     assert headroom == Headroom(2, f"ResourceQuota some: 5Gi of 10Gi {prefix}{kind} are used")
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        quota("words", {"pods": "many"}, {}),
+        quota("used", {"pods": "4"}, {"pods": ""}),
+        quota("nan", {"pods": "NaN"}, {}),
+        quota("endless", {"pods": "Infinity"}, {}),
+        quota("scope", {"pods": "0"}, {}, scopeSelector={"matchExpressions": [{"operator": "In"}]}),
+        quota("operator", {"pods": "0"}, {}, scopeSelector={"matchExpressions": [{"scopeName": "PriorityClass"}]}),
+        {"metadata": {"name": "new"}},
+    ],
+)
+def test_a_quota_that_cannot_be_read_limits_nothing_and_the_others_count(odd: dict[str, Any]) -> None:
+    headroom = compute_headroom([odd, quota("real", {"pods": "3"}, {"pods": "1"})], list_runner_costs(build_spec()))
+    assert headroom is not None
+    assert headroom.pods == 2
+
+
 def test_a_job_in_a_pod_of_its_own_counts_in_the_quota_too() -> None:
     executor = {
         "type": "Kubernetes",
