@@ -11,6 +11,7 @@ import yaml
 
 from bessemer.kube import client
 from bessemer.resource import GROUP
+from bessemer.wellknown import OWN_KEY_SECRET
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "operator" / "bessemer"
@@ -90,7 +91,9 @@ def permissions(rules: list[dict[str, list[str]]], *, named: bool) -> set[Permis
 def test_the_roles_allow_what_the_code_uses_and_no_more() -> None:
     used = used_permissions()
     in_own_namespace = {permission for permission in used if permission[1] == "leases"}
-    assert permissions(roles()["own"], named=False) == in_own_namespace
+    assert permissions(roles()["own"], named=False) == in_own_namespace | {("", "secrets", "create")}
+    assert permissions(roles()["own"], named=True) == {("", "secrets", "get")}
+    assert [rule["resourceNames"] for rule in roles()["own"] if "resourceNames" in rule] == [[OWN_KEY_SECRET]]
     everywhere = (used - in_own_namespace) | WATCHED | OWNER_REFERENCES
     assert permissions(roles()["watched"], named=False) == everywhere
     assert permissions(roles()["watched"], named=True) == OWN_LEASE | BINDING
