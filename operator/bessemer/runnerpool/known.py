@@ -16,6 +16,8 @@ CHECK_SECONDS = 30
 """How often the Secrets that a pool names are read again where nobody would say that they have changed."""
 WATCHED_CHECK_SECONDS = 300
 """The same where all of them are watched: what is missed costs time, never correctness."""
+LASTING_SECONDS = 2 * WATCHED_CHECK_SECONDS
+"""After that long without a check that went well, it is said since when nothing is confirmed."""
 RETRY_SECONDS = 5
 """How often it is tried again to find or create the runner."""
 REFRESH_PAUSE = timedelta(seconds=2)
@@ -55,6 +57,8 @@ class Known:
     access: Access | None = field(default=None, repr=False)
     record: Record | None = field(default=None, repr=False)
     """What is written down of a runner of ours."""
+    confirmed: datetime = LONG_AGO
+    """When all of it was last found in order."""
     refreshed: datetime = LONG_AGO
     """When the webhook's secret was last read because one did not fit."""
 

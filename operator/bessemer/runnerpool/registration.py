@@ -30,7 +30,14 @@ from bessemer.runnerpool.cluster import get_slurm_host
 from bessemer.runnerpool.config import build_secret_data
 from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import RunnerFact
-from bessemer.runnerpool.known import REFRESH_PAUSE, Known, Registered, compute_check_seconds, get_known
+from bessemer.runnerpool.known import (
+    LASTING_SECONDS,
+    REFRESH_PAUSE,
+    Known,
+    Registered,
+    compute_check_seconds,
+    get_known,
+)
 from bessemer.runnerpool.managed import Record, RunnerKeeper, build_scope, parse_record
 from bessemer.runnerpool.managers import delete_left_managers
 from bessemer.runnerpool.manifest import compute_template
@@ -74,9 +81,11 @@ def _is_fresh(deps: PoolDeps, pool: RunnerPool, known: Known) -> bool:
 
 
 def _explain_failure(known: Known | None, error: BessemerError, pool: RunnerPool, now: datetime) -> Known:
-    """Go on with what was known where GitLab is away for a moment; else say what is wrong."""
+    """Go on with what was known where GitLab is away, and say so where that is longer; else say what is wrong."""
     if known is not None and known.fact.ready and isinstance(error, Retry) and known.generation == pool.generation:
-        return replace(known, checked=now)
+        message = f"as it was at {known.confirmed.isoformat(timespec='minutes')}; since then: {error.message}"
+        lasting = now - known.confirmed > timedelta(seconds=LASTING_SECONDS)
+        return replace(known, checked=now, fact=replace(known.fact, message=message) if lasting else known.fact)
     last = known.fact.id if known else pool.status.runner.id
     fact = RunnerFact(ready=False, reason=error.reason, message=error.message, id=last)
     if known is None:
@@ -220,7 +229,7 @@ async def _ensure_runner(
     )
     recent = _find_recent(known, spec.gitlab.url, now, token)
     registered = Registered(spec.gitlab.url, access.ca, token, recent.verified if recent is not None else now)
-    return Known(fact, pool.uid, pool.generation, now, registered, access, record)
+    return Known(fact, pool.uid, pool.generation, now, registered, access, record, confirmed=now)
 
 
 def _find_recent(known: Known | None, url: str, now: datetime, token: str) -> Registered | None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import pytest
 
-from bessemer.gitlab.protocol import GitLabNotFound, GitLabRefused, PendingJobs, ProjectRef, Scope
+from bessemer.gitlab.address import parse_hosts
+from bessemer.gitlab.client import GitLabConnector
+from bessemer.gitlab.protocol import GitLabNotFound, GitLabRefused, GitLabUnavailable, PendingJobs, ProjectRef, Scope
 from bessemer.runnerpool import sources
 from bessemer.runnerpool.facts import ANY_JOB
 from bessemer.wellknown import JOB_ANNOTATION
-from tests.support.pool_world import PoolWorld
+from tests.support.pool_world import KEY, PoolWorld, manifest
 
 MANAGED = {"managed": {}, "tags": ["hpc"]}
 REFUSAL = "403 Forbidden: the token needs the scope read_api"
@@ -150,3 +153,68 @@ async def test_a_runner_of_ours_can_not_be_made_with_a_refused_token_and_the_poo
     await world.settle()
     assert world.condition("Ready") == ("True", "Serving")
     assert list_jobs(world) == ["1"]
+
+
+async def apply_real(world: PoolWorld, allowed: str = "", **gitlab: Any) -> dict[str, dict[str, Any]]:
+    """Have the pool use the real client, which sends nothing here; return the conditions by their types."""
+    connector = GitLabConnector(parse_hosts(allowed))
+    world.deps.doors.connect = connector.connect
+    await world.apply(gitlab=manifest()["spec"]["gitlab"] | gitlab)
+    await world.settle()
+    return {one["type"]: one for one in world.status()["conditions"]}
+
+
+async def test_a_gitlab_on_a_host_that_is_not_allowed_is_never_asked_and_the_field_is_named(world: PoolWorld) -> None:
+    conditions = await apply_real(world, allowed="gitlab.example.com,*.corp.example", url="http://127.0.0.1:1")
+    for type_ in ("Ready", "RunnerRegistered", "DemandKnown"):
+        assert (conditions[type_]["status"], conditions[type_]["reason"]) == ("False", "HostNotAllowed")
+        assert "spec.gitlab.url: 127.0.0.1 is not among the hosts" in conditions[type_]["message"]
+    assert world.pods() == {}
+    world.kubernetes.mark_deleted(world.kubernetes.objects["runnerpools", *KEY])
+    await world.settle()
+    assert ("runnerpools", *KEY) not in world.kubernetes.objects
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field"),
+    [
+        ("gitlab", "glpat-one\nglpat-two", "spec.gitlab.apiTokenSecret"),
+        ("gitlab", "glpat-ünïcode", "spec.gitlab.apiTokenSecret"),
+        ("runner", "glrt-one glrt-two", "spec.runner.tokenSecret"),
+    ],
+)
+async def test_a_secret_that_holds_no_token_is_named_and_not_shown(
+    world: PoolWorld, name: str, value: str, field: str
+) -> None:
+    await world.apply()
+    await world.put_secret(name, value)
+    conditions = await apply_real(world, url="http://127.0.0.1:1")
+    registered = conditions["RunnerRegistered"]
+    assert (registered["status"], registered["reason"]) == ("False", "SecretBroken")
+    assert field in registered["message"]
+    assert "can't be a token" in registered["message"]
+    assert not any(word in str(world.status()) for word in ("glpat", "glrt"))
+
+
+@pytest.mark.parametrize("url", ["http://gitlab:99999", "https://gitlab.example/api/v4"])
+async def test_a_url_that_an_older_schema_let_in_is_named(world: PoolWorld, url: str) -> None:
+    conditions = await apply_real(world, url=url)
+    assert conditions["Ready"]["reason"] == "InvalidSpec"
+    assert conditions["Ready"]["message"].startswith("spec.gitlab.url: ")
+
+
+async def test_a_gitlab_that_is_away_for_longer_is_said_beside_what_was_known(world: PoolWorld) -> None:
+    await world.apply()
+    await world.settle()
+    assert world.condition("RunnerRegistered") == ("True", "Registered")
+    world.gitlab.error = GitLabUnavailable("no answer: Connection refused")
+    world.pass_time(3700)
+    await world.settle()
+    (registered,) = [one for one in world.status()["conditions"] if one["type"] == "RunnerRegistered"]
+    assert registered["status"] == "True"
+    assert registered["message"] == "as it was at 2026-03-02T06:00+00:00; since then: no answer: Connection refused"
+    world.gitlab.error = None
+    world.pass_time(3700)
+    await world.settle()
+    (registered,) = [one for one in world.status()["conditions"] if one["type"] == "RunnerRegistered"]
+    assert registered.get("message", "") == ""
