@@ -95,7 +95,7 @@ class GroupReader:
         jobs: dict[int, PendingJob] = {}
         whole, cut = set(seen), 0
         for project in due[:MAX_PROJECTS]:
-            if effort.spent:
+            if effort.spent or effort.full:
                 break
             found, all_of_it = await self._list_one(project, effort)
             jobs |= {job.id: job for job in found}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from bessemer.gitlab.answers import AnswerTooLarge
 from bessemer.gitlab.jobs import parse_list
+from bessemer.gitlab.protocol import PendingJob
 from bessemer.gitlab.transport import Transport
 
 PAGE_SIZE = 100
@@ -19,20 +20,45 @@ MAX_PAGES = 20
 """Of one list; a queue of more than two thousand jobs is more than any pool has pods for."""
 MOST_REQUESTS = 400
 """Of one call, whatever the lists in it are."""
+MOST_JOBS = 2000
+"""That one call returns, in whatever scope."""
+MOST_CHARACTERS = 1 << 20
+"""Of names, refs and tags of these jobs: two thousand jobs have a fifth of that."""
 PATIENCE_SECONDS = 60.0
 """How long one call goes on to ask; what it has by then is better than nothing."""
 
 
 @dataclass
 class Effort:
-    """What is left of the requests and the time that one call may take."""
+    """What is left of the requests and the time that one call may take, and of the room for what it returns."""
 
     requests: int = MOST_REQUESTS
+    jobs: int = MOST_JOBS
+    characters: int = MOST_CHARACTERS
     until: float = field(default_factory=lambda: time.monotonic() + PATIENCE_SECONDS)
 
     def spend(self) -> None:
         """Count a request."""
         self.requests -= 1
+
+    def admit(self, jobs: Iterable[PendingJob | None]) -> tuple[list[PendingJob], bool]:
+        """Return those jobs that there is room for, and whether these are all; None is none."""
+        admitted: list[PendingJob] = []
+        for job in jobs:
+            if job is None:
+                continue
+            size = len(job.name) + len(job.ref) + len(job.project) + sum(map(len, job.tags))
+            if self.jobs < 1 or self.characters < size:
+                self.jobs = 0
+                return admitted, False
+            self.jobs, self.characters = self.jobs - 1, self.characters - size
+            admitted.append(job)
+        return admitted, True
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for more jobs."""
+        return self.jobs <= 0
 
     @property
     def spent(self) -> bool:

@@ -75,22 +75,26 @@ class PendingReader:
         async for page, last in iterate_pages(
             self._transport, f"/projects/{name}/jobs", {"scope[]": "pending"}, effort
         ):
-            jobs += [job for raw in page if (job := parse_rest_job(raw, project)) is not None]
-            if last:
-                return jobs, True
+            admitted, all_of_them = effort.admit(parse_rest_job(raw, project) for raw in page)
+            jobs += admitted
+            if last or not all_of_them:
+                return jobs, all_of_them
         return jobs, False
 
     async def _list_instance(self, effort: Effort) -> PendingJobs:
         jobs: list[PendingJob] = []
         after: str | None = None
         for _ in range(MAX_PAGES):
-            if effort.spent:
+            if effort.spent or effort.full:
                 break
             effort.spend()
             page = _parse_page((await self._ask(_INSTANCE_JOBS, {"after": after})).get("jobs"))
-            jobs += [job for raw in page.nodes if (job := parse_graphql_job(raw)) is not None]
-            if page.after is None:
+            admitted, all_of_them = effort.admit(map(parse_graphql_job, page.nodes))
+            jobs += admitted
+            if page.after is None and all_of_them:
                 return PendingJobs(tuple(jobs))
+            if page.after is None:
+                break
             after = page.after
         return PendingJobs(tuple(jobs), False, explain_newest(len(jobs)))
 

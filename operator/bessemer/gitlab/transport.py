@@ -5,7 +5,7 @@ process. So each request has a deadline for all of it (connecting, TLS, headers,
 after they are unpacked, as are the head, what precedes it, and how many values the JSON holds; few large answers are
 held at once in all. A redirect is followed to the same origin (scheme, host and port) only: also not from http to https
 of one host, as the token would have gone out unencrypted first. Cookies are not kept. There are no threads: what is
-cancelled or closed is over.
+cancelled or closed is over. (Names are looked up in threads, as the C library has it: see :mod:`resolver`.)
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from bessemer.foreign import make_line
 from bessemer.gitlab.address import FIELD, is_same_origin, make_origin
 from bessemer.gitlab.answers import Answer, LargeAnswers, read_answer
 from bessemer.gitlab.protocol import GitLabUnavailable
+from bessemer.gitlab.resolver import OwnResolver
 
 REST, GRAPHQL = "/api/v4", "/api/graphql"
 REQUEST_SECONDS = 20.0
@@ -107,7 +108,7 @@ class Transport:
 
 def open_session(context: ssl.SSLContext) -> aiohttp.ClientSession:
     """Open the session of one client; the only one in which the operator speaks with a GitLab."""
-    connector = aiohttp.TCPConnector(limit=AT_ONCE, ssl=context, keepalive_timeout=30)
+    connector = aiohttp.TCPConnector(limit=AT_ONCE, ssl=context, keepalive_timeout=30, resolver=OwnResolver())
     # aiohttp bounds one head, not the number of heads with status 1xx; it has no other place to say so.
     connector._factory = functools.partial(_BoundedHandler, loop=asyncio.get_running_loop())  # type: ignore[assignment]
     return aiohttp.ClientSession(

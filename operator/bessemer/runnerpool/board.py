@@ -18,6 +18,8 @@ LONGEST_PAUSE = timedelta(minutes=5)
 """A job that GitLab lists as waiting but gives to none of our runners is tried again that often at the least."""
 MEMORY = timedelta(minutes=10)
 """How long a job that waits no more is remembered; a poll takes a fraction of that."""
+MOST_JOBS = 5000
+"""That wait; one list has no more than 2000, but what it lacks may wait on."""
 MOST_REMEMBERED = 10_000
 """Jobs that are remembered, however many are spoken of in that time."""
 
@@ -45,6 +47,9 @@ class Board:
             elif number not in fresh and not pending.complete:
                 remember(self._closed, number, began)
         self._jobs = fresh | kept
+        if len(self._jobs) > MOST_JOBS:  # such a list is not complete: those that were not seen for long go first
+            seen = sorted(self._jobs.items(), key=lambda item: (item[1].seen, item[0]))
+            self._jobs = dict(seen[-MOST_JOBS:])
         self._tried = {number: tried for number, tried in self._tried.items() if number in self._jobs}
 
     def put_job(self, job: PendingJob, heard: datetime) -> bool:

@@ -16,6 +16,8 @@ from bessemer.gitlab.protocol import PendingJob
 
 MOST_JOBS = 4096
 """Of one source; those that were not listed for the longest time are forgotten first."""
+MOST_CHARACTERS = 512
+"""Of a job that is remembered; one with more is listed anew each time."""
 
 _Name = tuple[int | str, str, str, bool]
 
@@ -40,7 +42,7 @@ class Recollection:
                 found[name] = None
         for name, seen in found.items():
             self._jobs.pop(name, None)
-            if seen is not None and seen.name:
+            if seen is not None and seen.name and _count_characters(seen) <= MOST_CHARACTERS:
                 self._jobs[name] = seen
         while len(self._jobs) > MOST_JOBS:
             self._jobs.popitem(last=False)
@@ -51,3 +53,7 @@ class Recollection:
         found = (self._jobs.get((project, hook.name, hook.ref, hook.by_tag)) for project in projects)
         like = next((job for job in found if job is not None), None)
         return None if like is None else replace(like, id=hook.job_id)
+
+
+def _count_characters(job: PendingJob) -> int:
+    return len(job.name) + len(job.ref) + len(job.project) + sum(map(len, job.tags))

@@ -13,6 +13,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,7 +21,8 @@ import pytest
 from bessemer.errors import BessemerError
 from bessemer.gitlab import transport
 from bessemer.gitlab.client import connect_gitlab
-from bessemer.gitlab.protocol import GitLab, GitLabUnavailable, RunnerRequest, Scope, ScopeType
+from bessemer.gitlab.protocol import GitLab, GitLabUnavailable, PendingJob, PendingJobs, RunnerRequest, Scope, ScopeType
+from bessemer.runnerpool.board import Board
 from tests.component.gitlab.hostile import Answer, repeat, say, serve, tell
 
 PROJECT, GROUP, INSTANCE = Scope(ScopeType.PROJECT, "hpc/sim"), Scope(ScopeType.GROUP, "hpc"), Scope(ScopeType.INSTANCE)
@@ -109,11 +111,12 @@ HOSTILE: dict[str, Answer] = {
 }
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _short_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "REQUEST_SECONDS", 0.7)
 
 
+@pytest.mark.usefixtures("_short_deadline")
 @pytest.mark.parametrize("answer", HOSTILE.values(), ids=HOSTILE)
 async def test_what_is_no_answer_of_gitlab_is_said_in_time_and_leaves_nothing(answer: Answer) -> None:
     before = set(threading.enumerate())
@@ -123,25 +126,27 @@ async def test_what_is_no_answer_of_gitlab_is_said_in_time_and_leaves_nothing(an
             began = time.monotonic()
             with pytest.raises(GitLabUnavailable) as caught:
                 await ask(gitlab)
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 15
             assert caught.value.message.isprintable()
             assert len(caught.value.message) < 400
         await gitlab.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await server.wait_until_left()
     assert {thread.name for thread in set(threading.enumerate()) - before} <= {"asyncio_0", "asyncio_1", "asyncio_2"}
 
 
+@pytest.mark.usefixtures("_short_deadline")
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("kind", ["gzip that unpacks a thousandfold", "a body in drips", "no JSON"])
 async def test_every_call_is_bounded(call: str, kind: str) -> None:
-    async with serve(HOSTILE[kind]) as server, asyncio.timeout(10):
+    async with serve(HOSTILE[kind]) as server, asyncio.timeout(60):
         gitlab = connect_gitlab(server.url, TOKEN, None)
         with pytest.raises(GitLabUnavailable):
             await CALLS[call](gitlab)
         await gitlab.close()
 
 
+@pytest.mark.usefixtures("_short_deadline")
 async def test_a_tls_handshake_that_drips_ends_in_time() -> None:
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.read(65536):
@@ -152,7 +157,7 @@ async def test_a_tls_handshake_that_drips_ends_in_time() -> None:
 
     server = await asyncio.start_server(drip, "127.0.0.1", 0)
     gitlab = connect_gitlab(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", TOKEN, None)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with pytest.raises(GitLabUnavailable, match=r"no whole answer within 0\.7 s"):
             await gitlab.list_pending_jobs(PROJECT)
     await gitlab.close()
@@ -160,6 +165,7 @@ async def test_a_tls_handshake_that_drips_ends_in_time() -> None:
     server.close()
 
 
+@pytest.mark.usefixtures("_short_deadline")
 async def test_a_server_that_takes_no_connection_ends_in_time() -> None:
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
@@ -169,7 +175,7 @@ async def test_a_server_that_takes_no_connection_ends_in_time() -> None:
             filler.setblocking(False)
             filler.connect_ex(full.getsockname())
         gitlab = connect_gitlab(f"http://127.0.0.1:{full.getsockname()[1]}", TOKEN, None)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             with pytest.raises(GitLabUnavailable, match=r"no whole answer within 0\.7 s"):
                 await gitlab.list_pending_jobs(PROJECT)
         await gitlab.close()
@@ -181,7 +187,7 @@ async def test_a_server_that_takes_no_connection_ends_in_time() -> None:
 @pytest.mark.parametrize("call", CALLS)
 async def test_no_token_goes_where_gitlab_redirects_to(call: str, status: int) -> None:
     async with serve(tell(200, b"[]")) as evil:
-        async with serve(tell(status, b"", Location=f"{evil.url}/elsewhere")) as server, asyncio.timeout(10):
+        async with serve(tell(status, b"", Location=f"{evil.url}/elsewhere")) as server, asyncio.timeout(60):
             gitlab = connect_gitlab(server.url, TOKEN, None)
             with pytest.raises(GitLabUnavailable) as caught:
                 await CALLS[call](gitlab)
@@ -331,13 +337,54 @@ async def test_a_page_that_is_too_large_is_read_in_smaller_ones() -> None:
         pages.append(json.dumps(jobs[(page - 1) * size : page * size]).encode())
         await tell(200, pages[-1])(writer)
 
-    transport_seconds = transport.REQUEST_SECONDS
-    transport.REQUEST_SECONDS = 20  # the fixture restores it
     async with serve(answer) as server:
         gitlab = connect_gitlab(server.url, TOKEN, None)
         found = await gitlab.list_pending_jobs(PROJECT)
         await gitlab.close()
-    transport.REQUEST_SECONDS = transport_seconds
     assert sorted(job.id for job in found.jobs) == list(range(120))
     assert found.complete
     assert max(map(len, pages[1:])) < 1 << 20
+
+
+async def test_a_name_that_is_looked_up_for_ever_keeps_no_other_gitlab_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "REQUEST_SECONDS", 4)
+    ended, look_up = threading.Event(), socket.getaddrinfo
+
+    def hang(host: str, *arguments: Any, **options: Any) -> Any:
+        if host == "hangs.example":
+            ended.wait(20)
+        return look_up(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    async with serve(tell(200, b"[]")) as server, asyncio.timeout(60):
+        hanging = [connect_gitlab("http://hangs.example", TOKEN, None) for _ in range(40)]
+        waiting = [asyncio.create_task(gitlab.list_pending_jobs(PROJECT)) for gitlab in hanging]
+        healthy = connect_gitlab(server.url.replace("127.0.0.1", "localhost"), TOKEN, None)
+        await asyncio.sleep(0.05)
+        assert (await healthy.list_pending_jobs(PROJECT)).jobs == ()
+        said = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(error, GitLabUnavailable) for error in said)
+        for gitlab in (*hanging, healthy):
+            await gitlab.close()
+        ended.set()
+
+
+async def test_jobs_of_a_list_have_so_much_room_and_no_more() -> None:
+    tags = [f"{number:0255}" for number in range(50)]
+    jobs = [{"id": number, "name": "x" * 255, "tag_list": tags} for number in range(100)]
+    async with serve(tell(200, json.dumps(jobs).encode())) as server:
+        gitlab = connect_gitlab(server.url, TOKEN, None)
+        found = await gitlab.list_pending_jobs(PROJECT)
+        await gitlab.close()
+    assert not found.complete
+    assert 70 < len(found.jobs) < 90
+    assert len(server.heard) == 1
+    assert "more jobs wait than the" in found.note
+
+
+def test_no_board_grows_with_lists_that_are_not_complete() -> None:
+    board, when = Board(), datetime(2026, 3, 2, tzinfo=UTC)
+    for poll in range(10):
+        jobs = (PendingJob(2000 * poll + number, "a/b", frozenset()) for number in range(2000))
+        board.put_poll(PendingJobs(tuple(jobs), complete=False), when + timedelta(minutes=poll))
+    assert [waiting.job.id for waiting in board.list_jobs()] == list(range(15_000, 20_000))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -64,6 +64,7 @@ def test_the_operator_refuses_them_as_well_in_a_sentence_with_the_field(url: str
     assert "secret" not in caught.value.message
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_a_url_or_a_mistake_of_the_user(text: str) -> None:
     for url in (text, f"http://{text}", f"https://gitlab.example.com:{text}"):

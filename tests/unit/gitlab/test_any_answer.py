@@ -184,6 +184,7 @@ def test_any_refusal_in_gitlabs_form_is_a_short_printable_line(status: int, body
     assert len(error.message) <= 250
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["Retry-After", "Date", "RateLimit-Reset"]), st.text()))
 def test_any_headers_ask_for_a_pause_or_for_none(headers: dict[str, str]) -> None:
     wait = parse_wait(headers)
@@ -211,6 +212,7 @@ def test_any_webhook_is_one_or_is_none(place: tuple[object, ...], value: object,
     assert said.isprintable()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_webhook_or_none(body: bytes) -> None:
     verify({"X-Gitlab-Token": "x"}, body, ["secret"], datetime.fromisoformat(TIME))
