@@ -259,6 +259,22 @@ def test_a_broken_archive_is_an_error_that_says_what_is_wrong(installer: Install
     assert "cannot fetch" not in error
 
 
+def test_a_disk_that_is_too_small_is_an_error_at_once(installer: Installer, tmp_path: Path) -> None:
+    (installer.served / "large.tar.gz").write_bytes(gzip.compress(make_archive(4000), 1))
+    disk = make_disk(tmp_path / "disk", 8)
+    try:
+        commands = (
+            'make_file_system; rm -rf "$TARGET"; mkdir "$TARGET"; mount -t ext4 "$DISK" "$TARGET"; '
+            'head -c 7000000 /dev/zero >"$TARGET/full" 2>/dev/null; unpack_image'
+        )
+        code, words = installer.run(commands, f"{installer.url}/large.tar.gz", disk)
+        assert (code, "error: cannot unpack" in words, "No space left" in words) == (1, True, True)
+        assert len(words.splitlines()) < 40
+    finally:
+        subprocess.run(["umount", str(installer.target)], check=True)
+        subprocess.run(["losetup", "--detach", disk], check=True)
+
+
 def test_an_archive_that_cannot_be_fetched_is_told_apart(installer: Installer) -> None:
     code, words = installer.unpack("missing.tar.gz")
     assert code == 1
