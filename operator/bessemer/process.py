@@ -7,14 +7,11 @@ a watch that has gone deaf is noticed, and liveness fails.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 
-from aiohttp import web
 from kubernetes.aio.leaderelection.electionconfig import Config
 from kubernetes.aio.leaderelection.leaderelection import LeaderElection
 from prometheus_client import CollectorRegistry
@@ -25,7 +22,6 @@ from bessemer.clusterbuild import handlers as build_handlers
 from bessemer.clusterbuild.faults import show_build_fault
 from bessemer.clusterbuild.reconcile import reconcile as reconcile_build
 from bessemer.deps import Deps
-from bessemer.errors import Invalid
 from bessemer.gitlab.address import parse_hosts
 from bessemer.gitlab.client import GitLabConnector
 from bessemer.hearing import Hearing
@@ -46,7 +42,8 @@ from bessemer.runnerpool.sources import Sources
 from bessemer.settings import Settings
 from bessemer.wakeups import Key, WakeUps
 from bessemer.watching import Registration, watch_cluster
-from bessemer.web.app import Health, build_app
+from bessemer.web.app import Health, build_app, build_hook_app
+from bessemer.web.connections import Limits, serve
 from bessemer.web.hooks import HookDoor
 from bessemer.web.progress import ProgressBoard
 from bessemer.wellknown import LEADER_LEASE
@@ -57,6 +54,10 @@ RENEW_SECONDS = 10
 RETRY_SECONDS = 2
 DEAF_SECONDS = 120
 """Longest silence of the watch streams; kopf itself reconnects after 70 s without an event or bookmark."""
+HOOK_LIMITS = Limits(most=512, most_of_one=256)
+"""A GitLab sends some dozens of webhooks at once; each takes milliseconds."""
+INTERNAL_LIMITS = Limits(most=128, most_of_one=64)
+"""One for each running phase, the kubelet and Prometheus."""
 _log = logging.getLogger(__name__)
 
 
@@ -110,9 +111,13 @@ async def run_operator(settings: Settings) -> int:
             partial(build_handlers.register, wakeups=builds, hearing=health.hearing),
             partial(pool_handlers.register, deps=pool_deps, wakeups=pools, hearing=health.hearing),
         )
-        app = build_app(deps, builds.wake, health, HookDoor(pool_deps, metrics))
+        hooks = HookDoor(pool_deps, metrics)
+        hook_app, app = build_hook_app(deps, health, hooks), build_app(deps, builds.wake, health)
         try:
-            async with _serve(app, settings.listen_port):
+            async with (
+                serve(hook_app, settings.listen_port, HOOK_LIMITS, hooks.count, "BESSEMER_LISTEN_PORT"),
+                serve(app, settings.internal_port, INTERNAL_LIMITS, _ignore, "BESSEMER_INTERNAL_PORT"),
+            ):
                 return await _lead(
                     deps, KubernetesClient(lease_api, count_request), _Work(kinds, (builds, pools)), health, stop
                 )
@@ -120,6 +125,10 @@ async def run_operator(settings: Settings) -> int:
             await pool_deps.secrets.close()
             await pool_deps.sources.close()
             await pool_deps.doors.close()
+
+
+def _ignore(_outcome: str) -> None:
+    """Count nothing: what reaches the internal port is our own, or was let in by the cluster's administrator."""
 
 
 @dataclass(frozen=True)
@@ -185,19 +194,3 @@ async def _lead(deps: Deps, leases: Kubernetes, todo: _Work, health: Health, sto
         # Given back, so that the next one need not wait until it runs out; unless it has run out, and is another's.
         await leases.delete_object(LEASES, settings.namespace, LEADER_LEASE, version=lock.version)
     return 0 if stop.is_set() else 1
-
-
-@contextlib.asynccontextmanager
-async def _serve(app: web.Application, port: int) -> AsyncIterator[None]:
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, None, port).start()
-        except OSError as error:
-            raise Invalid(
-                "PortTaken", f"BESSEMER_LISTEN_PORT: can't listen on port {port}: {error.strerror}"
-            ) from error
-        yield
-    finally:
-        await runner.cleanup()

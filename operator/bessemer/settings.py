@@ -29,7 +29,9 @@ class Settings:
     progress_url: str = ""
     """Base URL under which phase pods reach this operator; empty: no progress is posted."""
     listen_port: int = 8080
-    """Port of metrics, probes and progress."""
+    """Port of GitLab's webhooks, which strangers may reach."""
+    internal_port: int = 8081
+    """Port of metrics, probes and progress, for the cluster alone."""
     deletion_seconds: int = 900
     """After that a deleted build goes, even where Cleanup has not succeeded."""
     resync_seconds: int = 300

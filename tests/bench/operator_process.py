@@ -11,7 +11,7 @@ from tests.bench.timeline import compute_quantile
 from tests.support.kubectl import Kubectl
 
 METRIC = "bessemer_handoff_seconds"
-METRICS = "/api/v1/namespaces/{namespace}/services/{service}:http/proxy/metrics"
+METRICS = "/api/v1/namespaces/{namespace}/services/{service}-internal:internal/proxy/metrics"
 SERVICE = "bessemer"
 """The chart's Service and Deployment, named like the release."""
 READ_STATUS = "print(open('/proc/1/status').read())"

@@ -106,6 +106,12 @@ class PoolWorld:
         self.watcher.tell(KEY[0], name, version)
         await asyncio.sleep(0)
 
+    async def delete_secret(self, name: str) -> None:
+        """Delete a Secret of the user's."""
+        await self.kubernetes.delete_object(SECRETS, KEY[0], name)
+        self.watcher.tell(KEY[0], name, "gone")
+        await asyncio.sleep(0)
+
     async def step(self) -> float | None:
         """Tell the operator what it watches, let polls under way end, and make a pass."""
         self.watch()

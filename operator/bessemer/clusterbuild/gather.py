@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from bessemer.clusterbuild.facts import Claims, Facts, SecretFact
-from bessemer.clusterbuild.keys import check_secret
+from bessemer.clusterbuild.keys import check_secret, read_progress_token
 from bessemer.clusterbuild.ownpods import is_own
 from bessemer.clusterbuild.resource import ClusterBuild, parse_cluster_build
 from bessemer.deps import Deps
@@ -34,6 +34,8 @@ class Reading:
     raw_pods: dict[str, Object]
     facts: Facts
     seal: Seal
+    progress_token: str | None = field(default=None, repr=False)
+    """What progress posts of the build must bear; None before it has its Secret."""
 
 
 async def get_reading(deps: Deps, namespace: str, name: str) -> Reading | None:
@@ -69,6 +71,7 @@ async def get_reading(deps: Deps, namespace: str, name: str) -> Reading | None:
             deletion_seconds=deps.settings.deletion_seconds,
             repeated_networks=deps.settings.repeated_compute_networks,
         ),
+        progress_token=parse_progress_token(build, secret),
     )
 
 
@@ -87,6 +90,13 @@ def parse_secret(build: ClusterBuild, raw: Mapping[str, Any] | None) -> SecretFa
     except Invalid as error:
         return SecretFact(exists=True, broken=error.message)
     return SecretFact(exists=True, ssh_public_key=public_key)
+
+
+def parse_progress_token(build: ClusterBuild, raw: Mapping[str, Any] | None) -> str | None:
+    """Return the token in the build's own Secret; None where there is none."""
+    if raw is None or not is_owned(raw, build.uid):
+        return None
+    return read_progress_token(read_secret(raw, secret_name(build.name)))
 
 
 def is_owned(raw: Mapping[str, Any], uid: str) -> bool:

@@ -75,10 +75,11 @@ async def reconcile(deps: Deps, namespace: str, name: str, woken: float) -> floa
     """
     reading = await get_reading(deps, namespace, name)
     if reading is None:
-        deps.progress.clear((namespace, name))
+        deps.progress.forget((namespace, name))
         await _forget_orphans(deps, namespace, name)
         await delete_claims(deps, namespace, name)
         return NEVER
+    deps.progress.know((namespace, name), reading.facts.build.uid, reading.progress_token)
     plan = await _advance(deps, reading, woken)
     try:
         written = await _write_status(deps, reading, plan.status)

@@ -12,20 +12,35 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from bessemer.errors import Invalid
-from bessemer.foreign import Unreadable, decode_json, parse_int
-from bessemer.gitlab.jobs import make_name, parse_object, parse_path
+from bessemer.foreign import Unreadable, parse_int
+from bessemer.gitlab.jobs import make_name, parse_path
 from bessemer.gitlab.protocol import ProjectRef
+from bessemer.jsonmembers import MemberScanner, Path, Scalar
 
 TOLERANCE_SECONDS = 300
 """A signature that is older, or that much ahead of our clock, is refused: somebody may be repeating what was heard."""
 _STAMP = re.compile(r"[0-9]{1,12}")
 """Seconds since 1970, to the year 33658."""
 _SIGNING_PREFIX = "whsec_"
+LEAST_KEY_BYTES = 24
+"""Of a signing key. Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+HOOK_BYTES = 25 * 1024 * 1024
+"""GitLab sends no webhook that is longer.
+Source: https://docs.gitlab.com/administration/instance_limits/#webhook-payload-size"""
+_KIND: Path = ("object_kind",)
+_PROJECT: Path = ("project", "path_with_namespace")
+_NUMBER: Path = ("project_id",)
+_JOB: Path = ("build_id",)
+_STATUS: Path = ("build_status",)
+_NAME: Path = ("build_name",)
+_REF: Path = ("ref",)
+_TAG: Path = ("tag",)
 
 
 @dataclass(frozen=True)
@@ -58,66 +73,122 @@ class OtherHook:
     kind: str
 
 
-def verify(headers: Mapping[str, str], body: bytes, secrets: Iterable[str], now: datetime) -> bool:
-    """Tell whether the sender knows one of the secrets: by a signature where there is one, else by the token itself.
+class Proof:
+    """How the sender of a webhook proves that it knows the secret: by the secret itself, among the headers."""
 
-    A comparison takes the same time, whatever differs.
+    in_headers = True
+    """Whether it is proven before the body is read."""
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next piece of the body."""
+
+    def holds(self) -> bool:
+        """Return whether it is proven, now that the whole body was fed."""
+        return True
+
+
+class SignatureProof(Proof):
+    """The same by a signature of the body. A comparison takes the same time, whatever differs."""
+
+    in_headers = False
+
+    def __init__(self, headers: Mapping[str, str], secret: str) -> None:
+        stamp = headers.get("webhook-timestamp", "")
+        self._digest = hmac.new(parse_key(secret), digestmod=hashlib.sha256)
+        self._digest.update(_encode(f"{headers.get('webhook-id', '')}.{stamp}."))
+        given = headers.get("webhook-signature", "").split()
+        self._given = [_encode(one.removeprefix("v1,")) for one in given if one.startswith("v1,")]
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next piece of the body."""
+        self._digest.update(piece)
+
+    def holds(self) -> bool:
+        """Return whether one of the signatures is right, now that the whole body was fed."""
+        right = base64.b64encode(self._digest.digest())
+        return any(hmac.compare_digest(right, one) for one in self._given)
+
+
+def begin_proof(headers: Mapping[str, str], secret: str, now: datetime) -> Proof | None:
+    """Return how a sender proves itself by its headers, None where it can't.
+
+    Where there is a signature it counts, and not the token; one that was not made just now is none.
     """
-    signatures = headers.get("webhook-signature", "")
-    if signatures:
-        return any(_is_signed(headers, body, signatures, secret, now) for secret in secrets)
+    if headers.get("webhook-signature"):
+        stamp = headers.get("webhook-timestamp", "")
+        if not _STAMP.fullmatch(stamp) or abs(now.timestamp() - int(stamp)) > TOLERANCE_SECONDS:
+            return None
+        return SignatureProof(headers, secret)
     token = _encode(headers.get("X-Gitlab-Token", ""))
-    return any(hmac.compare_digest(token, secret.encode()) for secret in secrets if secret)
+    return Proof() if token and hmac.compare_digest(token, secret.encode()) else None
 
 
-def parse_hook(headers: Mapping[str, str], body: bytes) -> JobHook | OtherHook:
-    """Read a webhook; raises Invalid for what is none."""
+class HookReader:
+    """Reads a webhook piece by piece: of 25 MB it keeps the few members that say which job is how."""
+
+    def __init__(self) -> None:
+        self._scanner = MemberScanner((_KIND, _PROJECT, _NUMBER, _JOB, _STATUS, _NAME, _REF, _TAG))
+        self._error: Unreadable | None = None
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next piece of the body, whatever it is."""
+        if self._error is None:
+            try:
+                self._scanner.feed(piece)
+            except Unreadable as error:
+                self._error = error
+
+    def parse(self) -> JobHook | OtherHook:
+        """Return what the webhook says, now that the whole body was fed; raises Invalid for what is none."""
+        try:
+            if self._error is not None:
+                raise self._error
+            return _parse_members(self._scanner.finish())
+        except Unreadable as error:
+            raise Invalid("InvalidWebhook", f"not the body of a webhook: {error}") from error
+
+
+def check_secret(secret: str) -> None:
+    """Check what webhooks are to prove themselves with; raises Unreadable, whose message says what is wrong with it."""
+    if secret.startswith(_SIGNING_PREFIX) and len(parse_key(secret)) < LEAST_KEY_BYTES:
+        raise Unreadable(f"what follows whsec_ is not the base64 of a key of {LEAST_KEY_BYTES} bytes or more")
+
+
+def parse_key(secret: str) -> bytes:
+    """Return the key of signatures: what follows whsec_ in base64, nothing where it is none; else the text itself."""
+    if not secret.startswith(_SIGNING_PREFIX):
+        return secret.encode()
     try:
-        data = parse_object(decode_json(body, most_bytes=len(body)))
-        kind = data.get("object_kind")
-        if not isinstance(kind, str):
-            raise Unreadable("no object_kind")
-        if kind != "build":
-            return OtherHook(make_name(kind))
-        project = data.get("project")
-        project = project if isinstance(project, dict) else {}
-        path, number, status = project.get("path_with_namespace"), data.get("project_id"), data.get("build_status")
-        if not isinstance(status, str):
-            raise Unreadable("no build_status")
-        return JobHook(
-            project=parse_path(path) if path else "",
-            job_id=parse_int(data.get("build_id"), least=1),
-            status=make_name(status),
-            name=make_name(data.get("build_name")),
-            ref=make_name(data.get("ref")),
-            by_tag=data.get("tag") is True,
-            project_id=None if number is None else parse_int(number),
-        )
-    except Unreadable as error:
-        event = make_name(headers.get("X-Gitlab-Event", "no X-Gitlab-Event"))
-        raise Invalid("InvalidWebhook", f"{event}: not the body of a webhook: {error}") from error
+        return base64.b64decode(secret.removeprefix(_SIGNING_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        return b""
 
 
-def _is_signed(headers: Mapping[str, str], body: bytes, signatures: str, secret: str, now: datetime) -> bool:
-    stamp = headers.get("webhook-timestamp", "")
-    if not secret or not _STAMP.fullmatch(stamp) or abs(now.timestamp() - int(stamp)) > TOLERANCE_SECONDS:
-        return False
-    message = _encode(f"{headers.get('webhook-id', '')}.{stamp}.") + body
-    digest = base64.b64encode(hmac.new(_parse_key(secret), message, hashlib.sha256).digest()).decode()
-    given = [signature.removeprefix("v1,") for signature in signatures.split() if signature.startswith("v1,")]
-    return any(hmac.compare_digest(digest.encode(), _encode(signature)) for signature in given)
+def _parse_members(found: Mapping[Path, Scalar]) -> JobHook | OtherHook:
+    kind = _get_text(found, _KIND)
+    if not kind:
+        raise Unreadable("no object_kind")
+    if kind != "build":
+        return OtherHook(kind)
+    status = _get_text(found, _STATUS)
+    path, number = found.get(_PROJECT), found.get(_NUMBER)
+    if not status:
+        raise Unreadable("no build_status")
+    return JobHook(
+        project=parse_path(path) if path else "",
+        job_id=parse_int(found.get(_JOB), least=1),
+        status=status,
+        name=_get_text(found, _NAME),
+        ref=_get_text(found, _REF),
+        by_tag=found.get(_TAG) is True,
+        project_id=None if number is None else parse_int(number),
+    )
+
+
+def _get_text(found: Mapping[Path, Scalar], path: Path) -> str:
+    return make_name(found.get(path))
 
 
 def _encode(header: str) -> bytes:
-    """Give the bytes of a header as they were sent: aiohttp reads them as UTF-8, whatever they are."""
+    """Return the bytes of a header as they were sent: aiohttp reads them as UTF-8, whatever they are."""
     return header.encode(errors="surrogateescape")
-
-
-def _parse_key(secret: str) -> bytes:
-    """Give the key: what follows whsec_ in base64, or the text itself."""
-    if secret.startswith(_SIGNING_PREFIX):
-        try:
-            return base64.b64decode(secret.removeprefix(_SIGNING_PREFIX), validate=True)
-        except (binascii.Error, ValueError):
-            return secret.encode()
-    return secret.encode()

@@ -25,6 +25,9 @@ REFRESH_PAUSE = timedelta(seconds=2)
 VERIFY_SECONDS = 3600
 """How often GitLab is asked whether it still takes the runner's token, if the token has not changed. It costs two
 requests; that the token is refused is seen by the first pod that it is refused to."""
+PARTING_TIME = timedelta(seconds=60)
+"""A Secret and a pool that are deleted in that time are deleted together. Kubernetes takes seconds for a namespace; the
+clocks of API server and operator may differ by some more."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -44,6 +47,15 @@ class Registered:
 
 
 @dataclass(frozen=True)
+class Parting:
+    """What was known when the first of a pool's Secrets went: when a namespace is deleted, they go before its pools."""
+
+    at: datetime
+    access: Access = field(repr=False)
+    registered: Registered | None = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Known:
     """What was found out of a pool's runner, and when."""
 
@@ -59,6 +71,8 @@ class Known:
     """What is written down of a runner of ours."""
     confirmed: datetime = LONG_AGO
     """When all of it was last found in order."""
+    parting: Parting | None = field(default=None, repr=False)
+    """For a pool that goes together with its Secrets, and for nothing else."""
     refreshed: datetime = LONG_AGO
     """When the webhook's secret was last read because one did not fit."""
 
@@ -67,6 +81,14 @@ def get_known(deps: PoolDeps, pool: RunnerPool) -> Known | None:
     """Give what is known of this pool's runner; of an earlier pool of its name nothing is."""
     known: Known | None = deps.runners.get((pool.namespace, pool.name))
     return known if known is not None and known.uid == pool.uid else None
+
+
+def find_parting(known: Known | None, pool: RunnerPool) -> Parting | None:
+    """Return what a deleted pool may still use of Secrets that went together with it; None where none did."""
+    parting = known.parting if known is not None else None
+    if parting is None or pool.deleted is None or abs(pool.deleted - parting.at) > PARTING_TIME:
+        return None
+    return parting
 
 
 def compute_check_seconds(deps: PoolDeps, pool: RunnerPool) -> int:

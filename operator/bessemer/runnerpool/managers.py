@@ -7,10 +7,10 @@ from datetime import timedelta
 
 from bessemer.errors import BessemerError, Invalid
 from bessemer.names import runner_system_id
-from bessemer.runnerpool.access import SecretMissing, get_secret
+from bessemer.runnerpool.access import SecretMissing, get_access
 from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.facts import CLAIM_WINDOW, RunnerPodFact
-from bessemer.runnerpool.known import LONG_AGO, Registered, get_known
+from bessemer.runnerpool.known import LONG_AGO, Registered, find_parting, get_known
 from bessemer.runnerpool.managed import parse_record
 from bessemer.runnerpool.pauses import compute_pause, put_pause
 from bessemer.runnerpool.poolsecret import get_pool_secret
@@ -75,11 +75,12 @@ async def _delete_managers(deps: PoolDeps, pool: RunnerPool, slots: set[int]) ->
     if not slots - used:
         return
     known = get_known(deps, pool)
-    at = known.registered if known is not None else await _find_registered(deps, pool)
+    parting = find_parting(known, pool) or known
+    at = parting.registered if parting is not None else await _find_registered(deps, pool)
     if at is None:
         return
     # Where the runner is, which is not where the spec says once that was changed. The runner's own token is enough.
-    access = known.access if known is not None else None
+    access = parting.access if parting is not None else None
     gitlab = await deps.doors.use(key, at.url, access.api_token if access is not None else None, at.ca)
     for slot in sorted(slots - used):
         await gitlab.delete_manager(at.token, runner_system_id(pool.uid, slot))
@@ -96,11 +97,12 @@ async def _find_registered(deps: PoolDeps, pool: RunnerPool) -> Registered | Non
     spec, namespace = pool.spec, pool.namespace
     try:
         record = parse_record(await get_pool_secret(deps, pool))
-        ca = await get_secret(deps, namespace, spec.gitlab.ca_secret, "spec.gitlab.caSecret")
-        if record is not None:
-            return Registered(record.url, ca, record.registration.token, LONG_AGO)
-        token = await get_secret(deps, namespace, spec.runner.token_secret, "spec.runner.tokenSecret")
+        access = await get_access(deps, namespace, spec)
+        access.require()
     except (SecretMissing, Invalid) as error:
         _log.info("%s/%s: managers are left: %s", namespace, pool.name, error)
         return None
-    return None if token is None else Registered(spec.gitlab.url, ca, token, LONG_AGO)
+    if record is not None:
+        return Registered(record.url, access.ca, record.registration.token, LONG_AGO)
+    token = access.runner_token
+    return None if token is None else Registered(spec.gitlab.url, access.ca, token, LONG_AGO)

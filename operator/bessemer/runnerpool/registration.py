@@ -11,10 +11,9 @@ from functools import partial
 from pydantic import ValidationError
 
 from bessemer.errors import BessemerError, Invalid, Retry
-from bessemer.gitlab.credentials import check_token
 from bessemer.gitlab.jobs import RunnerTraits, make_names
-from bessemer.gitlab.protocol import GitLab, Identity
-from bessemer.kube.client import Object
+from bessemer.gitlab.protocol import GitLab, GitLabUnavailable, Identity, RateLimited
+from bessemer.kube.client import Object, Unavailable
 from bessemer.names import runner_secret_name
 from bessemer.resource import explain_validation_error
 from bessemer.runnerpool.access import (
@@ -22,7 +21,7 @@ from bessemer.runnerpool.access import (
     SecretMissing,
     get_access,
     get_api_access,
-    get_secret,
+    get_webhook_secret,
     list_secrets,
 )
 from bessemer.runnerpool.account import ensure_account
@@ -34,8 +33,10 @@ from bessemer.runnerpool.known import (
     LASTING_SECONDS,
     REFRESH_PAUSE,
     Known,
+    Parting,
     Registered,
     compute_check_seconds,
+    find_parting,
     get_known,
 )
 from bessemer.runnerpool.managed import Record, RunnerKeeper, build_scope, parse_record
@@ -48,6 +49,10 @@ from bessemer.runnerpool.sources import Interest, Source, SourceKey
 from bessemer.runnerpool.spec import AccessLevel, GitLabConnection, RunnerPoolSpec
 from bessemer.wakeups import Key
 
+PASSING = (GitLabUnavailable, RateLimited, Unavailable)
+PASSING_REASONS = frozenset({"ClusterNotReady", "Conflict", "Vanished"})
+"""Failures that say nothing against what was known. A Secret that is gone does, and so does what nobody has thought of.
+"""
 _log = logging.getLogger(__name__)
 
 
@@ -60,16 +65,37 @@ async def get_runner(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec) -> 
     if not deps.secrets.take_change(key) and known is not None and _is_fresh(deps, pool, known):
         return known.fact
     deps.secrets.use(key, {*list_secrets(spec), runner_secret_name(pool.name)})
+    before = known
     access = known.access if known is not None else None
     try:
         access = await get_access(deps, pool.namespace, spec)
+        await _take_access(deps, pool, spec, access)
         known = await _ensure_runner(deps, pool, spec, known, access)
         put_pause(deps, key, None)
     except BessemerError as error:
-        known = replace(_explain_failure(known, error, pool, now), access=access)
+        known = _drop_values(replace(_explain_failure(known, error, pool, now), access=access), before, spec, now)
         put_pause(deps, key, error)
     deps.runners[key] = known
     return known.fact
+
+
+async def _take_access(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec, access: Access) -> None:
+    """Use what the Secrets hold now, and nothing that they held before; raises what is wrong with one."""
+    await use_source(deps, pool, spec, access)
+    if access.api_token is None and spec.gitlab.api_token_secret is not None:
+        await deps.doors.leave((pool.namespace, pool.name))
+    access.require()
+
+
+def _drop_values(known: Known, before: Known | None, spec: RunnerPoolSpec, now: datetime) -> Known:
+    """Forget what stood in Secrets that are gone; what was whole before is kept for a pool that goes with them."""
+    access = known.access
+    if access is None or access.problem is None:
+        return replace(known, parting=None)
+    if before is not None and before.access is not None and before.access.problem is None:
+        known = replace(known, parting=Parting(now, before.access, before.registered))
+    given = spec.runner.token_secret is not None
+    return replace(known, registered=None) if given and access.runner_token is None else known
 
 
 def _is_fresh(deps: PoolDeps, pool: RunnerPool, known: Known) -> bool:
@@ -81,8 +107,10 @@ def _is_fresh(deps: PoolDeps, pool: RunnerPool, known: Known) -> bool:
 
 
 def _explain_failure(known: Known | None, error: BessemerError, pool: RunnerPool, now: datetime) -> Known:
-    """Go on with what was known where GitLab is away, and say so where that is longer; else say what is wrong."""
-    if known is not None and known.fact.ready and isinstance(error, Retry) and known.generation == pool.generation:
+    """Go on with what was known where that is not in doubt, as GitLab or Kubernetes is away, and say so where that is
+    longer; else say what is wrong."""
+    passing = isinstance(error, PASSING) or (isinstance(error, Retry) and error.reason in PASSING_REASONS)
+    if known is not None and known.fact.ready and passing and known.generation == pool.generation:
         message = f"as it was at {known.confirmed.isoformat(timespec='minutes')}; since then: {error.message}"
         lasting = now - known.confirmed > timedelta(seconds=LASTING_SECONDS)
         return replace(known, checked=now, fact=replace(known.fact, message=message) if lasting else known.fact)
@@ -119,10 +147,11 @@ def build_traits(spec: RunnerPoolSpec) -> RunnerTraits:
     )
 
 
-def get_webhook_secret(deps: PoolDeps, key: Key) -> str | None:
-    """Give what webhooks of a pool prove themselves with; None for a pool that is not known or takes none."""
+def get_webhook_access(deps: PoolDeps, key: Key) -> Access | None:
+    """Return what webhooks of a pool prove themselves with; None for a pool that is not known or takes none."""
     known: Known | None = deps.runners.get(key)
-    return known.access.webhook_secret if known is not None and known.access is not None else None
+    access = known.access if known is not None else None
+    return access if access is not None and access.takes_webhooks else None
 
 
 async def refresh_webhook_secret(deps: PoolDeps, key: Key) -> str | None:
@@ -133,9 +162,10 @@ async def refresh_webhook_secret(deps: PoolDeps, key: Key) -> str | None:
         return None
     deps.runners[key] = known = replace(known, refreshed=deps.now())
     pool = parse_runner_pool(raw)
-    reference = pool.spec.gitlab.webhook_secret if pool.spec is not None else None
+    if pool.spec is None:
+        return None
     try:
-        secret = await get_secret(deps, pool.namespace, reference, "spec.gitlab.webhookSecret")
+        secret = await get_webhook_secret(deps, pool.namespace, pool.spec.gitlab)
     except BessemerError:
         return None
     # As it is by now: a pass may have gone by.
@@ -165,9 +195,8 @@ async def delete_runner(deps: PoolDeps, pool: RunnerPool) -> None:
             _log.info("%s/%s: managers are left: %s", pool.namespace, pool.name, error)
         return
     connection = _parse_connection(deps.pools.get(key) or {})
-    access = known.access if known is not None else None
     try:
-        access = access or await get_api_access(deps, pool.namespace, connection)
+        access = await _get_last_access(deps, pool, connection)
         gitlab = await deps.doors.use(key, connection.url, access.api_token, access.ca)
         await RunnerKeeper(deps, pool, gitlab).delete(connection, record)
     except BessemerError as error:
@@ -178,6 +207,17 @@ async def delete_runner(deps: PoolDeps, pool: RunnerPool) -> None:
         if record is not None or not (never or isinstance(error, (Invalid, SecretMissing))):
             raise
         _log.info("%s/%s: no runner was created: %s", pool.namespace, pool.name, error)
+
+
+async def _get_last_access(deps: PoolDeps, pool: RunnerPool, connection: GitLabConnection) -> Access:
+    """Return what a pool that goes asks GitLab with; raises what is wrong with its Secrets."""
+    known = get_known(deps, pool)
+    access = known.access if known is not None else None
+    if access is None or access.problem is not None:
+        parting = find_parting(known, pool)
+        access = parting.access if parting is not None else await get_api_access(deps, pool.namespace, connection)
+    access.require()
+    return access
 
 
 def _parse_connection(raw: Object) -> GitLabConnection:
@@ -192,7 +232,6 @@ async def _ensure_runner(
     deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec, known: Known | None, access: Access
 ) -> Known:
     now = deps.now()
-    await use_source(deps, pool, spec, access)
     # All that may be missing is asked for first: a runner that can't be used must not be created, nor its token spent.
     secret = await get_pool_secret(deps, pool)
     await ensure_account(deps, pool, spec)
@@ -207,11 +246,7 @@ async def _ensure_runner(
         token = record.registration.token
         identity = Identity(record.registration.id, record.registration.expires_at)
     else:
-        token = await get_secret(deps, pool.namespace, spec.runner.token_secret, "spec.runner.tokenSecret") or ""
-        check_token(
-            token,
-            f"Secret {spec.runner.token_secret.name if spec.runner.token_secret else ''} (spec.runner.tokenSecret)",
-        )
+        token = access.runner_token or ""
         found = await _verify(gitlab, known, spec.gitlab.url, now, token)
         if found is None:
             raise Invalid("TokenRefused", "GitLab refuses the token in spec.runner.tokenSecret")

@@ -1,7 +1,8 @@
 """Hear of it when a Secret that a pool names has changed: the edge to the check that reads all of them now and then.
 
 One watch for each Secret, by its name, shared by the pools that name it. Where watching is not allowed, or there are
-too many, the check alone remains (docs/adr/0004-secrets-are-watched-by-name.md).
+too many, the check alone remains (docs/adr/0004-secrets-are-watched-by-name.md). When there are too many, namespaces
+have equal shares: who names hundreds of Secrets in one does not make another wait.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import logging
 import random
 from asyncio import sleep
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
 
@@ -47,7 +49,7 @@ class SecretWatches:
             self._drop(secret, pool)
         for secret in sorted(wanted):
             self._users.setdefault(secret, set()).add(pool)
-            if secret not in self._tasks and len(self._tasks) < MOST_WATCHES:
+            if secret not in self._tasks and self._make_room(pool[0]):
                 self._tasks[secret] = asyncio.create_task(self._follow(secret), name=f"watch secret {secret}")
 
     def leave(self, pool: Key) -> None:
@@ -78,9 +80,24 @@ class SecretWatches:
         self._users[secret].discard(pool)
         if not self._users[secret]:
             del self._users[secret]
-            task = self._tasks.pop(secret, None)
-            if task is not None:
-                task.cancel()
+            self._end(secret)
+
+    def _end(self, secret: Key) -> None:
+        task = self._tasks.pop(secret, None)
+        if task is not None:
+            task.cancel()
+            self._heard.discard(secret)
+
+    def _make_room(self, namespace: str) -> bool:
+        """Return whether a namespace may have one more watch; where there are too many, one with more gives one up."""
+        if len(self._tasks) < MOST_WATCHES:
+            return True
+        shares = Counter(secret[0] for secret in self._tasks)
+        richest, most = shares.most_common(1)[0]
+        if shares[namespace] + 1 >= most:
+            return False
+        self._end(next(secret for secret in reversed(self._tasks) if secret[0] == richest))
+        return True
 
     async def _follow(self, secret: Key) -> None:
         """Watch one Secret until cancelled; wait longer each time that a watch does not hold."""

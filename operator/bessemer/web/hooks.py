@@ -1,19 +1,34 @@
-"""The door for GitLab's webhooks: who sends one is checked, and what it says goes to the source of the pool's demand.
+"""GitLab's webhooks: who sends one is checked, and what it says goes to the source of the pool's demand.
 
-What a webhook brings only makes things faster: what one that is lost would have said, the next poll brings.
+What a webhook brings only makes things faster: what one that is lost would have said, the next poll brings. GitLab
+disables a webhook that fails four times in a row, so whatever a sender sends that has proven itself is answered with
+204, be it of use or not. Who has not is answered before the body is read, except for a signature, which is of the body.
 """
 
 from __future__ import annotations
 
-from aiohttp import web
+import asyncio
+from collections import Counter
+from contextlib import ExitStack
 
-from bessemer.errors import Invalid
-from bessemer.gitlab.hooks import JobHook, parse_hook, verify
+from aiohttp import hdrs, web
+
+from bessemer.boundary import contain
+from bessemer.errors import BessemerError, Invalid
+from bessemer.gitlab.hooks import HOOK_BYTES, HookReader, JobHook, Proof, begin_proof
 from bessemer.metrics import Metrics
 from bessemer.runnerpool.deps import PoolDeps
-from bessemer.runnerpool.registration import get_webhook_secret, refresh_webhook_secret
+from bessemer.runnerpool.registration import get_webhook_access, refresh_webhook_secret
+from bessemer.wakeups import Key
+from bessemer.web.body import BODY_SECONDS, BodyRefused, answer_refused, check_length, iterate_body
+from bessemer.web.connections import mark_proven
 
 PATH = "/v1/gitlab/{namespace}/{pool}"
+ANY_PATH = "/{path:.*}"
+KEPT_BYTES = 64 * 1024
+"""Of a signed body, which is looked at a second time where the secret has just been changed."""
+MOST_PROVEN = 32
+"""Requests of one pool that keep their connections whoever else comes: a pool is not to take all that there are."""
 
 
 class HookDoor:
@@ -22,27 +37,103 @@ class HookDoor:
     def __init__(self, deps: PoolDeps, metrics: Metrics) -> None:
         self._deps = deps
         self._metrics = metrics
+        self._kept: Counter[Key] = Counter()
 
-    async def post(self, request: web.Request) -> web.Response:
-        """Take one: 404 for a pool that takes none, 401 for a sender that can't prove itself, 400 for no webhook."""
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        """Take one: 404 for a pool that takes none, 401 for a sender that can't prove itself, 204 for all others.
+
+        413, 408 and 400 for a body that can't be read, by whomever it was sent.
+        """
         key = (request.match_info["namespace"], request.match_info["pool"])
-        secret = get_webhook_secret(self._deps, key)
-        body = await request.read()
-        if secret is None:
-            return self._answer(404, "UnknownPool")
-        if not verify(request.headers, body, [secret], self._deps.now()):
-            fresh = await refresh_webhook_secret(self._deps, key)
-            if fresh is None or not verify(request.headers, body, [fresh], self._deps.now()):
-                return self._answer(401, "Unauthorized")
         try:
-            hook = parse_hook(request.headers, body)
+            with ExitStack() as ends:
+                return await contain("a webhook", self._take(request, key, ends))
+        except BodyRefused as refused:
+            self.count(refused.reason)
+            return await answer_refused(request, refused)
+        except BessemerError as error:
+            return self._answer(503, error.reason)
+
+    async def refuse(self, request: web.Request) -> web.StreamResponse:
+        """Answer what is no webhook by its path or method."""
+        if request.method == hdrs.METH_POST:
+            return self._answer(404, "UnknownPath")
+        return self._answer(405, "WrongMethod")
+
+    def count(self, outcome: str) -> None:
+        """Note what became of a webhook, or of a connection that may have brought one."""
+        self._metrics.webhooks.labels(outcome).inc()
+
+    async def _take(self, request: web.Request, key: Key, ends: ExitStack) -> web.StreamResponse:
+        until = asyncio.get_running_loop().time() + BODY_SECONDS
+        access = get_webhook_access(self._deps, key)
+        if access is None:
+            return self._answer(404, "UnknownPool")
+        proof = self._begin(request, access.webhook_secret) or self._begin(request, await self._refresh(key))
+        if proof is None:
+            return self._answer(401, "Unauthorized")
+        check_length(request, HOOK_BYTES)
+        if proof.in_headers:
+            self._keep(request, key, ends)
+        reader, start = HookReader(), b""
+        async for piece in iterate_body(request, HOOK_BYTES, until):
+            proof.feed(piece)
+            reader.feed(piece)
+            start = start + piece if len(start) <= KEPT_BYTES else start
+        if not proof.holds() and not await self._holds_now(request, key, start):
+            return self._answer(401, "Unauthorized")
+        mark_proven(request)
+        return self._answer(204, self._put(key, reader))
+
+    def _begin(self, request: web.Request, secret: str | None) -> Proof | None:
+        return begin_proof(request.headers, secret, self._deps.now()) if secret is not None else None
+
+    async def _refresh(self, key: Key) -> str | None:
+        return await refresh_webhook_secret(self._deps, key)
+
+    async def _holds_now(self, request: web.Request, key: Key, body: bytes) -> bool:
+        """Return whether a short body is signed with the secret as it is now."""
+        proof = self._begin(request, await self._refresh(key)) if len(body) <= KEPT_BYTES else None
+        if proof is None:
+            return False
+        proof.feed(body)
+        return proof.holds()
+
+    def _keep(self, request: web.Request, key: Key, ends: ExitStack) -> None:
+        """Keep the connection of a sender who has proven itself while the body comes."""
+        if self._kept[key] >= MOST_PROVEN:
+            return
+        mark_proven(request)
+        self._kept[key] += 1
+        ends.callback(self._kept.subtract, {key: 1})
+
+    def _put(self, key: Key, reader: HookReader) -> str:
+        """Have the pool's source hear of it; return what became of it."""
+        try:
+            hook = reader.parse()
         except Invalid as error:
-            return self._answer(400, error.reason)
+            return error.reason
+        if not isinstance(hook, JobHook):
+            return "Ignored"
         source = self._deps.sources.get_source(key)
-        if source is not None and isinstance(hook, JobHook):
+        if source is not None:
             source.put_webhook(hook)
-        return self._answer(204, "Taken")
+        return "Taken"
 
     def _answer(self, status: int, outcome: str) -> web.Response:
-        self._metrics.webhooks.labels(outcome).inc()
+        self.count(outcome)
         return web.Response(status=status)
+
+
+async def expect(request: web.Request) -> None:
+    """Ask for the body of a request that waits to be asked; other expectations are not met, and not refused either."""
+    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+
+
+def add_routes(app: web.Application, hooks: HookDoor) -> None:
+    """Have an application take webhooks, with a slash at the end of their path or without, and count all else."""
+    for path in (PATH, PATH + "/"):
+        app.router.add_post(path, hooks.post, expect_handler=expect)
+    app.router.add_route(hdrs.METH_ANY, ANY_PATH, hooks.refuse, expect_handler=expect)

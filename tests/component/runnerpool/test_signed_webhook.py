@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from bessemer.gitlab.protocol import PendingJob
 from bessemer.metrics import Metrics
 from bessemer.runnerpool import sources
-from bessemer.web.hooks import PATH, HookDoor
+from bessemer.web.hooks import HookDoor, add_routes
 from tests.support.gitlab.clock import Clock
 from tests.support.gitlab.model import Delivery
 from tests.support.gitlab.seeding import apply_seed
@@ -24,8 +24,8 @@ from tests.support.gitlab.spec import Seed
 from tests.support.gitlab.state import GitLabState
 from tests.support.pool_world import KEY, PROJECT, PoolWorld, open_pool_world
 
-SIGNING_TOKEN = "whsec_dGhlIGtleSBvZiB0aGUgd2ViaG9vaw=="
-OTHER_TOKEN = "whsec_YW5vdGhlciBrZXkgYWx0b2dldGhlcg=="
+SIGNING_TOKEN = "whsec_dGhlIGtleSBvZiB0aGUgd2ViaG9vayBpcyBsb25n"
+OTHER_TOKEN = "whsec_YW5vdGhlciBrZXkgYWx0b2dldGhlciwgYW5kIGxvbmc="
 SECONDS = 10
 
 
@@ -81,7 +81,7 @@ async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
         apply_seed(gitlab, Seed.model_validate(seed))
         metrics = Metrics(CollectorRegistry())
         app = web.Application()
-        app.router.add_post(PATH, HookDoor(world.deps, metrics).post)
+        add_routes(app, HookDoor(world.deps, metrics))
         api = TestClient(TestServer(build_app(gitlab)), headers={"PRIVATE-TOKEN": "glpat-root"})
         async with TestServer(app) as door, api:
             await world.apply()

@@ -15,7 +15,7 @@ from bessemer.gitlab.fake import FakeGitLab, FakeRunner
 from bessemer.gitlab.protocol import GitLabNotFound, GitLabRefused, GitLabUnavailable, Identity, Scope, ScopeType
 from bessemer.kube.client import Kind, Object, Refused
 from bessemer.runnerpool import sources
-from bessemer.runnerpool.registration import get_webhook_secret
+from bessemer.runnerpool.registration import get_webhook_access
 from tests.support.pool_world import KEY, REQUEST, PoolWorld, manifest, open_pool_world
 
 MANAGED = {"managed": {}, "tags": ["hpc"]}
@@ -212,7 +212,9 @@ async def test_a_runner_of_a_group_that_is_gone_does_not_hold_up_its_pool(world:
 async def test_webhooks_are_taken_while_the_cluster_of_a_pool_is_not_there_yet(world: PoolWorld) -> None:
     """GitLab switches a webhook off that is answered with 404 a few times."""
     await apply_managed(world, executor=SLURM)
-    assert get_webhook_secret(world.deps, KEY) == "hook-secret"
+    access = get_webhook_access(world.deps, KEY)
+    assert access is not None
+    assert access.webhook_secret == "hook-secret"
 
 
 def refuse_tokens(world: PoolWorld) -> None:

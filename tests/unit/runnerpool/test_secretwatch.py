@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bessemer.errors import BessemerError
 from bessemer.kube.client import Refused, Unavailable
@@ -111,3 +114,26 @@ async def test_there_are_never_more_watches_than_connections_for_them(
     world.watches.use(LAB, ["b", "c"])
     await settle()
     assert set(world.watcher.open) == {("ci", "b"), ("ci", "c")}
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 30)), max_size=60))
+def test_a_namespace_with_many_secrets_leaves_the_others_their_share(wishes: list[tuple[str, int]]) -> None:
+    async def run() -> None:
+        watcher = FakeWatcher()
+        watches = SecretWatches(watcher, lambda _pool: None)
+        names: dict[str, set[str]] = {}
+        for namespace, number in wishes:
+            names.setdefault(namespace, set()).add(f"s{number}")
+        for _ in range(len(wishes) + 1):  # as passes do
+            for namespace, wanted in names.items():
+                watches.use((namespace, "pool"), wanted)
+        await settle()
+        shares = Counter(namespace for namespace, _ in watcher.open)
+        assert sum(shares.values()) == min(sum(map(len, names.values())), 12)
+        for namespace, wanted in names.items():
+            assert shares[namespace] >= min(len(wanted), 12 // len(names) - 1)
+        await watches.close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(secretwatch, "MOST_WATCHES", 12)
+        asyncio.run(run())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -12,11 +11,8 @@ import yarl
 from aiohttp.test_utils import TestClient, TestServer
 
 from bessemer.hearing import Hearing
-from bessemer.kube.client import SECRETS
 from bessemer.web import app as module
 from bessemer.web.app import Health, build_app
-from bessemer.web.hooks import HookDoor
-from tests.support.pool_world import open_pool_world
 from tests.support.world import NAMESPACE, World
 
 URL = f"/v1/progress/{NAMESPACE}/oxygen"
@@ -34,12 +30,9 @@ class Site:
         answer = await self.client.post(URL, json=body, headers={"Authorization": f"Bearer {token}"})
         return answer.status
 
-    async def set_token(self, token: str) -> None:
-        self.world.kubernetes.objects.pop(("secrets", NAMESPACE, "oxygen-bessemer"), None)
-        data = {"progress-token": base64.b64encode(token.encode()).decode()}
-        await self.world.kubernetes.create_object(
-            SECRETS, NAMESPACE, {"metadata": {"name": "oxygen-bessemer"}, "data": data}
-        )
+    def know(self, token: str | None, uid: str = "1") -> None:
+        """Have a pass over the build say what its Secret has."""
+        self.world.deps.progress.know((NAMESPACE, "oxygen"), uid, token)
 
 
 @pytest.fixture
@@ -47,24 +40,22 @@ async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     monkeypatch.setattr(module, "FOLD_SECONDS", 0.0)
     world = await asyncio.to_thread(World)  # it runs an event loop of its own
     woken, health = list[tuple[str, str]](), Health(Hearing(), 120)
-    async with open_pool_world() as pools:
-        hooks = HookDoor(pools.deps, world.deps.metrics)
-        async with TestClient(TestServer(build_app(world.deps, woken.append, health, hooks))) as client:
-            site = Site(client, world, health, woken)
-            health.leading = True
-            await site.set_token("right")
-            yield site
+    async with TestClient(TestServer(build_app(world.deps, woken.append, health))) as client:
+        site = Site(client, world, health, woken)
+        health.leading = True
+        site.know("right")
+        world.kubernetes.calls.clear()
+        yield site
+        assert [call for call in world.kubernetes.calls if call[1] == "secrets"] == []
 
 
 @pytest.mark.parametrize(
     "path", ["x%2F..%2F..%2Fpods%3Fwatch=1%26x=/b", "%2e%2e/b", "lab/..%2F..%2Fnodes", "Lab/b", "lab/-"]
 )
-async def test_what_can_be_no_build_is_not_looked_up(site: Site, path: str) -> None:
-    site.world.kubernetes.calls.clear()
+async def test_what_can_be_no_build_is_refused(site: Site, path: str) -> None:
     url = yarl.URL(f"/v1/progress/{path}", encoded=True)
     answer = await site.client.post(url, json=PROGRESS, headers={"Authorization": "Bearer x"})
     assert answer.status in (401, 404)
-    assert site.world.kubernetes.calls == []
 
 
 async def test_progress_with_the_builds_token_is_kept_and_wakes_the_build(site: Site) -> None:
@@ -84,7 +75,7 @@ async def test_who_stands_by_keeps_no_progress_and_says_so(site: Site) -> None:
     assert await site.post("right") == 204
 
 
-@pytest.mark.parametrize("token", ["wrong", "", "righ", "right2"])
+@pytest.mark.parametrize("token", ["wrong", "", "righ", "right2", "räight", "\udcff"])
 async def test_another_token_is_refused(site: Site, token: str) -> None:
     assert await site.post(token) == 401
     assert site.world.deps.progress.get((NAMESPACE, "oxygen")) is None
@@ -96,15 +87,34 @@ async def test_a_post_without_a_token_or_for_an_unknown_build_is_refused(site: S
     assert answer.status == 401
 
 
-async def test_the_token_of_a_build_that_was_made_anew_is_learned(site: Site) -> None:
+async def test_of_a_build_that_was_made_anew_nothing_old_is_kept(site: Site) -> None:
     assert await site.post("right") == 204
-    await site.set_token("new")
-    assert await site.post("new") == 204
+    site.know("new", uid="2")
+    assert site.world.deps.progress.get((NAMESPACE, "oxygen")) is None
     assert await site.post("right") == 401
+    assert await site.post("new") == 204
+
+
+async def test_a_build_that_is_gone_takes_its_token_and_progress_along(site: Site) -> None:
+    assert await site.post("right") == 204
+    site.world.deps.progress.forget((NAMESPACE, "oxygen"))
+    assert await site.post("right") == 401
+    assert site.world.deps.progress.get((NAMESPACE, "oxygen")) is None
+
+
+async def test_a_build_without_a_token_takes_nothing(site: Site) -> None:
+    site.know(None)
+    assert await site.post("") == 401
+    assert await site.post("None") == 401
 
 
 async def test_what_is_no_progress_is_refused(site: Site) -> None:
-    assert await site.post("right", {"done": "many"}) == 400
+    bodies: list[object] = [{"done": "many"}, [], "x", None]
+    for body in bodies:
+        assert await site.post("right", body) == 400
+    for raw in (b"[" * 1200, b'{"message": "x", "done": 1e999}', b"\xff", b""):
+        answer = await site.client.post(URL, data=raw, headers={"Authorization": "Bearer right"})
+        assert answer.status == 400
 
 
 async def test_a_post_that_is_too_long_is_refused(site: Site) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
+import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -10,10 +13,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
+from bessemer.gitlab.hooks import HOOK_BYTES
 from bessemer.gitlab.protocol import PendingJob
 from bessemer.metrics import Metrics
 from bessemer.runnerpool import sources
-from bessemer.web.hooks import PATH, HookDoor
+from bessemer.web import hooks
+from bessemer.web.hooks import HookDoor, add_routes
 from tests.support.pool_world import KEY, PROJECT, PoolWorld, open_pool_world
 
 URL = f"/v1/gitlab/{KEY[0]}/{KEY[1]}"
@@ -47,7 +52,7 @@ async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     async with open_pool_world() as world:
         metrics = Metrics(CollectorRegistry())
         app = web.Application()
-        app.router.add_post(PATH, HookDoor(world.deps, metrics).post)
+        add_routes(app, HookDoor(world.deps, metrics))
         async with TestClient(TestServer(app)) as client:
             await world.apply()
             await world.settle()
@@ -158,9 +163,89 @@ async def test_a_webhook_that_is_silent_is_told_until_it_is_heard_again(site: Si
 async def test_who_can_not_prove_itself_is_refused_and_counted(site: Site) -> None:
     assert await site.post("pending", token="wrong") == 401
     assert await site.post("pending", url="/v1/gitlab/ci/other") == 404
-    answer = await site.client.post(URL, data=b"{", headers={"X-Gitlab-Token": "hook-secret"})
-    assert answer.status == 400
-    assert [site.count(outcome) for outcome in ("Unauthorized", "UnknownPool", "InvalidWebhook")] == [1, 1, 1]
+    assert [site.count(outcome) for outcome in ("Unauthorized", "UnknownPool")] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        (b"{", "InvalidWebhook"),
+        (b"[" * 1200, "InvalidWebhook"),
+        (b'{"object_kind": "build", "build_id": 1e999, "build_status": "pending"}', "InvalidWebhook"),
+        (b"\xff", "InvalidWebhook"),
+        (b"", "InvalidWebhook"),
+        (b'{"object_kind": "push"}', "Ignored"),
+    ],
+)
+async def test_what_a_sender_sends_who_has_proven_itself_is_answered_with_204_be_it_of_use_or_not(
+    site: Site, body: bytes, outcome: str
+) -> None:
+    """GitLab disables a webhook that fails four times in a row."""
+    answer = await site.client.post(URL, data=body, headers={"X-Gitlab-Token": "hook-secret"})
+    assert answer.status == 204
+    assert site.count(outcome) == 1
+
+
+@pytest.mark.parametrize("url", [URL + "/", URL + "?x=1", URL + "/?x=1"])
+async def test_a_slash_at_the_end_of_the_path_does_no_harm(site: Site, url: str) -> None:
+    assert await site.post("pending", url=url) == 204
+    assert site.count("Taken") == 1
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v1/gitlab/ci", "/v1/gitlab/ci/lab/x", "/v1/gitlab//lab", "/metrics", "/V1/gitlab/ci/lab"]
+)
+async def test_another_path_or_method_is_refused_and_counted(site: Site, path: str) -> None:
+    assert (await site.client.post(path, data=b"{}")).status == 404
+    assert (await site.client.get(path)).status == 405
+    assert (await site.client.put(URL, data=b"{}", headers={"X-Gitlab-Token": "hook-secret"})).status == 405
+    assert [site.count(outcome) for outcome in ("UnknownPath", "WrongMethod")] == [1, 2]
+
+
+async def test_a_commit_message_of_any_length_that_gitlab_sends_is_taken(site: Site) -> None:
+    """GitLab sends up to 25 MiB; squashed commits have long messages."""
+    site.world.gitlab.jobs.append(PendingJob(7, PROJECT, frozenset({"hpc"})))
+    head = b'{"object_kind":"build","commit":{"message":"'
+    tail = b'"},"build_id":7,"build_status":"pending"}'
+    for length, status in ((66_000, 204), (HOOK_BYTES, 204), (HOOK_BYTES + 1, 413)):
+        body = head + b"x" * (length - len(head) - len(tail)) + tail
+        answer = await site.client.post(URL, data=io.BytesIO(body), headers={"X-Gitlab-Token": "hook-secret"})
+        assert answer.status == status
+    assert [site.count(outcome) for outcome in ("Taken", "TooLarge")] == [2, 1]
+    await site.world.settle()
+    assert len(site.world.pods()) == 1
+
+
+async def test_what_unpacks_to_more_is_refused_and_what_is_packed_is_taken(site: Site) -> None:
+    headers = {"X-Gitlab-Token": "hook-secret", "Content-Encoding": "gzip"}
+    body = b'{"object_kind":"build","build_id":7,"build_status":"pending"'
+    for spaces, status in ((1000, 204), (HOOK_BYTES, 413)):
+        packed = gzip.compress(body + b" " * spaces + b"}")
+        assert (await site.client.post(URL, data=packed, headers=headers)).status == status
+    assert (await site.client.post(URL, data=b"no gzip", headers=headers)).status == 400
+    assert [site.count(outcome) for outcome in ("Taken", "TooLarge", "BrokenBody")] == [1, 1, 1]
+
+
+async def test_who_has_not_proven_itself_is_answered_before_the_body(site: Site) -> None:
+    for url, token, status in ((URL, "wrong", 401), ("/v1/gitlab/no/such", "hook-secret", 404)):
+        assert await begin_post(site, url, f"X-Gitlab-Token: {token}", HOOK_BYTES + 1) == status
+    assert await begin_post(site, URL, "X-Gitlab-Token: hook-secret", HOOK_BYTES + 1) == 413
+
+
+async def test_a_body_that_does_not_come_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "BODY_SECONDS", 0.1)
+    assert await begin_post(site, URL, "X-Gitlab-Token: hook-secret", 100) == 408
+    assert site.count("TooSlow") == 1
+
+
+async def begin_post(site: Site, url: str, header: str, length: int) -> int:
+    """Send the head of a post and one byte of its body; return the status of the answer."""
+    reader, writer = await asyncio.open_connection(site.client.server.host, site.client.server.port)
+    writer.write(f"POST {url} HTTP/1.1\r\nHost: x\r\n{header}\r\nContent-Length: {length}\r\n\r\n{{".encode())
+    status = (await asyncio.wait_for(reader.readline(), 5)).split()[1]
+    writer.close()
+    await writer.wait_closed()
+    return int(status)
 
 
 async def test_a_rotated_secret_is_taken_with_the_first_webhook_that_has_it(site: Site) -> None:

@@ -1,0 +1,194 @@
+"""A few members of a JSON object that comes in pieces and may be long, such as a webhook of 25 MB. Pure.
+
+Decoders hold a document whole, and those that stream (ijson, yajl) at least each of its strings: the message of a
+commit is one string. This one holds nothing but the members that are asked for. It reads what RFC 8259 allows, checks
+the structure, and of strings that were not asked for nothing; what it finds is decoded by :mod:`bessemer.foreign`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from enum import Enum, auto
+
+from bessemer.foreign import DEEPEST, Unreadable, decode_json
+
+Path = tuple[str, ...]
+"""Names of members from the outermost object on."""
+Scalar = str | int | float | bool | None
+MOST_PARTS = 20_000
+"""Strings, numbers and signs of a document; GitLab's webhooks of jobs have some hundred. It bounds the time: strings
+are skipped by the hundred megabytes a second, parts by the hundred thousand."""
+MOST_CHARACTERS = 4096
+"""Bytes of a member that is asked for, as it is written."""
+_NUMBER_BYTES = 64
+_SIGNS = frozenset((b"{", b"}", b"[", b"]", b":", b",", b'"'))
+_SPACE = re.compile(rb"[ \t\r\n]*+")
+_WORD = re.compile(rb'[^][{}:," \t\r\n]*+')
+_IN_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_BARE = re.compile(rb"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+
+
+class _Next(Enum):
+    """What may come."""
+
+    OBJECT = auto()
+    VALUE = auto()
+    VALUE_OR_END = auto()
+    KEY = auto()
+    KEY_OR_END = auto()
+    COLON = auto()
+    COMMA_OR_END = auto()
+    NOTHING = auto()
+
+
+class MemberScanner:
+    """Finds the scalar members at some paths; of members of one name the last one counts, as for other decoders."""
+
+    def __init__(self, wanted: Collection[Path]) -> None:
+        self._wanted = frozenset(wanted)
+        self._before_wanted = frozenset(path[:end] for path in wanted for end in range(len(path)))
+        self._found: dict[Path, Scalar] = {}
+        self._next = _Next.OBJECT
+        self._open: list[bytes] = []
+        self._names: list[str | None] = []
+        """For each open list or object, the name of its member that is being read; None in a list."""
+        self._parts = 0
+        self._bare = b""
+        """The beginning of a number or word that the last piece ended in."""
+        self._in_string = False
+        self._kept: bytearray | None = None
+        """What there is of the string that is being read, where it is asked for."""
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next piece; raises Unreadable, after which there is no use in more."""
+        data, at = self._rest + piece, 0
+        self._rest = b""
+        while at < len(data):
+            at = self._read_string(data, at) if self._in_string else self._read_outside(data, at)
+
+    def finish(self) -> dict[Path, Scalar]:
+        """Return the members that were found; raises Unreadable where the document has no end."""
+        if self._next is not _Next.NOTHING or self._bare or self._rest:
+            raise Unreadable("it is broken off")
+        return self._found
+
+    def _read_outside(self, data: bytes, at: int) -> int:
+        if self._bare:  # the last piece ended in a word, which may go on
+            return self._read_word(data, at)
+        at = _SPACE.match(data, at).end()  # type: ignore[union-attr]  # it matches everywhere
+        if at == len(data):
+            return at
+        sign = data[at : at + 1]
+        if sign not in _SIGNS:
+            return self._read_word(data, at)
+        self._take_sign(sign)
+        return at + 1
+
+    def _read_word(self, data: bytes, at: int) -> int:
+        """Read a number, true, false or null; its end is seen by what comes next."""
+        end = _WORD.match(data, at).end()  # type: ignore[union-attr]  # it matches everywhere
+        self._bare += data[at : min(end, at + _NUMBER_BYTES + 1)]
+        if len(self._bare) > _NUMBER_BYTES:
+            raise Unreadable(f"it has a word or number of more than {_NUMBER_BYTES} bytes")
+        if end < len(data):
+            self._end_bare()
+        return end
+
+    def _read_string(self, data: bytes, at: int) -> int:
+        end = _IN_STRING.match(data, at).end()  # type: ignore[union-attr]  # it matches everywhere
+        if self._kept is not None:
+            self._kept += data[at : min(end, at + MOST_CHARACTERS + 1)]
+            if len(self._kept) > MOST_CHARACTERS:
+                self._refuse_long()
+        if end == len(data):
+            return end
+        if data[end] == ord("\\"):  # the last byte of this piece
+            self._rest = data[end:]
+            return len(data)
+        self._end_string()
+        return end + 1
+
+    def _refuse_long(self) -> None:
+        if self._next is not _Next.COLON:
+            raise Unreadable(f"{'.'.join(self._get_path())} is longer than {MOST_CHARACTERS} bytes")
+        self._kept = None  # no name that is asked for is as long
+
+    def _take_sign(self, sign: bytes) -> None:
+        self._count_part()
+        if sign in (b"{", b"["):
+            self._begin_value(sign == b"{")
+            self._open.append(sign)
+            self._names.append(None)
+            if len(self._open) > DEEPEST:
+                raise Unreadable(f"nested deeper than {DEEPEST} levels")
+            self._next = _Next.KEY_OR_END if sign == b"{" else _Next.VALUE_OR_END
+        elif sign in (b"}", b"]"):
+            opened, empty = (b"{", _Next.KEY_OR_END) if sign == b"}" else (b"[", _Next.VALUE_OR_END)
+            if not self._open or self._open[-1] != opened or self._next not in (empty, _Next.COMMA_OR_END):
+                raise Unreadable(f"{sign.decode()} where it can't be")
+            self._open.pop()
+            self._names.pop()
+            self._end_value()
+        elif sign == b'"':
+            self._begin_string()
+        elif sign == b":" and self._next is _Next.COLON:
+            self._next = _Next.VALUE
+        elif sign == b"," and self._next is _Next.COMMA_OR_END:
+            self._next = _Next.KEY if self._open[-1] == b"{" else _Next.VALUE
+        else:
+            raise Unreadable(f"{sign.decode()} where it can't be")
+
+    def _begin_string(self) -> None:
+        if self._next in (_Next.KEY, _Next.KEY_OR_END):
+            asked = self._get_path()[:-1] in self._before_wanted
+            self._next = _Next.COLON
+            self._names[-1] = None
+        else:
+            self._begin_value()
+            asked = self._get_path() in self._wanted
+        self._in_string, self._kept = True, bytearray() if asked else None
+
+    def _end_string(self) -> None:
+        self._in_string = False
+        kept, self._kept = self._kept, None
+        text = decode_json(b'"' + kept + b'"', most_bytes=MOST_CHARACTERS + 2) if kept is not None else None
+        if self._next is _Next.COLON:
+            self._names[-1] = text
+            return
+        if kept is not None:
+            self._found[self._get_path()] = text
+        self._end_value()
+
+    def _end_bare(self) -> None:
+        word, self._bare = self._bare, b""
+        self._count_part()
+        self._begin_value()
+        if not _BARE.fullmatch(word):
+            raise Unreadable("it has a word that means nothing")
+        if self._get_path() in self._wanted:
+            self._found[self._get_path()] = decode_json(word, most_bytes=_NUMBER_BYTES)
+        self._end_value()
+
+    def _begin_value(self, is_object: bool = False) -> None:
+        if self._next is _Next.OBJECT and not is_object:
+            raise Unreadable("it is no object")
+        if self._next not in (_Next.OBJECT, _Next.VALUE, _Next.VALUE_OR_END):
+            raise Unreadable("a value where none can be")
+        path = self._get_path()
+        if path in self._wanted or path in self._before_wanted:
+            for other in [other for other in self._found if other[: len(path)] == path]:
+                del self._found[other]
+
+    def _end_value(self) -> None:
+        self._next = _Next.COMMA_OR_END if self._open else _Next.NOTHING
+
+    def _get_path(self) -> tuple[str, ...]:
+        # A list, or a name that is not asked for, is no part of a path that is.
+        return tuple(name if name is not None else "\0" for name in self._names)
+
+    def _count_part(self) -> None:
+        self._parts += 1
+        if self._parts > MOST_PARTS:
+            raise Unreadable(f"it has more than {MOST_PARTS} parts")
