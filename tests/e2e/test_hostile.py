@@ -156,7 +156,7 @@ def test_webhooks_of_strangers_take_neither_memory_nor_the_place_of_others(
     runners: Runners, evil: Kubectl, operator_lives: None
 ) -> None:
     before, _ = read_operator(runners)
-    where = (f"bessemer-webhooks.{SYSTEM_NAMESPACE}.svc", "8080", "/v1/gitlab/no/such-pool")
+    where = (f"bessemer.{SYSTEM_NAMESPACE}.svc", "8080", "/v1/gitlab/no/such-pool")
     sender = ("exec", "evil", "--", "python", "/programs/sender.py", *where)
     print(evil.run(*sender, "slow", str(SLOW_POSTS), str(SLOW_SECONDS), timeout=300))
     print(f"slow posts: {before} MiB before, {read_operator(runners)[0]} MiB after")

@@ -15,7 +15,7 @@ from bessemer.foreign import Unreadable, decode_json
 from bessemer.gitlab.hooks import HOOK_BYTES
 from bessemer.hearing import Hearing
 from bessemer.phases.report import Progress
-from bessemer.web.body import BODY_SECONDS, BodyRefused, answer_refused, read_body
+from bessemer.web.body import BODY_SECONDS, BodyRefused, answer_at_once, read_body
 from bessemer.web.connections import follow_requests, mark_proven
 from bessemer.web.forward import Forwarder
 from bessemer.web.hooks import HookDoor, add_routes
@@ -60,7 +60,7 @@ class ProgressDoor:
         try:
             body = await read_body(request, BODY_LIMIT, asyncio.get_running_loop().time() + BODY_SECONDS)
         except BodyRefused as refused:
-            return await answer_refused(request, refused)
+            return await answer_at_once(request, web.Response(status=refused.status))
         try:
             progress = Progress.model_validate(decode_json(body, most_bytes=BODY_LIMIT))
         except (Unreadable, ValidationError):

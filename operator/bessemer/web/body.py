@@ -14,6 +14,10 @@ BODY_SECONDS = 8.0
 """For a whole request, answer included: GitLab gives a webhook up after 10 s.
 Source: https://docs.gitlab.com/user/project/integrations/webhooks/"""
 
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 32 * 1024 * 1024
+"""For the rest of a body after an early answer."""
+
 
 class BodyRefused(Invalid):
     """The body is not taken: ``status`` is what is answered, the reason what is counted."""
@@ -65,18 +69,19 @@ def is_packed(request: web.Request) -> bool:
     return request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() not in ("", "identity")
 
 
-async def answer_refused(request: web.Request, refused: BodyRefused) -> web.StreamResponse:
-    """Answer a request whose body is not taken, and end its connection.
+async def answer_at_once(request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
+    """Send an answer before the body is read, and end the connection.
 
-    At once, and not by aiohttp when the handler has returned: it reads on for a while before it closes a connection,
-    and would log the error of a broken body as one of ours.
+    The rest of the body is read for a while and thrown away: a connection that is closed with bytes unread is reset,
+    and the sender would not see the answer. aiohttp does that too, but logs the error of a broken body as one of ours.
     """
-    answer = web.Response(status=refused.status)
     answer.force_close()
     try:
         await answer.prepare(request)
         await answer.write_eof()
-    except OSError:
-        pass  # the sender has gone
+        async for _ in iterate_body(request, LINGER_BYTES, asyncio.get_running_loop().time() + LINGER_SECONDS):
+            pass
+    except (OSError, BodyRefused):
+        pass  # the sender has gone, or sends for too long
     request.protocol.force_close()
     return answer

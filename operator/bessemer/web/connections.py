@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -19,14 +20,12 @@ from typing import Any
 from aiohttp import web
 
 from bessemer.errors import Invalid
+from bessemer.web.body import answer_at_once
 
 HEAD_SECONDS = 10.0
 """Until the whole head of a request is there, and how long a connection may be idle. A head is one packet."""
 HEAD_BYTES = 32 * 1024
 """Of the head of one request; nginx takes as much by default (large_client_header_buffers)."""
-LINGER_SECONDS = 2.0
-"""After an early answer the rest of a body is read and thrown away that long: a connection that is closed with bytes
-unread is reset, and the sender would not see the answer."""
 STOP_SECONDS = 5.0
 """For requests under way when the operator ends."""
 BACKLOG = 128
@@ -167,16 +166,18 @@ class Connection(web.RequestHandler):
 async def follow_requests(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """Have each connection know what it is at; only who has proven itself may use its connection again."""
     connection = request.protocol
-    if not isinstance(connection, Connection):
-        return await handler(request)
-    connection.begin_request()
+    if isinstance(connection, Connection):
+        connection.begin_request()
     try:
         answer = await handler(request)
-        if not connection.proven and not answer.prepared:
+        if not answer.prepared and not request.content.is_eof():
+            return await answer_at_once(request, answer)
+        if isinstance(connection, Connection) and not connection.proven:
             answer.force_close()
         return answer
     finally:
-        connection.end_request(request)
+        if isinstance(connection, Connection):
+            connection.end_request(request)
 
 
 def mark_proven(request: web.Request) -> None:
@@ -198,7 +199,7 @@ async def serve(
         raise AssertionError("setup has made it")
 
     def make() -> Connection:
-        options = {"keepalive_timeout": HEAD_SECONDS, "lingering_time": LINGER_SECONDS, "access_log": None}
+        options = {"keepalive_timeout": HEAD_SECONDS, "lingering_time": 0.0, "access_log": None}
         return Connection(connections, manager, **options)
 
     try:
@@ -207,7 +208,8 @@ async def serve(
         except OSError as error:
             raise Invalid("PortTaken", f"{variable}: can't listen on port {port}: {error.strerror}") from error
         try:
-            yield server.sockets[0].getsockname()[1]
+            # With port 0, each family has a port of its own.
+            yield max(server.sockets, key=lambda one: one.family == socket.AF_INET).getsockname()[1]
         finally:
             server.close()
     finally:

@@ -19,7 +19,7 @@ from bessemer.boundary import contain
 from bessemer.errors import BessemerError, Retry
 from bessemer.kube.client import Kubernetes
 from bessemer.settings import Settings
-from bessemer.web.body import BODY_SECONDS, BodyRefused, answer_refused, check_length, is_packed, iterate_body
+from bessemer.web.body import BODY_SECONDS, BodyRefused, answer_at_once, check_length, is_packed, iterate_body
 from bessemer.web.leader import LeaderFinder
 
 PREFIX = "/v1/"
@@ -73,7 +73,7 @@ class Forwarder:
             return await contain("a request to the leader", self._send(request))
         except BodyRefused as refused:
             self._count(refused.reason)
-            return await answer_refused(request, refused)
+            return await answer_at_once(request, web.Response(status=refused.status))
         except BessemerError as error:
             _log.warning("the leader can't be reached: %s", error.message)
             self._count("NoLeader")

@@ -20,7 +20,7 @@ from bessemer.metrics import Metrics
 from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.registration import get_webhook_access, refresh_webhook_secret
 from bessemer.wakeups import Key
-from bessemer.web.body import BODY_SECONDS, BodyRefused, answer_refused, check_length, iterate_body
+from bessemer.web.body import BODY_SECONDS, BodyRefused, answer_at_once, check_length, iterate_body
 from bessemer.web.connections import mark_proven
 
 PATH = "/v1/gitlab/{namespace}/{pool}"
@@ -50,7 +50,7 @@ class HookDoor:
                 return await contain("a webhook", self._take(request, key, ends))
         except BodyRefused as refused:
             self.count(refused.reason)
-            return await answer_refused(request, refused)
+            return await answer_at_once(request, web.Response(status=refused.status))
         except BessemerError as error:
             return self._answer(503, error.reason)
 
