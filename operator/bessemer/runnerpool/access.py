@@ -142,7 +142,7 @@ def parse_value(raw: Object | None, reference: SecretReference, where: str, chec
 def check_token(text: str) -> None:
     """Check what is sent in a header; raises Unreadable."""
     if not is_token(text):
-        raise Unreadable("is not one line of printable ASCII characters without blanks")
+        raise Unreadable("can't be a token: tokens are one line of printable ASCII characters without blanks")
 
 
 def check_webhook_secret(text: str) -> None:
