@@ -21,7 +21,7 @@ from bessemer.phases.ansible_inventory import render_inventory
 
 ROOT = Path(__file__).parents[3]
 START_SECONDS = 20.0
-RUN_SECONDS = 300.0
+RUN_SECONDS = 600.0
 _SETUP = """
 set -e
 mount --make-rprivate /
@@ -32,6 +32,7 @@ mount -t proc proc "$1/root/proc"
 mount --rbind /dev "$1/root/dev"
 mount -t sysfs sysfs "$1/root/sys"
 mount -t tmpfs tmpfs "$1/root/run"
+mkdir "$1/root/run/lock"
 mount -t tmpfs tmpfs "$1/root/tmp"
 for shown in "$2" "$3"; do mkdir -p "$1/root$shown"; mount --bind "$shown" "$1/root$shown"; done
 cp /bin/bash "$1/root/run/init"
@@ -74,22 +75,32 @@ class RoleMachine:
         """Run tasks on it; returns what Ansible printed."""
         play = {"hosts": self.name, "gather_facts": True, "tasks": list(tasks)}
         host = {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}
-        inventory = {"all": {"hosts": {self.name: host}, "vars": dict(variables)}}
         (self.root / "tmp/play.yml").write_text(yaml.safe_dump([play]))
+        return self._run_ansible("/tmp/play.yml", {"all": {"hosts": {self.name: host}, "vars": dict(variables)}})
+
+    def apply(self, tasks: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]) -> Mapping[str, int]:
+        """Run tasks on it, none of which may fail; returns how many changed it and so on."""
+        return count_tasks(self.show(tasks, variables))
+
+    def run_playbook(self, playbook: str, inventory: Mapping[str, Any]) -> Mapping[str, int]:
+        """Run a playbook with an inventory, in the same way."""
+        return count_tasks(self._run_ansible(playbook, inventory))
+
+    def _run_ansible(self, playbook: str, inventory: Mapping[str, Any]) -> str:
         (self.root / "tmp/hosts.yml").write_text(render_inventory(inventory))
         program = str(Path(sys.executable).parent / "ansible-playbook")
-        ansible = ("env", "--chdir=/tmp", "ANSIBLE_NOCOLOR=1", program, "-i", "/tmp/hosts.yml", "/tmp/play.yml")
+        ansible = ("env", "--chdir=/tmp", "ANSIBLE_NOCOLOR=1", program, "-i", "/tmp/hosts.yml", playbook)
         done = self.run(*ansible, check=False)
         assert "PLAY RECAP" in done.stdout, done.stdout + done.stderr
         return done.stdout
 
-    def apply(self, tasks: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]) -> Mapping[str, int]:
-        """Run tasks on it, none of which may fail; returns how many changed it and so on."""
-        output = self.show(tasks, variables)
-        words = (word.partition("=") for word in output.rpartition("PLAY RECAP")[2].split())
-        counts = {key: int(value) for key, _, value in words if value.isdigit()}
-        assert counts["failed"] == 0, output
-        return counts
+
+def count_tasks(output: str) -> Mapping[str, int]:
+    """Read the numbers of tasks from the end of what Ansible printed of one host; none may have failed."""
+    words = (word.partition("=") for word in output.rpartition("PLAY RECAP")[2].split())
+    counts = {key: int(value) for key, _, value in words if value.isdigit()}
+    assert counts["failed"] == 0, output
+    return counts
 
 
 def fetch_packages(packages: Sequence[str], directory: Path) -> list[str]:

@@ -334,7 +334,7 @@ def test_what_daemons_say_is_asked_of_a_host_that_failed_and_joins_its_message(
     setup = real.setup
     playbook = setup.directory / "some.yml"
     playbook.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": [shell("Wait", "exit 1")]}]))
-    inventory = {"all": {"hosts": {"oxygen1": {}}}}
+    inventory: dict[str, object] = {"all": {"hosts": {"oxygen1": {}}}}
     run, ansible = PlaybookRun(playbook, inventory, 1, 60), setup.make_ansible(setup.targets, FakePlaybook())
     outcome = tell_daemons(ansible, run, ansible.run(run, ignore))
     said = "Wait: non-zero return code; slurmctld does not run, its log says: fatal: MISMATCH"
