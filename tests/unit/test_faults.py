@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bessemer.boundary import Outcome, guard
@@ -127,6 +127,7 @@ FOREIGN = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(FOREIGN, FOREIGN, FOREIGN)
 def test_no_object_makes_showing_raise(status: Any, generation: Any, deleted: Any) -> None:
     for raw in (

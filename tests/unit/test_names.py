@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bessemer.names import (
@@ -33,6 +33,7 @@ def list_names(owner: str) -> list[str]:
     ]
 
 
+@settings(deadline=None)
 @given(NAMES, NAMES)
 @example("a.b", "a-b-2e7336dc")
 @example("a.b", "a-b")
@@ -44,6 +45,7 @@ def test_no_two_owners_share_a_name(one: str, other: str) -> None:
         assert not [name for name, theirs in zip(names, list_names(other), strict=True) if name == theirs]
 
 
+@settings(deadline=None)
 @given(NAMES, st.integers(20, 63))
 @example("a.b", 63)
 @example("x" * 200, 63)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from rich.console import Console
@@ -43,6 +43,7 @@ def list_texts(value: Any) -> list[str]:
     return [text for part in parts for text in list_texts(part)]
 
 
+@settings(deadline=None)
 @given(FOREIGN)
 @example(EVIL)
 def test_what_a_phase_reports_is_printable(text: str) -> None:
@@ -62,6 +63,7 @@ def test_what_a_phase_reports_is_printable(text: str) -> None:
         assert all(is_printable(each, "\n") for each in list_texts(model.to_api()))
 
 
+@settings(deadline=None)
 @given(FOREIGN)
 @example(EVIL)
 def test_a_condition_is_printable(text: str) -> None:
@@ -82,6 +84,7 @@ async def test_an_event_is_printable() -> None:
     assert len(event["note"]) <= 1024
 
 
+@settings(deadline=None)
 @given(FOREIGN)
 @example("done\n2026-11-23 12:00:00 INFO root forged")
 @example(EVIL)
@@ -107,6 +110,7 @@ def test_a_traceback_can_forge_no_line_of_the_log() -> None:
     assert all(line.startswith("  ") and is_printable(line) for line in rest)
 
 
+@settings(deadline=None)
 @given(FOREIGN)
 @example(EVIL)
 def test_a_terminal_is_neither_steered_nor_given_markup(text: str) -> None:
@@ -119,6 +123,7 @@ def test_a_terminal_is_neither_steered_nor_given_markup(text: str) -> None:
     assert is_printable(make_output(text), "\n")
 
 
+@settings(deadline=None)
 @given(FOREIGN)
 @example(EVIL)
 def test_the_view_of_a_build_is_printable_whatever_stands_in_the_object(text: str) -> None:

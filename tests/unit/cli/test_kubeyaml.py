@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bessemer.cli.kubeyaml import read_documents
@@ -67,6 +67,7 @@ def test_what_is_no_manifest_is_an_error_and_no_traceback(text: str) -> None:
         parse_manifest(text, {"ClusterBuild": ClusterBuildSpec})
 
 
+@settings(deadline=None)
 @given(st.from_regex(r"\A[-+0-9_.eExXoObB:]{1,12}\Z") | st.text(max_size=12))
 def test_no_scalar_makes_reading_raise_anything_but_that_it_is_no_yaml(text: str) -> None:
     try:

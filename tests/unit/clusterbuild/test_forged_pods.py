@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bessemer.kube.client import PODS, SECRETS, Object
@@ -182,6 +182,7 @@ FOREIGN = st.recursive(
 BESIDE = st.dictionaries(WORDS, FOREIGN, max_size=6)
 
 
+@settings(deadline=None)
 @given(BESIDE, BESIDE, BESIDE, FOREIGN)
 def test_no_pod_makes_parsing_raise(metadata: Any, status: Any, terminated: Any, label: Any) -> None:
     statuses = [{"name": "phase", "state": {"terminated": terminated}}, label]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bessemer.errors import Invalid
@@ -47,6 +47,7 @@ def test_says_which_key_is_broken(value: object, said: str) -> None:
     assert (caught.value.reason, caught.value.message) == ("SecretBroken", said)
 
 
+@settings(deadline=None)
 @given(JSON, st.text())
 def test_no_secret_makes_reading_raise_anything_but_that_it_is_broken(data: object, key: str) -> None:
     for raw in (data, {"data": data}, {"data": {key: data}}):
