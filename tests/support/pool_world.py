@@ -29,6 +29,8 @@ from tests.support.fake_watcher import FakeWatcher
 from tests.support.mortality import MortalDoor, Mortality
 
 KEY = ("ci", "lab")
+HOSTS = "http://gitlab.example, http://new.example"
+"""Where the user's Secrets may be sent, as they say themselves."""
 PROJECT = "hpc/simulations"
 REQUEST = RunnerRequest(
     scope=Scope(ScopeType.PROJECT, PROJECT),
@@ -101,7 +103,8 @@ class PoolWorld:
         if ("secrets", KEY[0], name) in self.kubernetes.objects:
             self.kubernetes.edit("secrets", KEY[0], name, {"data": data})
         else:
-            await self.kubernetes.create_object(SECRETS, KEY[0], {"metadata": {"name": name}, "data": data})
+            metadata = {"name": name, "annotations": {"bessemer.dev/for": HOSTS}}
+            await self.kubernetes.create_object(SECRETS, KEY[0], {"metadata": metadata, "data": data})
         version = self.kubernetes.objects["secrets", KEY[0], name]["metadata"]["resourceVersion"]
         self.watcher.tell(KEY[0], name, version)
         await asyncio.sleep(0)

@@ -37,7 +37,8 @@ class Runners:
 
     def apply_secret(self, name: str, value: str) -> None:
         """Write a Secret as a user would."""
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"token": value}}
+        metadata = {"name": name, "annotations": {"bessemer.dev/for": build_url(self.kubectl.namespace)}}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"token": value}}
         self.kubectl.apply(secret)
 
     def apply_pool(self, name: str, tags: list[str], *, ready: bool = True, **spec: Any) -> None:

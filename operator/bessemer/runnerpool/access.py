@@ -10,8 +10,9 @@ from bessemer.foreign import Unreadable
 from bessemer.gitlab.credentials import is_token
 from bessemer.gitlab.hooks import check_secret
 from bessemer.kube.client import SECRETS, Object
+from bessemer.kube.destination import check_destination
 from bessemer.kube.secretdata import read_secret
-from bessemer.runnerpool.config import CA_KEY, list_references
+from bessemer.runnerpool.config import ACCESS_KEY, CA_KEY, SECRET_KEY, list_references
 from bessemer.runnerpool.deps import PoolDeps
 from bessemer.runnerpool.references import SecretReference
 from bessemer.runnerpool.spec import GitLabConnection, RunnerPoolSpec
@@ -45,7 +46,7 @@ class Access:
     takes_webhooks: bool = False
     """Whether the spec names a secret for webhooks, be it there or not."""
     problem: BessemerError | None = None
-    """What is wrong with the first Secret that has no value: SecretMissing, or Invalid SecretBroken."""
+    """What is wrong with the first Secret that has no value: SecretMissing, or Invalid."""
 
     @property
     def ca(self) -> str | None:
@@ -68,9 +69,16 @@ class _Reader:
         self.problem: BessemerError | None = None
 
     async def find(
-        self, reference: SecretReference | None, where: str, check: Check = lambda _text: None
+        self,
+        reference: SecretReference | None,
+        where: str,
+        check: Check = lambda _text: None,
+        url: str | None = None,
     ) -> str | None:
-        """Return one value; None where there is no reference, or something is wrong. Raises Unavailable."""
+        """Return one value; None where there is no reference, or something is wrong. Raises Unavailable.
+
+        ``url`` is where it is sent, which the Secret itself has to allow; None where it is sent nowhere.
+        """
         if reference is None:
             return None
         if reference.name not in self._read:
@@ -78,7 +86,11 @@ class _Reader:
                 SECRETS, self._namespace, reference.name
             )
         try:
-            return parse_value(self._read[reference.name], reference, where, check)
+            raw = self._read[reference.name]
+            value = parse_value(raw, reference, where, check)
+            if url is not None and raw is not None and self._deps.settings.secrets_name_hosts:
+                check_destination(raw, self._namespace, where, url)
+            return value
         except (SecretMissing, Invalid) as error:
             self.problem = self.problem or error
             return None
@@ -87,16 +99,26 @@ class _Reader:
 async def get_access(deps: PoolDeps, namespace: str, spec: RunnerPoolSpec) -> Access:
     """Read all Secrets that the spec names; what is wrong with one is in the answer. Raises Unavailable."""
     reader = _Reader(deps, namespace)
-    found = {key: await reader.find(reference, where) for key, (reference, where) in list_references(spec).items()}
+    found = {
+        key: await reader.find(reference, where, url=_find_destination(spec, key))
+        for key, (reference, where) in list_references(spec).items()
+    }
     api = await _find_api_token(reader, spec.gitlab, found.get(CA_KEY))
     return Access(
         api_token=api,
         webhook_secret=await reader.find(spec.gitlab.webhook_secret, WEBHOOK_SECRET, check_webhook_secret),
-        runner_token=await reader.find(spec.runner.token_secret, RUNNER_TOKEN, check_token),
+        runner_token=await reader.find(spec.runner.token_secret, RUNNER_TOKEN, check_token, spec.gitlab.url),
         others={key: value for key, value in found.items() if value is not None},
         takes_webhooks=spec.gitlab.webhook_secret is not None,
         problem=reader.problem,
     )
+
+
+def _find_destination(spec: RunnerPoolSpec, key: str) -> str | None:
+    """Return where runners send a value of ``list_references``; None where it goes nowhere, such as a private key."""
+    if key not in (ACCESS_KEY, SECRET_KEY) or spec.cache is None or spec.cache.s3 is None:
+        return None
+    return f"{'http' if spec.cache.s3.insecure else 'https'}://{spec.cache.s3.server}"
 
 
 async def get_api_access(deps: PoolDeps, namespace: str, gitlab: GitLabConnection) -> Access:
@@ -108,7 +130,7 @@ async def get_api_access(deps: PoolDeps, namespace: str, gitlab: GitLabConnectio
 
 
 async def _find_api_token(reader: _Reader, gitlab: GitLabConnection, ca: str | None) -> str | None:
-    token = await reader.find(gitlab.api_token_secret, API_TOKEN, check_token)
+    token = await reader.find(gitlab.api_token_secret, API_TOKEN, check_token, gitlab.url)
     # Whose certificate can't be checked as the spec wants it is not shown the token.
     return token if gitlab.ca_secret is None or ca is not None else None
 

@@ -12,7 +12,7 @@ from bessemer.gitlab.protocol import GitLabRefused, GitLabUnavailable, RateLimit
 from bessemer.kube.client import SECRETS, Unavailable
 from bessemer.runnerpool.known import PARTING_TIME
 from bessemer.runnerpool.registration import get_webhook_access
-from tests.support.pool_world import KEY, PoolWorld
+from tests.support.pool_world import HOSTS, KEY, PoolWorld
 
 Change = Callable[[PoolWorld, str], Awaitable[None]]
 
@@ -36,7 +36,8 @@ def change_to(value: bytes | None) -> Change:
 
 async def recreate_as_another_type(world: PoolWorld, name: str) -> None:
     await world.delete_secret(name)
-    body = {"metadata": {"name": name}, "type": "kubernetes.io/basic-auth", "data": {"password": "eA=="}}
+    metadata = {"name": name, "annotations": {"bessemer.dev/for": HOSTS}}
+    body = {"metadata": metadata, "type": "kubernetes.io/basic-auth", "data": {"password": "eA=="}}
     await world.kubernetes.create_object(SECRETS, KEY[0], body)
 
 

@@ -33,7 +33,8 @@ async def apply_pools(world: PoolWorld, site: Site, scope: Scope, tokens: dict[s
     world.deps.doors.connect = connect_gitlab
     for name, value in tokens.items():
         data = {"token": base64.b64encode(value.encode()).decode()}
-        await world.kubernetes.create_object(SECRETS, "ci", {"metadata": {"name": name}, "data": data})
+        metadata = {"name": name, "annotations": {"bessemer.dev/for": site.url}}
+        await world.kubernetes.create_object(SECRETS, "ci", {"metadata": metadata, "data": data})
     gitlab = {
         "url": site.url,
         "scope": {"type": scope.type.value} | ({"path": scope.path} if scope.path else {}),
