@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -106,7 +107,7 @@ def test_a_gitlab_that_wants_to_do_harm_is_told_and_contained(
     for name in pools:
         evil.wait_for(
             f"{name} to be told",
-            lambda name=name: runners.find_condition(name, "Ready").get("status") == "False",
+            partial(_is_told, runners, name),
             SHOWN_SECONDS,
             runners.explain,
         )
@@ -116,6 +117,14 @@ def test_a_gitlab_that_wants_to_do_harm_is_told_and_contained(
         assert word not in shown, shown
     assert "elsewhere" not in evil.run("logs", "evil")
     evil.run("delete", "runnerpool", *pools, timeout=120)
+
+
+def _is_told(runners: Runners, pool: str) -> bool:
+    return runners.find_condition(pool, "Ready").get("status") == "False"
+
+
+def _is_invalid(kubectl: Kubectl, kind: str) -> bool:
+    return "InvalidSpec" in kubectl.run("get", kind, "deep", "-o", "jsonpath={.status.conditions[*].reason}")
 
 
 def _all_met(evil: Kubectl) -> bool:
@@ -143,9 +152,7 @@ def test_objects_that_nest_too_deep_stop_nothing_and_can_be_deleted(
     for kind in ("rp", "cb"):
         evil.wait_for(
             f"{kind} to be told",
-            lambda kind=kind: (
-                "InvalidSpec" in evil.run("get", kind, "deep", "-o", "jsonpath={.status.conditions[*].reason}")
-            ),
+            partial(_is_invalid, evil, kind),
             SHOWN_SECONDS,
             runners.explain,
         )
