@@ -13,7 +13,7 @@ KEEP ?=
 KUBE ?= 1.37
 export KUBE
 
-.PHONY: help demo demo-runners check lint unit component contract test e2e soak bench bench-runners crds image cluster-up cluster-down cluster-sweep clean
+.PHONY: help demo demo-runners check lint unit component contract test e2e soak bench bench-runners bench-strangers crds image cluster-up cluster-down cluster-sweep clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ bench: .venv/ready ## figures, as a table and JSON
 
 bench-runners: .venv/ready ## figures of runner pools, beside GitLab's own executor
 	$(SUDO) $(PY) -m tests.bench.runners
+
+bench-strangers: .venv/ready ## figures of the operator's web server, flooded by strangers
+	$(PY) -m tests.bench.flood
 
 crds: .venv/ready ## generate crds/, the CRD chart and the field reference from the models
 	$(PY) -m bessemer.crdgen
