@@ -22,6 +22,10 @@ VOLUME_SECRETS = (("secret", "secretName"), ("csi", "nodePublishSecretRef", "nam
 """Where a volume names a Secret, but for projected ones."""
 PROJECTED_SECRET = ("projected", "sources", "secret", "name")
 """Where a source of a projected volume does."""
+HIDDEN = r"\\\\[ux\n\r\u0085\u2028\u2029]|!!|!<|%TAG"
+"""What writes a name in a patch so that it is not found: escapes of letters, lines that go on in the middle of a word,
+and YAML's tags, by which a name may stand in base64. As it stands in a string of CEL.
+Source: https://yaml.org/spec/1.1/#id872840 (escapes), #id861060 (line breaks), https://yaml.org/type/binary.html"""
 _CONTROL_PLANE = ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"]
 
 
@@ -65,7 +69,9 @@ def _off(switch: str, expression: str, message: str) -> list[Validation]:
 def _build_switches() -> list[Validation]:
     """Return the rules that the administrator may switch off."""
     settings = "spec.executor.kubernetes.settings"
-    no_patch = "variables.patches.all(p, !has(p.patch_path) && (!has(p.patch) || !p.patch.matches('{}')))"
+    no_patch = (
+        "variables.patches.all(p, !has(p.patch_path) && (!has(p.patch) || !p.patch.matches('(?i){}|" + HIDDEN + "')))"
+    )
     contexts = "k.endsWith('security_context')"
     return [
         *_off("privileged", "variables.executor != 'Docker'", "spec.executor.type Docker runs a privileged daemon"),
@@ -89,7 +95,7 @@ def _build_switches() -> list[Validation]:
         ),
         *_off(
             "privileged",
-            no_patch.format("(?i)privileged|hostNetwork|hostPID|hostIPC|hostPort|capabilities|\\\\\\\\[ux]"),
+            no_patch.format("privileged|hostNetwork|hostPID|hostIPC|hostPort|capabilities"),
             f"{settings}.pod_spec patches what is root on the node, or is a file that can't be looked into",
         ),
         *_off(
@@ -104,7 +110,7 @@ def _build_switches() -> list[Validation]:
         ),
         *_off(
             "hostPath",
-            no_patch.format("(?i)hostPath"),
+            no_patch.format("hostPath"),
             f"{settings}.pod_spec patches hostPath, the node's own file system, or is a file that can't be looked into",
         ),
         *_off(
@@ -117,7 +123,7 @@ def _build_switches() -> list[Validation]:
             "systemPriority",
             "(!has(variables.settings.priority_class_name) "
             "|| !variables.settings.priority_class_name.startsWith('system-')) && "
-            + no_patch.format("(?i)system-(node|cluster)"),
+            + no_patch.format("system-(node|cluster)"),
             f"{settings}: a priority class system-* pushes the node's own pods aside",
         ),
         *_off(
@@ -130,6 +136,11 @@ def _build_switches() -> list[Validation]:
             "!has(variables.settings.node_tolerations) || variables.settings.node_tolerations"
             ".all(k, !k.matches('^(=.*|node-role[.]kubernetes[.]io/(control-plane|master)(=.*)?)?$'))",
             f"{settings}.node_tolerations: one without a key, or for the control plane, lets pods run on any node",
+        ),
+        *_off(
+            "anyNode",
+            no_patch.format("(^|[^.])nodeName"),  # spec.nodeName is what a variable is told of
+            f"{settings}.pod_spec patches the name of the node, or is a file that can't be looked into",
         ),
         *_off(
             "serviceAccountTokens",
@@ -148,9 +159,11 @@ def build_rules() -> list[Validation]:
     )
     lower = "matches('^[a-z0-9_-]+$')"
     nested = "k == 'volumes' || k.endsWith('security_context')"
+    deeper = "name == 'capabilities' ? variables.settings[k][name].all(kind, kind.{}) : true"
     spelled = Validation(
         f"variables.settings.all(k, k.{lower}) "
-        f"&& variables.settings.all(k, {nested} ? variables.settings[k].all(name, name.{lower}) : true) "
+        f"&& variables.settings.all(k, {nested} ? variables.settings[k].all(name, name.{lower} "
+        f"&& ({deeper.format(lower)})) : true) "
         f"&& variables.patches.all(p, p.all(name, name.{lower}))",
         "spec.executor.kubernetes.settings: write names in lower case, as GitLab's documentation does: the runner "
         "reads others as well, and these rules would not see them",

@@ -73,7 +73,7 @@ def change(raw: Object, *path: str | int, to: Any) -> Object:
 
 
 def phase_pod() -> Object:
-    return build_phase_pod(build(), START, BUILD_SETTINGS)
+    return build_phase_pod(build(), START, BUILD_SETTINGS, {"data": {"input.json": "{}"}})
 
 
 def runner_pod(executor: str = "Shell", **fields: Any) -> Object:
@@ -170,6 +170,21 @@ def test_a_secret_of_someone_else_with_such_a_name_is_not_changed() -> None:
         (change(phase_pod(), "spec", "volumes", to=[{"name": "h", "hostPath": {"path": "/"}}]), "spec.volumes"),
         (change(phase_pod(), "spec", "priorityClassName", to="system-node-critical"), "spec.priorityClassName"),
         (change(phase_pod(), "spec", "tolerations", to=[{"operator": "Exists"}]), "spec.tolerations"),
+        (change(phase_pod(), "spec", "nodeName", to="control-plane-1"), "spec.nodeName"),
+        (
+            change(phase_pod(), "spec", "securityContext", "seccompProfile", "type", to="Unconfined"),
+            "spec.securityContext",
+        ),
+        (
+            change(
+                phase_pod(), "spec", "containers", 0, "securityContext", "appArmorProfile", to={"type": "Unconfined"}
+            ),
+            "spec.securityContext",
+        ),
+        (
+            change(phase_pod(), "spec", "securityContext", "seLinuxOptions", to={"type": "spc_t"}),
+            "spec.securityContext",
+        ),
         (
             change(phase_pod(), "spec", "volumes", to=[{"projected": {"sources": [{"serviceAccountToken": {}}]}}]),
             "spec.volumes",
@@ -221,6 +236,10 @@ def test_pods_of_jobs_may_be_what_ordinary_pods_are() -> None:
                  "volumes": [{"name": "repo", "emptyDir": {}}]},
     }  # fmt: skip
     assert refuse_pod(job) == []
+    scheduled = change(job, "spec", "nodeName", to="node1")
+    assert refuse_pod(scheduled)
+    assert refuse_pod(scheduled, ("anyNode",)) == []
+    assert evaluate(POD_RULES["validations"], POD_RULES["variables"], {"object": scheduled, "oldObject": job}) == []
     assert refuse_pod(change(job, "spec", "containers", 0, "securityContext", "privileged", to=True))
     assert (
         refuse_pod(change(job, "spec", "containers", 0, "securityContext", "privileged", to=True), ("privileged",))

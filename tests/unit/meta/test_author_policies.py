@@ -180,6 +180,21 @@ POWERFUL = [
     ("privileged", kubernetes(pod_spec=[{"name": "x", "patch": "hostNetwork: true"}]), "pod_spec"),
     ("privileged", kubernetes(pod_spec=[{"name": "x", "patch": '{"hostPID": true}'}]), "pod_spec"),
     ("privileged", kubernetes(pod_spec=[{"name": "x", "patch": '{"host\\u0049PC": true}'}]), "pod_spec"),
+    *(
+        (switch, kubernetes(pod_spec=[{"name": "x", "patch": patch}]), "pod_spec" if switch != "systemPriority" else "")
+        for switch in ("privileged", "hostPath", "systemPriority", "anyNode")
+        for patch in (
+            '{"volumes": [{"host\\\n  Path": {"path": "/"}}]}',
+            '{"host\\\u2028Path": {}}',
+            '{"host\\u0050ath": {}}',
+            "{!!binary aG9zdFBhdGg=: {path: /}}",
+            "{!!b%69nary aG9zdFBhdGg=: {path: /}}",
+            "{!<tag:yaml.org,2002:binary> aG9zdFBhdGg=: {path: /}}",
+            "%TAG !x! tag:yaml.org,2002:bin\n---\n{!x!ary aG9zdFBhdGg=: {path: /}}",
+        )
+    ),
+    ("anyNode", kubernetes(pod_spec=[{"name": "x", "patch": '{"nodeName": "control-plane-1"}'}]), "pod_spec"),
+    ("anyNode", kubernetes(pod_spec=[{"name": "x", "patch_type": "json", "patch": '[{"path": "/nodename"}]'}]), "pod_"),
     ("hostPath", pool(pod={"volumes": [{"name": "h", "hostPath": {"path": "/"}}]}), "spec.pod.volumes"),
     ("hostPath", kubernetes(volumes={"host_path": [{"name": "h", "mount_path": "/h"}]}), "volumes.host_path"),
     ("hostPath", kubernetes(pod_spec=[{"patch": "volumes: [{name: h, hostPath: {path: /}}]"}]), "pod_spec"),
@@ -222,6 +237,7 @@ def test_what_is_more_than_an_ordinary_pod_is_refused_to_all_until_it_is_switche
         {"Volumes": {"host_path": [{"name": "h"}]}},
         {"volumes": {"Host_Path": [{"name": "h"}]}},
         {"build_container_security_context": {"PRIVILEGED": True}},
+        {"build_container_security_context": {"capabilities": {"Add": ["SYS_ADMIN"]}}},
         {"pod_spec": [{"Patch": "hostNetwork: true"}]},
         {"privile\u0130ged": True},
     ],
@@ -241,6 +257,7 @@ ORDINARY = [
     kubernetes(privileged=False, node_tolerations={"gpu=yes": "NoSchedule"}, cap_drop=["ALL"]),
     kubernetes(volumes={"empty_dir": [{"name": "e", "mount_path": "/e"}]}),
     kubernetes(pod_spec=[{"name": "x", "patch": "runtimeClassName: kata"}]),
+    kubernetes(pod_spec=[{"name": "x", "patch": "- {valueFrom: {fieldRef: {fieldPath: spec.nodeName}}, a: 'b\\d!'}"}]),
     kubernetes(build_container_security_context={"run_as_user": 1000, "capabilities": {"drop": ["ALL"]}}),
     pool(pod={"volumes": [{"name": "c", "configMap": {"name": "x"}}, {"name": "p", "persistentVolumeClaim": {}}]}),
 ]
