@@ -5,6 +5,7 @@ The pod gets only what it needs: no service account token, no root, no capabilit
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from bessemer.clusterbuild import checkout
@@ -18,7 +19,9 @@ from bessemer.kube.client import Object
 from bessemer.kube.pods import PHASE_CONTAINER, PLAYBOOK_CONTAINER
 from bessemer.names import attempt_name, build_label_value, secret_name
 from bessemer.phases.report import (
+    INPUT_DIGEST_VARIABLE,
     INPUT_DIRECTORY,
+    INPUT_FILE,
     PLAYBOOK_DIRECTORY,
     SCRATCH_DIRECTORY,
     SECRET_DIRECTORY,
@@ -44,7 +47,6 @@ USER_ID = 65532
 """The image's unprivileged user; also the group that may read the mounted Secrets."""
 GRACE_SECONDS = 30
 """A phase stops cleanly within 20 s of SIGTERM; the rest is for the kubelet."""
-INPUT_FILE = "input.json"
 MOST_INPUT_BYTES = 1 << 20
 """Of all that is in a ConfigMap. Source: https://kubernetes.io/docs/concepts/configuration/configmap/#motivation"""
 SCRATCH_LIMIT = "256Mi"
@@ -82,8 +84,8 @@ def build_input_config_map(build: ClusterBuild, phase_input: PhaseInput) -> Obje
     }
 
 
-def build_phase_pod(build: ClusterBuild, start: StartAttempt, settings: Settings) -> Object:
-    """Give the pod of one attempt of one phase."""
+def build_phase_pod(build: ClusterBuild, start: StartAttempt, settings: Settings, config_map: Object) -> Object:
+    """Give the pod of one attempt of one phase; ``config_map`` has its input, and no other is taken by it."""
     spec = build.spec
     if spec is None:
         raise ValueError("no attempt is started without a spec")
@@ -107,7 +109,7 @@ def build_phase_pod(build: ClusterBuild, start: StartAttempt, settings: Settings
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "volumes": [*_volumes(build, spec, name), *_playbook_volumes(playbooks)],
-        "containers": [_phase_container(start.phase, spec, settings)],
+        "containers": [_phase_container(start.phase, spec, settings, config_map["data"][INPUT_FILE])],
     }
     if playbooks is not None:
         pod_spec["initContainers"] = [_playbook_container(playbooks, settings)]
@@ -177,7 +179,7 @@ def _playbook_volumes(playbooks: PlaybookRepository | None) -> list[Object]:
     return volumes
 
 
-def _phase_container(phase: PhaseName, spec: ClusterBuildSpec, settings: Settings) -> Object:
+def _phase_container(phase: PhaseName, spec: ClusterBuildSpec, settings: Settings, told: str) -> Object:
     mounts: list[Object] = [
         {"name": "input", "mountPath": INPUT_DIRECTORY, "readOnly": True},
         {"name": "secret", "mountPath": SECRET_DIRECTORY, "readOnly": True},
@@ -191,7 +193,11 @@ def _phase_container(phase: PhaseName, spec: ClusterBuildSpec, settings: Setting
         **_container(PHASE_CONTAINER, settings, mounts),
         # An init, as signals that process 1 has no handler for (yet: Python is still importing) are not delivered.
         "command": ["tini", "--", "python", "-m", "bessemer.phases", phase.value],
-        "env": [{"name": "HOME", "value": SCRATCH_DIRECTORY}, {"name": "TMPDIR", "value": SCRATCH_DIRECTORY}],
+        "env": [
+            {"name": "HOME", "value": SCRATCH_DIRECTORY},
+            {"name": "TMPDIR", "value": SCRATCH_DIRECTORY},
+            {"name": INPUT_DIGEST_VARIABLE, "value": hashlib.sha256(told.encode()).hexdigest()},
+        ],
         "terminationMessagePolicy": "File",
     }
 

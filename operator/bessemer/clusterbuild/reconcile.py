@@ -20,7 +20,6 @@ from bessemer.clusterbuild.gather import Reading, get_reading, list_build_pods, 
 from bessemer.clusterbuild.keys import create_keys
 from bessemer.clusterbuild.machines import create_claims, delete_claims
 from bessemer.clusterbuild.manifest import (
-    INPUT_FILE,
     MOST_INPUT_BYTES,
     build_input,
     build_input_config_map,
@@ -59,6 +58,7 @@ from bessemer.kube.client import (
     Refused,
 )
 from bessemer.kube.pods import parse_pod
+from bessemer.phases.report import INPUT_FILE
 from bessemer.resource import build_merge_patch
 from bessemer.wellknown import BUILD_FINALIZER, SEAL_ANNOTATION
 
@@ -177,7 +177,7 @@ async def _start_attempt(deps: Deps, reading: Reading, start: StartAttempt, node
             INVALID_SPEC, f"spec and nodes are longer than {MOST_INPUT_BYTES} bytes, which no ConfigMap can hold"
         )
     await _create_input(deps, build, config_map)
-    pod = build_phase_pod(build, start, settings)
+    pod = build_phase_pod(build, start, settings, config_map)
     name = pod["metadata"]["name"]
     pod["metadata"]["annotations"][SEAL_ANNOTATION] = build_seal(build, reading.seal, name, start.input_digest)
     try:

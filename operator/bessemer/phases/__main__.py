@@ -6,6 +6,7 @@ become results: nothing else in a phase catches everything.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import logging
 import os
@@ -20,7 +21,7 @@ from bessemer.logformat import configure_logging
 from bessemer.phases.clock import SystemClock, Terminated
 from bessemer.phases.context import Directories, PhaseContext
 from bessemer.phases.grouping import build_termination_message, shrink_result
-from bessemer.phases.report import PhaseInput, PhaseName, PhaseResult
+from bessemer.phases.report import INPUT_DIGEST_VARIABLE, INPUT_FILE, PhaseInput, PhaseName, PhaseResult
 
 MODULES = {
     PhaseName.PREFLIGHT: "preflight",
@@ -43,13 +44,19 @@ def read_input(directory: Path, phase: str) -> PhaseInput:
 
     Raises:
         Invalid: the file is missing or wrong, or is meant for another phase.
+        Retry: it is not what the operator wrote for this pod.
     """
+    file = directory / INPUT_FILE
     try:
-        phase_input = PhaseInput.model_validate_json((directory / "input.json").read_bytes())
+        content = file.read_bytes()
+        expected = os.environ.get(INPUT_DIGEST_VARIABLE)
+        if expected is not None and hashlib.sha256(content).hexdigest() != expected:
+            raise Retry("InputReplaced", "the ConfigMap with the pod's input is not the one that the operator made")
+        phase_input = PhaseInput.model_validate_json(content)
     except (OSError, ValidationError) as error:
-        raise Invalid("InvalidInput", f"{directory}/input.json: {error}") from error
+        raise Invalid("InvalidInput", f"{file}: {error}") from error
     if phase_input.phase != phase:
-        raise Invalid("InvalidInput", f"{directory}/input.json is for phase {phase_input.phase}, not {phase}")
+        raise Invalid("InvalidInput", f"{file} is for phase {phase_input.phase}, not {phase}")
     return phase_input
 
 

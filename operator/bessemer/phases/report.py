@@ -18,7 +18,10 @@ TERMINATION_MESSAGE_LIMIT = 4096
 """Bytes; Kubernetes cuts longer ones. Source: https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/"""
 
 INPUT_DIRECTORY = "/etc/bessemer/input"
-"""Where the ConfigMap of the attempt is mounted; holds input.json."""
+"""Where the ConfigMap of the attempt is mounted."""
+INPUT_FILE = "input.json"
+INPUT_DIGEST_VARIABLE = "BESSEMER_INPUT_SHA256"
+"""What the input must have: who may replace a ConfigMap could else have a pod with the build's keys do anything."""
 SECRET_DIRECTORY = "/etc/bessemer/secret"  # noqa: S105  a path, not a secret
 """Where the Secret of the build is mounted; holds seed and, where no key was given, ssh-privatekey."""
 SSH_KEY_DIRECTORY = "/etc/bessemer/ssh"

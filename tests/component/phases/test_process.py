@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import importlib
 import json
 import logging
@@ -95,6 +96,18 @@ def test_input_for_another_phase_or_none_is_invalid(directories: Directories, mo
     assert (result.reason, result.retryable) == ("InvalidInput", False)
     (directories.input / "input.json").write_text("{}")
     assert run(directories, monkeypatch, raise_error(AssertionError())).reason == "InvalidInput"
+
+
+def test_an_input_that_another_put_in_its_place_is_not_followed(
+    directories: Directories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = directories.input / "input.json"
+    monkeypatch.setenv("BESSEMER_INPUT_SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
+    assert run(directories, monkeypatch, raise_error(Retry("Reached", ""))).reason == "Reached"
+    for content in (file.read_bytes().replace(b"oxygen", b"sulfur"), file.read_bytes() + b"\n", b"", b"{}"):
+        file.write_bytes(content)
+        result = run(directories, monkeypatch, raise_error(AssertionError()))
+        assert (result.reason, result.retryable) == ("InputReplaced", True)
 
 
 def test_the_command_writes_the_termination_message(tmp_path: Path) -> None:

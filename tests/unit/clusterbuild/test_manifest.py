@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.support.world import manifest
 
 SETTINGS = Settings(image="localhost/bessemer:1", namespace="sys", identity="me", image_pull_secrets="registry,other")
 START = StartAttempt(PhaseName.BOOT_COMPUTE, 3, "digest")
+TOLD = {"data": {"input.json": "{}"}}
 CONFIGURE = StartAttempt(PhaseName.CONFIGURE_SERVICES, 1, "digest")
 PLAYBOOKS = {"repository": "https://example.org/site.git", "commit": "0" * 40, "services": "site.yml"}
 
@@ -34,7 +36,7 @@ def build(**changes: Any) -> ClusterBuild:
 
 
 def pod(start: StartAttempt = START, /, **changes: Any) -> Object:
-    return build_phase_pod(build(**changes), start, SETTINGS)
+    return build_phase_pod(build(**changes), start, SETTINGS, TOLD)
 
 
 def test_a_phase_pod_gets_no_more_than_it_needs() -> None:
@@ -106,6 +108,9 @@ def test_what_a_phase_is_told_can_be_read_back_by_it() -> None:
     assert (told.attempt, told.power_off, told.remove_hosts) == (3, False, None)
     assert config_map["immutable"] is True
     assert json.loads(config_map["data"]["input.json"])["spec"]["compute"]["minReady"] == "75%"
+    (container,) = build_phase_pod(cluster_build, START, SETTINGS, config_map)["spec"]["containers"]
+    digest = hashlib.sha256(config_map["data"]["input.json"].encode()).hexdigest()
+    assert {"name": "BESSEMER_INPUT_SHA256", "value": digest} in container["env"], "and it follows no other"
 
 
 def test_nothing_is_rendered_without_a_spec() -> None:
@@ -114,7 +119,7 @@ def test_nothing_is_rendered_without_a_spec() -> None:
     raw["spec"] = {}
     broken = parse_cluster_build(raw)
     with pytest.raises(ValueError, match="without a spec"):
-        build_phase_pod(broken, START, SETTINGS)
+        build_phase_pod(broken, START, SETTINGS, TOLD)
     with pytest.raises(ValueError, match="without a spec"):
         build_input(broken, NodesStatus(), START, "")
 
