@@ -73,11 +73,12 @@ def _build_image(
     """Put files, by their paths, into a small Debian; ``origin`` tells apart what they come from."""
     install_tools()
     cache = cache_directory()
-    root = build_root(base, cache)
-    tag = f"{GITLAB_RUNNER.version}-{root.stem.removeprefix(f'{base.name}-')}"
     name = repository.removeprefix("localhost/")
-    image = Image(f"{repository}:{tag}", cache / f"{name}-{tag}-{origin}.tar")
+    # The root is made under the lock, too: runs side by side would write one file.
     with locked(cache / "runner.lock"):
+        root = build_root(base, cache)
+        tag = f"{GITLAB_RUNNER.version}-{root.stem.removeprefix(f'{base.name}-')}"
+        image = Image(f"{repository}:{tag}", cache / f"{name}-{tag}-{origin}.tar")
         if not image.archive.exists():
             with tempfile.TemporaryDirectory(dir=cache) as folder:
                 layer = Path(folder)
