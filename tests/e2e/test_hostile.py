@@ -140,7 +140,9 @@ def nest(levels: int) -> str:
 def test_objects_that_nest_too_deep_stop_nothing_and_can_be_deleted(
     runners: Runners, evil: Kubectl, operator_lives: None
 ) -> None:
-    pool = runners.build_pool("deep", ["deep"], executor={"type": "Kubernetes", "kubernetes": {"settings": {"x": 1}}})
+    pool = runners.build_pool(
+        "deep", ["deep"], executor={"type": "Kubernetes", "kubernetes": {"image": "busybox", "settings": {"x": 1}}}
+    )
     build: dict[str, Any] = json.loads(
         evil.run("create", "-f", str(ROOT / "examples" / "oxygen.yaml"), "--dry-run=client", "-o", "json")
     )
