@@ -10,7 +10,7 @@ import asyncio
 import functools
 import zlib
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,13 +26,16 @@ LARGE_BYTES = 4 << 20
 """The most that is read of an answer, unpacked. A page of 100 jobs has about 500 KB."""
 LARGE_AT_ONCE = 4
 """Large answers that are held at once, by all clients of the process."""
+LARGE_SECONDS = 5.0
+"""So long a large answer may be received once it has a place: a GitLab that drips would keep those of all others. One
+over a slow line is asked for in pages that are no large answers."""
 MOST_VALUES = 200_000
 """Values in an answer, by its commas and brackets: each takes up to 72 bytes of memory, whatever it takes on the wire.
 A page of 100 jobs has about 12,000."""
 
 
 class AnswerTooLarge(GitLabUnavailable):
-    """An answer has more bytes or values than are read; a shorter page may be asked for."""
+    """An answer has more bytes or values than are read, or takes too long for that; a shorter page may be asked for."""
 
 
 @dataclass(frozen=True)
@@ -82,23 +85,34 @@ async def read_answer(response: aiohttp.ClientResponse, large: LargeAnswers) -> 
 @asynccontextmanager
 async def _read(response: aiohttp.ClientResponse, large: LargeAnswers) -> AsyncIterator[bytes]:
     """Read a body, unpacked, and hold a place for large answers for as long as it is worked with."""
-    chunks, size, held = [], 0, False
-    try:
-        async for chunk in _unpack(response):
-            size += len(chunk)
-            if size > SMALL_BYTES and not held:
-                await large.places.acquire()
-                held = True
-            if size > LARGE_BYTES:
-                response.close()
-                raise AnswerTooLarge(f"an answer of more than {LARGE_BYTES >> 20} MiB")
-            chunks.append(chunk)
-        whole = b"".join(chunks)
-        chunks.clear()
-        yield whole
-    finally:
-        if held:
-            large.places.release()
+    async with AsyncExitStack() as held:
+        try:
+            async with asyncio.timeout(None) as limit:
+                body = await _receive(response, large, held, limit)
+        except TimeoutError:
+            response.close()
+            if not limit.expired():
+                raise
+            raise AnswerTooLarge(
+                f"more than {SMALL_BYTES >> 10} KiB, and not all of it in {LARGE_SECONDS:g} s"
+            ) from None
+        yield body
+
+
+async def _receive(
+    response: aiohttp.ClientResponse, large: LargeAnswers, held: AsyncExitStack, limit: asyncio.Timeout
+) -> bytes:
+    chunks, size = [], 0
+    async for chunk in _unpack(response):
+        if size <= SMALL_BYTES < size + len(chunk):
+            await held.enter_async_context(large.places)
+            limit.reschedule(asyncio.get_running_loop().time() + LARGE_SECONDS)
+        size += len(chunk)
+        if size > LARGE_BYTES:
+            response.close()
+            raise AnswerTooLarge(f"an answer of more than {LARGE_BYTES >> 20} MiB")
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 async def _unpack(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

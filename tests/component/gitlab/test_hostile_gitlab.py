@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from bessemer.errors import BessemerError
-from bessemer.gitlab import transport
-from bessemer.gitlab.client import connect_gitlab
+from bessemer.gitlab import answers, transport
+from bessemer.gitlab.client import GitLabConnector, connect_gitlab
 from bessemer.gitlab.protocol import GitLab, GitLabUnavailable, PendingJob, PendingJobs, RunnerRequest, Scope, ScopeType
 from bessemer.runnerpool.board import Board
 from tests.component.gitlab.hostile import Answer, repeat, say, serve, tell
@@ -367,6 +367,23 @@ async def test_a_name_that_is_looked_up_for_ever_keeps_no_other_gitlab_waiting(m
         for gitlab in (*hanging, healthy):
             await gitlab.close()
         ended.set()
+
+
+async def test_large_answers_in_drips_keep_no_other_gitlab_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "LARGE_SECONDS", 0.5)
+    connector, jobs = GitLabConnector(), [{"id": 1, "name": "x", "tag_list": [], "rest": "y" * 200_000}]
+    drips = repeat(OK + b"Content-Length: 4000000\r\n\r\n" + b" " * 100_000, b" ", 0.02)
+    async with serve(drips) as hostile, serve(tell(200, json.dumps(jobs).encode())) as server, asyncio.timeout(60):
+        dripping = [connector.connect(hostile.url, TOKEN, None) for _ in range(2 * answers.LARGE_AT_ONCE)]
+        waiting = [asyncio.create_task(gitlab.list_pending_jobs(PROJECT)) for gitlab in dripping]
+        await asyncio.sleep(0.3)
+        healthy, began = connector.connect(server.url, TOKEN, None), time.monotonic()
+        assert [job.id for job in (await healthy.list_pending_jobs(PROJECT)).jobs] == [1]
+        assert time.monotonic() - began < transport.REQUEST_SECONDS / 4
+        said = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(error, GitLabUnavailable) for error in said)
+        for gitlab in (*dripping, healthy):
+            await gitlab.close()
 
 
 async def test_jobs_of_a_list_have_so_much_room_and_no_more() -> None:
