@@ -254,6 +254,35 @@ def test_a_job_that_sets_its_number_to_something_else_fails_and_nothing_is_made(
     assert sorted(runner.directory.rglob("*")) == before
 
 
+@pytest.mark.parametrize("kind", ["link", *(["foreign"] if os.geteuid() == 0 else [])])
+def test_a_directory_that_another_has_made_for_the_job_is_not_used(runner: Runner, tmp_path: Path, kind: str) -> None:
+    builds, theirs = tmp_path / "builds", tmp_path / "theirs"
+    theirs.mkdir()
+    # The pod has a directory of its own there, and the cluster another: what the pod makes is another name here.
+    only_there = 'case $* in "-p "*owner-7/.slurm) ;; *) exec /bin/mkdir "$@" ;; esac'
+    (tmp_path / "bin" / "mkdir").write_text(f"#!/bin/bash\n{only_there}\n")
+    (tmp_path / "bin" / "mkdir").chmod(0o755)
+    builds.mkdir()
+    if kind == "link":
+        (builds / "owner-7").symlink_to(theirs)
+    else:
+        (builds / "owner-7").mkdir()
+        os.chown(builds / "owner-7", 12345, 12345)
+    program = ["bash", str(tmp_path / "home" / EXECUTOR_FILE), "prepare"]
+    environment = {
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+        "BESSEMER_HOME": str(tmp_path / "home"),
+        "TMPDIR": str(tmp_path),
+        "CUSTOM_ENV_CI_JOB_ID": "7",
+        "BUILD_FAILURE_EXIT_CODE": str(BUILD_FAILURE),
+        "SYSTEM_FAILURE_EXIT_CODE": str(SYSTEM_FAILURE),
+    }
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == SYSTEM_FAILURE
+    assert "is there on the cluster, and is another account's or a link" in done.stdout
+    assert list((builds / "owner-7").iterdir()) == []
+
+
 def test_the_users_table_says_the_same_of_each_end() -> None:
     text = (ROOT / "docs" / "user" / "executors.md").read_text(encoding="utf-8")
     rows = [

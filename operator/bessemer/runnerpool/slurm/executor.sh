@@ -69,14 +69,18 @@ hold_key() {
 prepare() {
     hold_key || fail_system "the private key (spec.executor.slurm.identitySecret): $(tail -n 1 "$scratch/said")"
     mkdir -p "$own" || fail_system "cannot make $own in the runner pod"
+    # Where others may write to BUILDS, they can foresee the name: in a directory of theirs our script would be theirs.
     # shellcheck disable=SC2016  # for the shell over there
     on_cluster bash -c '
         umask 077
         command -v sbatch >/dev/null || { echo "sbatch is not there"; exit 3; }
+        mkdir -p "${1%/*}"
+        mkdir "$1" || [ ! -d "$1" ] || [ -O "$1" ] && [ ! -L "$1" ] || exit 4
         mkdir -p "$1/.slurm" && cat >"$1/.slurm/job.sh"' slurm "$directory" <"$home/slurm-job.sh" >"$scratch/said" 2>&1
     case $? in
     0) ;;
     255) fail_system "no connection to the cluster: $(tail -n 1 "$scratch/said")" ;;
+    4) fail_system "$directory is there on the cluster, and is another account's or a link: who may write to $BUILDS?" ;;
     3) fail_system "the host has no Slurm: sbatch is not on the PATH of the account" ;;
     *) fail_system "cannot write to $BUILDS on the cluster (spec.executor.slurm.buildsDirectory): $(tail -n 1 "$scratch/said")" ;;
     esac
