@@ -80,12 +80,15 @@ CronExpression = Annotated[
 
 
 def find_start(text: str, zone: ZoneInfo, after: datetime) -> datetime | None:
-    """Return the first time after a moment, in UTC, at which an expression comes; None where it never does."""
+    """Return the first time after a moment, in UTC, at which an expression comes; None where it never does.
+
+    It is a whole minute of some clock, so parts of a second make no difference; the search for a change goes by seconds.
+    """
     text = _unfold(text)
     minute, hour, *_ = text.split()
     find = _find_by_hours if "*" in (minute[0], hour[0]) else _find_by_clock
     try:
-        return find(text, zone, after.astimezone(UTC))
+        return find(text, zone, after.astimezone(UTC).replace(microsecond=0))
     except (StopIteration, OverflowError):
         return None
 

@@ -164,6 +164,15 @@ def test_a_schedule_of_every_hour_counts_each_hour_that_passes() -> None:
     ]
 
 
+@pytest.mark.parametrize("start", ["*/20 * * * *", "*/7 2 * * *", "15 */2 * * *", "* * * * *"])
+def test_the_next_start_is_found_before_a_change_of_the_clock_at_any_part_of_a_second(start: str) -> None:
+    zone, change = ZoneInfo("Europe/Berlin"), datetime(2026, 3, 29, 1, tzinfo=UTC)
+    for seconds in range(1, 7200, 97):
+        moment = change - timedelta(seconds=seconds)
+        for part in (1, 500_000, 999_999):
+            assert find_start(start, zone, moment.replace(microsecond=part)) == find_start(start, zone, moment)
+
+
 ZONES = sorted(available_timezones() - {"localtime"})
 
 
@@ -216,3 +225,24 @@ def test_a_schedule_may_ask_for_less_than_the_pool_and_of_several_the_greatest_h
 def test_a_time_zone_that_is_not_there_is_said(name: str) -> None:
     error = build_pool(schedules=[schedule(timeZone=name)]).spec_error
     assert error == "spec.schedules[0].timeZone: no time zone of the IANA database, such as Europe/Berlin"
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(ZONES),
+    st.integers(1990, 2035),
+    st.sampled_from(["*/20 * * * *", "*/7 2 * * *", "15 */2 * * *", "0 * 30,31 12 *", "30 2 * * *", "0 0 L * *"]),
+    st.integers(-26 * 3600 * 10**6, 26 * 3600 * 10**6),
+    st.data(),
+)
+def test_in_every_zone_no_start_is_passed_over_and_none_lies_in_the_past(
+    name: str, year: int, start: str, away: int, data: st.DataObject
+) -> None:
+    zone = ZoneInfo(name)
+    around = data.draw(st.sampled_from(find_changes(zone, year) or [datetime(year, 7, 1, tzinfo=UTC)]))
+    moment = around + timedelta(microseconds=away)
+    found = find_start(start, zone, moment)
+    assert found is not None
+    assert found > moment
+    between = moment + data.draw(st.floats(0, 1, exclude_max=True)) * (found - moment)
+    assert find_start(start, zone, min(between, found - timedelta(microseconds=1))) == found
