@@ -82,7 +82,7 @@ CronExpression = Annotated[
 def find_start(text: str, zone: ZoneInfo, after: datetime) -> datetime | None:
     """Return the first time after a moment, in UTC, at which an expression comes; None where it never does.
 
-    It is a whole minute of some clock, so parts of a second make no difference; the search for a change goes by seconds.
+    Parts of a second are left out, as it is a whole minute of some clock: changes of that are looked for by seconds.
     """
     text = _unfold(text)
     minute, hour, *_ = text.split()
