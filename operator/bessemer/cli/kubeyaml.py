@@ -2,6 +2,7 @@
 
 kubectl reads by sigs.k8s.io/yaml: as YAML 1.1, but without numbers to the base of 60 (so that a MAC address such as
 52:54:00:11:22:33 is text without quotation marks) and without dates, and with ``1e3`` as a number; and keys are texts.
+Whole numbers of more than 64 bits are floating-point numbers, as the API server makes them.
 Source: https://github.com/kubernetes-sigs/yaml/blob/v1.6.0/goyaml.v2/resolve.go
 """
 
@@ -47,9 +48,15 @@ def _construct_number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
     sign, digits = (-1 if text.startswith("-") else 1), text.replace("_", "").lstrip("+-").lower()
     base = _BASES.get(digits[:2], 8 if re.fullmatch("0[0-7]+", digits) else 0)
     if base:
-        return sign * int(digits[2:] if digits[:2] in _BASES else digits, base)
-    value = sign * (int(digits) if digits.isdigit() else float(digits))
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+        return _fit(sign * int(digits[2:] if digits[:2] in _BASES else digits, base))
+    return _fit(sign * (int(digits) if digits.isdigit() else float(digits)))
+
+
+def _fit(value: int | float) -> int | float:
+    """Return a number as the kind that Kubernetes holds it as; raises OverflowError for one that neither holds."""
+    if -(2**63) <= value < 2**63:
+        return int(value) if int(value) == value else value
+    return float(value)
 
 
 def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:

@@ -10,9 +10,13 @@ from functools import cache
 from typing import Any
 
 import celpy
+import re2
 from celpy.adapter import json_to_cel
-from celpy.celtypes import BoolType
+from celpy.celtypes import BoolType, StringType
 from celpy.evaluation import CELEvalError
+
+_QUIET = re2.Options()
+_QUIET.log_errors = False
 
 
 def list_broken_rules(value: Any, schema: Mapping[str, Any], path: str) -> list[str]:
@@ -41,11 +45,19 @@ def _get_environment() -> celpy.Environment:
 
 def _holds(rule: str, value: Any) -> bool:
     environment = _get_environment()
-    program = environment.program(environment.compile(rule))
+    program = environment.program(environment.compile(rule), functions={"matches": _match})
     try:
         return program.evaluate({"self": json_to_cel(value)}) == BoolType(True)
     except CELEvalError:
         return False
+
+
+def _match(text: StringType, pattern: StringType) -> BoolType | CELEvalError:
+    """Match as celpy does, but without RE2 writing a pattern that it can't read to the terminal: it is foreign text."""
+    try:
+        return BoolType(re2.compile(pattern, _QUIET).search(text) is not None)
+    except re2.error as error:
+        return CELEvalError("match error", type(error), error.args)
 
 
 def _list_duplicates(value: list[Any], schema: Mapping[str, Any], path: str) -> list[str]:

@@ -11,6 +11,8 @@ from pydantic import Field
 from bessemer.fields import DnsLabel, NodeCount
 from bessemer.resource import ApiModel, cel, list_map
 
+_INTERPRETER = re.compile(r"#![ \t]*/[^\s/]")
+"""What Linux starts a script by. Source: https://man7.org/linux/man-pages/man2/execve.2.html#DESCRIPTION"""
 _SEVERAL_JOBS = re.compile(r"-a.*|--arr?a?y?(=.*)?|hetjob|packjob")
 """An option of sbatch, also by the beginning of its name, that makes several jobs of one script."""
 
@@ -82,9 +84,9 @@ def find_script_problems(script: str) -> list[str]:
     problems = []
     if script.startswith("\ufeff"):
         problems.append("it begins with a byte order mark")
-    elif not script.startswith("#!"):
+    elif not _INTERPRETER.match(script):
         problems.append("it must begin with #! and the path of an interpreter, such as #!/bin/sh")
-    if "\r\n" in script:
+    if "\r\n" in script or "\r" in script.split("\n", 1)[0]:
         problems.append("its lines must end in line feeds alone, not in carriage returns with them")
     if "\0" in script:
         problems.append("it has a NUL character")

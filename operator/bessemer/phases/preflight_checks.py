@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Address
+from urllib.parse import urlsplit
 
 from bessemer.clusterbuild.spec import ClusterBuildSpec, Install
 from bessemer.clusterbuild.verification import SlurmJob
 from bessemer.errors import Invalid
+from bessemer.foreign import make_line
 from bessemer.phases.hostlists import build_hostlist
 from bessemer.phases.hosts import parse_variables
 from bessemer.phases.machines import compute_min_ready
 from bessemer.phases.netboot.entries import parse_file_name
 from bessemer.phases.patterns import decide_job_errors
-from bessemer.phases.preflight_machines import decide_machine_problems
+from bessemer.phases.preflight_machines import decide_machine_problems, find_other_use
 from bessemer.phases.preflight_problem import Problem
 from bessemer.phases.report import PhaseResult
 from bessemer.phases.role_options import Roles, decide_unknown_names, decide_wrong_values
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,254}")
 """What the boot daemon gives out."""
+_URL_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?")
+"""A name or an IPv4 address, in small letters."""
 
 
 def decide_spec_problems(spec: ClusterBuildSpec) -> list[Problem]:
     """List all that is wrong with a spec."""
     problems = decide_machine_problems(spec)
+    problems += _decide_urls(spec)
     problems += _decide_file_names(spec.compute.install)
     problems += _collect(lambda: compute_min_ready(spec))
     problems += [problem for job in spec.verify.jobs for problem in _decide_job(job, len(spec.compute.macs))]
@@ -68,9 +74,46 @@ def _collect(check: Callable[[], object]) -> list[Problem]:
     return []
 
 
+def _decide_urls(spec: ClusterBuildSpec) -> Iterator[Problem]:
+    """Check where machines are to fetch from; whether the files are there is asked on the boot host."""
+    own = spec.management.install
+    installs = [("spec.compute.install", spec.compute.install, False)]
+    installs += [("spec.management.install", own, True)] if own and spec.management.provision else []
+    for field, install, remote in installs:
+        for url in dict.fromkeys((install.kernel, *install.initrds, install.image)):
+            why = _find_url_problem(url, remote=remote)
+            if why:
+                yield Problem("InvalidUrl", f"{field}: {make_line(url, 200)}: {why}")
+
+
+def _find_url_problem(url: str, *, remote: bool) -> str | None:
+    """Say what is wrong with a URL; one that is not ``remote`` may be of the machine itself that fetches from it."""
+    if not all("!" <= character <= "~" for character in url):
+        return "characters other than printable ASCII must be written as %XX"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port = "", None
+    if ":" in host:
+        return "IPv6 is not supported"
+    if not _URL_HOST.fullmatch(host) or port == 0:
+        return "no URL with a host and a port from 1 to 65535"
+    kind = _find_other_use(host) if remote else None
+    return f"no address that a machine can fetch from: {kind}" if kind else None
+
+
+def _find_other_use(host: str) -> str | None:
+    try:
+        return "loopback" if host == "localhost" else find_other_use(IPv4Address(host))
+    except ValueError:
+        return None
+
+
 def _decide_file_names(install: Install) -> list[Problem]:
     """Check the names under which the management node keeps and serves what compute nodes boot and install."""
-    urls = dict.fromkeys((install.kernel, *install.initrds, install.image))
+    every = dict.fromkeys((install.kernel, *install.initrds, install.image))
+    urls = [url for url in every if _find_url_problem(url, remote=False) is None]
     names = {url: parse_file_name(url) for url in urls}
     problems = [
         Problem("InvalidFileName", f"spec.compute.install: {url} must end in a file name of letters, digits and ._+-")

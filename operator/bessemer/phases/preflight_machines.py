@@ -47,6 +47,11 @@ def decide_machine_problems(spec: ClusterBuildSpec) -> list[Problem]:
     return problems + list(_decide_addresses(spec, addresses or ()))
 
 
+def find_other_use(address: IPv4Address) -> str | None:
+    """Return what an address is for that no machine can have in a network; None for one that a machine can have."""
+    return next((kind for network, kind in _NO_HOSTS.items() if address in network), None)
+
+
 def _decide_lengths(hosts: tuple[str, ...] | None, addresses: tuple[str, ...] | None, macs: int) -> Iterator[Problem]:
     if hosts is None:
         return
@@ -123,7 +128,7 @@ def _decide_no_hosts(fields: list[tuple[str, str]]) -> Iterator[Problem]:
         if address is None:
             wrong.setdefault((field, "not an IPv4 address; IPv6 is not supported"), []).append(text)
             continue
-        kind = next((kind for network, kind in _NO_HOSTS.items() if address in network), None)
+        kind = find_other_use(address)
         if kind:
             wrong.setdefault((field, f"no address that a machine can have in a network: {kind}"), []).append(text)
     for (field, why), found in wrong.items():

@@ -35,6 +35,10 @@ from tests.support.world import EXAMPLE
         ("1_000", 1000),
         ("1e3", 1000),
         ("1.5", 1.5),
+        ("9223372036854775807", 2**63 - 1),
+        ("9223372036854775808", 2.0**63),
+        ("0xffffffffffffffffff", 2.0**72),
+        ("1e30", 1e30),
         (".5", 0.5),
         ("5.", 5),
         ("6.8.0", "6.8.0"),
@@ -59,7 +63,9 @@ def test_a_value_is_what_kubectl_makes_of_it(text: str, value: Any) -> None:
     assert read_documents(f"a: {text}") == [{"a": value}]
 
 
-@pytest.mark.parametrize("text", ["[" * 3000, "a: " + "9" * 5000, "? [1]\n: 2", "a: !!python/none", "a: 1e999999\n\0"])
+@pytest.mark.parametrize(
+    "text", ["[" * 3000, "a: " + "9" * 5000, "a: " + "9" * 400, "? [1]\n: 2", "a: !!python/none", "a: 1e999999\n\0"]
+)
 def test_what_is_no_manifest_is_an_error_and_no_traceback(text: str) -> None:
     with pytest.raises(yaml.YAMLError):
         read_documents(text)
@@ -77,6 +83,7 @@ def test_no_scalar_makes_reading_raise_anything_but_that_it_is_no_yaml(text: str
         return
     found = document.get("a") if isinstance(document, dict) else None
     assert not isinstance(found, float) or not math.isnan(found)
+    assert not isinstance(found, int) or -(2**63) <= found < 2**63
 
 
 def test_mac_addresses_need_no_quotation_marks() -> None:

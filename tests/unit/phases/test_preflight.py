@@ -304,7 +304,7 @@ def test_the_check_of_a_host_finds_what_is_missing(tmp_path: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
-        urls = [f"{url}/here", f"{url}/no-head", f"{url}/gone", "http://127.0.0.1:1/closed"]
+        urls = [f"{url}/here", f"{url}/no-head", f"{url}/gone", "http://127.0.0.1:1/closed", f"{url}/\x01", f"{url}x/"]
         request = {
             "urls": urls,
             "directories": [str(tmp_path), str(tmp_path / "missing")],
@@ -316,7 +316,9 @@ def test_the_check_of_a_host_finds_what_is_missing(tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     assert found[0] == f"{url}/gone answers 404"
     assert found[1].startswith("http://127.0.0.1:1/closed does not answer")
-    assert found[2:] == [f"{tmp_path}/missing is no directory"]
+    assert found[2].startswith(f"{url}/\x01 does not answer")
+    assert found[3].startswith(f"{url}x/ does not answer")
+    assert found[4:] == [f"{tmp_path}/missing is no directory"]
 
 
 def test_what_is_looked_for_on_the_boot_host() -> None:

@@ -29,6 +29,10 @@ def find(change: Change) -> list[tuple[str, str]]:
     return [(problem.reason, problem.message) for problem in problems]
 
 
+def image(machine: str, url: str) -> Change:
+    return lambda spec: spec[machine]["install"].update(image=url)
+
+
 def compute(**fields: Any) -> Change:
     return lambda spec: spec["compute"].update(fields)
 
@@ -103,6 +107,18 @@ LONG = "n" * 64
         (compute(macs=["53:54:00:8d:00:02"]), "Refused", "compute.macs"),
         (compute(macs=["52-54-00-8d-00-02"]), "Refused", "compute.macs"),
         (compute(addresses="fd00::[2-5]"), "Refused", "compute.addresses"),
+        (image("compute", "http://[fd00::1]/a.tar.gz"), "InvalidUrl", "IPv6 is not supported"),
+        (image("compute", "http://[fd00::1/a.tar.gz"), "InvalidUrl", "no URL with a host"),
+        (image("compute", "http://:80/a.tar.gz"), "InvalidUrl", "no URL with a host"),
+        (image("compute", "http://a:0/a.tar.gz"), "InvalidUrl", "no URL with a host"),
+        (image("compute", "http://a:65536/a.tar.gz"), "InvalidUrl", "no URL with a host"),
+        (image("compute", "http://a:x/a.tar.gz"), "InvalidUrl", "no URL with a host"),
+        (image("management", "http://a/\x01/a.tar.gz"), "InvalidUrl", "printable ASCII"),
+        (image("management", "http://a/\u00fc.tar.gz"), "InvalidUrl", "printable ASCII"),
+        (image("management", "http://127.0.0.1/a.tar.gz"), "InvalidUrl", "spec.management.install: http://127.0.0.1/"),
+        (image("management", "http://localhost:80/a.tar.gz"), "InvalidUrl", "loopback"),
+        (image("management", "http://0.0.0.0/a.tar.gz"), "InvalidUrl", "this network"),
+        (image("management", "http://224.0.0.1/a.tar.gz"), "InvalidUrl", "multicast"),
     ],
 )
 def test_what_no_machine_can_have_is_refused_with_its_field(change: Change, reason: str, part: str) -> None:
@@ -124,6 +140,9 @@ def test_two_things_that_are_one_are_told_once() -> None:
         compute(hosts="r[1-2]n[1-2]"),
         compute(hosts="n[1-4]-ib"),
         compute(hosts="defaults,localhost1,default-1,all-1"),
+        image("management", "https://images.example.org:8443/a%20b.tar.gz"),
+        image("compute", "http://127.0.0.1/a.tar.gz"),
+        image("compute", "http://Images_1.example.org./a.tar.gz?x=1.tar.gz"),
         interface(address="10.141.0.1/8"),
         interface(address="172.16.0.1/12", name="eth1"),
         lambda spec: (spec.pop("bootHost"), spec["management"].update(provision=False)),

@@ -5,6 +5,7 @@ Standard library only, Python 3.9 or newer. Prints a JSON list of what is wrong.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import sys
@@ -19,7 +20,7 @@ def check_url(url: str) -> str | None:
             return None
     except urllib.error.HTTPError as error:
         return None if error.code in (405, 501) else f"{url} answers {error.code}"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return f"{url} does not answer: {getattr(error, 'reason', error)}"
 
 
