@@ -132,7 +132,7 @@ def _check_kubernetes(settings: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(claims, list) or not all(isinstance(claim, dict) for claim in claims):
         raise ValueError("volumes.pvc: must be a list of volumes, each with its name and mount_path")
     services = settings.get("services", [])
-    if not isinstance(services, list):
+    if not isinstance(services, list) or not all(isinstance(one, dict) and one.get("name") for one in services):
         raise ValueError("services: must be a list of services, each with its name")
     for name in _QUANTITIES:
         found = settings.get(name, "1")

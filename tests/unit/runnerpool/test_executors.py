@@ -131,6 +131,8 @@ def test_a_setting_that_is_null_is_left_out_at_any_depth() -> None:
             "pod_labels: bessemer.dev/runner-uid is for Bessemer to give",
         ),
         ({"services": "postgres"}, "services: must be a list of services, each with its name"),
+        ({"services": [7]}, "services: must be a list of services, each with its name"),
+        ({"services": [{"alias": "db"}]}, "services: must be a list of services, each with its name"),
         ({"priority_class_name": 7}, "priority_class_name: must be the name of a PriorityClass"),
     ],
 )
