@@ -55,6 +55,25 @@ def test_the_clock_is_set_before_packages_are_fetched() -> None:
         assert text.index("tasks_from: clock") < text.index("role: base") < text.index("role: time")
 
 
+def test_what_an_account_puts_in_the_place_of_its_keys_gives_it_nothing_of_roots(machine: RoleMachine) -> None:
+    account = {"name": "ann", "uid": 7007, "authorized_keys": ["ssh-ed25519 AAAA ann", "ssh-ed25519 BBBB ann"]}
+    variables = {"base_accounts": [account]}
+    assert machine.apply(role("base", "accounts"), variables)["changed"] > 0
+    assert machine.apply(role("base", "accounts"), variables)["changed"] == 0
+    look = ["stat", "-c", "%U:%G %a", "/home/ann/.ssh", "/home/ann/.ssh/authorized_keys"]
+    assert machine.run(*look).stdout.splitlines() == ["ann:ann 700", "ann:ann 600"]
+    keys = "/home/ann/.ssh/authorized_keys"
+    assert machine.run("cat", keys).stdout == "ssh-ed25519 AAAA ann\nssh-ed25519 BBBB ann\n"
+    before = machine.run("stat", "-c", "%U:%G %a", "/etc", "/etc/passwd").stdout
+    machine.run("sh", "-c", f"rm {keys} && ln -s /etc/passwd {keys}")
+    assert machine.apply(role("base", "accounts"), variables)["changed"] > 0
+    assert machine.run("stat", "-c", "%F %U", keys).stdout == "regular file ann\n"
+    machine.run("sh", "-c", "rm -r /home/ann/.ssh && ln -s /etc /home/ann/.ssh")
+    machine.show(role("base", "accounts"), variables)  # fails for that account, as it may not write there
+    assert machine.run("stat", "-c", "%U:%G %a", "/etc", "/etc/passwd").stdout == before
+    assert not (machine.root / "etc/authorized_keys").exists()
+
+
 def test_powerman_is_for_root_alone_and_no_daemon_is_left_on_loopback(machine: RoleMachine) -> None:
     site = 'include "/etc/powerman/powerman.dev"\nlisten "127.0.0.1:{}"\n'
     site += 'device "d" "powerman" "127.0.0.1:1"\nnode "n[0-3]" "d"\n'
