@@ -3,47 +3,17 @@ more than has happened, and a build is finished, or goes, once the API is back."
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bessemer.errors import BessemerError
-from bessemer.kube.client import Conflict, Kind, Refused, Unavailable
+from tests.support.unsteady import FATES, Fate, make_unsteady
 from tests.support.world import World, manifest
 from tests.unit.clusterbuild.scenes import ALL_PODS
 
-ERRORS: dict[str, Callable[[], BessemerError]] = {
-    "away": lambda: Unavailable("ApiUnavailable", "connection refused"),
-    "refused": lambda: Refused("Forbidden", "403"),
-    "conflict": lambda: Conflict("Conflict", "409"),
-}
-FATE = st.none() | st.tuples(st.booleans(), st.sampled_from(sorted(ERRORS)))
-"""Of a call: nothing befalls it; or how it fails, after its effect or before."""
 MOST_PASSES = 80
-
-
-def make_unsteady(world: World, fates: Iterator[tuple[bool, str] | None]) -> None:
-    """Have the calls of Kubernetes fail as is foretold, and those after them succeed."""
-    kubernetes = world.kubernetes
-    call, done = kubernetes._call, kubernetes._done
-    fate: list[tuple[bool, str] | None] = [None]
-
-    def begin(verb: str, kind: Kind, what: str) -> None:
-        fate[0] = next(fates, None)
-        call(verb, kind, what)
-        if fate[0] is not None and not fate[0][0]:
-            raise ERRORS[fate[0][1]]()
-
-    def end(answer: Any) -> Any:
-        found = done(answer)
-        if fate[0] is not None and fate[0][0] and fate[0][1] == "away":
-            raise ERRORS["away"]()
-        return found
-
-    kubernetes.__dict__.update(_call=begin, _done=end)
 
 
 def look(world: World) -> None:
@@ -62,13 +32,13 @@ def check_status(world: World) -> None:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(fates=st.lists(FATE, max_size=120))
+@given(fates=FATES)
 @example(fates=[(True, "away")] * 100)
 @example(fates=[(False, "refused")] * 100)
-def test_a_build_is_finished_and_nothing_runs_twice(fates: list[tuple[bool, str] | None]) -> None:
+def test_a_build_is_finished_and_nothing_runs_twice(fates: list[Fate]) -> None:
     world = World()
     world.apply(manifest())
-    make_unsteady(world, iter(fates))
+    make_unsteady(world.kubernetes, fates)
     for _ in range(MOST_PASSES + len(fates)):
         look(world)
         check_status(world)
@@ -82,8 +52,8 @@ def test_a_build_is_finished_and_nothing_runs_twice(fates: list[tuple[bool, str]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(passes=st.integers(0, 12), fates=st.lists(FATE, max_size=80))
-def test_a_deleted_build_goes_and_leaves_no_machine_claimed(passes: int, fates: list[tuple[bool, str] | None]) -> None:
+@given(passes=st.integers(0, 12), fates=FATES)
+def test_a_deleted_build_goes_and_leaves_no_machine_claimed(passes: int, fates: list[Fate]) -> None:
     world = World()
     world.apply(manifest())
     for _ in range(passes):
@@ -91,7 +61,7 @@ def test_a_deleted_build_goes_and_leaves_no_machine_claimed(passes: int, fates: 
         world.run_pods()
         world.pass_time(5)
     world.delete()
-    make_unsteady(world, iter(fates))
+    make_unsteady(world.kubernetes, fates)
     for _ in range(MOST_PASSES + len(fates)):
         if not world.exists():
             break
