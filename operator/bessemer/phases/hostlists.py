@@ -18,9 +18,9 @@ import itertools
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 
 from ClusterShell.NodeSet import NodeSet
-from ClusterShell.RangeSet import RangeSet, RangeSetException
 
 from bessemer.clusterbuild.spec import MAX_NODES
 
@@ -41,10 +41,32 @@ _QUOTED = 100
 """Characters of a wrong hostlist that are told."""
 
 
+@dataclass(frozen=True)
+class _Range:
+    """Numbers in brackets, written with at least that many digits."""
+
+    first: int
+    last: int
+    digits: int
+
+    def count(self) -> int:
+        """Return how many numbers these are."""
+        return self.last - self.first + 1
+
+    def iterate(self) -> Iterator[str]:
+        """Iterate over them as they are written."""
+        return (str(number).zfill(self.digits) for number in range(self.first, self.last + 1))
+
+
+class _NoHostlist(ValueError):  # noqa: N818  it says what a text is
+    """A piece of a hostlist is none."""
+
+
 def parse_hostlist(hostlist: str, limit: int = MAX_NODES) -> tuple[str, ...]:
     """Expand a hostlist such as ``oxygen[2-4,7]`` in the order in which it is written.
 
-    Names are counted before any is made: ``a[1-99999999]`` costs no more than its text.
+    Names are counted before any is made: ``a[1-99999999]`` costs no more than its text. A range keeps the padding of
+    its first number, as Slurm and powermand read and write it: ``n[08-101]`` is n08, n09, n10 and so on to n101.
 
     Raises:
         ValueError: it is no hostlist, or names more than ``limit`` machines; says what is wrong with it.
@@ -54,30 +76,36 @@ def parse_hostlist(hostlist: str, limit: int = MAX_NODES) -> tuple[str, ...]:
         if sum(_count_piece(piece) for piece in pieces) > limit:
             raise ValueError(f"{_shorten(hostlist)} names more than {limit} machines, which is the limit")
         return tuple(name for piece in pieces for name in _expand_piece(piece))
-    except RangeSetException as error:
+    except _NoHostlist as error:
         raise ValueError(f"{_shorten(hostlist)} is no hostlist: {error}") from error
 
 
 def _count_piece(piece: str) -> int:
     """Count the names of a piece without expanding it: each bracket multiplies, each range in it adds."""
     if not piece or any(mark in literal for literal in _BRACKETS.split(piece)[0::2] for mark in "[]"):
-        raise RangeSetException(f"{_shorten(piece)} is not a name")
-    return math.prod(sum(_count_range(text) for text in bracket.split(",")) for bracket in _BRACKETS.findall(piece))
+        raise _NoHostlist(f"{_shorten(piece)} is not a name")
+    return math.prod(sum(part.count() for part in _read_ranges(bracket)) for bracket in _BRACKETS.findall(piece))
 
 
-def _count_range(text: str) -> int:
+def _read_ranges(bracket: str) -> list[_Range]:
+    return [_read_range(text) for text in bracket.split(",")]
+
+
+def _read_range(text: str) -> _Range:
     match = _RANGE.fullmatch(text)
     if match is None:
-        raise RangeSetException(f"{_shorten(text)} is not a range of numbers")
-    first, last = int(match["first"]), int(match["last"] or match["first"])
-    if last < first:
-        raise RangeSetException(f"{text} counts down")
-    return last - first + 1
+        raise _NoHostlist(f"{_shorten(text)} is not a range of numbers")
+    first, last = match["first"], match["last"] or match["first"]
+    if int(last) < int(first):
+        raise _NoHostlist(f"{text} counts down")
+    if len(last) != len(first) and (last.startswith("0") or len(last) < len(first)):
+        raise _NoHostlist(f"{text} is padded in two ways")
+    return _Range(int(first), int(last), len(first))
 
 
 def _expand_piece(piece: str) -> list[str]:
     literals = _BRACKETS.split(piece)[0::2]
-    ranges = [[n for part in text.split(",") for n in RangeSet(part).striter()] for text in _BRACKETS.findall(piece)]
+    ranges = [[n for part in _read_ranges(text) for n in part.iterate()] for text in _BRACKETS.findall(piece)]
     return [
         literals[0] + "".join(number + literal for number, literal in zip(numbers, literals[1:], strict=True))
         for numbers in itertools.product(*ranges)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from bessemer.phases.hostlists import build_powerman_hostlists, build_slurm_hostlist, parse_hostlist
 from bessemer.phases.power.powerman import PROMPT, Powerman
@@ -38,18 +38,18 @@ PartitionName=all Nodes=other Default=YES State=UP
 
 
 @pytest.fixture(scope="module")
-def scontrol(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[str]]:
-    """Return a function that has Slurm expand a hostlist; that takes it some milliseconds, and no controller."""
+def scontrol(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], list[str]]:
+    """Return a function that has Slurm show hostnames or a hostlist; that takes it milliseconds, and no controller."""
     program = ensure_program("scontrol", "slurm-client")
     configuration = tmp_path_factory.mktemp("slurm") / "slurm.conf"
     configuration.write_text("ClusterName=none\nSlurmctldHost=localhost\nNodeName=none\n")
     environment = {"SLURM_CONF": str(configuration)}
 
-    def expand(hostlist: str) -> list[str]:
-        command = [program, "show", "hostnames", hostlist]
+    def show(what: str, hostlist: str) -> list[str]:
+        command = [program, "show", what, hostlist]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
 
-    return expand
+    return show
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +76,20 @@ def read_reply(connection: socket.socket) -> str:
 
 @ONE_PROCESS
 @given(hosts=HOST_SETS)
-def test_slurm_reads_the_names_that_were_written(scontrol: Callable[[str], list[str]], hosts: set[str]) -> None:
-    assert sorted(scontrol(build_slurm_hostlist(hosts))) == sorted(hosts)
+def test_slurm_reads_the_names_that_were_written(scontrol: Callable[[str, str], list[str]], hosts: set[str]) -> None:
+    assert sorted(scontrol("hostnames", build_slurm_hostlist(hosts))) == sorted(hosts)
 
 
 @ONE_PROCESS
 @given(hosts=HOST_SETS)
+def test_we_read_the_names_that_slurm_has_folded(scontrol: Callable[[str, str], list[str]], hosts: set[str]) -> None:
+    [folded] = scontrol("hostlist", ",".join(sorted(hosts)))
+    assert sorted(parse_hostlist(folded)) == sorted(hosts)
+
+
+@ONE_PROCESS
+@given(hosts=HOST_SETS)
+@example(hosts={f"n{number:02d}" for number in range(9, 102)})
 def test_powermand_reads_the_names_that_were_written_and_we_read_its_own(
     powermand: socket.socket, hosts: set[str]
 ) -> None:

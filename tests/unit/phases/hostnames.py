@@ -25,5 +25,10 @@ def _fits(name: str) -> bool:
     return re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name) is not None and not re.search(r"[0-9]{19}$", name)
 
 
+_RUN = st.builds(
+    lambda first, count, digits: {f"n{number:0{digits}d}" for number in range(first, first + count)},
+    *(st.integers(0, 120), st.integers(1, 30), st.integers(1, 3)),
+)
+"""Of numbers that get longer, padded or not: n[09-101]."""
 HOST_NAMES = st.one_of(_ANY, _BY_PLACE).filter(_fits)
-HOST_SETS = st.sets(HOST_NAMES, min_size=1, max_size=40)
+HOST_SETS = st.sets(HOST_NAMES, min_size=1, max_size=40) | _RUN

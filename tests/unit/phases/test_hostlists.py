@@ -27,6 +27,12 @@ from tests.unit.phases.hostnames import HOST_SETS
         ("oxygen2", ["oxygen2"]),
         ("oxygen[7,2-4],b", ["oxygen7", "oxygen2", "oxygen3", "oxygen4", "b"]),
         ("10.141.0.[9-11]", ["10.141.0.9", "10.141.0.10", "10.141.0.11"]),
+        ("n[08-11]", ["n08", "n09", "n10", "n11"]),
+        ("n[98-101]", ["n98", "n99", "n100", "n101"]),
+        ("n[098-101]", ["n098", "n099", "n100", "n101"]),
+        ("n[01-100]", [*(f"n{number:02}" for number in range(1, 100)), "n100"]),
+        ("n[0-10,5]-ib", [*(f"n{number}-ib" for number in range(11)), "n5-ib"]),
+        ("a[1-2]b[01-02]", ["a1b01", "a1b02", "a2b01", "a2b02"]),
         ("r[1-2]n[08-10]", ["r1n08", "r1n09", "r1n10", "r2n08", "r2n09", "r2n10"]),
     ],
 )
@@ -34,7 +40,13 @@ def test_a_hostlist_is_expanded_in_the_order_written(hostlist: str, hosts: list[
     assert list(parse_hostlist(hostlist)) == hosts
 
 
-@pytest.mark.parametrize("hostlist", ["", "a,,b", "a[", "a]", "a[x]", "a[3-1]", "a[1-2"])
+@pytest.mark.parametrize(
+    "hostlist",
+    [
+        *("", "a,,b", "a[", "a]", "a[x]", "a[3-1]", "a[1-2", "a,", "a[1,]", "a[1-10/2]", "a[1--2]", "a[ 1-2]"),
+        *("a[1-010]", "a[098-0102]", "a[001-9]", "a[\uff11-3]"),
+    ],
+)
 def test_what_is_no_hostlist_is_refused(hostlist: str) -> None:
     with pytest.raises(ValueError, match="no hostlist"):
         parse_hostlist(hostlist)
