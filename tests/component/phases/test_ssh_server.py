@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import socket
 import time
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from bessemer.foreign import Unreadable
 from bessemer.phases.machines import SshTarget
+from bessemer.phases.netboot import ssh_server
 from bessemer.phases.netboot.server import BootEventKind, BootServerFailed
 from bessemer.phases.netboot.ssh_server import BootEndpoint, SshBootServer, parse_event
 from bessemer.phases.ssh import CommandResult
@@ -159,6 +161,19 @@ def test_a_journal_is_read_page_by_page(server: SshBootServer, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("output", ["Welcome", "[" * 2000, '{"seq": 1}', '{"seq": 1, "event": 5}', "[]", "null"])
+def test_a_journal_without_end_is_not_read_for_ever(server: SshBootServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh_server, "JOURNAL_CHARACTERS", 1 << 20)
+    sequences = itertools.count(1)
+
+    def say_more(_command: str, _stdin: bytes = b"") -> str:
+        event = {"event": "script", "detail": "", "client": "10.0.0.1", "host": "n1", "attempt": "1"}
+        return "".join(f"{json.dumps({**event, 'seq': next(sequences)})}\n" for _ in range(ssh_server.PAGE_EVENTS))
+
+    monkeypatch.setattr(server, "_run", say_more)
+    with pytest.raises(BootServerFailed, match="its journal has more than 1 MiB"):
+        server.list_events("uid-1", 0)
+
+
 def test_an_answer_that_cannot_be_read_is_a_failure_and_not_nothing(
     server: SshBootServer, ssh: LocalSsh, output: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

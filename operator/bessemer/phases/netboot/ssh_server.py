@@ -39,6 +39,9 @@ PAGE_EVENTS = 1000
 """Events that are read from a journal at once."""
 EVENT_BYTES, EVENT_CHARACTERS = 65536, 4096
 """Most of one line of a journal, and of the end of an installer's log in it."""
+JOURNAL_CHARACTERS = 48 << 20
+"""Most of what is read of a journal in one go, as a foreign host may go on for ever; the daemon keeps 16 MiB, and has
+twice that before it compacts."""
 ANSWER_BYTES = 16 << 20
 WORDS = 300
 """Characters of a foreign message that are told."""
@@ -103,15 +106,19 @@ class SshBootServer:
     def list_events(self, build: str, since: int) -> list[BootEvent]:
         """Read the journal; see BootServer."""
         events: list[BootEvent] = []
+        read = 0
         while True:
             options = f"--build {shlex.quote(build)} --since {since} --limit {PAGE_EVENTS}"
-            lines = self._run(f"{self._python} journal {self._state} {options}").splitlines()
-            page = [self._parse(line, parse_event, EVENT_BYTES) for line in lines]
+            text = self._run(f"{self._python} journal {self._state} {options}")
+            page = [self._parse(line, parse_event, EVENT_BYTES) for line in text.splitlines()]
+            read += len(text)
             events += page
             if len(page) < PAGE_EVENTS:
                 return events
             if page[-1].sequence <= since:
                 raise self._failed("its journal doesn't go on")
+            if read > JOURNAL_CHARACTERS:
+                raise self._failed(f"its journal has more than {JOURNAL_CHARACTERS >> 20} MiB")
             since = page[-1].sequence
 
     def explain_silence(self, machines: Mapping[str, str], seconds: float) -> dict[str, str]:
