@@ -74,15 +74,17 @@ def explain_errors(errors: list[Any]) -> str:
 def is_token_refusal(status: int, body: Any) -> bool:
     """Return whether GitLab itself says that it does not take a runner's token, in the words of its own source.
 
-    A firewall or proxy may answer with the same status, and its word must not cost a runner its token.
+    A firewall or proxy may answer with the same status, and GitLab itself for an address that it does not let in; that
+    must not cost a runner its token. So a 403 has no reason behind it, or that the runner's owner is gone.
     Sources: ``authenticate_runner!`` and ``POST /runners/verify`` in
     https://gitlab.com/gitlab-org/gitlab/-/blob/master/lib/api/ci/helpers/runner.rb and .../lib/api/ci/runner.rb
     """
     said = body.get("message") if isinstance(body, dict) else None
     if not isinstance(said, str):
         return False
-    orphaned = status == HTTPStatus.UNPROCESSABLE_ENTITY and "orphaned" in said.lower()
-    return orphaned or (status == HTTPStatus.FORBIDDEN and said.startswith("403 Forbidden"))
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        return "orphaned" in said.lower()
+    return status == HTTPStatus.FORBIDDEN and said in ("403 Forbidden", "403 Forbidden - Runner is orphaned")
 
 
 def explain_unreadable(error: Unreadable) -> GitLabUnavailable:

@@ -285,7 +285,9 @@ async def test_what_gitlab_itself_says_is_shown_in_a_short_printable_line(
 
 REFUSALS = {
     "GitLab": (403, {"message": "403 Forbidden"}, True),
-    "GitLab, with a reason": (403, {"message": "403 Forbidden - Your IP"}, True),
+    "GitLab, for an orphaned runner": (403, {"message": "403 Forbidden - Runner is orphaned"}, True),
+    "GitLab, for an address": (403, {"message": "403 Forbidden - Your IP"}, False),
+    "a firewall that speaks like GitLab": (403, {"message": "403 Forbidden by policy"}, False),
     "an orphaned runner": (422, {"message": "Runner is orphaned"}, True),
     "another JSON service": (403, {"message": "Forbidden"}, False),
     "a firewall": (403, {"error": "blocked by policy 7"}, False),
