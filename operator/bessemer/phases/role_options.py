@@ -94,6 +94,8 @@ def _check(where: str, value: object, option: Option) -> Iterator[str]:
     elif isinstance(value, list):
         element = Option(type=option.elements or "raw", options=option.options, required=True)
         for number, part in enumerate(value):
+            if part == "" and element.type == "str":
+                yield f"{where}[{number}] must not be empty"
             yield from _check(f"{where}[{number}]", part, element)
     elif isinstance(value, dict) and option.options:
         yield from _check_dict(where, value, option.options)

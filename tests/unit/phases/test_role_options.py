@@ -57,6 +57,7 @@ def test_the_examples_pass() -> None:
         ({"time_servers": None}, "time_servers must be a list, not null"),
         ({"slurm_uid": "64030"}, 'slurm_uid must be a whole number, not "64030"'),
         ({"slurm_uid": True}, "slurm_uid must be a whole number, not true"),
+        ({"time_servers": ["10.77.0.1", ""]}, "time_servers[1] must not be empty"),
         ({"slurm_uid": 1.5}, "slurm_uid must be a whole number, not 1.5"),
         ({"cluster_network_forwarding": "yes"}, 'cluster_network_forwarding must be true or false, not "yes"'),
         ({"cluster_network_forwarding": 1}, "cluster_network_forwarding must be true or false, not 1"),
@@ -129,6 +130,6 @@ def test_any_value_is_judged_and_told_in_one_printable_line(value: object, name:
 
 @given(value=JSON)
 def test_a_list_of_texts_takes_nothing_else(value: object) -> None:
-    right = isinstance(value, list) and all(isinstance(part, str) for part in value)
+    right = isinstance(value, list) and all(isinstance(part, str) and part for part in value)
     found = decide_wrong_values({"x_list": value}, {"x": {"x_list": Option(type="list", elements="str", default=[])}})
     assert (found == []) is right
