@@ -21,10 +21,30 @@ _NUMBER = re.compile(
 _NULL = re.compile(r"^(?:~|null|Null|NULL|)$")
 _BASES = {"0x": 16, "0b": 2, "0o": 8}
 _MOST_CHARACTERS = 4300
+MOST_VALUES = 400_000
+"""Of a document, each counted as often as an alias repeats it; kubectl has the same bound for what aliases repeat.
+Source: https://github.com/kubernetes-sigs/yaml/blob/v1.6.0/goyaml.v2/decode.go, allowedAliasRatio"""
 
 
 class _Loader(yaml.SafeLoader):
-    """Knows texts, numbers, truth values and null."""
+    """Knows texts, numbers, truth values and null, and lists and objects of them: what JSON can say, and no more."""
+
+    def compose_document(self) -> yaml.Node | None:
+        """Compose a document; raises YAMLError for one that aliases make too large, before any of it is built."""
+        document = super().compose_document()
+        if document is not None and _count_values(document, {}) > MOST_VALUES:
+            text = f"with what its aliases repeat, it holds more than {MOST_VALUES} values"
+            raise yaml.composer.ComposerError(None, None, text, document.start_mark)
+        return document
+
+
+def _count_values(node: yaml.Node, known: dict[int, int]) -> int:
+    if id(node) not in known:
+        known[id(node)] = 1  # of one that holds itself; it is refused when it is built
+        parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+        inner = 0 if isinstance(node, yaml.ScalarNode) else sum(_count_values(part, known) for part in parts)
+        known[id(node)] = 1 + inner
+    return known[id(node)]
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -37,8 +57,18 @@ for _tag, _form, _first in (
     _Loader.add_implicit_resolver(_tag, _form, list(_first))
 
 
+def _construct_text(loader: _Loader, node: yaml.ScalarNode) -> str:
+    text: str = loader.construct_scalar(node)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise yaml.constructor.ConstructorError(None, None, "a text has half a character (\\ud800)", node.start_mark)
+    return text
+
+
 def _construct_bool(loader: _Loader, node: yaml.ScalarNode) -> bool:
-    return _BOOLS[loader.construct_scalar(node).lower()]
+    text = loader.construct_scalar(node).lower()
+    if text not in _BOOLS:
+        raise yaml.constructor.ConstructorError(None, None, "this is neither true nor false", node.start_mark)
+    return _BOOLS[text]
 
 
 def _construct_number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
@@ -60,6 +90,8 @@ def _fit(value: int | float) -> int | float:
 
 
 def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
+    if not isinstance(node, yaml.MappingNode):
+        raise yaml.constructor.ConstructorError(None, None, "this is no object", node.start_mark)
     loader.flatten_mapping(node)
     found = loader.construct_mapping(node, deep=True)
     return {_write_key(key, node): value for key, value in found.items()}
@@ -73,10 +105,16 @@ def _write_key(key: Any, node: yaml.Node) -> str:
     raise yaml.constructor.ConstructorError(None, None, "a key must be a text or a number", node.start_mark)
 
 
-_Loader.add_constructor("tag:yaml.org,2002:bool", _construct_bool)
-_Loader.add_constructor("tag:yaml.org,2002:int", _construct_number)
-_Loader.add_constructor("tag:yaml.org,2002:float", _construct_number)
-_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
+_Loader.yaml_constructors = {
+    "tag:yaml.org,2002:str": _construct_text,
+    "tag:yaml.org,2002:bool": _construct_bool,
+    "tag:yaml.org,2002:int": _construct_number,
+    "tag:yaml.org,2002:float": _construct_number,
+    "tag:yaml.org,2002:null": yaml.SafeLoader.construct_yaml_null,
+    "tag:yaml.org,2002:seq": yaml.SafeLoader.construct_yaml_seq,
+    "tag:yaml.org,2002:map": _construct_mapping,
+    None: yaml.SafeLoader.construct_undefined,
+}
 
 
 def read_documents(text: str) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -71,6 +72,41 @@ def test_what_is_no_manifest_is_an_error_and_no_traceback(text: str) -> None:
         read_documents(text)
     with pytest.raises(Invalid):
         parse_manifest(text, {"ClusterBuild": ClusterBuildSpec})
+
+
+@pytest.mark.parametrize(
+    "tag", ["binary aGk=", "set {x}", "omap [x: 1]", "pairs [x: 1]", "timestamp 2001-01-01", "x y"]
+)
+def test_a_value_of_a_type_that_json_does_not_have_is_refused(tag: str) -> None:
+    with pytest.raises(yaml.YAMLError, match="could not determine a constructor for the tag"):
+        read_documents(f"a: !!{tag}")
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(["str", "bool", "int", "float", "null", "seq", "map", "set", "binary", "merge", "x"]),
+    st.sampled_from(["x", "1", "''", "[1]", "{a: 1}", "[]", "{}", "1e999", "null", r'"\ud800"', "2001-01-01"]),
+)
+def test_whatever_a_tag_says_the_value_is_json_or_refused(tag: str, value: str) -> None:
+    try:
+        [document] = read_documents(f"a: !!{tag} {value}")
+    except yaml.YAMLError:
+        return
+    json.dumps(document, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("text", [r'"\ud800"', r'{"\udfff": 1}', r'["a\ud83d"]'])
+def test_half_a_character_is_refused(text: str) -> None:
+    with pytest.raises(yaml.YAMLError, match="half a character"):
+        read_documents(f"a: {text}")
+
+
+@pytest.mark.parametrize("link", ["[{}]", "{{k: [{}]}}", "{{<<: [{}], k: 1}}"])
+def test_aliases_that_repeat_too_much_are_refused_before_anything_is_built(link: str) -> None:
+    levels = [f"a{level}: &a{level} {link.format(','.join([f'*a{level - 1}'] * 9))}\n" for level in range(1, 30)]
+    with pytest.raises(yaml.YAMLError, match="more than 400000 values"):
+        read_documents("a0: &a0 {x: 1}\n" + "".join(levels))
+    assert read_documents("a0: &a0 {x: 1}\n" + "".join(levels[:3]))
 
 
 @settings(deadline=None)
