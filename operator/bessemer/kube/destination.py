@@ -6,6 +6,7 @@ of the Secret to say, not for the author of the URL.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -19,6 +20,10 @@ NOT_FOR_HOST = "SecretNotForHost"
 """Reason of what is raised for a Secret that does not say that it may go there."""
 _PORTS = {"http": 80, "https": 443, "ssh": 22}
 _MOST_ENTRIES = 64
+_ENTRY = re.compile(r"([A-Za-z]+://)?[^/@]+/?")
+"""An origin or a host; what else stands there, such as a mail address or a path, is not meant to allow a whole host."""
+_AMBIGUOUS = re.compile(r"[^/]*(//)?[^/]*[\\?#\s]")
+"""Which host a URL with these names is not the same to all programs: Git takes ``ssh://a#@b/`` for one of host b."""
 
 
 class _Place(NamedTuple):
@@ -61,6 +66,8 @@ def check_destination(raw: Mapping[str, Any], namespace: str, where: str, url: s
 
 
 def _matches(entry: str, wanted: _Place) -> bool:
+    if not _ENTRY.fullmatch(entry):
+        return False
     if "://" in entry:
         return _parse(entry) == wanted
     place = _parse(f"{wanted.scheme}://{entry}")
@@ -74,7 +81,9 @@ def _has_port(entry: str) -> bool:
 
 
 def _parse(url: str) -> _Place | None:
-    """Return scheme, host and port of a URL; None for what has none."""
+    """Return scheme, host and port of a URL; None for what has none, or none that is clear."""
+    if _AMBIGUOUS.match(url):
+        return None
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").rstrip("."), parts.port

@@ -72,6 +72,14 @@ def test_a_secret_goes_where_it_says(annotation: str, url: str) -> None:
         ({"https://gitlab.example.org": 1}, URL),
         ("https://gitlab.example.org", "gitlab.example.org"),
         ("https://gitlab.example.org", "https://gitlab.example.org:port"),
+        ("owner@gitlab.example.org", URL),
+        ("https://token@gitlab.example.org", URL),
+        ("https://gitlab.example.org/group", "https://gitlab.example.org/other"),
+        ("gitlab.example.org#evil.example", URL),
+        ("git.example.org", "ssh://git.example.org#@evil.example/site.git"),
+        ("git.example.org", "ssh://git.example.org?@evil.example/site.git"),
+        ("git.example.org", "https://evil.example\\@git.example.org/site.git"),
+        ("git.example.org", "https://evil.example\t@git.example.org/site.git"),
     ],
 )
 def test_it_goes_nowhere_else(annotation: Any, url: str) -> None:
