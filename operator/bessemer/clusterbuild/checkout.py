@@ -15,21 +15,27 @@ LOGIN_DIRECTORY = "/etc/bessemer/git"
 """Where the Secret spec.configuration.playbooks.loginSecretName is mounted in the init container, and only there."""
 PHASES = (PhaseName.PREFLIGHT, PhaseName.CONFIGURE_MANAGEMENT, PhaseName.CONFIGURE_SERVICES)
 """The phases that need the playbooks, and Preflight, so that what is wrong with them is known first."""
+_CLEAN = r"LC_ALL=C sed -e '1s/^\xef\xbb\xbf//' -e 's/^[[:space:]]*//' -e 's/[[:space:]]*$//' -e '$a\'"
+"""Write a key that was pasted as OpenSSH reads it: only with line feeds as line ends, one of them at its end."""
 COMMAND = (
     "/bin/sh",
     "-ec",
     'printf "%s\\n" "$KNOWN_HOSTS" >"$HOME/known_hosts"\n'
+    'if [ -e "$LOGIN_KEY" ]; then\n'
+    "  trap 'rm -f \"$HOME/login-key\"' EXIT\n"
+    f'  (umask 077; {_CLEAN} "$LOGIN_KEY" >"$HOME/login-key")\n'
+    "fi\n"
     'git clone --quiet --no-checkout -- "$REPOSITORY" "$DIRECTORY"\n'
     'git -C "$DIRECTORY" checkout --quiet --detach "$COMMIT"\n',
 )
 SSH = (
-    f"ssh -i {LOGIN_DIRECTORY}/ssh-privatekey -o IdentitiesOnly=yes -o BatchMode=yes -o ConnectTimeout=10"
+    f"ssh -i {SCRATCH_DIRECTORY}/login-key -o IdentitiesOnly=yes -o BatchMode=yes -o ConnectTimeout=10"
     f" -o StrictHostKeyChecking=yes -o UserKnownHostsFile={SCRATCH_DIRECTORY}/known_hosts"
     " -o GlobalKnownHostsFile=/dev/null"
 )
 HELPER = (
     f"!login() {{ test $1 = get || return 0; cd {LOGIN_DIRECTORY};"
-    ' echo "username=$(cat username)"; echo "password=$(cat password)"; }; login'
+    r""" echo "username=$(tr -d '\r\n' <username)"; echo "password=$(tr -d '\r\n' <password)"; }; login"""
 )
 """A credential helper. Source: https://git-scm.com/docs/gitcredentials#_custom_helpers"""
 
@@ -48,6 +54,7 @@ def build_environment(playbooks: PlaybookRepository) -> dict[str, str]:
         "REPOSITORY": playbooks.repository,
         "COMMIT": playbooks.commit,
         "DIRECTORY": PLAYBOOK_DIRECTORY,
+        "LOGIN_KEY": f"{LOGIN_DIRECTORY}/ssh-privatekey",
         "KNOWN_HOSTS": playbooks.known_hosts or "",
         "GIT_SSH_COMMAND": SSH,
         "GIT_TERMINAL_PROMPT": "0",

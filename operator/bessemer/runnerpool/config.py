@@ -5,6 +5,7 @@ Source: https://docs.gitlab.com/runner/configuration/advanced-configuration/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
@@ -58,6 +59,12 @@ def list_files(spec: RunnerPoolSpec) -> list[str]:
     return [CONFIG_KEY, ENTRYPOINT_KEY, *(key for key, wanted in optional.items() if wanted is not None), *slurm]
 
 
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN (?P<kind>([A-Z0-9]{1,16} )?PRIVATE KEY)-----(?P<body>[A-Za-z0-9+/=\s]+)-----END (?P=kind)-----"
+)
+"""One without a passphrase in PEM; a key that has one in this form has headers."""
+
+
 def build_config(pool: RunnerPool, spec: RunnerPoolSpec, token: str, secrets: Mapping[str, str]) -> str:
     """Give the text of config.toml; ``secrets`` are the values of :func:`list_references`."""
     claim = spec.cache.volume.claim_name if spec.cache and spec.cache.volume else None
@@ -91,11 +98,26 @@ def build_secret_data(
     }
     if spec.executor.ssh is not None:
         contents[KNOWN_HOSTS_FILE] = build_known_hosts(spec.executor.ssh)
-        contents[IDENTITY_FILE] = contents[IDENTITY_FILE].rstrip("\n") + "\n"
+        contents[IDENTITY_FILE] = write_private_key(contents[IDENTITY_FILE])
     if spec.executor.slurm is not None and slurm_host is not None:
-        identity, owner = contents[slurm_files.IDENTITY_FILE], pool.uid[:_OWNER_DIGITS]
+        identity, owner = write_private_key(contents[slurm_files.IDENTITY_FILE]), pool.uid[:_OWNER_DIGITS]
         contents |= build_slurm_files(spec.executor.slurm, slurm_host, owner, HOME_DIRECTORY, identity)
     return {key: contents[key] for key in list_files(spec)}
+
+
+def write_private_key(text: str) -> str:
+    """Return a private key as OpenSSH reads it: only with line feeds as line ends, one of them at its end.
+
+    A key that was pasted has other line ends, a byte order mark, indented lines, or no line ends at all. What is no
+    such key stays as it is, for OpenSSH to say what is wrong with it.
+    """
+    found = _PRIVATE_KEY.search(text)
+    if found is None:
+        return text.rstrip("\n") + "\n"
+    kind, body = found["kind"], "".join(found["body"].split())
+    width = 70 if kind.startswith("OPENSSH") else 64  # as ssh-keygen and openssl write them
+    lines = [body[begin : begin + width] for begin in range(0, len(body), width)]
+    return "\n".join((f"-----BEGIN {kind}-----", *lines, f"-----END {kind}-----", ""))
 
 
 def build_proxy_environment(proxy: Proxy | None) -> dict[str, str]:

@@ -34,7 +34,8 @@ class SlurmHost:
 def build_slurm_files(executor: SlurmExecutor, host: SlurmHost, owner: str, home: str, identity: str) -> dict[str, str]:
     """Give the files by their names.
 
-    ``owner`` tells the directories of this pool's jobs from those of others; ``identity`` is the private key.
+    ``owner`` tells the directories of this pool's jobs from those of others; ``identity`` is the private key as OpenSSH
+    reads it.
     """
     directory = files("bessemer.runnerpool").joinpath("slurm")
     settings = {"BUILDS": executor.builds_directory.rstrip("/"), "OWNER": owner}
@@ -46,7 +47,7 @@ def build_slurm_files(executor: SlurmExecutor, host: SlurmHost, owner: str, home
         SETTINGS_FILE: "".join(f"{line}\n" for line in lines),
         SSH_CONFIG_FILE: "".join(f"{key} {value}\n" for key, value in _build_ssh_config(executor, host, home).items()),
         KNOWN_HOSTS_FILE: f"cluster {host.host_key}\n",
-        IDENTITY_FILE: identity.rstrip("\n") + "\n",
+        IDENTITY_FILE: identity,
     }
 
 

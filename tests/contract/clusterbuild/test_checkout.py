@@ -36,7 +36,7 @@ class Pod:
 
     def give_login(self, **files: str) -> None:
         for name, content in files.items():
-            (self.folder / "login" / name).write_text(content)
+            (self.folder / "login" / name).write_bytes(content.encode())
             (self.folder / "login" / name).chmod(0o644)
 
     def check_out(self, repository: str, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -101,7 +101,7 @@ def test_the_git_protocol_works_too(pod: Pod) -> None:
 
 def test_a_password_is_taken_from_the_secret(pod: Pod, server: HttpGit) -> None:
     server.login = f"builder:{PASSWORD}"
-    pod.give_login(username="builder", password=PASSWORD)
+    pod.give_login(username="builder\r\n", password=f"{PASSWORD}\r\n")
     pod.assert_checked_out(pod.check_out(f"{server.url}/site.git", loginSecretName="git"))
 
 
@@ -130,13 +130,22 @@ def test_a_server_that_sends_us_on_does_not_get_the_password_told_to_another(pod
         assert other.logins_seen == 0
 
 
-def test_ssh_works_with_the_key_and_the_host_key_that_are_given(pod: Pod) -> None:
+@pytest.mark.parametrize(
+    ("line_end", "before", "after"),
+    [("\n", "", "\n"), ("\n", "", ""), ("\r\n", "", "\r\n"), ("\r\n", "\ufeff", ""), (" \n  ", "", "\n\n")],
+    ids=["written", "no line end", "Windows", "byte order mark", "blanks"],
+)
+def test_ssh_works_with_the_key_and_the_host_key_that_are_given(
+    pod: Pod, line_end: str, before: str, after: str
+) -> None:
     host_key, login = make_key(), make_key()
-    pod.give_login(**{"ssh-privatekey": login.private})
+    pasted = before + login.private.strip().replace("\n", line_end) + after
+    pod.give_login(**{"ssh-privatekey": pasted})
     with run_sshd(pod.folder / "sshd", host_key, login.public) as sshd:
         url = f"ssh://root@127.0.0.1:{sshd.port}{pod.folder}/server/site.git"
         known_hosts = f"[127.0.0.1]:{sshd.port} {host_key.public}"
         pod.assert_checked_out(pod.check_out(url, loginSecretName="git", knownHosts=known_hosts))
+    assert not (pod.folder / "scratch" / "login-key").exists()
 
 
 def test_an_unknown_host_key_is_refused(pod: Pod) -> None:

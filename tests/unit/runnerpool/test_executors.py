@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import tomllib
+from base64 import b64encode
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bessemer.cli.rules import list_broken_rules
@@ -282,6 +283,28 @@ def test_ssh_trusts_the_given_host_key_alone_and_its_key_is_a_file_of_the_runner
     assert data["ssh-identity"] == "KEY\n"
     assert data["ssh-known-hosts"] == f"login {HOST_KEY}\n"
     assert "KEY" not in json.dumps(render_pod(**spec))
+
+
+_BODY = b64encode(bytes(range(150))).decode()
+_LINES = [_BODY[begin : begin + 70] for begin in range(0, len(_BODY), 70)]
+OPENSSH_KEY = "\n".join(("-----BEGIN OPENSSH PRIVATE KEY-----", *_LINES, "-----END OPENSSH PRIVATE KEY-----", ""))
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(["\n", "\r\n", "\r", " ", " \n", "\n  ", "\n\n"]),
+    st.sampled_from(["", "\n", "\r\n", "\n\n", " "]),
+    st.sampled_from(["", "\ufeff", "\n", "  "]),
+    st.sampled_from(["SSH", "Slurm"]),
+)
+def test_a_private_key_is_written_as_openssh_reads_it_however_it_was_pasted(
+    between: str, end: str, begin: str, kind: str
+) -> None:
+    spec, name = {"executor": EXECUTORS[kind]}, f"{kind.lower()}-identity"
+    pasted = begin + OPENSSH_KEY.rstrip("\n").replace("\n", between) + end
+    host = SlurmHost("10.77.0.5", 2222, HOST_KEY)
+    data = build_secret_data(build_pool(**spec), build_spec(**spec), "glrt", {name: pasted}, host)
+    assert data[name] == OPENSSH_KEY
 
 
 def test_for_slurm_the_runner_has_its_programs_and_a_way_to_the_cluster_that_trusts_one_key() -> None:
