@@ -6,8 +6,10 @@ its name at a power server. Each is a Lease of its own; two builds that share an
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
@@ -74,5 +76,7 @@ def _claim_power(server: str, host: str) -> Claim:
     Server and name may be too long for an object's name: the Lease bears a digest.
     """
     known = _CLUSTER_DOMAIN.sub("", server.lower())
+    with contextlib.suppress(OSError):  # a name; else 10.77.1, 0x0a4d0001 and 10.77.0.1 are one address
+        known = socket.inet_ntoa(socket.inet_aton(known))
     digest = hashlib.sha256(f"{known}/{host}".encode()).hexdigest()[:_DIGEST_DIGITS]
     return Claim(f"{LEASE_PREFIX}power-{digest}", f"{host} of the power server {server}")

@@ -128,6 +128,20 @@ def test_a_build_of_another_namespace_is_not_named(world: World) -> None:
     assert "lab" not in conflict_elsewhere(world, "second")
 
 
+@pytest.mark.parametrize("alias", ["10.77.1", "0x0a4d0001", "172818433", "012.77.0.1", "10.0115.0.1"])
+def test_an_address_of_a_power_server_is_one_however_it_is_written(alias: str) -> None:
+    powers = [
+        {
+            claim.lease
+            for claim in compute_claims(read_spec(power={"powerman": {"address": server}}))
+            if "power" in claim.lease
+        }
+        for server in ("10.77.0.1", alias, "10.77.0.2")
+    ]
+    assert powers[0] == powers[1]
+    assert not powers[0] & powers[2]
+
+
 @pytest.mark.parametrize("alias", ["RACK", "rack.svc", "rack.svc.cluster.local"])
 def test_a_power_server_is_the_same_however_it_is_written(world: World, alias: str) -> None:
     world.apply(manifest("first"))
