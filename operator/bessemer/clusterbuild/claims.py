@@ -6,10 +6,8 @@ its name at a power server. Each is a Lease of its own; two builds that share an
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
@@ -76,7 +74,22 @@ def _claim_power(server: str, host: str) -> Claim:
     Server and name may be too long for an object's name: the Lease bears a digest.
     """
     known = _CLUSTER_DOMAIN.sub("", server.lower())
-    with contextlib.suppress(OSError):  # a name; else 10.77.1, 0x0a4d0001 and 10.77.0.1 are one address
-        known = socket.inet_ntoa(socket.inet_aton(known))
-    digest = hashlib.sha256(f"{known}/{host}".encode()).hexdigest()[:_DIGEST_DIGITS]
+    digest = hashlib.sha256(f"{_write_address(known)}/{host}".encode()).hexdigest()[:_DIGEST_DIGITS]
     return Claim(f"{LEASE_PREFIX}power-{digest}", f"{host} of the power server {server}")
+
+
+def _write_address(server: str) -> str:
+    """Return an address in its usual form, in whatever form of inet_aton(3) it is: 10.77.1 and 0x0a4d0001 are one."""
+    try:
+        *front, last = (int(part, _find_base(part)) for part in server.split("."))
+    except ValueError:
+        return server  # a name
+    if len(front) > 3 or any(part > 255 for part in front) or last >= 256 ** (4 - len(front)):
+        return server
+    return str(IPv4Address(sum(part << 8 * (3 - place) for place, part in enumerate(front)) + last))
+
+
+def _find_base(digits: str) -> int:
+    if digits.startswith("0x"):
+        return 16
+    return 8 if digits.startswith("0") else 10
