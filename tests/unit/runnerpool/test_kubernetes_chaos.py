@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 
 from bessemer.runnerpool import sources, statuspace
-from tests.support.pool_world import open_pool_world
+from tests.support.pool_world import KEY, open_pool_world
 from tests.support.unsteady import FATES, Fate, make_unsteady
 from tests.unit.runnerpool.test_deaths import (
     TOKEN_LIFE,
@@ -37,6 +37,9 @@ async def tell(change: Callable[..., object], fates: list[Fate]) -> None:
         await change(world)  # type: ignore[misc]  # each is a coroutine function
         make_unsteady(world.kubernetes, fates)
         for _ in range(ROUNDS):
+            source = world.deps.sources.get_source(KEY)
+            if source is not None:
+                source.nudge()  # the interval of polls goes by in real time
             await story.go_on()
             assert len(world.gitlab.runners) <= 1
             world.pass_time(60)
@@ -48,6 +51,7 @@ async def tell(change: Callable[..., object], fates: list[Fate]) -> None:
 @given(fates=FATES)
 @example(fates=[(True, "away")] * 60)
 @example(fates=[(False, "refused")] * 60)
+@example(fates=[(True, "away"), (False, "conflict")])
 def test_nothing_is_leaked_and_no_job_runs_twice(change: Callable[..., object], fates: list[Fate]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "SPACING_SECONDS", 0.0)
