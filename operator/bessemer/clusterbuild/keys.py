@@ -83,8 +83,11 @@ def read_public_key(secret: SecretData) -> str:
 
 
 def read_progress_token(secret: SecretData) -> str | None:
-    """Return the token that progress posts of the build must bear; None where there is none that can be used."""
+    """Return the token that progress posts of the build must bear; None where there is none that can be used.
+
+    A line end behind it does not belong to it: phases leave it out, too.
+    """
     try:
-        return secret.get_text(TOKEN_KEY, most=_MOST_TOKEN_BYTES)
+        return (secret.get_text(TOKEN_KEY, most=_MOST_TOKEN_BYTES) or "").strip() or None
     except Invalid:
         return None

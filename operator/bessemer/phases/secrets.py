@@ -112,7 +112,7 @@ def read_secrets(phase_input: PhaseInput, secret_directory: Path, ssh_key_direct
 def read_progress_token(secret_directory: Path) -> str | None:
     """Read the bearer token for posts of progress; it must not depend on keys that may be missing or wrong."""
     token = secret_directory / "progress-token"
-    return token.read_text().strip() if token.exists() else None
+    return token.read_bytes().decode(errors="replace").strip() if token.exists() else None
 
 
 def parse_login_key(text: bytes, origin: str) -> SshKeyPair:

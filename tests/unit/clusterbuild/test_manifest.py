@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from base64 import b64encode
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from bessemer.kube.client import Object
 from bessemer.kube.secretdata import read_secret
 from bessemer.phases.report import PhaseInput, PhaseName
 from bessemer.phases.secrets import parse_login_key
+from bessemer.phases.secrets import read_progress_token as read_mounted_token
 from bessemer.settings import Settings
 from tests.support.world import manifest
 
@@ -134,3 +137,13 @@ def test_the_keys_that_are_made_are_those_that_the_phases_read() -> None:
     assert len(keys.seed) == 32
     assert keys.progress_token not in repr(keys)
     assert "ssh-privatekey" not in create_keys(with_ssh_key=False).to_secret_data()
+
+
+@pytest.mark.parametrize("written", [b"tok", b"tok\n", b"tok\r\n", b" tok ", b"\n", b" ", b"", b"\xff\xfet\0"])
+def test_operator_and_phases_read_the_same_token_of_progress_or_none(written: bytes, tmp_path: Path) -> None:
+    (tmp_path / "progress-token").write_bytes(written)
+    secret = read_secret({"data": {"progress-token": b64encode(written).decode()}}, "oxygen-bessemer")
+    known = read_progress_token(secret)
+    assert known == ("tok" if b"tok" in written else None), "an empty one would be anyone's"
+    assert known is None or known == read_mounted_token(tmp_path)
+    read_mounted_token(tmp_path)
