@@ -218,19 +218,29 @@ def make_archive(files: int = 40, headers: dict[str, str] | None = None) -> byte
     return packed.getvalue()
 
 
+def end_short(archive: bytes) -> bytes:
+    """Return an archive that ends with two empty blocks, as some programs write it."""
+    content = archive.rstrip(b"\0")
+    return content + bytes(-len(content) % 512 + 1024)
+
+
 ARCHIVE = make_archive()
 SOUND: dict[str, Callable[[], bytes]] = {
     "zeros-after-it.tar.gz": lambda: gzip.compress(ARCHIVE) + bytes(100_000),
     "zeros-within-it.tar.gz": lambda: gzip.compress(ARCHIVE + bytes(1 << 20)),
     "two-streams.tar.gz": lambda: gzip.compress(ARCHIVE[:5000]) + gzip.compress(ARCHIVE[5000:]),
     "unknown-length.tar.gz": lambda: gzip.compress(ARCHIVE),
-    "least-end.tar": lambda: ARCHIVE.rstrip(b"\0") + bytes(-len(ARCHIVE.rstrip(b"\0")) % 512 + 1024),
+    "one-behind-the-other.tar": lambda: make_archive(30) + make_archive(40),
+    "one-behind-the-other.tar.gz": lambda: gzip.compress(end_short(make_archive(30)) + make_archive(40)),
+    "least-end.tar": lambda: end_short(ARCHIVE),
 }
 BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "half.tar.gz": (lambda: gzip.compress(ARCHIVE)[:-5000], "damaged, cut off or not in gzip format"),
     "half.tar": (lambda: ARCHIVE[: 512 * 15 + 100], "cannot unpack"),
     "unknown-length-cut-between-files.tar": (lambda: ARCHIVE[: 2048 * 10], "it is cut off"),
     "cut-inside.tar.gz": (lambda: gzip.compress(ARCHIVE[: 2048 * 10]), "it is cut off"),
+    "second-cut-between-files.tar.gz": (lambda: gzip.compress(ARCHIVE + ARCHIVE[: 2048 * 10]), "it is cut off"),
+    "garbage-behind-the-end.tar": (lambda: ARCHIVE + os.urandom(10240), "cannot unpack"),
     "page.tar.gz": (lambda: b"<html>Please log in</html>", "damaged, cut off or not in gzip format"),
     "page.tar": (lambda: b"<html>Please log in</html>", "cannot unpack"),
     "empty.tar": (lambda: b"", "cannot unpack"),
