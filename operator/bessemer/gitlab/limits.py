@@ -5,9 +5,13 @@ Source: https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+
+_SECONDS = re.compile("[0-9]{1,12}")
+"""More digits make no sense, and of some hundreds Python makes infinity: a pass that is never repeated."""
 
 
 def parse_wait(headers: Mapping[str, str]) -> float | None:
@@ -18,7 +22,7 @@ def parse_wait(headers: Mapping[str, str]) -> float | None:
     clocks differ.
     """
     asked = headers.get("Retry-After", "")
-    if asked.isdecimal():
+    if _SECONDS.fullmatch(asked):
         return float(asked)
     now = _parse_date(headers.get("Date", ""))
     if now is None:
@@ -26,7 +30,7 @@ def parse_wait(headers: Mapping[str, str]) -> float | None:
     date, reset = _parse_date(asked), headers.get("RateLimit-Reset", "")
     if date is not None:
         return max(0.0, (date - now).total_seconds())
-    return max(0.0, float(reset) - now.timestamp()) if reset.isdecimal() else None
+    return max(0.0, float(reset) - now.timestamp()) if _SECONDS.fullmatch(reset) else None
 
 
 def _parse_date(text: str) -> datetime | None:
