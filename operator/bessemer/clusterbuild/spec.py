@@ -102,8 +102,8 @@ class Install(ApiModel):
         default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST
     )
     """Further arguments of the kernel command line, such as console=ttyS0."""
-    disk: str = Field(default="/dev/sda", pattern=r"^/dev/[A-Za-z0-9/_.-]+$", max_length=128)
-    """Block device that method DiskImage overwrites."""
+    disk: str = Field(default="/dev/sda", pattern=r"^/dev(/[A-Za-z0-9_][A-Za-z0-9_.:+-]*)+$", max_length=128)
+    """Block device that method DiskImage overwrites, such as /dev/nvme0n1 or one below /dev/disk/by-path."""
 
 
 class BootHost(ApiModel):
@@ -126,7 +126,9 @@ class ClusterInterface(ApiModel):
     """The management node's foot in the network of the compute nodes."""
 
     model_config = ConfigDict(
-        json_schema_extra=cel(("self.name != 'lo'", "name must not be lo: no compute node reaches loopback"))
+        json_schema_extra=cel(
+            ("!(self.name in ['lo', 'all', 'default'])", "name must be that of an interface: not lo, all or default")
+        )
     )
 
     name: str = Field(default="eth1", pattern=r"^[a-zA-Z0-9_-][a-zA-Z0-9_.-]{0,14}$", max_length=15)

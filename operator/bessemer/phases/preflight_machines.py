@@ -31,6 +31,11 @@ _NO_HOSTS: Mapping[IPv4Network, str] = {
     IPv4Network("240.0.0.0/4"): "reserved",
 }
 """Source: https://www.iana.org/assignments/iana-ipv4-special-registry and RFC 5771."""
+NO_INTERFACES = {
+    "lo": "loopback, which no node reaches",
+    "all": "no interface, but all of them in sysctl",
+    "default": "no interface, but a default in sysctl",
+}
 SHORTEST_PREFIX = 8
 _SHOWN = 20
 """Names or addresses that one message lists."""
@@ -148,10 +153,10 @@ def _decide_networks(spec: ClusterBuildSpec, own: IPv4Interface, taken: Collecti
         if address not in taken and IPv4Address(address) in network:
             text = f"{other}: {address} is in {network}, the network of {field}; the two networks must differ"
             yield Problem("OverlappingNetworks", text)
-    if spec.management.cluster_interface.name == "lo":
-        yield Problem(
-            "InvalidInterface", "spec.management.clusterInterface.name: lo is loopback, which no node reaches"
-        )
+    name = spec.management.cluster_interface.name
+    if name in NO_INTERFACES:
+        text = f"spec.management.clusterInterface.name: {name} is {NO_INTERFACES[name]}"
+        yield Problem("InvalidInterface", text)
 
 
 def _decide_outside(own: IPv4Interface, computes: Iterable[str]) -> Iterator[Problem]:

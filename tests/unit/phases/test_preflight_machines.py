@@ -33,6 +33,10 @@ def image(machine: str, url: str) -> Change:
     return lambda spec: spec[machine]["install"].update(image=url)
 
 
+def disk(path: str) -> Change:
+    return lambda spec: spec["management"]["install"].update(disk=path)
+
+
 def compute(**fields: Any) -> Change:
     return lambda spec: spec["compute"].update(fields)
 
@@ -80,6 +84,10 @@ LONG = "n" * 64
         (interface(address="10.141.0.0/16"), "InvalidAddress", "is no address of a host"),
         (interface(address="10.141.255.255/16"), "InvalidAddress", "is no address of a host"),
         (interface(name="lo"), "InvalidInterface", "lo is loopback"),
+        (interface(name="all"), "InvalidInterface", "all is no interface"),
+        (disk("/dev/../etc/passwd"), "Refused", "management.install.disk"),
+        (disk("/dev/disk/.."), "Refused", "management.install.disk"),
+        (disk("/dev/"), "Refused", "management.install.disk"),
         (compute(addresses="10.141.0.[2-4,2]"), "DuplicateAddress", "10.141.0.2 used more than once"),
         (compute(addresses="10.141.0.[2-4],10.141.255.255"), "AddressOutsideNetwork", "10.141.255.255"),
         (compute(addresses="10.141.0.[02-05]"), "InvalidAddress", "not an IPv4 address; IPv6 is not supported"),
@@ -144,6 +152,8 @@ def test_two_things_that_are_one_are_told_once() -> None:
         image("compute", "http://127.0.0.1/a.tar.gz"),
         image("compute", "http://Images_1.example.org./a.tar.gz?x=1.tar.gz"),
         interface(address="10.141.0.1/8"),
+        disk("/dev/disk/by-path/pci-0000:00:1f.2-ata-1.0"),
+        disk("/dev/disk/by-id/nvme-eui.0025388b01+x_1"),
         interface(address="172.16.0.1/12", name="eth1"),
         lambda spec: (spec.pop("bootHost"), spec["management"].update(provision=False)),
     ],
