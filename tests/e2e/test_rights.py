@@ -36,6 +36,7 @@ def build_pool(**parts: Any) -> Resource:
     spec = {
         "gitlab": {"url": "https://gitlab.example.org", "scope": scope},
         "runner": {"tokenSecret": {"name": "own"}, "tags": ["x"]},
+        "min": 1,
     }
     manifest = build_example()
     manifest["metadata"] = {"name": "pool", "namespace": NAMESPACE}
