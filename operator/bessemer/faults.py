@@ -32,6 +32,33 @@ def explain_fault(error: Exception) -> Fault:
     return Fault(INTERNAL, f"{type(error).__name__}: a fault in Bessemer, the operator's log says where")
 
 
+@dataclass(frozen=True)
+class FaultNotice:
+    """What to write of a fault: first the event, then the patch of the object."""
+
+    reference: dict[str, str]
+    """The object, as events refer to it."""
+    event: Fault
+    patch: dict[str, Any]
+    subresource: str
+    """Of the object that is patched; empty for the object itself, which then goes."""
+
+
+def decide_fault(
+    raw: Mapping[str, Any], fault: Fault, kind: str, finalizer: str, deletion_seconds: int, now: datetime
+) -> FaultNotice | None:
+    """Return what to write of a fault on an object of a kind; None where it says so already.
+
+    An object that was deleted more than ``deletion_seconds`` ago is let go instead, by its finalizer.
+    """
+    reference = build_reference(raw, kind)
+    if is_overdue(raw, deletion_seconds, now):
+        text = f"not done within {deletion_seconds} s: {fault.reason}: {fault.message}"
+        return FaultNotice(reference, Fault(ABANDONED, text), build_release(raw, finalizer), "")
+    patch = build_fault_status(raw, fault, now)
+    return None if patch is None else FaultNotice(reference, fault, patch, "status")
+
+
 def build_fault_status(raw: Mapping[str, Any], fault: Fault, now: datetime) -> dict[str, Any] | None:
     """Return the patch of a status whose condition Ready says the fault; None where it says so already.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bessemer.clusterbuild.resource import KIND
 from bessemer.deps import Deps
-from bessemer.faults import ABANDONED, Fault, build_fault_status, build_reference, build_release, is_overdue
+from bessemer.faults import Fault, decide_fault
 from bessemer.kube.client import CLUSTER_BUILDS
 from bessemer.kube.events import EventFact
 from bessemer.wellknown import BUILD_FINALIZER
@@ -15,14 +15,8 @@ async def show_build_fault(deps: Deps, key: tuple[str, str], fault: Fault) -> No
     raw = await deps.kubernetes.get_object(CLUSTER_BUILDS, *key)
     if raw is None:
         return
-    now = deps.now()
-    reference = build_reference(raw, KIND)
-    if is_overdue(raw, deps.settings.deletion_seconds, now):
-        text = f"not done within {deps.settings.deletion_seconds} s: {fault.reason}: {fault.message}"
-        await deps.recorder.record(reference, EventFact("Warning", ABANDONED, text))
-        await deps.kubernetes.patch_object(CLUSTER_BUILDS, *key, build_release(raw, BUILD_FINALIZER))
+    notice = decide_fault(raw, fault, KIND, BUILD_FINALIZER, deps.settings.deletion_seconds, deps.now())
+    if notice is None:
         return
-    patch = build_fault_status(raw, fault, now)
-    if patch is not None:
-        await deps.recorder.record(reference, EventFact("Warning", fault.reason, fault.message))
-        await deps.kubernetes.patch_object(CLUSTER_BUILDS, *key, patch, subresource="status")
+    await deps.recorder.record(notice.reference, EventFact("Warning", notice.event.reason, notice.event.message))
+    await deps.kubernetes.patch_object(CLUSTER_BUILDS, *key, notice.patch, subresource=notice.subresource)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bessemer.faults import ABANDONED, Fault, build_fault_status, build_reference, build_release, is_overdue
+from bessemer.faults import Fault, decide_fault
 from bessemer.kube.client import RUNNER_POOLS
 from bessemer.kube.events import EventFact
 from bessemer.runnerpool.deps import PoolDeps
@@ -15,16 +15,10 @@ async def show_pool_fault(deps: PoolDeps, key: tuple[str, str], fault: Fault) ->
     raw = deps.pools.get(key)
     if raw is None:
         return
-    now = deps.now()
-    reference = build_reference(raw, KIND)
-    if is_overdue(raw, deps.settings.deletion_seconds, now):
-        text = f"not done within {deps.settings.deletion_seconds} s: {fault.reason}: {fault.message}"
-        await deps.recorder.record(reference, EventFact("Warning", ABANDONED, text))
-        await deps.kubernetes.patch_object(RUNNER_POOLS, *key, build_release(raw, POOL_FINALIZER))
+    notice = decide_fault(raw, fault, KIND, POOL_FINALIZER, deps.settings.deletion_seconds, deps.now())
+    if notice is None:
         return
-    patch = build_fault_status(raw, fault, now)
-    if patch is not None:
-        await deps.recorder.record(reference, EventFact("Warning", fault.reason, fault.message))
-        written = await deps.kubernetes.patch_object(RUNNER_POOLS, *key, patch, subresource="status")
-        if written is not None and key in deps.pools:
-            deps.pools[key] = written
+    await deps.recorder.record(notice.reference, EventFact("Warning", notice.event.reason, notice.event.message))
+    written = await deps.kubernetes.patch_object(RUNNER_POOLS, *key, notice.patch, subresource=notice.subresource)
+    if notice.subresource and written is not None and key in deps.pools:
+        deps.pools[key] = written
