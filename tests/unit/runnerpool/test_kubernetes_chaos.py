@@ -4,20 +4,19 @@ runs twice, and all is well once the API is back."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
-from bessemer.runnerpool import sources, statuspace
-from tests.support.pool_world import KEY, open_pool_world
+from tests.support.pool_world import KEY
 from tests.support.unsteady import FATES, Fate, make_unsteady
-from tests.unit.runnerpool.test_deaths import (
-    TOKEN_LIFE,
-    Story,
+from tests.unit.runnerpool.pool_story import (
+    Change,
     assert_nothing_leaked,
     create,
     delete,
+    leave_out_pauses,
+    open_story,
     run_job,
     update,
 )
@@ -26,14 +25,9 @@ ROUNDS = 12
 """Of the story; by then every back-off is over."""
 
 
-async def tell(change: Callable[..., object], fates: list[Fate]) -> None:
-    async with open_pool_world() as world:
-        del world.gitlab.runners[1]
-        world.gitlab.expires_at = world.clock[0] + TOKEN_LIFE
-        story = Story(world)
-        if change is not create:
-            await create(world)
-            await story.go_on()
+async def tell(change: Change, fates: list[Fate]) -> None:
+    async with open_story(change) as story:
+        world = story.world
         await change(world)  # type: ignore[misc]  # each is a coroutine function
         make_unsteady(world.kubernetes, fates)
         for _ in range(ROUNDS):
@@ -52,9 +46,7 @@ async def tell(change: Callable[..., object], fates: list[Fate]) -> None:
 @example(fates=[(True, "away")] * 60)
 @example(fates=[(False, "refused")] * 60)
 @example(fates=[(True, "away"), (False, "conflict")])
-def test_nothing_is_leaked_and_no_job_runs_twice(change: Callable[..., object], fates: list[Fate]) -> None:
+def test_nothing_is_leaked_and_no_job_runs_twice(change: Change, fates: list[Fate]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "SPACING_SECONDS", 0.0)
-        patch.setattr(statuspace, "SETTLE_SECONDS", 0.0)
-        patch.setattr(statuspace, "INTERVAL_SECONDS", 1e-9)
+        leave_out_pauses(patch)
         asyncio.run(tell(change, fates))
