@@ -227,8 +227,10 @@ def _find_broken_secret(facts: Facts, name: PhaseName) -> Move | None:
 def _wait_for_pod(facts: Facts, running: PhaseStatus) -> Move:
     pod = _pod_of(facts, running)
     if pod is not None and pod.state in WAITING:
-        said = pod.message or facts.pod_warning
-        reason = pod.reason or ("PodNotStarted" if said else running.name.value)
+        warning = facts.pod_warning
+        said = pod.message or (warning.message if warning is not None else "")
+        silent = running.name.value if warning is None else warning.reason or "PodNotStarted"
+        reason = pod.reason or silent
         message = f"pod {pod.name} is waiting ({pod.state})" + (f": {said}" if said else "")
         return Move(Outlook.WAITING, reason, message, phase=running.name, wake_after=POLL_SECONDS)
     return Move(Outlook.WORKING, running.name.value, f"attempt {running.attempt} is running", phase=running.name)

@@ -9,6 +9,7 @@ from bessemer.clusterbuild.claims import Claim, compute_claims
 from bessemer.clusterbuild.resource import ClusterBuild
 from bessemer.clusterbuild.spec import OnDelete
 from bessemer.kube.pods import PodFact
+from bessemer.kube.podwarnings import PodWarning
 from bessemer.phases.report import Progress
 from bessemer.wellknown import ABORT_ANNOTATION, BUILD_FINALIZER, PAUSE_ANNOTATION, RETRY_ANNOTATION
 
@@ -62,7 +63,7 @@ class Facts:
     """Why the Secret with the login of the playbooks' server is not sent there, in a sentence."""
     live: Progress | None = None
     """What the running phase posted last."""
-    pod_warning: str = ""
+    pod_warning: PodWarning | None = None
     """The latest Warning event of a pod that does not start."""
     refusal: Refusal | None = None
     deletion_seconds: int = 900

@@ -14,10 +14,11 @@ from bessemer.clusterbuild.ownpods import is_own
 from bessemer.clusterbuild.resource import ClusterBuild, parse_cluster_build
 from bessemer.deps import Deps
 from bessemer.errors import Invalid
-from bessemer.kube.client import CLUSTER_BUILDS, CORE_EVENTS, LEASES, PODS, SECRETS, Object
+from bessemer.kube.client import CLUSTER_BUILDS, LEASES, PODS, SECRETS, Object
 from bessemer.kube.destination import check_destination
 from bessemer.kube.ownkey import Seal
 from bessemer.kube.pods import WAITING, PodFact, parse_pod
+from bessemer.kube.podwarnings import PodWarning, get_pod_warning
 from bessemer.kube.secretdata import read_secret
 from bessemer.names import build_label_value, secret_name
 from bessemer.wellknown import BUILD_LABEL, BUILD_UID_LABEL, RESULT_FINALIZER
@@ -137,13 +138,8 @@ async def _get_refused_login(deps: Deps, build: ClusterBuild) -> str:
     return ""
 
 
-async def _get_warning(deps: Deps, namespace: str, pods: tuple[PodFact, ...]) -> str:
-    """Give what the latest Warning event says of a pod that waits without giving a reason."""
+async def _get_warning(deps: Deps, namespace: str, pods: tuple[PodFact, ...]) -> PodWarning | None:
+    """Return what Kubernetes says of a pod that waits without giving a reason."""
     since = deps.now() - timedelta(seconds=SILENT_SECONDS)
     silent = [pod for pod in pods if pod.state in WAITING and not pod.message and pod.created <= since]
-    if not silent:
-        return ""
-    fields = f"involvedObject.uid={silent[-1].uid},type=Warning"
-    events = await deps.kubernetes.list_objects(CORE_EVENTS, namespace, fields=fields, limit=50)
-    latest = max(events, key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "", default=None)
-    return "" if latest is None else f"{latest.get('reason')}: {latest.get('message')}"
+    return await get_pod_warning(deps.kubernetes, namespace, silent[-1].uid) if silent else None

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bessemer.gitlab.protocol import PendingJob
+from bessemer.kube.podwarnings import PodWarning
 from bessemer.runnerpool.resource import RunnerPool
 from bessemer.runnerpool.spec import Mode
 from bessemer.wellknown import POOL_FINALIZER
@@ -192,6 +193,16 @@ class Headroom:
 
     pods: int
     message: str
+
+
+@dataclass(frozen=True)
+class StallLook:
+    """What was found in the events of a pod that does not start."""
+
+    uid: str
+    """UID of the pod."""
+    when: datetime
+    warning: PodWarning | None
 
 
 @dataclass(frozen=True)

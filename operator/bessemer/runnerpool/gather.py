@@ -31,6 +31,7 @@ from bessemer.runnerpool.quota import (
 from bessemer.runnerpool.registration import build_traits, get_runner
 from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
 from bessemer.runnerpool.spec import RunnerPoolSpec
+from bessemer.runnerpool.stalls import explain_stall
 from bessemer.wakeups import Key
 from bessemer.wellknown import JOB_POD_POOL_LABEL, POOL_LABEL
 
@@ -54,7 +55,7 @@ async def get_facts(deps: PoolDeps, pool: RunnerPool) -> Facts:
     if busy:
         deps.quiet.pop(key, None)
     quiet = None if busy else deps.quiet.setdefault(key, deps.now())
-    return Facts(
+    facts = Facts(
         pool,
         demand,
         runner,
@@ -64,6 +65,7 @@ async def get_facts(deps: PoolDeps, pool: RunnerPool) -> Facts:
         last_taken=deps.taken.get(key),
         quiet_since=quiet,
     )
+    return await explain_stall(deps, facts)
 
 
 def _list_blocked(deps: PoolDeps, key: Key) -> frozenset[int]:

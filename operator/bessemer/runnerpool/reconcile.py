@@ -27,6 +27,7 @@ from bessemer.runnerpool.plan import CreatePod
 from bessemer.runnerpool.quota import QUOTA_SECONDS, compute_want
 from bessemer.runnerpool.registration import delete_runner
 from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
+from bessemer.runnerpool.stalls import compute_look
 from bessemer.runnerpool.status import RunnerPoolStatus
 from bessemer.runnerpool.statuspace import StatusPace
 from bessemer.runnerpool.summary import compute_events, compute_loss
@@ -53,6 +54,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
             deps.taken,
             deps.blocked,
             deps.wants,
+            deps.stalls,
         ):
             memory.pop(key, None)
         deps.secrets.leave(key)
@@ -95,7 +97,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
         raw = deps.pools.get(key)
         return await _let_go(deps, parse_runner_pool(raw)) if raw is not None else 0
     check = max(compute_check_seconds(deps, pool) if facts.runner.ready else RETRY_SECONDS, compute_pause(deps, key))
-    dues = (check, plan.wake_after, unwritten, wake, compute_due(deps, key))
+    dues = (check, plan.wake_after, unwritten, wake, compute_due(deps, key), compute_look(deps, key))
     return min(due for due in dues if due is not None)
 
 

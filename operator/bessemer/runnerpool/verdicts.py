@@ -25,6 +25,8 @@ MANY_TRIES = 3
 waiting jobs said so."""
 STALL = timedelta(minutes=2)
 """A pod that has not started by then, though nothing is said against it, is said to hang: pulling an image is said."""
+STALLED = "PodStalled"
+"""The reason of such a pod where neither its status nor its events have one."""
 MANAGER_PATIENCE = timedelta(minutes=5)
 """For which a job may wait while a manager, which asks for jobs every few seconds, has room for it."""
 NOTHING_SAID = (
@@ -104,16 +106,21 @@ def _find_limit(facts: Facts, scaling: Scaling) -> tuple[str, str] | None:
 
 def _find_obstacle(facts: Facts, back_off: BackOff | None, now: datetime) -> tuple[str, str] | None:
     """Say why pods don't start, where none runs: with others running, it is their business."""
+    pod = find_hindered(facts, now)
+    if pod is None:
+        return None if back_off is None else (back_off.cause, back_off.message)
+    if pod.reason:
+        return pod.reason, f"{pod.name}: {pod.message or pod.reason}"
+    text = "has not started for minutes, and Kubernetes says no reason: kubectl describe pod has its events"
+    return STALLED, f"{pod.name}: {text}"
+
+
+def find_hindered(facts: Facts, now: datetime) -> RunnerPodFact | None:
+    """Return the oldest pod that does not start, of a pool in which none runs; None where there is none such."""
     if facts.list_in(RunnerPodState.RUNNING) or facts.list_in(RunnerPodState.IDLE):
         return None
-    for pod in facts.list_in(RunnerPodState.STARTING):
-        stall = compute_stall(pod)
-        if stall is None:
-            return pod.reason, f"{pod.name}: {pod.message or pod.reason}"
-        if stall <= now:
-            text = "has not started for minutes, and Kubernetes says no reason: kubectl describe pod has its events"
-            return "PodStalled", f"{pod.name}: {text}"
-    return None if back_off is None else (back_off.cause, back_off.message)
+    starting = [(pod, compute_stall(pod)) for pod in facts.list_in(RunnerPodState.STARTING)]
+    return next((pod for pod, stall in starting if stall is None or stall <= now), None)
 
 
 def _compute_jobs_taken(facts: Facts, now: datetime) -> Verdict:

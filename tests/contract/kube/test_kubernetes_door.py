@@ -13,6 +13,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from bessemer.kube.client import (
     CONFIG_MAPS,
+    CORE_EVENTS,
     LEASES,
     PODS,
     AlreadyExists,
@@ -23,6 +24,7 @@ from bessemer.kube.client import (
     Object,
     Refused,
 )
+from bessemer.kube.podwarnings import PodWarning, get_pod_warning
 from tests.support.cluster.protocol import Cluster
 from tests.support.fake_kubernetes import FakeKubernetes
 from tests.support.kubectl import Kubectl
@@ -147,6 +149,37 @@ async def test_a_pod_that_its_kubelet_would_end_goes_at_once_without_a_grace_per
     assert held["metadata"]["deletionGracePeriodSeconds"] == 30
     await door.kubernetes.delete_object(PODS, door.namespace, "p", uid=held["metadata"]["uid"], grace_seconds=0)
     assert await door.kubernetes.get_object(PODS, door.namespace, "p") is None
+
+
+async def test_the_events_of_a_pod_are_chosen_by_its_uid_and_its_latest_warning_is_told(door: Door) -> None:
+    containers = {"nodeSelector": {"no-such": "node"}, "containers": [{"name": "c", "image": "localhost/none:1"}]}
+    uids = []
+    for name in ("one", "two"):
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": containers}
+        uids.append((await door.kubernetes.create_object(PODS, door.namespace, body))["metadata"]["uid"])
+    for number, (uid, type_, reason) in enumerate(
+        [
+            (0, "Warning", "FailedAttachVolume"),
+            (0, "Warning", "FailedMount"),
+            (0, "Normal", "Pulled"),
+            (1, "Warning", "X"),
+        ]
+    ):
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"e{number}"},
+            "involvedObject": {"kind": "Pod", "namespace": door.namespace, "name": "p", "uid": uids[uid]},
+            "type": type_,
+            "reason": reason,
+            "message": f"words {number}",
+            # The scheduler's own event of these pods, that no node has their label, is of today.
+            "lastTimestamp": f"2999-01-01T00:0{number}:00Z",
+        }
+        await door.kubernetes.create_object(CORE_EVENTS, door.namespace, event)
+    assert await get_pod_warning(door.kubernetes, door.namespace, uids[0]) == PodWarning("FailedMount", "words 1")
+    assert await get_pod_warning(door.kubernetes, door.namespace, uids[1]) == PodWarning("", "X: words 3")
+    assert await get_pod_warning(door.kubernetes, door.namespace, "none") is None
 
 
 async def test_a_field_that_kubernetes_does_not_have_is_refused_by_name(door: Door) -> None:

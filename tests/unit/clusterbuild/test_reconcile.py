@@ -271,3 +271,31 @@ def test_the_login_of_the_playbooks_is_not_shown_to_a_host_that_its_secret_does_
     world.kubernetes.edit("secrets", NAMESPACE, "git", {"metadata": {"annotations": annotations}})
     world.settle()
     assert world.condition("Ready")[0] == "True"
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("FailedMount", ("FailedMount", 'pod oxygen-preflight-1 is waiting (Starting): secret "s" not found')),
+        ("Odd", ("PodNotStarted", 'pod oxygen-preflight-1 is waiting (Starting): Odd: secret "s" not found')),
+    ],
+)
+def test_a_pod_that_waits_without_a_reason_is_told_in_the_words_of_its_events(
+    world: World, reason: str, told: tuple[str, str]
+) -> None:
+    world.apply(manifest())
+    for _ in range(6):
+        world.step()
+    (name,) = world.pods()
+    world.kubernetes.edit("pods", NAMESPACE, name, {"spec": {"nodeName": "n"}, "status": {"phase": "Pending"}})
+    world.kubernetes.objects["events", NAMESPACE, "e"] = {
+        "metadata": {"name": "e", "uid": "e", "resourceVersion": "1"},
+        "involvedObject": {"uid": world.pods()[name]["metadata"]["uid"]},
+        "type": "Warning",
+        "reason": reason,
+        "message": 'secret "s"\nnot found\x1b[2J',
+        "lastTimestamp": world.time.isoformat(),
+    }
+    world.pass_time(4)
+    world.step()
+    assert world.condition("Progressing")[1:] == told

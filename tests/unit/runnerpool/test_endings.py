@@ -194,7 +194,7 @@ async def test_nothing_is_remembered_of_a_pool_that_is_gone(world: PoolWorld) ->
     world.deps.pools.pop(KEY)
     await reconcile(world.deps, KEY, 0.0)
     deps = world.deps
-    memories = (deps.runners, deps.left_managers, deps.paces, deps.vanished, deps.quiet, deps.wants)
+    memories = (deps.runners, deps.left_managers, deps.paces, deps.vanished, deps.quiet, deps.wants, deps.stalls)
     assert [memory for memory in memories if memory] == []
     assert deps.pods.get_age(KEY, 0.0) is None
     assert deps.pods.list_pods(KEY) == {}

@@ -10,6 +10,7 @@ import pytest
 from bessemer.cli.rules import list_broken_rules
 from bessemer.crdschema import compute_structural_schema
 from bessemer.gitlab.protocol import GitLabUnavailable
+from bessemer.kube.client import CORE_EVENTS, Kind, Object, Refused
 from bessemer.runnerpool.manifest import END_SECONDS
 from bessemer.runnerpool.spec import RunnerPoolSpec
 from tests.support.pool_world import KEY, PoolWorld, manifest
@@ -168,6 +169,90 @@ async def test_a_pod_that_hangs_before_it_starts_is_named(world: PoolWorld, stat
     await world.settle(1)
     assert world.condition("Ready") == ("False", "PodStalled")
     assert message(world, "Ready").startswith(f"{name}: has not started for minutes")
+
+
+MOUNT = 'MountVolume.SetUp failed for volume "c" : secret "not-there" not found'
+
+
+def warn(world: PoolWorld, pod: str, reason: str, text: str) -> None:
+    """Be the kubelet, and write an event."""
+    uid = world.pods()[pod]["metadata"]["uid"]
+    world.kubernetes.objects["events", KEY[0], f"{pod}.1"] = {
+        "metadata": {"name": f"{pod}.1", "uid": "e", "resourceVersion": "1"},
+        "involvedObject": {"uid": uid},
+        "type": "Warning",
+        "reason": reason,
+        "message": text,
+        "lastTimestamp": world.clock[0].isoformat(),
+    }
+
+
+def count_event_lists(world: PoolWorld) -> int:
+    return sum(verb == "list" and plural == "events" for verb, plural, _ in world.kubernetes.calls)
+
+
+async def open_pool_with_pending_pod(world: PoolWorld) -> str:
+    await world.apply(min=1)
+    await world.settle()
+    name = next(iter(world.pods()))
+    world.kubernetes.edit("pods", KEY[0], name, {"spec": {"nodeName": "n"}, "status": {"phase": "Pending"}})
+    return name
+
+
+async def test_a_volume_that_cannot_be_mounted_is_told_in_kubernetes_own_words(world: PoolWorld) -> None:
+    name = await open_pool_with_pending_pod(world)
+    warn(world, name, "FailedMount", MOUNT)
+    await world.settle()
+    assert count_event_lists(world) == 0, "a pod that may still start"
+    world.pass_time(121)
+    await world.settle()
+    assert world.condition("Ready") == ("False", "FailedMount")
+    assert message(world, "Ready") == f"{name}: {MOUNT}"
+    assert world.events("FailedMount")[1:] == [f"Ready: {name}: {MOUNT}"]
+    assert count_event_lists(world) == 1, "not in each pass"
+    world.start_pods()
+    world.kubernetes.edit("pods", KEY[0], name, {"status": {"phase": "Running"}})
+    running = [{"name": "runner", "state": {"running": {"startedAt": world.clock[0].isoformat()}}}]
+    world.kubernetes.edit("pods", KEY[0], name, {"status": {"containerStatuses": running}})
+    world.pass_time(600)
+    await world.settle()
+    assert world.condition("Ready") == ("True", "Serving")
+    assert (count_event_lists(world), world.deps.stalls) == (1, {})
+
+
+async def test_the_events_of_a_pod_that_hangs_are_read_again_each_minute(world: PoolWorld) -> None:
+    name = await open_pool_with_pending_pod(world)
+    world.pass_time(121)
+    await world.settle()
+    assert world.condition("Ready") == ("False", "PodStalled")
+    warn(world, name, "Odd", "something else")
+    wake = await world.step()
+    assert wake is not None
+    assert wake <= 60
+    assert message(world, "Ready").startswith(f"{name}: has not started for minutes")
+    world.pass_time(60)
+    await world.settle()
+    assert world.condition("Ready") == ("False", "PodStalled")
+    assert message(world, "Ready") == f"{name}: Odd: something else"
+    assert count_event_lists(world) == 2
+
+
+async def test_a_pool_goes_on_where_events_cannot_be_read(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = await open_pool_with_pending_pod(world)
+    warn(world, name, "FailedMount", MOUNT)
+    world.pass_time(121)
+    await world.settle()
+    listing = world.kubernetes.list_objects
+
+    async def refuse(kind: Kind, *arguments: Any, **options: Any) -> list[Object]:
+        if kind == CORE_EVENTS:
+            raise Refused("Forbidden", "events is forbidden")
+        return await listing(kind, *arguments, **options)
+
+    monkeypatch.setattr(world.kubernetes, "list_objects", refuse)
+    world.pass_time(61)
+    await world.settle()
+    assert world.condition("Ready") == ("False", "FailedMount")
 
 
 async def test_a_pod_that_cannot_be_created_is_named_though_kubernetes_has_no_message_for_it(world: PoolWorld) -> None:
