@@ -5,6 +5,7 @@ Source of the fields: https://kubernetes.io/docs/concepts/workloads/pods/pod-lif
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,10 @@ PLAYBOOK_CONTAINER = "playbooks"
 """Name of the init container that checks the site's own playbooks out, in the pods that have one."""
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_ATTEMPTS = 10**9
+STOPPED = frozenset({128 + signal.SIGKILL, 128 + signal.SIGTERM})
+"""Exit codes of a container that was ended from outside."""
+OUT_OF_MEMORY = "OOMKilled"
+"""Why a container was killed that had used more memory than its limit; its pod need not end with it."""
 _QUIET_REASONS = frozenset({"", "ContainerCreating", "PodInitializing"})
 """Reasons of waiting containers that say no more than that they wait."""
 
@@ -104,22 +109,21 @@ def _parse_attempt(text: object) -> int:
         return 0
 
 
-def classify(pod: Pod, container: str, *, failure_is_final: bool = False) -> tuple[PodState, str, str]:
+def classify(pod: Pod, container: str, *, stop_is_final: bool = False) -> tuple[PodState, str, str]:
     """Return the bucket of a pod whose work is done in a container of that name, with a reason and a message.
 
-    That container decides, and no other that is injected beside it: the pod's phase is Pending while any container has
-    never started, and Failed when any has ended by an error. With ``failure_is_final`` that container's end by an error
-    is the pod's, too, whatever else still runs in it. Else the pod's own end is waited for: it tells what failed from
-    what was lost.
+    That container's end decides, and no other that is injected beside it: the pod's phase is Pending while any
+    container has never started, and Failed when any has ended by an error. Only after an exit code of STOPPED the pod's
+    own end is waited for, unless ``stop_is_final``: the kubelet is ending the whole pod then, and soon says why.
     """
     metadata, own = pod.metadata, pod.status.find_container(container)
-    phase = pod.status.phase
-    exit_code = get_terminated(pod, container).exit_code
+    phase, ended = pod.status.phase, get_terminated(pod, container)
     # A container that has ended is never started again. The kubelet says so of the pod itself only a second later, when
     # it has taken the pod down, which is nothing to wait for, or not at all while another container runs.
-    if phase == "Succeeded" or (exit_code == 0 and (phase != "Failed" or failure_is_final)):
+    if phase == "Succeeded" or ended.exit_code == 0:
         return PodState.SUCCEEDED, "", ""
-    if phase == "Failed" or (failure_is_final and exit_code is not None):
+    is_stopped = ended.exit_code in STOPPED and ended.reason != OUT_OF_MEMORY
+    if phase == "Failed" or (ended.exit_code is not None and (stop_is_final or not is_stopped)):
         return _classify_failed(pod, container)
     if metadata.deleting:
         # With a grace period of 0 the kubelet has said its last word; an unscheduled pod never had a kubelet.
@@ -142,8 +146,6 @@ def _classify_failed(pod: Pod, container: str) -> tuple[PodState, str, str]:
         return PodState.LOST, "PodDeleted", "the pod was deleted before it had finished"
     if status.reason:
         return PodState.FAILED, status.reason, status.message
-    if get_terminated(pod, container).exit_code == 0:
-        return PodState.SUCCEEDED, "", ""
     return PodState.FAILED, *_explain_exit(pod, container)
 
 

@@ -21,7 +21,14 @@ from bessemer.logformat import configure_logging
 from bessemer.phases.clock import SystemClock, Terminated
 from bessemer.phases.context import Directories, PhaseContext
 from bessemer.phases.grouping import build_termination_message, shrink_result
-from bessemer.phases.report import INPUT_DIGEST_VARIABLE, INPUT_FILE, PhaseInput, PhaseName, PhaseResult
+from bessemer.phases.report import (
+    INPUT_DIGEST_VARIABLE,
+    INPUT_FILE,
+    STOPPED_EXIT_CODE,
+    PhaseInput,
+    PhaseName,
+    PhaseResult,
+)
 
 MODULES = {
     PhaseName.PREFLIGHT: "preflight",
@@ -93,7 +100,7 @@ def write_result(result: PhaseResult, file: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the phase that the command line names; the exit code is 0 if it has succeeded."""
+    """Run the phase that the command line names; returns the exit code, see :mod:`bessemer.phases.report`."""
     names = ", ".join(MODULES)
     if len(arguments) != 1 or arguments[0] not in MODULES:
         sys.stderr.write(f"usage: python -m bessemer.phases PHASE; PHASE is one of {names}\n")
@@ -104,7 +111,7 @@ def main(arguments: list[str]) -> int:
     def give_up() -> None:
         """End a phase that is stuck in something that no signal reaches."""
         write_result(build_failure(Terminated()), termination_log)
-        os._exit(1)
+        os._exit(STOPPED_EXIT_CODE)
 
     clock = SystemClock()
     watchdog = threading.Timer(STOP_SECONDS, give_up)
@@ -114,7 +121,9 @@ def main(arguments: list[str]) -> int:
     watchdog.cancel()
     write_result(result, termination_log)
     _log.info("%s: %s %s", arguments[0], result.reason, result.message)
-    return 0 if result.succeeded else 1
+    if result.succeeded:
+        return 0
+    return STOPPED_EXIT_CODE if clock.is_stopping else 1
 
 
 if __name__ == "__main__":

@@ -52,6 +52,11 @@ class SystemClock:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the process was told to stop."""
+        return self._stopping.is_set()
+
     def now(self) -> float:
         """Give the time; see Clock."""
         return time.monotonic()

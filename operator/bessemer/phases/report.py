@@ -1,12 +1,14 @@
 """What goes into a phase pod and what comes out: the whole contract between the operator and a phase.
 
 In: a file ``input.json`` (from a ConfigMap, no secrets) and a directory of secret files (from a Secret).
-Out: the exit code (0 succeeded, 1 failed) and a termination message, the JSON of :class:`PhaseResult`, of at most
-4096 bytes. The message is the durable result; what a phase logs and posts on its way is for people only.
+Out: the exit code (0 succeeded, 1 failed, 143 stopped by a signal) and a termination message, the JSON of
+:class:`PhaseResult`, of at most 4096 bytes. The message is the durable result; what a phase logs and posts on its way
+is for people only.
 """
 
 from __future__ import annotations
 
+import signal
 from enum import StrEnum
 
 from pydantic import Field
@@ -17,6 +19,8 @@ from bessemer.resource import ApiModel, PrintableLine, PrintableText
 TERMINATION_MESSAGE_LIMIT = 4096
 """Bytes; Kubernetes cuts longer ones. Source: https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/"""
 
+STOPPED_EXIT_CODE = 128 + signal.SIGTERM
+"""Of a phase that was told to stop: the pod itself then says why."""
 INPUT_DIRECTORY = "/etc/bessemer/input"
 """Where the ConfigMap of the attempt is mounted."""
 INPUT_FILE = "input.json"

@@ -58,7 +58,7 @@ def parse_runner_pod(raw: Mapping[str, Any]) -> RunnerPodFact:
     pod = read_pod(raw)
     metadata, status = pod.metadata, pod.status
     own = status.find_container(RUNNER_CONTAINER)
-    state, reason, message = classify(pod, RUNNER_CONTAINER, failure_is_final=True)
+    state, reason, message = classify(pod, RUNNER_CONTAINER, stop_is_final=True)
     last_word = get_terminated(pod, RUNNER_CONTAINER).message
     end = _parse_end(last_word)
     if end is None and last_word and state is PodState.SUCCEEDED:

@@ -122,6 +122,33 @@ def test_the_command_writes_the_termination_message(tmp_path: Path) -> None:
     assert "PHASE is one of Preflight, BootManagement" in wrong.stderr
 
 
+STUCK = """
+import sys
+from bessemer.phases import __main__ as program
+
+def wait(phase, directories, clock):
+    print("running", flush=True)
+    try:
+        clock.sleep(60)
+    except program.Terminated as error:
+        return program.build_failure(error)
+
+program.run_phase = wait
+sys.exit(program.main(["Cleanup"]))
+"""
+
+
+def test_a_phase_that_is_told_to_stop_says_so_by_its_exit_code_too(tmp_path: Path) -> None:
+    log = tmp_path / "termination-log"
+    environment = {**os.environ, "BESSEMER_TERMINATION_LOG": str(log), "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", STUCK], env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
+        process.terminate()
+        assert process.wait(30) == 143
+    assert json.loads(log.read_text())["reason"] == "Terminated"
+
+
 def test_preflight_tells_a_missing_login_key_with_all_else(directories: Directories) -> None:
     spec = build_spec(
         verify={"jobs": [{"name": "wide", "script": "#!/bin/sh", "nodes": 99}]},

@@ -76,7 +76,6 @@ DISRUPTED = [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionB
             PodState.SUCCEEDED,
             "",
         ),
-        (pod(phase="Running", containerStatuses=container(terminated=ENDED)), PodState.RUNNING, ""),
         (pod(phase="Failed", containerStatuses=container(terminated=ENDED)), PodState.FAILED, "Error"),
         (pod(phase="Failed", containerStatuses=container(terminated=OUT_OF_MEMORY)), PodState.FAILED, "OOMKilled"),
         (pod(phase="Failed", deleted=0, containerStatuses=container(terminated=ENDED)), PodState.LOST, "PodDeleted"),
@@ -94,6 +93,44 @@ DISRUPTED = [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionB
 def test_a_pod_falls_into_its_bucket(raw: dict[str, Any], state: PodState, reason: str) -> None:
     fact = parse_pod(raw)
     assert (fact.state, fact.reason) == (state, reason)
+
+
+INJECTED: dict[str, list[dict[str, Any]]] = {
+    "alone": [],
+    "starts never": [{"name": "proxy", "state": {"waiting": {"reason": "ImagePullBackOff"}}}],
+    "runs on": [{"name": "proxy", "state": {"running": {}}}],
+}
+
+
+@pytest.mark.parametrize("others", INJECTED.values(), ids=INJECTED)
+@pytest.mark.parametrize("phase", ["Pending", "Running"])
+@pytest.mark.parametrize(
+    ("end", "state", "reason"),
+    [
+        ({"exitCode": 0, "reason": "Completed"}, PodState.SUCCEEDED, ""),
+        (ENDED, PodState.FAILED, "Error"),
+        (OUT_OF_MEMORY, PodState.FAILED, "OOMKilled"),
+        # The kubelet stops the pod: a second later it says whether that was an eviction or the pod's deadline.
+        ({"exitCode": 137, "reason": "Error"}, PodState.RUNNING, ""),
+        ({"exitCode": 143, "reason": "Error"}, PodState.RUNNING, ""),
+    ],
+)
+def test_a_phase_has_ended_with_its_own_container_whatever_is_injected_beside_it(
+    others: list[dict[str, Any]], phase: str, end: dict[str, Any], state: PodState, reason: str
+) -> None:
+    fact = parse_pod(pod(phase=phase, containerStatuses=[*others, *container(terminated=end)]))
+    assert (fact.state, fact.reason) == (state, reason)
+
+
+@pytest.mark.parametrize("exit_code", [137, 143])
+def test_a_phase_that_was_stopped_ends_as_its_pod_says(exit_code: int) -> None:
+    ended = container(terminated={"exitCode": exit_code, "reason": "Error", "message": "{}"})
+    evicted = parse_pod(pod(phase="Failed", reason="Evicted", message="low on disk", containerStatuses=ended))
+    assert (evicted.state, evicted.reason) == (PodState.LOST, "Evicted")
+    late = parse_pod(pod(phase="Failed", reason="DeadlineExceeded", containerStatuses=ended))
+    assert (late.state, late.reason) == (PodState.FAILED, "DeadlineExceeded")
+    deleted = parse_pod(pod(phase="Running", deleted=30, containerStatuses=ended))
+    assert deleted.state == PodState.TERMINATING
 
 
 def test_what_we_wrote_on_the_pod_is_read_back() -> None:
