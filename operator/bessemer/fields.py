@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -47,11 +48,48 @@ ClusterBuildName = Annotated[ObjectName, ReferenceTo(GROUP, "clusterbuilds")]
 _STEP = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"  # of a path; never .. and never hidden
 Directory = Annotated[str, Field(pattern=rf"^(/{_STEP})+/?$", max_length=256)]
 PlaybookPath = Annotated[str, Field(pattern=rf"^({_STEP}/)*{_STEP}\.ya?ml$", max_length=256)]
+_HOST_LABEL = r"[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
+_HOST_PATTERN = rf"^{_HOST_LABEL}(\.{_HOST_LABEL})*$"
+_NUMBER_AT_END = r"(^|\.)([0-9]+|0[xX][0-9A-Fa-f]*)$"
+"""What no name ends in (https://url.spec.whatwg.org/#ends-in-a-number-checker): resolvers take 127.1 for an address."""
+_NUMBER_RULE = (
+    rf"!self.matches(r'{_NUMBER_AT_END}') || self.matches(r'^{_OCTET}(\.{_OCTET}){{3}}$')",
+    "an address has four numbers up to 255, and no name ends in a number alone",
+)
+_SELF = r"(?i)^((.*\.)?localhost(\.localdomain)?|ip6-(localhost|loopback)|(127|0)\..*)$"
+"""Names and addresses by which a machine reaches itself (RFC 6761; Debian's hosts file)."""
+_SELF_MESSAGE = "must name the machine as pods reach it: localhost, 127.0.0.1 and the like are the pod itself"
 HostOrAddress = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$", min_length=1, max_length=253)
+    str, Field(pattern=_HOST_PATTERN, min_length=1, max_length=253, json_schema_extra=cel(_NUMBER_RULE))
 ]
+"""Host name, of labels of 1 to 63 characters, or IPv4 address."""
+RemoteHost = Annotated[
+    str,
+    Field(
+        pattern=_HOST_PATTERN,
+        min_length=1,
+        max_length=253,
+        json_schema_extra=cel(_NUMBER_RULE, (f"!self.matches(r'{_SELF}')", _SELF_MESSAGE)),
+    ),
+]
+"""The same of a machine that pods go to: none of the names that mean the pod itself."""
+
+
+def find_remote_host_problem(host: str) -> str | None:
+    """Say why a host is none that a pod can go to, in an object that is older than the rules above; None if it is."""
+    if re.search(_NUMBER_AT_END, host) and not re.fullmatch(rf"{_OCTET}(\.{_OCTET}){{3}}", host):
+        return _NUMBER_RULE[1]
+    return _SELF_MESSAGE if re.search(_SELF, host) else None
+
+
 Port = Annotated[int, Field(ge=1, le=65535)]
-HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/[^\s]*)?$", max_length=2048)]
+_ASCII_RULE = (
+    "self.matches('^[!-~]*$')",
+    "must be of printable ASCII characters: write others as %XX in a path, and as xn--... in a host name",
+)
+HttpUrl = Annotated[
+    str, Field(pattern=r"^https?://[^\s/@]+(/[^\s]*)?$", max_length=2048, json_schema_extra=cel(_ASCII_RULE))
+]
 """Without user and password: whoever may read the object may read them."""
 _PORT = r"(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
 GitLabUrl = Annotated[
@@ -60,6 +98,7 @@ GitLabUrl = Annotated[
         pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$",
         max_length=2048,
         json_schema_extra=cel(
+            _ASCII_RULE,
             (
                 rf"self.matches(r'^https?://([^/:\[\]]+|\[[0-9A-Fa-f:.]+\])(:{_PORT})?(/|$)')",
                 "the host is a name, an IPv4 address or an IPv6 address in brackets, its port a number from 1 to 65535",

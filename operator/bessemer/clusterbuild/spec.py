@@ -27,6 +27,7 @@ from bessemer.fields import (
     ObjectName,
     PlaybookPath,
     Port,
+    RemoteHost,
     SecretKeyReference,
     SecretName,
 )
@@ -61,8 +62,8 @@ class SharedHome(StrEnum):
 class SshEndpoint(ApiModel):
     """Where the phases reach a machine by SSH."""
 
-    address: HostOrAddress
-    """Host name or address, as seen from the cluster's pods."""
+    address: RemoteHost
+    """Host name or IPv4 address, as seen from the cluster's pods; not localhost, which is the pod itself."""
     port: Port = 22
     """TCP port of sshd."""
     user: str = Field(default="root", pattern=r"^[a-z_][a-z0-9_-]*$", max_length=32)
@@ -98,7 +99,7 @@ class Install(ApiModel):
     """URL of the Linux kernel that runs the installer (and a stateless node)."""
     initrds: list[HttpUrl] = Field(default_factory=list, max_length=4, json_schema_extra=ATOMIC_LIST)
     """URLs of further initial RAM disks loaded before Bessemer's own, such as one with the site's kernel modules."""
-    kernel_arguments: list[Annotated[str, Field(pattern=r"^[^\s]+$", max_length=256)]] = Field(
+    kernel_arguments: list[Annotated[str, Field(pattern=r"^[!-~]+$", max_length=256)]] = Field(
         default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST
     )
     """Further arguments of the kernel command line, such as console=ttyS0."""
@@ -204,8 +205,8 @@ class Compute(ApiModel):
 class Powerman(ApiModel):
     """A powermand that switches the machines; it must know them by their host names."""
 
-    address: HostOrAddress
-    """Host name or address, as seen from the cluster's pods."""
+    address: RemoteHost
+    """Host name or IPv4 address, as seen from the cluster's pods; not localhost, which is the pod itself."""
     port: Port = 10101
     """TCP port."""
     timeout_seconds: int = Field(default=120, ge=1, le=600)

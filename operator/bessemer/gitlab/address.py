@@ -13,6 +13,7 @@ from bessemer.foreign import make_line
 FIELD = "spec.gitlab.url"
 SHOWN = 200
 """Characters of an address that a message shows."""
+_PRINTABLE = re.compile("[!-~]*")
 _API = re.compile(r"/api(/v[0-9]+|/graphql)?$")
 _HOST = re.compile(r"(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*")
 
@@ -31,6 +32,8 @@ def parse_address(url: str) -> URL:
     The API server refuses all that is refused here, but an object may be older than its schema.
     """
     shown = make_line(url, SHOWN)
+    if not _PRINTABLE.fullmatch(url):
+        raise Invalid("InvalidSpec", f"{FIELD}: {shown} has other characters than the printable ones of ASCII")
     try:
         parsed = URL(url)
         port = parsed.port

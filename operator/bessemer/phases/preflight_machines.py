@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from bessemer.clusterbuild.spec import ClusterBuildSpec
+from bessemer.fields import find_remote_host_problem
 from bessemer.phases.hostlists import can_slurm_count
 from bessemer.phases.hosts import RESERVED_HOST_NAMES
 from bessemer.phases.preflight_problem import Problem, parse_list
@@ -49,6 +50,7 @@ def decide_machine_problems(spec: ClusterBuildSpec) -> list[Problem]:
     problems += _decide_lengths(hosts, addresses, len(spec.compute.macs))
     problems += _decide_names([spec.management.host, *(hosts or ())])
     problems += _decide_macs(spec)
+    problems += _decide_remote_hosts(spec)
     return problems + list(_decide_addresses(spec, addresses or ()))
 
 
@@ -96,6 +98,19 @@ def _decide_macs(spec: ClusterBuildSpec) -> Iterator[Problem]:
     yield from _decide_duplicates("DuplicateMac", "MAC address", real)
     if len(real) < len(macs):
         yield Problem("InvalidMac", f"spec.management.mac, spec.compute.macs: {_NO_MAC} is no machine's MAC address")
+
+
+def _decide_remote_hosts(spec: ClusterBuildSpec) -> Iterator[Problem]:
+    boot_host, ssh = spec.boot_host, spec.management.ssh
+    fields = [
+        *([("spec.bootHost.ssh.address", boot_host.ssh.address)] if boot_host else []),
+        *([("spec.management.ssh.address", ssh.address)] if ssh else []),
+        ("spec.power.powerman.address", spec.power.powerman.address),
+    ]
+    for field, host in fields:
+        wrong = find_remote_host_problem(host)
+        if wrong:
+            yield Problem("InvalidAddress", f"{field}: {host}: {wrong}")
 
 
 def _decide_addresses(spec: ClusterBuildSpec, computes: tuple[str, ...]) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from yarl import URL
 
 from bessemer.cli.rules import list_broken_rules
@@ -33,6 +34,11 @@ BAD = {
     "https://example.com/gitlab/api/v5": "/api/v4",
     "https://gitlab.example.com/api/graphql": "/api/v4",
     "https://gitlab.example.com/api": "/api/v4",
+    "https://gitlab.example.com/\x1b[31m": "printable ASCII",
+    "https://gitlab.example.com/\x00": "printable ASCII",
+    "https://gitlab.ex\u0430mple.com": "printable ASCII",
+    "https://gitl\u00e4b.example/gr\u00fcn": "printable ASCII",
+    "https://gitlab.example.com/a\u2028b": "printable ASCII",
 }
 
 
@@ -62,6 +68,19 @@ def test_the_operator_refuses_them_as_well_in_a_sentence_with_the_field(url: str
     with pytest.raises(Invalid, match=r"^InvalidSpec: spec\.gitlab\.url: ") as caught:
         GitLabConnector().connect(url, "glpat-secret", None)
     assert "secret" not in caught.value.message
+
+
+@settings(deadline=None)
+@given(st.sampled_from(["http://", "https://gitlab.example/", "https://"]), st.text(max_size=20))
+def test_what_the_api_server_takes_the_operator_takes(start: str, rest: str) -> None:
+    try:
+        connection = GitLabConnection.model_validate({"url": start + rest, "scope": {"type": "Instance"}})
+    except ValidationError:
+        return
+    if list_broken(connection.url) == []:
+        assert connection.url.isascii()
+        assert connection.url.isprintable()
+        parse_address(connection.url)
 
 
 @settings(deadline=None)

@@ -53,6 +53,10 @@ def boot_host(**fields: Any) -> Change:
     return lambda spec: spec["bootHost"].update(fields)
 
 
+def powerman(address: str) -> Change:
+    return lambda spec: spec["power"]["powerman"].update(address=address)
+
+
 LONG = "n" * 64
 
 
@@ -83,6 +87,10 @@ LONG = "n" * 64
         (interface(address="10.141.0.3/16"), "DuplicateAddress", "spec.compute.addresses: 10.141.0.3"),
         (interface(address="10.141.0.0/16"), "InvalidAddress", "is no address of a host"),
         (interface(address="10.141.255.255/16"), "InvalidAddress", "is no address of a host"),
+        (boot_host(ssh={"address": "localhost"}), "InvalidAddress", "spec.bootHost.ssh.address: localhost: must name"),
+        (management(ssh={"address": "127.1"}), "InvalidAddress", "spec.management.ssh.address: 127.1: an address has"),
+        (management(ssh={"address": "a..b"}), "Refused", "management.ssh.address"),
+        (powerman("127.0.0.1"), "InvalidAddress", "spec.power.powerman.address: 127.0.0.1: must name"),
         (interface(name="lo"), "InvalidInterface", "lo is loopback"),
         (interface(name="all"), "InvalidInterface", "all is no interface"),
         (disk("/dev/../etc/passwd"), "Refused", "management.install.disk"),
