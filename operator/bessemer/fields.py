@@ -75,11 +75,15 @@ RemoteHost = Annotated[
 """The same of a machine that pods go to: none of the names that mean the pod itself."""
 
 
+def find_numeric_host_problem(host: str) -> str | None:
+    """Say why a host is an address that none has, where Kubernetes' rules are not asked; None if it may be one."""
+    is_odd = re.search(_NUMBER_AT_END, host) and not re.fullmatch(rf"{_OCTET}(\.{_OCTET}){{3}}", host)
+    return _NUMBER_RULE[1] if is_odd else None
+
+
 def find_remote_host_problem(host: str) -> str | None:
     """Say why a host is none that a pod can go to, in an object that is older than the rules above; None if it is."""
-    if re.search(_NUMBER_AT_END, host) and not re.fullmatch(rf"{_OCTET}(\.{_OCTET}){{3}}", host):
-        return _NUMBER_RULE[1]
-    return _SELF_MESSAGE if re.search(_SELF, host) else None
+    return find_numeric_host_problem(host) or (_SELF_MESSAGE if re.search(_SELF, host) else None)
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]

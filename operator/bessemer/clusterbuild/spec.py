@@ -271,8 +271,8 @@ class Configuration(ApiModel):
     """What Ansible is told beyond our defaults."""
 
     variables: FreeForm = Field(default_factory=dict)
-    """Ansible variables for all hosts, such as those of our roles, which Preflight checks by type. Values are data:
-    templates in them are not rendered. No secrets: whoever may read this object may read them."""
+    """Ansible variables for all hosts, such as those of our roles, which Preflight checks by type and form. Values are
+    data: templates in them are not rendered. No secrets: whoever may read this object may read them."""
     shared_home: SharedHome = SharedHome.NONE
     """How compute nodes see the homes of the management node: NFS mounts all of them; SSHFS mounts each by SSH, as the
     account that it belongs to, and needs no more than sshd and FUSE; None leaves each machine its own."""

@@ -1,8 +1,9 @@
 """What our roles take, from their argument_specs, and what is wrong with variables of a spec by that.
 
 Ansible itself checks these when a role runs, but leniently: it splits a text where a list is wanted, and then
-goes on with the text. Here a value must have the type that is written down, before a machine is touched. Variables of
-no role of ours are the site's own and left alone, unless they look like one of ours with a slip in it.
+goes on with the text. Here a value must have the type and the form that are written down (:mod:`.value_forms`), before
+a machine is touched. Variables of no role of ours are the site's own and left alone, unless they look like one of ours
+with a slip in it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from bessemer.foreign import make_line
+from bessemer.phases.value_forms import DECLARED, explain_misfit
 
 SHOWN_CHARACTERS = 60
 """Of a wrong value, in a message."""
@@ -32,6 +34,8 @@ class Option(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
+    description: str | tuple[str, ...] = ""
+    """Of which the last line may name the form of its texts or numbers."""
     type: str = "str"
     elements: str | None = None
     """Type of the elements of a list."""
@@ -40,6 +44,15 @@ class Option(BaseModel):
     options: dict[str, Option] = Field(default_factory=dict)
     """Of a dict, or of the elements of a list of them."""
     default: Any = None
+
+    @property
+    def form(self) -> str | None:
+        """What its texts or numbers have to be; None where nothing is said."""
+        if self.type == "path":
+            return "path"
+        last = self.description[-1] if isinstance(self.description, tuple) and self.description else ""
+        declared = DECLARED.fullmatch(last)
+        return declared["name"] if declared else ("line" if self.type == "str" else None)
 
     @property
     def may_be_null(self) -> bool:
@@ -92,13 +105,18 @@ def _check(where: str, value: object, option: Option) -> Iterator[str]:
     elif option.choices and value not in option.choices:
         yield f"{where} must be one of {', '.join(map(str, option.choices))}, not {_show(value)}"
     elif isinstance(value, list):
-        element = Option(type=option.elements or "raw", options=option.options, required=True)
+        element = option.model_copy(update={"type": option.elements or "raw", "default": None, "required": True})
         for number, part in enumerate(value):
             if part == "" and element.type == "str":
                 yield f"{where}[{number}] must not be empty"
+                continue
             yield from _check(f"{where}[{number}]", part, element)
     elif isinstance(value, dict) and option.options:
         yield from _check_dict(where, value, option.options)
+    elif isinstance(value, str | int) and option.form is not None and value != option.default:
+        meant = explain_misfit(value, option.form)
+        if meant:
+            yield f"{where} must be {meant}, not {_show(value)}"
 
 
 def _check_dict(where: str, value: Mapping[str, object], options: Mapping[str, Option]) -> Iterator[str]:
@@ -127,7 +145,7 @@ _TYPES = {
 def _has_type(value: object, name: str) -> bool:
     if isinstance(value, bool) and name == "int":  # which Python takes for a number
         return False
-    return isinstance(value, _TYPES[name][1]) and (name != "path" or value != "")
+    return isinstance(value, _TYPES[name][1])
 
 
 def _build_example(value: object, option: Option) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 
 from bessemer.phases.preflight_checks import build_result, decide_variable_problems
 from bessemer.phases.role_options import Option, decide_unknown_names, decide_wrong_values, read_roles
+from bessemer.phases.value_forms import DECLARED, FORMS, explain_misfit
 from tests.unit.phases.builders import build_spec
 
 ROLES_DIRECTORY = Path(__file__).parents[3] / "playbooks/roles"
@@ -35,6 +39,21 @@ def test_defaults_of_our_roles_are_what_their_options_take(role: str) -> None:
     literal = {name: value for name, value in defaults.items() if not (isinstance(value, str) and "{{" in value)}
     assert decide_wrong_values(literal, ROLES) == []
     assert set(defaults) <= set(ROLES[role])
+
+
+def list_options(options: Mapping[str, Option]) -> Iterator[tuple[str, Option]]:
+    for name, option in options.items():
+        yield name, option
+        yield from list_options(option.options)
+
+
+def test_every_text_and_number_of_our_roles_says_its_form() -> None:
+    for options in ROLES.values():
+        for name, option in list_options(options):
+            if (option.elements or option.type) in ("str", "int") and not option.choices:
+                declared = DECLARED.fullmatch(option.description[-1])
+                assert declared, name
+                assert explain_misfit("\n", declared["name"]), name
 
 
 def test_the_examples_pass() -> None:
@@ -72,6 +91,32 @@ def test_the_examples_pass() -> None:
         ),
         ({"base_accounts": [{"name": "ann", "uid": 7, "shell": "x"}]}, "base_accounts[0].shell is none of name, uid"),
         ({"base_accounts": ["ann"]}, 'base_accounts[0] must be an object, not "ann"'),
+        ({"boot_server_router": "nowhere"}, "boot_server_router must be an IPv4 address that a machine can have, not"),
+        ({"boot_server_router": "127.0.0.1"}, "boot_server_router must be an IPv4 address that a machine can have"),
+        ({"time_servers": ["a\nb"]}, 'time_servers[0] must be a host name or an address, not "a\\nb"'),
+        ({"time_servers": ["10.77.0.256"]}, "time_servers[0] must be a host name or an address"),
+        ({"time_allowed_networks": ["10.141.0.1/16"]}, "time_allowed_networks[0] must be a network with its prefix"),
+        ({"time_chrony_options": '-x"; id; "'}, "time_chrony_options must be options as in a file of settings"),
+        ({"base_apt_sources": ["deb http://x ./\ndeb http://y ./"]}, "base_apt_sources[0] must be one line of print"),
+        ({"base_apt_sources": ["deb http://x ./\u2028"]}, "base_apt_sources[0] must be one line of printable"),
+        ({"cluster_network_interface": "lo"}, "cluster_network_interface must be the name of a network interface"),
+        ({"cluster_network_address": "10.141.0.1"}, "cluster_network_address must be an IPv4 address with a prefix"),
+        ({"nfs_directory": "home"}, "nfs_directory must be an absolute path"),
+        ({"nfs_directory": "/srv/../etc"}, "nfs_directory must be an absolute path"),
+        ({"nfs_directory": ""}, "nfs_directory must be an absolute path"),
+        ({"nfs_mount_options": "rw hard"}, "nfs_mount_options must be printable ASCII characters without spaces"),
+        ({"slurm_partition": "a b"}, "slurm_partition must be letters, digits"),
+        ({"slurm_partition": ""}, "slurm_partition must be letters, digits"),
+        ({"slurm_uid": 0}, "slurm_uid must be a whole number from 1 to 4294967294, not 0"),
+        ({"boot_server_lease_seconds": 119}, "boot_server_lease_seconds must be a whole number from 120 to"),
+        ({"powerman_port": 65536}, "powerman_port must be a whole number from 1 to 65535, not 65536"),
+        ({"sshfs_max_startups": "many"}, "sshfs_max_startups must be a number, or three as in 100:30:400"),
+        ({"base_accounts": [{"name": "a:b", "uid": 7}]}, "base_accounts[0].name must be the name of an account"),
+        (
+            {"base_accounts": [{"name": "ann", "uid": 7, "authorized_keys": ["AAAA"]}]},
+            "base_accounts[0].authorized_keys[0] must be one public SSH key",
+        ),
+        ({"base_yum_repositories": [{"name": "x", "baseurl": "x"}]}, "base_yum_repositories[0].baseurl must be a URL"),
         ({"base_yum_repositories": [{"name": "x"}]}, "base_yum_repositories[0].baseurl is missing: a text"),
     ],
 )
@@ -83,10 +128,17 @@ def test_a_wrong_value_is_named_with_what_would_be_right(variables: dict[str, An
 
 def test_right_values_pass() -> None:
     right = {
-        "time_servers": [],
+        "time_servers": ["10.77.0.1", "ntp.example.org", "fd00::7"],
+        "time_allowed_networks": ["10.141.0.0/16", "fd00::/64"],
+        "time_chrony_options": "-x -f '/etc/chrony.conf'",
+        "boot_server_router": "",
+        "base_packages": ["tmux", "@Development Tools", "vim=2:9.0"],
+        "base_apt_sources": ["deb [trusted=yes] http://10.77.0.1/debian ./"],
+        "nfs_directory": "/srv/homes.d",
+        "slurm_node_parameters": "Gres=gpu:4 Features=a,b",
         "slurm_cgroup_automount": None,
         "slurm_cgroup_plugin": "cgroup/v2",
-        "base_accounts": [{"name": "ann", "uid": 7, "authorized_keys": ["ssh-ed25519 A"]}],
+        "base_accounts": [{"name": "ann", "uid": 7, "authorized_keys": ['from="10.*",pty ssh-ed25519 A ann@x']}],
         "their_own": {"deep": [1, {"x": None}]},
     }
     assert decide_wrong_values(right, ROLES) == []
@@ -130,6 +182,26 @@ def test_any_value_is_judged_and_told_in_one_printable_line(value: object, name:
 
 @given(value=JSON)
 def test_a_list_of_texts_takes_nothing_else(value: object) -> None:
-    right = isinstance(value, list) and all(isinstance(part, str) and part for part in value)
+    right = isinstance(value, list) and all(isinstance(part, str) and part and part.isprintable() for part in value)
     found = decide_wrong_values({"x_list": value}, {"x": {"x_list": Option(type="list", elements="str", default=[])}})
     assert (found == []) is right
+
+
+@given(form=st.sampled_from(sorted(FORMS)), text=st.text(max_size=12) | st.text("0123456789./:ab-\n", max_size=20))
+def test_no_form_takes_more_than_one_printable_line(form: str, text: str) -> None:
+    if explain_misfit(text, form) is None:
+        assert text.isprintable()
+
+
+@given(st.ip_addresses(v=4).map(str) | st.text("0123456789.", max_size=15) | st.sampled_from(["127.1", "0x7f000001"]))
+def test_an_address_or_host_is_read_alike_by_all_programs(text: str) -> None:
+    """Resolvers and daemons read numbers of fewer parts, or of other bases, by inet_aton(3)."""
+    for form in ("address", "host"):
+        if explain_misfit(text, form) is None:
+            assert socket.inet_ntoa(socket.inet_aton(text)) == text
+
+
+@given(st.ip_addresses(v=4), st.integers(0, 32))
+def test_a_network_has_no_bits_of_a_host(address: IPv4Address, prefix: int) -> None:
+    is_network = int(address) & ((1 << (32 - prefix)) - 1) == 0
+    assert (explain_misfit(f"{address}/{prefix}", "network") is None) is is_network
