@@ -174,7 +174,9 @@ class PoolWorld:
         """End a pod that took these jobs, or got none for what its runner said."""
         outcome = outcome or ("JobTaken" if claimed else "NoJob")
         message = json.dumps({"outcome": outcome, "jobs": list(claimed), "said": said})
-        terminated = {
+        (own,) = self.pods()[name].get("status", {}).get("containerStatuses") or [{}]
+        running = own.get("state", {}).get("running") or {"startedAt": self.clock[0].isoformat()}
+        terminated = running | {
             "exitCode": exit_code,
             "reason": reason,
             "message": message,

@@ -1,15 +1,42 @@
-"""When pods fail before they take a job, or are refused, the next ones wait. Pure."""
+"""When pods fail before they take a job, or are refused, the next ones wait. Pure.
+
+What a pod leaves at its end, its exit code too, is the entry point's word only where the pod had no job: a job is the
+same user there, can write what it likes and end whatever runs. So the failure of a pod that was sent for a job counts
+only if GitLab says, after the pod's end, that this job still waits: it was not run, and nothing of it wrote anything.
+Pods that never ran, or were not sent yet, have had no job for certain.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bessemer.runnerpool.facts import Facts, RunnerPodFact, RunnerPodState
+from bessemer.runnerpool.facts import DoubtfulEnd, Facts, RunnerPodFact
 from bessemer.runnerpool.status import MOST_CAUSES, BackOff
 
 FIRST = timedelta(seconds=5)
 LONGEST = timedelta(minutes=5)
 """A cause that went away is noticed after that long at the most."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What GitLab's word makes of failures that jobs may have forged."""
+
+    failed: tuple[RunnerPodFact, ...]
+    """Their jobs wait: they are failures of the pool's."""
+    open: tuple[DoubtfulEnd, ...]
+    """GitLab has not been asked since. Of all others the job waits no more, or nobody knows: they count for nothing."""
+
+
+def judge_doubtful(facts: Facts) -> Judgement:
+    """Sort the failures that jobs may have forged by whether the jobs of their pods still wait."""
+    seen = {str(waiting.job.id): waiting.seen for waiting in facts.demand.jobs}
+    listed = [end for end in facts.doubtful if end.pod.job in seen]
+    return Judgement(
+        failed=tuple(end.pod for end in listed if seen[end.pod.job or ""] > end.when),
+        open=tuple(end for end in listed if seen[end.pod.job or ""] <= end.when),
+    )
 
 
 def compute_back_off(facts: Facts, now: datetime) -> BackOff | None:
@@ -18,7 +45,8 @@ def compute_back_off(facts: Facts, now: datetime) -> BackOff | None:
     """
     status = facts.pool.status
     previous = status.back_off if status.observed_generation == facts.pool.generation else None
-    failed = [pod for pod in facts.list_in(RunnerPodState.FAILED) if not pod.may_have_had_job and not pod.recalled]
+    failed = [pod for pod in facts.pods.values() if pod.failed_without_job and not pod.doubtful]
+    failed = sorted((*failed, *judge_doubtful(facts).failed), key=lambda pod: (pod.created, pod.slot))
     # A quota has room again without anybody's doing, and is looked at before.
     refused = facts.refusal if facts.refusal is not None and facts.refusal.reason != "Quota" else None
     if not failed and refused is None:

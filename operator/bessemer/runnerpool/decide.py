@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bessemer.runnerpool.backoff import compute_back_off
-from bessemer.runnerpool.facts import Facts, RunnerPodFact, RunnerPodState
+from bessemer.runnerpool.backoff import compute_back_off, judge_doubtful
+from bessemer.runnerpool.facts import DoubtfulEnd, Facts, RunnerPodFact, RunnerPodState
 from bessemer.runnerpool.jobpods import list_orphans
 from bessemer.runnerpool.manager import decide_manager
 from bessemer.runnerpool.plan import EndJobPod, Scaling
@@ -26,6 +26,8 @@ class Plan:
     status: RunnerPoolStatus
     wake_after: float | None
     """Seconds until the next pass is due by time alone."""
+    judged: frozenset[DoubtfulEnd] = frozenset()
+    """Failures that GitLab's word is there on: they stand in the status, if they are any."""
     let_go: bool = False
     """The pool is deleted, and no pod is left: forget its runner and let it go."""
 
@@ -59,6 +61,7 @@ def decide(facts: Facts, now: datetime) -> Plan:
         scaling,
         status,
         max(timedelta(), min(wakes)).total_seconds() if wakes else None,
+        judged=frozenset(facts.doubtful) - frozenset(judge_doubtful(facts).open),
         let_go=facts.pool.deleted is not None and not _list_left(facts) and not orphans,
     )
 

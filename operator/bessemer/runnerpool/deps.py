@@ -11,7 +11,7 @@ from bessemer.clock import Now
 from bessemer.gitlab.protocol import GitLab
 from bessemer.kube.client import Kubernetes
 from bessemer.kube.events import EventRecorder
-from bessemer.runnerpool.facts import RunnerPodFact, StallLook
+from bessemer.runnerpool.facts import DoubtfulEnd, RunnerPodFact, StallLook
 from bessemer.runnerpool.podcache import JobPods, PodCache
 from bessemer.runnerpool.quota import Want
 from bessemer.runnerpool.secretwatch import SecretWatches
@@ -83,6 +83,8 @@ class PoolDeps:
     """When a pod of each pool last ended that had had a job."""
     blocked: dict[Key, dict[int, datetime]] = field(default_factory=dict)
     """Slots of pools whose pod's name something else bears, and when that was seen."""
+    doubtful: dict[Key, list[DoubtfulEnd]] = field(default_factory=dict)
+    """Of each pool the failures that count only if GitLab says that the pods' jobs still wait."""
     stalls: dict[Key, StallLook] = field(default_factory=dict)
     """Of pools whose pods don't start: what the events of one of these said."""
     quotas: dict[str, set[str]] = field(default_factory=dict)

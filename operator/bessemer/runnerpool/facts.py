@@ -102,6 +102,18 @@ class RunnerPodFact:
         return bool(self.claimed) or killed_late
 
     @property
+    def failed_without_job(self) -> bool:
+        """Whether it has failed before it took a job, as far as it says itself: see :attr:`doubtful`."""
+        return self.state is RunnerPodState.FAILED and not self.may_have_had_job and not self.recalled
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a job may have written how it ended, and have made it end so: its container has run for a job that
+        GitLab knows by its number, and a job is the same user there as the entry point.
+        """
+        return self.job not in (None, ANY_JOB) and self.started is not None
+
+    @property
     def live(self) -> bool:
         """Whether anything of it runs or will, as far as is known."""
         return not self.ended and self.state not in (RunnerPodState.COLLECTED, RunnerPodState.LOST)
@@ -196,6 +208,15 @@ class Headroom:
 
 
 @dataclass(frozen=True)
+class DoubtfulEnd:
+    """A pod that was collected as failed, until GitLab says whether the job that it was sent for still waits."""
+
+    pod: RunnerPodFact
+    when: datetime
+    """When it was collected, by the operator's clock."""
+
+
+@dataclass(frozen=True)
 class StallLook:
     """What was found in the events of a pod that does not start."""
 
@@ -231,6 +252,8 @@ class Facts:
     """Slots whose pods can't be created, as something else bears their names."""
     last_taken: datetime | None = None
     """When a pod of this pool last ended that had had a job; None: not since the operator's start."""
+    doubtful: tuple[DoubtfulEnd, ...] = ()
+    """Failures that GitLab's word is waited for."""
     quiet_since: datetime | None = None
     """Since when there has been neither a job that waits nor one that runs in a pod of its own; None: there is."""
 

@@ -63,6 +63,7 @@ async def get_facts(deps: PoolDeps, pool: RunnerPool) -> Facts:
         job_pods=job_pods,
         blocked=_list_blocked(deps, key),
         last_taken=deps.taken.get(key),
+        doubtful=tuple(deps.doubtful.get(key, ())),
         quiet_since=quiet,
     )
     return await explain_stall(deps, facts)

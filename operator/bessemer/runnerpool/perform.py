@@ -10,7 +10,7 @@ from datetime import datetime
 from bessemer.errors import BessemerError, Retry
 from bessemer.kube.client import PODS, AlreadyExists, Conflict, Refused
 from bessemer.runnerpool.deps import PoolDeps
-from bessemer.runnerpool.facts import ANY_JOB, Facts, Refusal, RunnerPodFact, RunnerPodState
+from bessemer.runnerpool.facts import ANY_JOB, DoubtfulEnd, Facts, Refusal, RunnerPodFact, RunnerPodState
 from bessemer.runnerpool.known import doubt_runner
 from bessemer.runnerpool.managers import delete_manager
 from bessemer.runnerpool.manifest import build_runner_pod, build_sending
@@ -129,6 +129,11 @@ async def _collect_pod(deps: PoolDeps, facts: Facts, action: CollectPod, now: da
     except BessemerError:
         deps.pods.mark(key, pod)
         raise
+    if pod.failed_without_job and pod.doubtful:
+        deps.doubtful.setdefault(key, []).append(DoubtfulEnd(pod, now))
+        source = deps.sources.get_source(key)
+        if source is not None:
+            source.nudge()
     if pod.state is RunnerPodState.FAILED and not pod.claimed:
         doubt_runner(deps, (pool.namespace, pool.name))  # its token may have been refused
 

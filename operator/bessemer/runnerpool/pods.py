@@ -154,10 +154,12 @@ def _compute_grace(pod: Pod) -> timedelta | None:
 
 
 def _find_start(own: ContainerStatus | None) -> datetime | None:
+    """Return when a container started. Of one that could not be (StartError), containerd says that it did in 1970."""
     if own is None:
         return None
     state = own.state.running or own.state.terminated
-    return state.started_at if state is not None else None
+    started = state.started_at if state is not None else None
+    return None if started == LONG_AGO else started
 
 
 def _has_stopped(status: PodStatus) -> bool:

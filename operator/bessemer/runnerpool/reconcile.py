@@ -55,6 +55,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
             deps.blocked,
             deps.wants,
             deps.stalls,
+            deps.doubtful,
         ):
             memory.pop(key, None)
         deps.secrets.leave(key)
@@ -92,6 +93,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
     for event in compute_events(facts, plan.scaling, plan.status):
         await deps.recorder.record(pool.reference(), event)
     unwritten = await _write_status(deps, key, plan.status)
+    _forget_judged(deps, key, plan)
     if plan.let_go:
         # As it is now that its status was written; where it is gone, the next pass finds that out.
         raw = deps.pools.get(key)
@@ -109,6 +111,15 @@ def _note_want(deps: PoolDeps, key: Key, pool: RunnerPool, plan: Plan) -> float 
         return None
     deps.wants[key] = compute_want(pool.spec, max(plan.scaling.unserved, 1), deps.now())
     return QUOTA_SECONDS
+
+
+def _forget_judged(deps: PoolDeps, key: Key, plan: Plan) -> None:
+    """Forget the failures that stand in the status now, or are known to be none."""
+    left = [end for end in deps.doubtful.get(key, ()) if end not in plan.judged]
+    if left:
+        deps.doubtful[key] = left
+    else:
+        deps.doubtful.pop(key, None)
 
 
 async def _add_finalizer(deps: PoolDeps, pool: RunnerPool) -> float | None:

@@ -6,14 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bessemer.runnerpool import sources, statuspace
 from tests.support.pool_world import PoolWorld, open_pool_world
+from tests.unit.runnerpool.pool_story import leave_out_pauses
 
 
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PoolWorld]:
-    monkeypatch.setattr(sources, "SPACING_SECONDS", 0.0)
-    monkeypatch.setattr(statuspace, "SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(statuspace, "INTERVAL_SECONDS", 1e-9)
+    leave_out_pauses(monkeypatch)
     async with open_pool_world() as world:
         yield world

@@ -194,7 +194,16 @@ async def test_nothing_is_remembered_of_a_pool_that_is_gone(world: PoolWorld) ->
     world.deps.pools.pop(KEY)
     await reconcile(world.deps, KEY, 0.0)
     deps = world.deps
-    memories = (deps.runners, deps.left_managers, deps.paces, deps.vanished, deps.quiet, deps.wants, deps.stalls)
+    memories = (
+        deps.runners,
+        deps.left_managers,
+        deps.paces,
+        deps.vanished,
+        deps.quiet,
+        deps.wants,
+        deps.stalls,
+        deps.doubtful,
+    )
     assert [memory for memory in memories if memory] == []
     assert deps.pods.get_age(KEY, 0.0) is None
     assert deps.pods.list_pods(KEY) == {}
@@ -316,6 +325,9 @@ async def test_a_runner_that_gitlab_refuses_says_so_on_the_pool(world: PoolWorld
     await world.settle()
     world.start_pods()
     world.end_pod("lab-runner-0", exit_code=1, reason="Error", outcome="Forbidden")
+    await world.settle()
+    world.pass_time(1)
+    world.queue()
     await world.settle()
     assert world.status()["backOff"]["cause"] == "Forbidden"
     assert "403" in world.status()["backOff"]["message"]
