@@ -16,7 +16,7 @@ COPY pyproject.toml uv.lock README.md ./
 RUN /opt/uv/bin/uv sync --frozen --no-dev --no-install-project --no-cache
 COPY operator ./operator
 RUN /opt/uv/bin/uv sync --frozen --no-dev --no-editable --no-cache
-RUN /opt/bessemer/bin/python -m bessemer.phases.netboot.installer.build /usr/share/bessemer/installer.cpio.gz
+RUN /opt/bessemer/bin/python -m bessemer.machines.netboot.installer.build /usr/share/bessemer/installer.cpio.gz
 
 FROM ${BASE}
 RUN apt-get update \

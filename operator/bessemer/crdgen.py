@@ -15,14 +15,14 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from bessemer.admission import Rule, Validation, build_policies
-from bessemer.clusterbuild import resource as clusterbuild
-from bessemer.clusterbuild.rights import build_rules as build_build_rules
-from bessemer.crdschema import compute_structural_schema
-from bessemer.resource import GROUP, VERSION
-from bessemer.runnerpool import resource as runnerpool
-from bessemer.runnerpool.rights import EXECUTOR_RULES, VARIABLES
-from bessemer.runnerpool.rights import build_rules as build_pool_rules
+from bessemer.api.admission import Rule, Validation, build_policies
+from bessemer.api.base import GROUP, VERSION
+from bessemer.api.clusterbuild import resource as clusterbuild
+from bessemer.api.clusterbuild.rights import build_rules as build_build_rules
+from bessemer.api.runnerpool import resource as runnerpool
+from bessemer.api.runnerpool.rights import EXECUTOR_RULES, VARIABLES
+from bessemer.api.runnerpool.rights import build_rules as build_pool_rules
+from bessemer.api.schema import compute_structural_schema
 
 GENERATED = "Generated from the models by `make crds`. Do not edit."
 

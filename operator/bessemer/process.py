@@ -16,37 +16,39 @@ from kubernetes.aio.leaderelection.electionconfig import Config
 from kubernetes.aio.leaderelection.leaderelection import LeaderElection
 from prometheus_client import CollectorRegistry
 
-from bessemer.boundary import Outcome
+from bessemer.api.wellknown import LEADER_LEASE
 from bessemer.clock import get_now
-from bessemer.clusterbuild import handlers as build_handlers
-from bessemer.clusterbuild.faults import show_build_fault
-from bessemer.clusterbuild.reconcile import reconcile as reconcile_build
-from bessemer.deps import Deps
+from bessemer.engine.boundary import Outcome
+from bessemer.engine.events import EventRecorder
+from bessemer.engine.hearing import Hearing
+from bessemer.engine.loop import Key, WakeUps
+from bessemer.engine.metrics import Metrics
+from bessemer.engine.ownkey import OwnKey
+from bessemer.engine.secretwatch import MOST_WATCHES, SecretWatches
+from bessemer.engine.settings import Settings
+from bessemer.engine.watch import Registration, watch_cluster
 from bessemer.gitlab.address import parse_hosts
 from bessemer.gitlab.client import GitLabConnector
-from bessemer.hearing import Hearing
-from bessemer.kube.client import LEASES, Kubernetes, KubernetesClient
+from bessemer.kinds.clusterbuild import handlers as build_handlers
+from bessemer.kinds.clusterbuild.deps import Deps
+from bessemer.kinds.clusterbuild.faults import show_build_fault
+from bessemer.kinds.clusterbuild.management_node import find_management_node
+from bessemer.kinds.clusterbuild.progress import ProgressBoard
+from bessemer.kinds.clusterbuild.reconcile import reconcile as reconcile_build
+from bessemer.kinds.runnerpool import handlers as pool_handlers
+from bessemer.kinds.runnerpool.demand.sources import Sources
+from bessemer.kinds.runnerpool.deps import Doors, PoolDeps
+from bessemer.kinds.runnerpool.faults import show_pool_fault
+from bessemer.kinds.runnerpool.pods.cache import PodCache
+from bessemer.kinds.runnerpool.reconcile import reconcile as reconcile_pool
+from bessemer.kube.client import KubernetesClient
 from bessemer.kube.connect import connect
-from bessemer.kube.events import EventRecorder
 from bessemer.kube.leader import LeaderLock
-from bessemer.kube.ownkey import OwnKey
+from bessemer.kube.protocol import LEASES, Kubernetes
 from bessemer.kube.watch import ObjectWatcher
-from bessemer.metrics import Metrics
-from bessemer.runnerpool import handlers as pool_handlers
-from bessemer.runnerpool.deps import Doors, PoolDeps
-from bessemer.runnerpool.faults import show_pool_fault
-from bessemer.runnerpool.podcache import PodCache
-from bessemer.runnerpool.reconcile import reconcile as reconcile_pool
-from bessemer.runnerpool.secretwatch import MOST_WATCHES, SecretWatches
-from bessemer.runnerpool.sources import Sources
-from bessemer.settings import Settings
-from bessemer.wakeups import Key, WakeUps
-from bessemer.watching import Registration, watch_cluster
 from bessemer.web.app import Health, build_app, build_hook_app
 from bessemer.web.connections import Limits, serve
 from bessemer.web.hooks import HookDoor
-from bessemer.web.progress import ProgressBoard
-from bessemer.wellknown import LEADER_LEASE
 
 LEASE_SECONDS = 15
 RENEW_SECONDS = 10
@@ -106,6 +108,7 @@ async def run_operator(settings: Settings) -> int:
             sources=Sources(get_now, pools.wake),
             pods=PodCache(),
             secrets=SecretWatches(ObjectWatcher(watch_api), pools.wake),
+            find_management_node=partial(find_management_node, kubernetes),
         )
         kinds = (
             partial(build_handlers.register, wakeups=builds, hearing=health.hearing),

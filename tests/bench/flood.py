@@ -19,8 +19,8 @@ from pathlib import Path
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from bessemer.engine.metrics import Metrics
 from bessemer.gitlab.hooks import HOOK_BYTES
-from bessemer.metrics import Metrics
 from bessemer.process import HOOK_LIMITS
 from bessemer.web.connections import follow_requests, serve
 from bessemer.web.hooks import HookDoor, add_routes

@@ -18,9 +18,9 @@ from kubernetes.client import CoreV1Api, CustomObjectsApi
 from kubernetes.config import new_client_from_config
 from kubernetes.watch import Watch
 
-from bessemer.clusterbuild.resource import PLURAL
-from bessemer.resource import GROUP, VERSION
-from bessemer.wellknown import PHASE_LABEL
+from bessemer.api.base import GROUP, VERSION
+from bessemer.api.clusterbuild.resource import PLURAL
+from bessemer.api.wellknown import PHASE_LABEL
 from tests.bench.timeline import PodTimes, compute_times
 from tests.support.kubectl import Resource
 from tests.support.site import is_settled

@@ -13,9 +13,9 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+from bessemer.api.phase_contract import PhaseName
+from bessemer.api.wellknown import PHASE_LABEL
 from bessemer.kube.pods import PHASE_CONTAINER
-from bessemer.phases.report import PhaseName
-from bessemer.wellknown import PHASE_LABEL
 
 ENDED = frozenset({"Succeeded", "Failed"})
 """Phases of a pod in which nothing of it runs any more."""

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from bessemer.phases.report import PHASE_ORDER
+from bessemer.api.phase_contract import PHASE_ORDER
 from tests.e2e.conftest import MakeSite
 from tests.support.disturbance import find_under_way, kill_operator, phase_pods
 from tests.support.site import Site, condition, is_settled

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.image import ROOT
+from tests.support.checkout import ROOT
 from tests.support.kubectl import Kubectl
 from tests.support.runners import PROJECT, Runners
 from tests.support.site import SYSTEM_NAMESPACE

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bessemer.phases.secrets import SshKeyPair
-from tests.contract.phases.test_ssh import make_key
+from bessemer.machines.secrets import SshKeyPair
+from tests.contract.machines.test_ssh import make_key
 from tests.e2e.conftest import MakeSite
 from tests.support.kubectl import Resource
 from tests.support.runners import PROJECT, SOON, Runners, open_runners

@@ -8,9 +8,9 @@ import json
 import zipfile
 from typing import Any
 
+from tests.support.checkout import ROOT
 from tests.support.cluster.protocol import Cluster
 from tests.support.gitlab.control import Send, Simulator
-from tests.support.image import ROOT
 from tests.support.kubectl import Kubectl
 
 PORT = 8929

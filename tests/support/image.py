@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support.checkout import ROOT
+
 REPOSITORY = "localhost/bessemer"
 SUITE = "bookworm"
 INPUTS = ("Dockerfile", ".dockerignore", "pyproject.toml", "uv.lock", "operator", "playbooks")

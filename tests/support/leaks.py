@@ -9,8 +9,8 @@ import base64
 from collections.abc import Iterator
 from pathlib import Path
 
-from bessemer.phases.report import PHASE_ORDER
-from bessemer.phases.secrets import BuildSecrets, parse_login_key
+from bessemer.api.phase_contract import PHASE_ORDER
+from bessemer.machines.secrets import BuildSecrets, parse_login_key
 from tests.support.kubectl import Resource
 from tests.support.site import Site
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from inspect import iscoroutinefunction
 from typing import Any
 
-from tests.support.fake_kubernetes import Crash
+from tests.fakes.kubernetes import Crash
 
 PASSED_OVER = frozenset({"list_pending_jobs", "close"})
 """What only reads what GitLab says in the background, or is done at an orderly end."""

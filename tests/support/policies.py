@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import celpy
@@ -17,7 +16,9 @@ from celpy.adapter import json_to_cel
 from celpy.celtypes import BoolType, ListType, MapType, StringType, Value
 from celpy.evaluation import CELEvalError
 
-FILES = Path(__file__).parents[2] / "helm" / "bessemer" / "files"
+from tests.support.checkout import ROOT
+
+FILES = ROOT / "helm" / "bessemer" / "files"
 NAMESPACE = "tenant"
 Question = tuple[str, str, str, str]
 """Group, resource (with its subresource), verb, name."""

@@ -9,23 +9,25 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
-from bessemer.gitlab.fake import FakeGitLab, FakeRunner
+from bessemer.api.names import runner_system_id
+from bessemer.engine.events import EventRecorder
+from bessemer.engine.secretwatch import SecretWatches
+from bessemer.engine.settings import Settings
 from bessemer.gitlab.protocol import PendingJob, RunnerRequest, Scope, ScopeType
-from bessemer.kube.client import RUNNER_POOLS, SECRETS, Object
-from bessemer.kube.events import EventRecorder
-from bessemer.names import runner_system_id
-from bessemer.runnerpool.deps import Doors, PoolDeps
-from bessemer.runnerpool.facts import NO_SLOT
-from bessemer.runnerpool.podcache import PodCache
-from bessemer.runnerpool.pods import parse_runner_pod
-from bessemer.runnerpool.reconcile import reconcile
-from bessemer.runnerpool.secretwatch import SecretWatches
-from bessemer.runnerpool.sources import Sources
-from bessemer.settings import Settings
-from tests.support.fake_kubernetes import FakeKubernetes
-from tests.support.fake_watcher import FakeWatcher
+from bessemer.kinds.clusterbuild.management_node import find_management_node
+from bessemer.kinds.runnerpool.demand.sources import Sources
+from bessemer.kinds.runnerpool.deps import Doors, PoolDeps
+from bessemer.kinds.runnerpool.facts import NO_SLOT
+from bessemer.kinds.runnerpool.pods.cache import PodCache
+from bessemer.kinds.runnerpool.pods.runner_pods import parse_runner_pod
+from bessemer.kinds.runnerpool.reconcile import reconcile
+from bessemer.kube.protocol import RUNNER_POOLS, SECRETS, Object
+from tests.fakes.gitlab import FakeGitLab, FakeRunner
+from tests.fakes.kubernetes import FakeKubernetes
+from tests.fakes.watcher import FakeWatcher
 from tests.support.mortality import MortalDoor, Mortality
 
 KEY = ("ci", "lab")
@@ -258,6 +260,7 @@ def build_deps(world: PoolWorld) -> PoolDeps:
         sources=Sources(now, world.woken.add),
         pods=PodCache(),
         secrets=SecretWatches(world.watcher, world.woken.add),
+        find_management_node=partial(find_management_node, world.kubernetes),
     )
 
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import yaml
 
+from tests.support.checkout import ROOT
 from tests.support.cluster.binaries.tools import tool
 from tests.support.cluster.commands import run
 from tests.support.cluster.protocol import Cluster
-from tests.support.image import ROOT, Image, build_image
+from tests.support.image import Image, build_image
 from tests.support.kubectl import Kubectl, Resource
 from tests.support.lab.lab import Lab
 

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from bessemer.errors import BessemerError
-from bessemer.kube.client import Conflict, Kind, Refused, Unavailable
-from tests.support.fake_kubernetes import FakeKubernetes
+from bessemer.kube.protocol import Conflict, Kind, Refused, Unavailable
+from tests.fakes.kubernetes import FakeKubernetes
 
 Fate = tuple[bool, str] | None
 """Of a call: nothing befalls it; or how it fails, after its effect or before."""

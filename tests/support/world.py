@@ -6,27 +6,27 @@ import asyncio
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import yaml
 from prometheus_client import CollectorRegistry
 
-from bessemer.clusterbuild.reconcile import reconcile
-from bessemer.clusterbuild.resource import ClusterBuild, parse_cluster_build
-from bessemer.deps import Deps
+from bessemer.api.clusterbuild.resource import ClusterBuild, parse_cluster_build
+from bessemer.engine.events import EventRecorder
+from bessemer.engine.metrics import Metrics
+from bessemer.engine.ownkey import OwnKey
+from bessemer.engine.settings import Settings
 from bessemer.errors import Retry
-from bessemer.kube.client import CLUSTER_BUILDS, SECRETS, Object
-from bessemer.kube.events import EventRecorder
-from bessemer.kube.ownkey import OwnKey
-from bessemer.metrics import Metrics
-from bessemer.settings import Settings
-from bessemer.web.progress import ProgressBoard
-from tests.support.fake_kubernetes import Crash, FakeKubernetes, merge
+from bessemer.kinds.clusterbuild.deps import Deps
+from bessemer.kinds.clusterbuild.progress import ProgressBoard
+from bessemer.kinds.clusterbuild.reconcile import reconcile
+from bessemer.kube.protocol import CLUSTER_BUILDS, SECRETS, Object
+from tests.fakes.kubernetes import Crash, FakeKubernetes, merge
+from tests.support.checkout import ROOT
 
 NAMESPACE = "lab"
 SYSTEM = "bessemer"
-EXAMPLE = Path(__file__).parents[2] / "examples" / "oxygen.yaml"
+EXAMPLE = ROOT / "examples" / "oxygen.yaml"
 SUCCESS: dict[str, Any] = {"succeeded": True, "reason": "Succeeded", "message": "done"}
 
 

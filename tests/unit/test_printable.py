@@ -14,18 +14,19 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from rich.console import Console
 
+from bessemer.api.clusterbuild.resource import parse_cluster_build
+from bessemer.api.clusterbuild.status import ClusterBuildStatus, PhaseStatus
+from bessemer.api.phase_contract import JobResult, NodeGroup, NodeState, PhaseName, PhaseResult, Progress
 from bessemer.cli.terminal import build_cell, make_output, print_line
 from bessemer.cli.watch import build_view, describe_changes
-from bessemer.clusterbuild.outcome import parse_outcome
-from bessemer.clusterbuild.resource import parse_cluster_build
-from bessemer.clusterbuild.status import ClusterBuildStatus, PhaseStatus
-from bessemer.conditions import Verdict, compute_conditions
-from bessemer.kube.client import EVENTS
-from bessemer.kube.events import EventFact, EventRecorder
+from bessemer.engine.conditions import Verdict, compute_conditions
+from bessemer.engine.event_facts import EventFact
+from bessemer.engine.events import EventRecorder
+from bessemer.kinds.clusterbuild.outcome import parse_outcome
 from bessemer.kube.pods import PodFact, PodState
+from bessemer.kube.protocol import EVENTS
 from bessemer.logformat import PrintableFormatter
-from bessemer.phases.report import JobResult, NodeGroup, NodeState, PhaseName, PhaseResult, Progress
-from tests.support.fake_kubernetes import FakeKubernetes
+from tests.fakes.kubernetes import FakeKubernetes
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 EVIL = "boom \x1b]0;pwned\x07\x1b[2J\x1b]52;c;cHduZWQ=\x1b\\ \u2028forged \u202eright\x9b31m\x85 \r[bold]x[/bold] \x00"

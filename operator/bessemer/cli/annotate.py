@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from bessemer.api.wellknown import ABORT_ANNOTATION, PAUSE_ANNOTATION, RETRY_ANNOTATION
 from bessemer.cli.session import Session
 from bessemer.clock import get_now
-from bessemer.kube.client import CLUSTER_BUILDS
-from bessemer.wellknown import ABORT_ANNOTATION, PAUSE_ANNOTATION, RETRY_ANNOTATION
+from bessemer.kube.protocol import CLUSTER_BUILDS
 
 
 class Order(StrEnum):

@@ -10,19 +10,19 @@ from typing import Annotated
 
 import typer
 
+from bessemer.api.phase_contract import PhaseName
 from bessemer.cli.annotate import Order, patch_annotations
 from bessemer.cli.dev import dev
 from bessemer.cli.logs import copy_logs
 from bessemer.cli.session import Session, open_session
 from bessemer.cli.terminal import make_output
+from bessemer.cli.uninstall import delete_finalizers, delete_leases
 from bessemer.cli.watch import watch_build
 from bessemer.cli.watch_pool import watch_pool
+from bessemer.engine.settings import get_settings
 from bessemer.errors import BessemerError, Invalid
 from bessemer.logformat import configure_logging
-from bessemer.phases.report import PhaseName
 from bessemer.process import run_operator
-from bessemer.settings import get_settings
-from bessemer.uninstall import delete_finalizers, delete_leases
 
 USAGE_ERROR = 2
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TextIO
 
+from bessemer.api.clusterbuild.resource import ClusterBuild
+from bessemer.api.clusterbuild.status import PhaseState, PhaseStatus
+from bessemer.api.phase_contract import PhaseName
 from bessemer.cli.session import Session
 from bessemer.cli.terminal import make_output
-from bessemer.clusterbuild.resource import ClusterBuild
-from bessemer.clusterbuild.status import PhaseState, PhaseStatus
 from bessemer.errors import Invalid
-from bessemer.kube.client import Refused
 from bessemer.kube.pods import PHASE_CONTAINER, PLAYBOOK_CONTAINER
-from bessemer.phases.report import PhaseName
+from bessemer.kube.protocol import Refused
 
 POLL_SECONDS = 1.0
 

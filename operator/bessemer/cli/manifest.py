@@ -9,11 +9,11 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from bessemer.api.base import GROUP, VERSION, ApiModel, explain_validation_error
+from bessemer.api.schema import compute_structural_schema
 from bessemer.cli.kubeyaml import read_documents
 from bessemer.cli.rules import list_broken_rules
-from bessemer.crdschema import compute_structural_schema
 from bessemer.errors import Invalid
-from bessemer.resource import GROUP, VERSION, ApiModel, explain_validation_error
 
 API_VERSION = f"{GROUP}/{VERSION}"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")

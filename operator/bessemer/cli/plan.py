@@ -5,20 +5,20 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from bessemer.api.base import ApiModel
+from bessemer.api.clusterbuild.resource import KIND
+from bessemer.api.clusterbuild.spec import ClusterBuildSpec
+from bessemer.api.phase_contract import PhaseName
+from bessemer.api.runnerpool.executors import NO_HYPERVISOR
+from bessemer.api.runnerpool.resource import KIND as POOL_KIND
+from bessemer.api.runnerpool.spec import RunnerPoolSpec
 from bessemer.cli.manifest import build_refusal, parse_manifest
 from bessemer.cli.plan_pool import print_pool_plan
 from bessemer.cli.terminal import build_cell
-from bessemer.clusterbuild.resource import KIND
-from bessemer.clusterbuild.spec import ClusterBuildSpec
-from bessemer.phases.machines import parse_compute_machines
-from bessemer.phases.playbooks import playbook_directory
+from bessemer.machines.machine import parse_compute_machines
+from bessemer.machines.playbooks import playbook_directory
+from bessemer.machines.role_options import read_roles
 from bessemer.phases.preflight_checks import decide_spec_problems, decide_variable_problems
-from bessemer.phases.report import PhaseName
-from bessemer.phases.role_options import read_roles
-from bessemer.resource import ApiModel
-from bessemer.runnerpool.executors import NO_HYPERVISOR
-from bessemer.runnerpool.resource import KIND as POOL_KIND
-from bessemer.runnerpool.spec import RunnerPoolSpec
 
 
 def compute_actions(spec: ClusterBuildSpec) -> list[tuple[str, str, str]]:

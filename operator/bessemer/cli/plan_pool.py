@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from bessemer.api.runnerpool.resource import parse_runner_pool
+from bessemer.api.runnerpool.spec import RunnerPoolSpec
 from bessemer.cli.terminal import make_output
 from bessemer.foreign import make_line
-from bessemer.runnerpool.config import build_config, list_references
-from bessemer.runnerpool.resource import parse_runner_pool
-from bessemer.runnerpool.spec import RunnerPoolSpec
+from bessemer.kinds.runnerpool.render.config import build_config, list_references
 
 
 def print_pool_plan(name: str, spec: RunnerPoolSpec) -> None:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from kubernetes import config
 
-from bessemer.clusterbuild.resource import ClusterBuild, parse_cluster_build
+from bessemer.api.clusterbuild.resource import ClusterBuild, parse_cluster_build
+from bessemer.api.runnerpool.resource import RunnerPool, parse_runner_pool
 from bessemer.errors import Invalid
-from bessemer.kube.client import CLUSTER_BUILDS, RUNNER_POOLS, KubernetesClient
+from bessemer.kube.client import KubernetesClient
 from bessemer.kube.connect import connect
-from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
+from bessemer.kube.protocol import CLUSTER_BUILDS, RUNNER_POOLS
 
 
 @dataclass(frozen=True)

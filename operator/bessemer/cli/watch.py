@@ -12,12 +12,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from bessemer.api.clusterbuild.resource import ClusterBuild
+from bessemer.api.clusterbuild.status import ClusterBuildStatus, PhaseState, PhaseStatus
 from bessemer.cli.session import Session
 from bessemer.cli.terminal import build_cell, print_line
 from bessemer.clock import get_now
-from bessemer.clusterbuild.resource import ClusterBuild
-from bessemer.clusterbuild.status import ClusterBuildStatus, PhaseState, PhaseStatus
-from bessemer.clusterbuild.summary import format_elapsed
+from bessemer.kinds.clusterbuild.status import format_elapsed
 
 POLL_SECONDS = 0.5
 EXIT_READY, EXIT_FAILED, EXIT_OTHER = 0, 1, 2

@@ -8,12 +8,12 @@ from time import monotonic
 
 from rich.console import Console
 
+from bessemer.api.runnerpool.resource import RunnerPool
+from bessemer.api.runnerpool.status import RunnerPoolStatus
 from bessemer.cli.session import Session
 from bessemer.cli.terminal import print_line
 from bessemer.clock import get_now
-from bessemer.kube.client import EVENTS, Object
-from bessemer.runnerpool.resource import RunnerPool
-from bessemer.runnerpool.status import RunnerPoolStatus
+from bessemer.kube.protocol import EVENTS, Object
 
 POLL_SECONDS = 0.5
 EXIT_SERVING, EXIT_NOT_READY, EXIT_GONE = 0, 1, 2

@@ -19,7 +19,7 @@ from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRec
 from kubernetes.aio.leaderelection.resourcelock.baselock import BaseLock
 
 from bessemer.errors import BessemerError
-from bessemer.kube.client import LEASES, Kubernetes, Object
+from bessemer.kube.protocol import LEASES, Kubernetes, Object
 
 _T = TypeVar("_T")
 _NOT_FOUND = json.dumps({"code": 404})

@@ -12,9 +12,15 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from bessemer.api.wellknown import (
+    ATTEMPT_LABEL,
+    INPUT_DIGEST_ANNOTATION,
+    PHASE_LABEL,
+    RESULT_FINALIZER,
+    SEAL_ANNOTATION,
+)
 from bessemer.foreign import Unreadable, make_line, parse_int
 from bessemer.kube.podmodel import ContainerStatus, Pod, Terminated, Waiting, read_pod
-from bessemer.wellknown import ATTEMPT_LABEL, INPUT_DIGEST_ANNOTATION, PHASE_LABEL, RESULT_FINALIZER, SEAL_ANNOTATION
 
 PHASE_CONTAINER = "phase"
 """Name of the container whose termination message is the pod's result."""

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bessemer.foreign import Unreadable, make_line, parse_time
-from bessemer.kube.client import CORE_EVENTS, Kubernetes
+from bessemer.kube.protocol import CORE_EVENTS, Kubernetes
 
 MOST_EVENTS = 50
 """Of one pod that are looked at. Kubernetes keeps one for each reason and message, and counts how often it came."""

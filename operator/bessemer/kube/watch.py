@@ -16,7 +16,8 @@ from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.exceptions import ApiException
 
 from bessemer.foreign import Unreadable, decode_cut
-from bessemer.kube.client import Kind, Unavailable, translate_failure
+from bessemer.kube.client import translate_failure
+from bessemer.kube.protocol import Kind, Unavailable
 from bessemer.kube.stream import iterate_lines
 
 WATCH_SECONDS = 300

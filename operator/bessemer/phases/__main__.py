@@ -16,12 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from bessemer.errors import BessemerError, Invalid, Retry
-from bessemer.logformat import configure_logging
-from bessemer.phases.clock import SystemClock, Terminated
-from bessemer.phases.context import Directories, PhaseContext
-from bessemer.phases.grouping import build_termination_message, shrink_result
-from bessemer.phases.report import (
+from bessemer.api.phase_contract import (
     INPUT_DIGEST_VARIABLE,
     INPUT_FILE,
     STOPPED_EXIT_CODE,
@@ -29,6 +24,11 @@ from bessemer.phases.report import (
     PhaseName,
     PhaseResult,
 )
+from bessemer.errors import BessemerError, Invalid, Retry
+from bessemer.logformat import configure_logging
+from bessemer.machines.clock import SystemClock, Terminated
+from bessemer.phases.context import Directories, PhaseContext
+from bessemer.phases.grouping import build_termination_message, shrink_result
 
 MODULES = {
     PhaseName.PREFLIGHT: "preflight",
@@ -100,7 +100,7 @@ def write_result(result: PhaseResult, file: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the phase that the command line names; returns the exit code, see :mod:`bessemer.phases.report`."""
+    """Run the phase that the command line names; returns the exit code, see :mod:`bessemer.api.phase_contract`."""
     names = ", ".join(MODULES)
     if len(arguments) != 1 or arguments[0] not in MODULES:
         sys.stderr.write(f"usage: python -m bessemer.phases PHASE; PHASE is one of {names}\n")

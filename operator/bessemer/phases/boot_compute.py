@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from bessemer.phases.boot_endpoints import build_management_endpoint
-from bessemer.phases.context import PhaseContext
-from bessemer.phases.grouping import NodeOutcome, build_node_groups, parse_node_groups
-from bessemer.phases.hostlists import build_hostlist
-from bessemer.phases.install import InstallDoors, InstallJob, run_install
-from bessemer.phases.install_facts import Policy
-from bessemer.phases.machines import (
+from bessemer.api.phase_contract import NodeState, PhaseInput, PhaseResult, Progress
+from bessemer.machines.hostlists import build_hostlist
+from bessemer.machines.machine import (
     build_compute_target,
     build_management_target,
     compute_min_ready,
     parse_compute_machines,
 )
-from bessemer.phases.netboot.entries import InstallKind, build_management_sources
-from bessemer.phases.report import NodeState, PhaseInput, PhaseResult, Progress
+from bessemer.machines.netboot.entries import InstallKind, build_management_sources
+from bessemer.phases.boot_endpoints import build_management_endpoint
+from bessemer.phases.context import PhaseContext
+from bessemer.phases.grouping import NodeOutcome, build_node_groups, parse_node_groups
+from bessemer.phases.install import InstallDoors, InstallJob, run_install
+from bessemer.phases.install_facts import Policy
 
 HAS_SYSTEM = (NodeState.INSTALLED, NodeState.CONFIGURED, NodeState.READY, NodeState.DRAINED)
 """States of nodes that were installed before; they are only looked at."""

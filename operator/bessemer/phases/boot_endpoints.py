@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bessemer.clusterbuild.spec import ClusterBuildSpec
+from bessemer.api.clusterbuild.spec import ClusterBuildSpec
 from bessemer.errors import Invalid
-from bessemer.phases.machines import SshTarget, build_boot_host_target
-from bessemer.phases.netboot.entries import MANAGEMENT_BOOT_PORT
-from bessemer.phases.netboot.ssh_server import SERVICE_DAEMON, BootEndpoint
+from bessemer.machines.machine import SshTarget, build_boot_host_target
+from bessemer.machines.netboot.entries import MANAGEMENT_BOOT_PORT
+from bessemer.machines.netboot.ssh_server import SERVICE_DAEMON, BootEndpoint
 
 
 def build_boot_host_endpoint(spec: ClusterBuildSpec) -> BootEndpoint:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bessemer.api.phase_contract import NodeState, PhaseInput, PhaseResult, Progress
 from bessemer.errors import Invalid
+from bessemer.machines.machine import build_management_machine, build_management_target
+from bessemer.machines.netboot.entries import InstallKind, build_boot_host_sources
 from bessemer.phases.boot_endpoints import build_boot_host_endpoint
 from bessemer.phases.context import PhaseContext
 from bessemer.phases.grouping import NodeOutcome
 from bessemer.phases.install import InstallDoors, InstallJob, run_install
 from bessemer.phases.install_facts import Policy
-from bessemer.phases.machines import build_management_machine, build_management_target
-from bessemer.phases.netboot.entries import InstallKind, build_boot_host_sources
-from bessemer.phases.report import NodeState, PhaseInput, PhaseResult, Progress
 
 
 def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:

@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import logging
 
-from bessemer.phases.boot_endpoints import build_boot_host_endpoint, build_management_endpoint
-from bessemer.phases.clock import Clock
-from bessemer.phases.context import PhaseContext
-from bessemer.phases.hostlists import build_hostlist
-from bessemer.phases.install_plan import REPEAT_POWER_SECONDS
-from bessemer.phases.machines import build_management_target, parse_compute_hosts
-from bessemer.phases.netboot.server import BootServer, BootServerFailed
-from bessemer.phases.power.patient import PatientPower
-from bessemer.phases.power.protocol import (
+from bessemer.api.phase_contract import PhaseInput, PhaseResult
+from bessemer.machines.clock import Clock
+from bessemer.machines.hostlists import build_hostlist
+from bessemer.machines.machine import build_management_target, parse_compute_hosts
+from bessemer.machines.netboot.server import BootServer, BootServerFailed
+from bessemer.machines.power.patient import PatientPower
+from bessemer.machines.power.protocol import (
     Power,
     PowerControlRefused,
     PowerControlUnreachable,
     PowerState,
     UnknownToPowerControl,
 )
-from bessemer.phases.report import PhaseInput, PhaseResult
-from bessemer.phases.ssh import SshFailure
+from bessemer.machines.ssh import SshFailure
+from bessemer.phases.boot_endpoints import build_boot_host_endpoint, build_management_endpoint
+from bessemer.phases.context import PhaseContext
+from bessemer.phases.install_plan import REPEAT_POWER_SECONDS
 
 POLL_SECONDS = 1.0
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bessemer.clusterbuild.spec import SharedHome
+from bessemer.api.clusterbuild.spec import SharedHome
+from bessemer.api.phase_contract import PhaseInput, Progress
 from bessemer.errors import Invalid, Retry
-from bessemer.phases.ansible import HostOutcome, HostState, PlaybookOutcome, PlaybookRun
+from bessemer.machines.ansible import HostOutcome, HostState, PlaybookOutcome, PlaybookRun
+from bessemer.machines.playbooks import playbook_directory
+from bessemer.machines.secrets import BuildSecrets
 from bessemer.phases.context import PhaseContext
 from bessemer.phases.daemon_logs import tell_daemons
 from bessemer.phases.hosts import CONFIGURATION_FAILED, UNREACHABLE, build_inventory
-from bessemer.phases.playbooks import playbook_directory
-from bessemer.phases.report import PhaseInput, Progress
-from bessemer.phases.secrets import BuildSecrets
 
 MARGIN_SECONDS = 60.0
 """So long before Kubernetes would stop the pod the playbook is stopped, so that the phase can say why."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 
+from bessemer.api.phase_contract import PhaseInput, PhaseResult
 from bessemer.errors import Retry
-from bessemer.phases.ansible import HostState, PlaybookOutcome, build_failure_message
-from bessemer.phases.clock import Clock
+from bessemer.machines.ansible import HostState, PlaybookOutcome, build_failure_message
+from bessemer.machines.clock import Clock
+from bessemer.machines.hostlists import MAX_ANSWERED, build_hostlist, parse_hostlist
+from bessemer.machines.slurm import Slurm
 from bessemer.phases.configure import compute_time_left, find_site_playbook, our_playbook, run_playbooks
 from bessemer.phases.context import PhaseContext
-from bessemer.phases.hostlists import MAX_ANSWERED, build_hostlist, parse_hostlist
 from bessemer.phases.hosts import CONFIGURATION_FAILED, UNREACHABLE, select_installed
-from bessemer.phases.report import PhaseInput, PhaseResult
-from bessemer.phases.slurm import Slurm
 
 DRAIN_SECONDS = 3600.0
 """Longest wait for the jobs of nodes that leave; no job is killed for that."""

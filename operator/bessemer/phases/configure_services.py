@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bessemer.clusterbuild.spec import ClusterBuildSpec
-from bessemer.phases.ansible import HostState, PlaybookOutcome, build_failure_message
+from bessemer.api.clusterbuild.spec import ClusterBuildSpec
+from bessemer.api.phase_contract import NodeState, PhaseInput, PhaseResult
+from bessemer.machines.ansible import HostState, PlaybookOutcome, build_failure_message
+from bessemer.machines.machine import compute_min_ready
 from bessemer.phases.configure import failure_reason, find_site_playbook, our_playbook, run_playbooks
 from bessemer.phases.context import PhaseContext
 from bessemer.phases.grouping import NodeOutcome, build_node_groups
 from bessemer.phases.hosts import CONFIGURATION_FAILED, select_installed
-from bessemer.phases.machines import compute_min_ready
-from bessemer.phases.report import NodeState, PhaseInput, PhaseResult
 
 NOT_DEALT_WITH = "the playbook did nothing there"
 

@@ -11,15 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from bessemer.phases.ansible import Ansible, AnsibleRunner
-from bessemer.phases.clock import Clock, SystemClock
-from bessemer.phases.machines import SshTarget, parse_compute_machines
-from bessemer.phases.netboot.server import BootServer
-from bessemer.phases.netboot.ssh_server import BootEndpoint, SshBootServer
-from bessemer.phases.power.powerman import Powerman
-from bessemer.phases.power.protocol import Power
-from bessemer.phases.progress import HttpProgress, NoProgress, ProgressSink
-from bessemer.phases.report import (
+from bessemer.api.phase_contract import (
     INPUT_DIRECTORY,
     PLAYBOOK_DIRECTORY,
     SCRATCH_DIRECTORY,
@@ -27,10 +19,18 @@ from bessemer.phases.report import (
     SSH_KEY_DIRECTORY,
     PhaseInput,
 )
-from bessemer.phases.secrets import BuildSecrets, read_progress_token, read_secrets
-from bessemer.phases.slurm import Slurm, SshSlurm
-from bessemer.phases.ssh import ParamikoSsh, Ssh
-from bessemer.phases.ssh_files import build_ssh_targets, write_ssh_files
+from bessemer.machines.ansible import Ansible, AnsibleRunner
+from bessemer.machines.clock import Clock, SystemClock
+from bessemer.machines.machine import SshTarget, parse_compute_machines
+from bessemer.machines.netboot.server import BootServer
+from bessemer.machines.netboot.ssh_server import BootEndpoint, SshBootServer
+from bessemer.machines.power.powerman import Powerman
+from bessemer.machines.power.protocol import Power
+from bessemer.machines.secrets import BuildSecrets, read_progress_token, read_secrets
+from bessemer.machines.slurm import Slurm, SshSlurm
+from bessemer.machines.ssh import ParamikoSsh, Ssh
+from bessemer.machines.ssh_files import build_ssh_targets, write_ssh_files
+from bessemer.phases.progress import HttpProgress, NoProgress, ProgressSink
 
 POOL_THREADS = 16
 INSTALLER_FILE = "/usr/share/bessemer/installer.cpio.gz"

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bessemer.errors import BessemerError
-from bessemer.phases.ansible import Ansible, HostOutcome, HostState, PlaybookOutcome, PlaybookRun
-from bessemer.phases.playbooks import playbook_directory
+from bessemer.machines.ansible import Ansible, HostOutcome, HostState, PlaybookOutcome, PlaybookRun
+from bessemer.machines.playbooks import playbook_directory
 
 PLAYBOOK = "tell_daemons.yml"
 GROUP = "bessemer_failed"

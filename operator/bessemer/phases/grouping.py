@@ -7,8 +7,8 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bessemer.phases.hostlists import build_hostlist, build_hostlists, parse_hostlist
-from bessemer.phases.report import TERMINATION_MESSAGE_LIMIT, NodeGroup, NodeState, PhaseResult
+from bessemer.api.phase_contract import TERMINATION_MESSAGE_LIMIT, NodeGroup, NodeState, PhaseResult
+from bessemer.machines.hostlists import build_hostlist, build_hostlists, parse_hostlist
 
 OTHER_NODES = "*"
 """Hostlist of a group that stands for all nodes of the build that no other group names; used where names don't fit."""

@@ -17,16 +17,16 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any
 
-from bessemer.clusterbuild.spec import ClusterBuildSpec
+from bessemer.api.clusterbuild.spec import ClusterBuildSpec
+from bessemer.api.phase_contract import NodeState, PhaseInput
 from bessemer.errors import Invalid
 from bessemer.foreign import make_line
+from bessemer.machines.hostlists import build_slurm_hostlist
+from bessemer.machines.machine import BOOT_HOST, Machine, parse_compute_machines
+from bessemer.machines.netboot import bootd
+from bessemer.machines.netboot.entries import MANAGEMENT_BOOT_PORT
+from bessemer.machines.netboot.server import BASE_DIRECTORY
 from bessemer.phases.grouping import parse_node_groups
-from bessemer.phases.hostlists import build_slurm_hostlist
-from bessemer.phases.machines import BOOT_HOST, Machine, parse_compute_machines
-from bessemer.phases.netboot import bootd
-from bessemer.phases.netboot.entries import MANAGEMENT_BOOT_PORT
-from bessemer.phases.netboot.server import BASE_DIRECTORY
-from bessemer.phases.report import NodeState, PhaseInput
 
 Variables = dict[str, Any]
 

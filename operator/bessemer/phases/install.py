@@ -16,27 +16,19 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 
-from bessemer.clusterbuild.spec import InstallMethod
+from bessemer.api.clusterbuild.spec import InstallMethod
 from bessemer.errors import Retry
-from bessemer.phases.clock import Clock
+from bessemer.machines.clock import Clock
+from bessemer.machines.machine import Machine, SshTarget
+from bessemer.machines.netboot.entries import InstallKind
+from bessemer.machines.netboot.server import BootEntry, BootEvent, BootServer, BootServerFailed
+from bessemer.machines.power.patient import PatientPower
+from bessemer.machines.power.protocol import Power, PowerControlRefused, PowerControlUnreachable, PowerState
+from bessemer.machines.ssh import Ssh, SshFailure
 from bessemer.phases.grouping import NodeOutcome
-from bessemer.phases.install_facts import (
-    RESTING,
-    STATE_OF_STEP,
-    Facts,
-    InstallPlan,
-    NodeInstall,
-    Policy,
-    Step,
-)
+from bessemer.phases.install_facts import RESTING, STATE_OF_STEP, Facts, InstallPlan, NodeInstall, Policy, Step
 from bessemer.phases.install_plan import decide_install, find_finished, list_silent
-from bessemer.phases.machines import Machine, SshTarget
-from bessemer.phases.netboot.entries import InstallKind
-from bessemer.phases.netboot.server import BootEntry, BootEvent, BootServer, BootServerFailed
-from bessemer.phases.power.patient import PatientPower
-from bessemer.phases.power.protocol import Power, PowerControlRefused, PowerControlUnreachable, PowerState
 from bessemer.phases.probing import Probes
-from bessemer.phases.ssh import Ssh, SshFailure
 
 SHORTEST_ROUND_SECONDS = 0.5
 LONGEST_ROUND_SECONDS = 2.0

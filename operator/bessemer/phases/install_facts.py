@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from bessemer.clusterbuild.limits import Deadlines
-from bessemer.phases.netboot.server import BootEvent
-from bessemer.phases.power.protocol import PowerState
-from bessemer.phases.report import NodeState
+from bessemer.api.clusterbuild.limits import Deadlines
+from bessemer.api.phase_contract import NodeState
+from bessemer.machines.netboot.server import BootEvent
+from bessemer.machines.power.protocol import PowerState
 
 
 class Step(StrEnum):

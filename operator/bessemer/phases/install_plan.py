@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from bessemer.machines.netboot.server import BootEvent, BootEventKind
+from bessemer.machines.power.protocol import PowerState
 from bessemer.phases.install_facts import RESTING, Facts, InstallPlan, NodeInstall, Policy, ProbeKind, Step
-from bessemer.phases.netboot.server import BootEvent, BootEventKind
-from bessemer.phases.power.protocol import PowerState
 
 REPEAT_POWER_SECONDS = 15.0
 """A switching command without effect is given again after that time: power controls lose some."""

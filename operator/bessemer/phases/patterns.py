@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 import re2
 
-from bessemer.clusterbuild.verification import SlurmJob, find_script_problems
+from bessemer.api.clusterbuild.verification import SlurmJob, find_script_problems
 from bessemer.errors import Invalid
 from bessemer.foreign import make_line, make_text
 

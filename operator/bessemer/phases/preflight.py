@@ -12,18 +12,21 @@ from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
-from bessemer.clusterbuild.spec import ClusterBuildSpec, OnDelete
+from bessemer.api.clusterbuild.spec import ClusterBuildSpec, OnDelete
+from bessemer.api.phase_contract import PhaseInput, PhaseResult, Progress
 from bessemer.errors import BessemerError, Invalid
 from bessemer.foreign import Unreadable, decode_json, make_line
+from bessemer.machines.hostlists import parse_hostlist
+from bessemer.machines.machine import SshTarget, build_boot_host_target, build_management_target, compute_min_ready
+from bessemer.machines.netboot.server import BASE_DIRECTORY
+from bessemer.machines.playbooks import playbook_directory
+from bessemer.machines.power.patient import PatientPower
+from bessemer.machines.power.protocol import PowerState
+from bessemer.machines.role_options import read_roles
+from bessemer.machines.ssh import ShellUnusable, Ssh
 from bessemer.phases.configure import find_site_playbook
 from bessemer.phases.context import PhaseContext
-from bessemer.phases.hostlists import parse_hostlist
 from bessemer.phases.hosts import build_inventory
-from bessemer.phases.machines import SshTarget, build_boot_host_target, build_management_target, compute_min_ready
-from bessemer.phases.netboot.server import BASE_DIRECTORY
-from bessemer.phases.playbooks import playbook_directory
-from bessemer.phases.power.patient import PatientPower
-from bessemer.phases.power.protocol import PowerState
 from bessemer.phases.preflight_checks import (
     build_result,
     decide_spec_problems,
@@ -31,9 +34,6 @@ from bessemer.phases.preflight_checks import (
     decide_variable_problems,
 )
 from bessemer.phases.preflight_problem import Problem
-from bessemer.phases.report import PhaseInput, PhaseResult, Progress
-from bessemer.phases.role_options import read_roles
-from bessemer.phases.ssh import ShellUnusable, Ssh
 
 CHECKS = 4
 ANSWER_BYTES = 1 << 20
@@ -129,7 +129,7 @@ def list_management_problems(spec: ClusterBuildSpec, context: PhaseContext) -> l
 
 
 def _check_host(ssh: Ssh, target: SshTarget, field: str, urls: list[str], directories: list[str]) -> list[Problem]:
-    script = files("bessemer.phases.netboot").joinpath("host_check.py").read_bytes()
+    script = files("bessemer.machines.netboot").joinpath("host_check.py").read_bytes()
     request = {"urls": urls, "directories": directories, "made_directories": [BASE_DIRECTORY]}
     try:
         result = ssh.run(target, f"python3 - {shlex.quote(json.dumps(request))}", script)

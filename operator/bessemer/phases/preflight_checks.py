@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address
 from urllib.parse import urlsplit
 
-from bessemer.clusterbuild.spec import ClusterBuildSpec, Install
-from bessemer.clusterbuild.verification import SlurmJob
+from bessemer.api.clusterbuild.spec import ClusterBuildSpec, Install
+from bessemer.api.clusterbuild.verification import SlurmJob
+from bessemer.api.phase_contract import PhaseResult
 from bessemer.errors import Invalid
 from bessemer.foreign import make_line
-from bessemer.phases.hostlists import build_hostlist
+from bessemer.machines.hostlists import build_hostlist
+from bessemer.machines.machine import compute_min_ready
+from bessemer.machines.netboot.entries import parse_file_name
+from bessemer.machines.role_options import Roles, decide_unknown_names, decide_wrong_values
 from bessemer.phases.hosts import parse_variables
-from bessemer.phases.machines import compute_min_ready
-from bessemer.phases.netboot.entries import parse_file_name
 from bessemer.phases.patterns import decide_job_errors
 from bessemer.phases.preflight_machines import decide_machine_problems, find_other_use
 from bessemer.phases.preflight_problem import Problem
-from bessemer.phases.report import PhaseResult
-from bessemer.phases.role_options import Roles, decide_unknown_names, decide_wrong_values
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,254}")
 """What the boot daemon gives out."""

@@ -7,9 +7,9 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from bessemer.clusterbuild.spec import ClusterBuildSpec
-from bessemer.fields import find_remote_host_problem
-from bessemer.phases.hostlists import can_slurm_count
+from bessemer.api.clusterbuild.spec import ClusterBuildSpec
+from bessemer.api.fields import find_remote_host_problem
+from bessemer.machines.hostlists import can_slurm_count
 from bessemer.phases.hosts import RESERVED_HOST_NAMES
 from bessemer.phases.preflight_problem import Problem, parse_list
 

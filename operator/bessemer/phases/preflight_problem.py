@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bessemer.phases.hostlists import parse_hostlist
+from bessemer.machines.hostlists import parse_hostlist
 
 
 @dataclass(frozen=True)

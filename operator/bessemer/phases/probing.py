@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from concurrent.futures import Executor, Future
 
 from bessemer.errors import Retry
-from bessemer.phases.clock import Clock
+from bessemer.machines.clock import Clock
+from bessemer.machines.machine import SshTarget
+from bessemer.machines.ssh import HostKeyMismatch, JumpUnusable, Ssh, SshFailure, SshRefused
 from bessemer.phases.install_facts import Probe, ProbeKind
-from bessemer.phases.machines import SshTarget
-from bessemer.phases.ssh import HostKeyMismatch, JumpUnusable, Ssh, SshFailure, SshRefused
 
 PROBE_TIMEOUT_SECONDS = 5.0
 PATIENCE_SECONDS = 120.0

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from http.client import HTTPException
 from typing import Protocol
 
-from bessemer.phases.report import Progress
+from bessemer.api.phase_contract import Progress
 
 THROTTLE_SECONDS = 1.0
 """No more than one post in that time; only the latest news counts."""

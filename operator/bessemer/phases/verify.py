@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-from bessemer.phases.clock import Clock
+from bessemer.api.phase_contract import JobResult, NodeState, PhaseInput, PhaseResult, Progress
+from bessemer.machines.clock import Clock
+from bessemer.machines.hostlists import build_hostlist
+from bessemer.machines.machine import compute_min_ready, parse_compute_machines
+from bessemer.machines.slurm import Slurm, SlurmNode
 from bessemer.phases.configure_services import build_nodes_result
 from bessemer.phases.context import PhaseContext
 from bessemer.phases.grouping import NodeOutcome, parse_node_groups
-from bessemer.phases.hostlists import build_hostlist
 from bessemer.phases.hosts import NOT_IN_SLURM
-from bessemer.phases.machines import compute_min_ready, parse_compute_machines
-from bessemer.phases.report import JobResult, NodeState, PhaseInput, PhaseResult, Progress
-from bessemer.phases.slurm import Slurm, SlurmNode
 from bessemer.phases.verify_job import check_jobs, run_job
 
 REGISTER_SECONDS = 120.0

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 
-from bessemer.clusterbuild.verification import SlurmJob
+from bessemer.api.clusterbuild.verification import SlurmJob
+from bessemer.api.phase_contract import JobResult
 from bessemer.errors import Invalid
 from bessemer.foreign import make_line
-from bessemer.phases.clock import Clock, Terminated
-from bessemer.phases.hostlists import HOSTLIST_LIMIT, parse_hostlist
+from bessemer.machines.clock import Clock, Terminated
+from bessemer.machines.hostlists import HOSTLIST_LIMIT, parse_hostlist
+from bessemer.machines.slurm import JobState, JobUnknown, Slurm, SlurmFailed
+from bessemer.machines.ssh import SshFailure
 from bessemer.phases.patterns import clean_output, decide_job_errors, find_named, is_found
-from bessemer.phases.report import JobResult
-from bessemer.phases.slurm import JobState, JobUnknown, Slurm, SlurmFailed
-from bessemer.phases.ssh import SshFailure
 
 SHORTEST_POLL_SECONDS = 0.5
 LONGEST_POLL_SECONDS = 3.0

@@ -10,16 +10,16 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import ValidationError
 
-from bessemer.deps import Deps
+from bessemer.api.phase_contract import Progress
+from bessemer.engine.hearing import Hearing
 from bessemer.foreign import Unreadable, decode_json
 from bessemer.gitlab.hooks import HOOK_BYTES
-from bessemer.hearing import Hearing
-from bessemer.phases.report import Progress
+from bessemer.kinds.clusterbuild.deps import Deps
+from bessemer.kinds.clusterbuild.progress import Key
 from bessemer.web.body import BODY_SECONDS, BodyRefused, answer_at_once, read_body
 from bessemer.web.connections import follow_requests, mark_proven
 from bessemer.web.forward import Forwarder
 from bessemer.web.hooks import HookDoor, add_routes
-from bessemer.web.progress import Key
 
 BODY_LIMIT = 64 * 1024
 """Bytes of one post of progress; that of a thousand nodes in groups is far less."""

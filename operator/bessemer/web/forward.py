@@ -15,10 +15,10 @@ import aiohttp
 from aiohttp import hdrs, web
 from yarl import URL
 
-from bessemer.boundary import contain
+from bessemer.engine.boundary import contain
+from bessemer.engine.settings import Settings
 from bessemer.errors import BessemerError, Retry
-from bessemer.kube.client import Kubernetes
-from bessemer.settings import Settings
+from bessemer.kube.protocol import Kubernetes
 from bessemer.web.body import BODY_SECONDS, BodyRefused, answer_at_once, check_length, is_packed, iterate_body
 from bessemer.web.leader import LeaderFinder
 

@@ -13,13 +13,13 @@ from contextlib import ExitStack
 
 from aiohttp import hdrs, web
 
-from bessemer.boundary import contain
+from bessemer.engine.boundary import contain
+from bessemer.engine.loop import Key
+from bessemer.engine.metrics import Metrics
 from bessemer.errors import BessemerError, Invalid
 from bessemer.gitlab.hooks import HOOK_BYTES, HookReader, JobHook, Proof, begin_proof
-from bessemer.metrics import Metrics
-from bessemer.runnerpool.deps import PoolDeps
-from bessemer.runnerpool.registration import get_webhook_access, refresh_webhook_secret
-from bessemer.wakeups import Key
+from bessemer.kinds.runnerpool.deps import PoolDeps
+from bessemer.kinds.runnerpool.runner.registration import get_webhook_access, refresh_webhook_secret
 from bessemer.web.body import BODY_SECONDS, BodyRefused, answer_at_once, check_length, iterate_body
 from bessemer.web.connections import mark_proven
 

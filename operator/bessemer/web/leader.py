@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from ipaddress import ip_address
 
+from bessemer.api.wellknown import LEADER_LEASE
+from bessemer.engine.settings import Settings
 from bessemer.errors import BessemerError, Retry
-from bessemer.kube.client import LEASES, PODS, Kubernetes
-from bessemer.settings import Settings
-from bessemer.wellknown import LEADER_LEASE
+from bessemer.kube.protocol import LEASES, PODS, Kubernetes
 
 FRESH_SECONDS = 2.0
 """How long an answer is good, also that there is none: requests of strangers must not be requests to the API server.

@@ -20,10 +20,10 @@ from tests.bench.runners.fleet import find_tokens, measure_fleet
 from tests.bench.runners.lone import measure_cold, measure_managers, measure_warm
 from tests.bench.runners.report import Report, build_document, show
 from tests.bench.runners.scene import Scene, open_scene, send_over_api
+from tests.support.checkout import ROOT
 from tests.support.cluster.choice import get_cluster, open_cluster
 from tests.support.cluster.errors import ClusterError
 from tests.support.cluster.marker import require_marker
-from tests.support.image import ROOT
 from tests.support.kubectl import KubectlError
 
 SMALL_BURST, SMALL_BURSTS = 30, 3

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from bessemer.wellknown import JOB_ANNOTATION, POOL_LABEL
+from bessemer.api.wellknown import JOB_ANNOTATION, POOL_LABEL
 from tests.bench.runners.scene import Scene
 from tests.support.cluster.binaries.tools import tool
 from tests.support.gitlab.control import Send

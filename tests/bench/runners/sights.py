@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bessemer.wellknown import JOB_ANNOTATION
+from bessemer.api.wellknown import JOB_ANNOTATION
 
 MADE_FOR_ANNOTATION = "bench.bessemer.dev/job"
 """Put on the pods of jobs by gitlab-runner's own executor, whose configuration asks for it."""

@@ -21,8 +21,16 @@ import pytest
 from bessemer.errors import BessemerError
 from bessemer.gitlab import answers, transport
 from bessemer.gitlab.client import GitLabConnector, connect_gitlab
-from bessemer.gitlab.protocol import GitLab, GitLabUnavailable, PendingJob, PendingJobs, RunnerRequest, Scope, ScopeType
-from bessemer.runnerpool.board import Board
+from bessemer.gitlab.protocol import (
+    GitLab,
+    GitLabUnavailable,
+    PendingJob,
+    PendingJobs,
+    RunnerRequest,
+    Scope,
+    ScopeType,
+)
+from bessemer.kinds.runnerpool.demand.board import Board
 from tests.component.gitlab.hostile import Answer, repeat, say, serve, tell
 
 PROJECT, GROUP, INSTANCE = Scope(ScopeType.PROJECT, "hpc/sim"), Scope(ScopeType.GROUP, "hpc"), Scope(ScopeType.INSTANCE)

@@ -9,13 +9,12 @@ import subprocess
 import sys
 import time
 import zlib
-from pathlib import Path
 
 import pytest
 
 from tests.component.gitlab.hostile import Answer, repeat, say, serve
+from tests.support.checkout import ROOT
 
-ROOT = Path(__file__).parents[3]
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 MEGABYTE = b" " * (1 << 20)
 CLIENTS = 20

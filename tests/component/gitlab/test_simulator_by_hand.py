@@ -19,7 +19,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from tests.contract.phases.daemons import find_free_port
+from tests.contract.machines.daemons import find_free_port
 
 SECONDS = 60
 SEED = """

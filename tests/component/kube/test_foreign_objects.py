@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from bessemer.hearing import Hearing
-from bessemer.watching import watch_cluster
+from bessemer.engine.hearing import Hearing
+from bessemer.engine.watch import watch_cluster
 
 GROUP = "bessemer.dev/v1alpha1"
 DEEP = 9_999

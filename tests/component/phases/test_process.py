@@ -21,20 +21,20 @@ from typing import Any
 
 import pytest
 
+from bessemer.api.phase_contract import PhaseName, PhaseResult, Progress
 from bessemer.errors import Invalid, Retry
+from bessemer.machines.clock import SystemClock, Terminated
+from bessemer.machines.machine import build_management_target
+from bessemer.machines.netboot.ssh_server import SshBootServer
+from bessemer.machines.power.powerman import Powerman
+from bessemer.machines.ssh import ParamikoSsh
 from bessemer.phases import __main__ as process
 from bessemer.phases import progress as progress_module
 from bessemer.phases.boot_endpoints import build_boot_host_endpoint, build_management_endpoint
-from bessemer.phases.clock import SystemClock, Terminated
 from bessemer.phases.context import Directories, PhaseContext
-from bessemer.phases.machines import build_management_target
-from bessemer.phases.netboot.ssh_server import SshBootServer
-from bessemer.phases.power.powerman import Powerman
 from bessemer.phases.progress import HttpProgress, NoProgress
-from bessemer.phases.report import PhaseName, PhaseResult, Progress
-from bessemer.phases.ssh import ParamikoSsh
+from tests.unit.machines.test_machine import make_openssh_key
 from tests.unit.phases.builders import build_input, build_spec
-from tests.unit.phases.test_machines import make_openssh_key
 
 
 @pytest.fixture

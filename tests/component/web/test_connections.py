@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from bessemer.metrics import Metrics
-from bessemer.runnerpool import sources
+from bessemer.engine.metrics import Metrics
+from bessemer.kinds.runnerpool.demand import sources
 from bessemer.web import connections, hooks
 from bessemer.web.connections import Limits, follow_requests, serve
 from bessemer.web.hooks import HookDoor, add_routes

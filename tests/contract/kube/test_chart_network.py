@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.support.checkout import ROOT
 from tests.support.cluster.binaries.tools import tool
 from tests.support.cluster.commands import run
 from tests.support.cluster.errors import ClusterError
 
-CHART = Path(__file__).parents[3] / "helm" / "bessemer"
+CHART = ROOT / "helm" / "bessemer"
 INGRESS = {"ingress": {"enabled": True, "host": "hooks.example.org"}}
 
 

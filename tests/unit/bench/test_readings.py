@@ -6,7 +6,7 @@ import pytest
 import typer
 from prometheus_client import CollectorRegistry, generate_latest
 
-from bessemer.metrics import Metrics
+from bessemer.engine.metrics import Metrics
 from tests.bench.__main__ import parse_sizes
 from tests.bench.images import get_image_size
 from tests.bench.operator_process import parse_memory, parse_wakeups

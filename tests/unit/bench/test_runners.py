@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bessemer.wellknown import JOB_ANNOTATION
+from bessemer.api.wellknown import JOB_ANNOTATION
 from tests.bench.runners.fake_nodes import build_stages
 from tests.bench.runners.journeys import COLD, compute_journey, find_webhooks
 from tests.bench.runners.scene import Requests, parse_requests

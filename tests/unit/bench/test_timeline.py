@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bessemer.wellknown import PHASE_LABEL
+from bessemer.api.wellknown import PHASE_LABEL
 from tests.bench.timeline import (
     PhaseSplit,
     PodTimes,

@@ -13,6 +13,8 @@ import yaml
 from kubernetes.aio.config import kube_config
 from rich.console import Console
 
+from bessemer.api.phase_contract import NodeGroup, NodeState, PhaseName, Progress
+from bessemer.api.wellknown import LEADER_LEASE
 from bessemer.cli import app as cli
 from bessemer.cli import logs as logs_module
 from bessemer.cli import watch as watch_module
@@ -20,12 +22,10 @@ from bessemer.cli.annotate import Order, patch_annotations
 from bessemer.cli.logs import copy_logs
 from bessemer.cli.plan import print_plan
 from bessemer.cli.session import Session
+from bessemer.cli.uninstall import delete_finalizers, delete_leases
 from bessemer.cli.watch import build_view, watch_build
 from bessemer.errors import Invalid
-from bessemer.kube.client import LEASES, Refused
-from bessemer.phases.report import NodeGroup, NodeState, PhaseName, Progress
-from bessemer.uninstall import delete_finalizers, delete_leases
-from bessemer.wellknown import LEADER_LEASE
+from bessemer.kube.protocol import LEASES, Refused
 from tests.support.world import EXAMPLE, NAMESPACE, SYSTEM, World, manifest
 
 

@@ -11,9 +11,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bessemer.api.clusterbuild.spec import ClusterBuildSpec
 from bessemer.cli.kubeyaml import read_documents
 from bessemer.cli.manifest import parse_manifest
-from bessemer.clusterbuild.spec import ClusterBuildSpec
 from bessemer.errors import Invalid
 from tests.support.world import EXAMPLE
 

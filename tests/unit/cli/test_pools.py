@@ -14,20 +14,21 @@ import pytest
 import yaml
 from rich.console import Console
 
+from bessemer.api.base import Condition
+from bessemer.api.runnerpool.status import RunnerPoolStatus
 from bessemer.cli import app as cli
 from bessemer.cli.plan import print_plan
 from bessemer.cli.session import Session
 from bessemer.cli.watch_pool import EventCounts, describe_changes, describe_counts, describe_events, watch_pool
 from bessemer.errors import Invalid
-from bessemer.kube.client import Object
-from bessemer.resource import Condition
-from bessemer.runnerpool import sources
-from bessemer.runnerpool.status import RunnerPoolStatus
+from bessemer.kinds.runnerpool.demand import sources
+from bessemer.kube.protocol import Object
+from tests.support.checkout import ROOT
 from tests.support.plan import explain_plan_refusal
 from tests.support.pool_world import KEY, PoolWorld, open_pool_world
 
 NOW = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
-EXAMPLE = Path(__file__).parents[3] / "examples" / "runnerpool.yaml"
+EXAMPLE = ROOT / "examples" / "runnerpool.yaml"
 
 
 @pytest.fixture

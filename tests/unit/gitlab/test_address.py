@@ -8,12 +8,19 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from yarl import URL
 
+from bessemer.api.runnerpool.spec import GitLabConnection
+from bessemer.api.schema import compute_structural_schema
 from bessemer.cli.rules import list_broken_rules
-from bessemer.crdschema import compute_structural_schema
 from bessemer.errors import Invalid
-from bessemer.gitlab.address import HostNotAllowed, check_host, is_same_origin, make_origin, parse_address, parse_hosts
+from bessemer.gitlab.address import (
+    HostNotAllowed,
+    check_host,
+    is_same_origin,
+    make_origin,
+    parse_address,
+    parse_hosts,
+)
 from bessemer.gitlab.client import GitLabConnector
-from bessemer.runnerpool.spec import GitLabConnection
 
 GOOD = [
     "https://gitlab.example.com",

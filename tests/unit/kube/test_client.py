@@ -11,18 +11,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import ApiClient, Configuration
 
-from bessemer.kube.client import (
-    CLUSTER_BUILDS,
-    LEASES,
-    PODS,
-    SECRETS,
-    AlreadyExists,
-    Conflict,
-    KubernetesClient,
-    Refused,
-    Unavailable,
-    translate_failure,
-)
+from bessemer.kube.client import KubernetesClient, translate_failure
+from bessemer.kube.protocol import CLUSTER_BUILDS, LEASES, PODS, SECRETS, AlreadyExists, Conflict, Refused, Unavailable
 from bessemer.kube.watch import ObjectWatcher
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bessemer.foreign import make_line
 from bessemer.kube.podwarnings import MOST_EVENTS, STARTUP_REASONS, PodWarning, get_pod_warning
-from tests.support.fake_kubernetes import FakeKubernetes
+from tests.fakes.kubernetes import FakeKubernetes
 
 UID = "5f0c0b5e-7d5b-4f3c-9d57-0d2c6a3c5b11"
 VALUES: st.SearchStrategy[Any] = st.recursive(

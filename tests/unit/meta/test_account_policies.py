@@ -10,26 +10,26 @@ from typing import Any
 import pytest
 import yaml
 
-from bessemer.clusterbuild.keys import create_keys
-from bessemer.clusterbuild.manifest import build_input, build_input_config_map, build_phase_pod, build_secret
-from bessemer.clusterbuild.nodes import carry_over
-from bessemer.clusterbuild.plan import StartAttempt
-from bessemer.clusterbuild.status import NodesStatus
-from bessemer.kube.client import Object
-from bessemer.kube.ownkey import OwnKey
-from bessemer.phases.report import PhaseName
-from bessemer.runnerpool.manifest import (
+from bessemer.api.clusterbuild.status import NodesStatus
+from bessemer.api.phase_contract import PhaseName
+from bessemer.engine.ownkey import OwnKey
+from bessemer.kinds.clusterbuild.keys import create_keys
+from bessemer.kinds.clusterbuild.nodes import carry_over
+from bessemer.kinds.clusterbuild.objects import build_input, build_input_config_map, build_phase_pod, build_secret
+from bessemer.kinds.clusterbuild.plan import StartAttempt
+from bessemer.kinds.runnerpool.render.manifest import (
     build_role_binding,
     build_runner_pod,
     build_runner_secret,
     build_service_account,
 )
-from tests.support.fake_kubernetes import FakeKubernetes
+from bessemer.kube.protocol import Object
+from tests.fakes.kubernetes import FakeKubernetes
 from tests.support.policies import FILES, evaluate
-from tests.unit.clusterbuild.test_manifest import SETTINGS as BUILD_SETTINGS
-from tests.unit.clusterbuild.test_manifest import build
-from tests.unit.runnerpool.scenes import build_pool, build_spec
-from tests.unit.runnerpool.test_executors import EXECUTORS, SETTINGS
+from tests.unit.kinds.clusterbuild.test_manifest import SETTINGS as BUILD_SETTINGS
+from tests.unit.kinds.clusterbuild.test_manifest import build
+from tests.unit.kinds.runnerpool.render.test_executors import EXECUTORS, SETTINGS
+from tests.unit.kinds.runnerpool.scenes import build_pool, build_spec
 
 OPERATOR_RULES = yaml.safe_load((FILES / "operator-rules.yaml").read_text())
 POD_RULES = yaml.safe_load((FILES / "pod-rules.yaml").read_text())

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from bessemer.admission import CHECKS_PER_EXPRESSION, Reference, build_policies, list_references
-from bessemer.clusterbuild.spec import ClusterBuildSpec
+from bessemer.api.admission import CHECKS_PER_EXPRESSION, Reference, build_policies, list_references
+from bessemer.api.base import ApiModel
+from bessemer.api.clusterbuild.spec import ClusterBuildSpec
+from bessemer.api.fields import ReferenceTo, SecretName
+from bessemer.api.runnerpool.podtypes import Volume
+from bessemer.api.runnerpool.rights import EXECUTOR_RULES, PROJECTED_SECRET, VOLUME_SECRETS
+from bessemer.api.runnerpool.spec import RunnerPoolSpec
+from bessemer.api.schema import compute_structural_schema
 from bessemer.crdgen import KINDS
-from bessemer.crdschema import compute_structural_schema
-from bessemer.fields import ReferenceTo, SecretName
-from bessemer.resource import ApiModel
-from bessemer.runnerpool.podtypes import Volume
-from bessemer.runnerpool.rights import EXECUTOR_RULES, PROJECTED_SECRET, VOLUME_SECRETS
-from bessemer.runnerpool.spec import RunnerPoolSpec
 from tests.support.policies import ADMIN, FILES, evaluate, list_refusals, load_author_policies, make_user
 
 MODELS: dict[str, type[ApiModel]] = {"clusterbuilds": ClusterBuildSpec, "runnerpools": RunnerPoolSpec}
@@ -75,7 +75,7 @@ def test_every_field_that_could_name_a_secret_or_an_account_is_asked_for(plural:
             for name in asked
         )
     }
-    assert not uncovered, "mark the field with SecretName or ServiceAccountName of bessemer.fields"
+    assert not uncovered, "mark the field with SecretName or ServiceAccountName of bessemer.api.fields"
     assert asked <= fields
 
 

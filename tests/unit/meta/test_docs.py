@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[3]
+from tests.support.checkout import ROOT
+
 PACKAGE = ROOT / "operator" / "bessemer"
 DOCUMENTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("playbooks/**/*.md")]
 KUBERNETES = {"Unschedulable", "ErrImagePull", "ImagePullBackOff", "CreateContainerConfigError"}

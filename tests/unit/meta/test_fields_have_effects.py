@@ -5,18 +5,18 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterator
-from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
 
-from bessemer.clusterbuild.spec import ClusterBuildSpec
-from bessemer.runnerpool.podtypes import PodPart
-from bessemer.runnerpool.spec import RunnerPoolSpec
+from bessemer.api.clusterbuild.spec import ClusterBuildSpec
+from bessemer.api.runnerpool.podtypes import PodPart
+from bessemer.api.runnerpool.spec import RunnerPoolSpec
+from tests.support.checkout import ROOT
 
-PACKAGE = Path(__file__).parents[3] / "operator" / "bessemer"
+PACKAGE = ROOT / "operator" / "bessemer"
 UNREAD: dict[str, str] = {}
 """Fields that nothing reads, and why that is right."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+from tests.support.checkout import ROOT
+
 SOURCES = re.compile(r"\bdeb (?:\[[^\]]*\] )?https?://([^/\s\"']+)")
 MIRRORS = re.compile(
     r"https?://((?:deb|archive|security|ftp|mirrors?|dl|download)\.[a-z0-9.-]*(?:debian|ubuntu|centos|rocky|alma|fedora|suse)[a-z0-9.-]*)"

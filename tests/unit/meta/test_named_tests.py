@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.support.checkout import ROOT
+
 DOCUMENTS = {"docs/user/complaints.md": 30, "docs/development/runner-traps.md": 40}
 """Documents, and the tests that they name at the least."""
 WITHOUT_A_TEST = ("Nothing", "Not looked at")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from bessemer.kube import client
-from bessemer.resource import GROUP
-from bessemer.wellknown import OWN_KEY_SECRET
+from bessemer.api.base import GROUP
+from bessemer.api.wellknown import OWN_KEY_SECRET
+from bessemer.kube import protocol
+from tests.support.checkout import ROOT
 
-ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "operator" / "bessemer"
 Permission = tuple[str, str, str]
 """Group, resource, verb."""
@@ -47,7 +46,7 @@ def used_permissions() -> set[Permission]:
             assert isinstance(kind, ast.Name), (
                 f"{path}:{node.lineno}: name the kind in the call, so that it is seen here"
             )
-            constant = getattr(client, kind.id)
+            constant = getattr(protocol, kind.id)
             found.add((constant.group, constant.plural + subresource_of(node), VERBS[node.func.attr]))
     return found
 

@@ -7,16 +7,16 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
-from bessemer.clusterbuild.spec import ClusterBuildSpec
+from bessemer.api.clusterbuild.spec import ClusterBuildSpec
+from bessemer.api.phase_contract import PhaseInput, PhaseName
+from bessemer.machines.netboot.server import BootServer
+from bessemer.machines.netboot.ssh_server import BootEndpoint
+from bessemer.machines.secrets import BuildSecrets, SshKeyPair
 from bessemer.phases.context import Directories, PhaseContext
-from bessemer.phases.netboot.fake import FakeBootServer
-from bessemer.phases.netboot.server import BootServer
-from bessemer.phases.netboot.ssh_server import BootEndpoint
-from bessemer.phases.power.fake import FakePower
 from bessemer.phases.progress import NoProgress
-from bessemer.phases.report import PhaseInput, PhaseName
-from bessemer.phases.secrets import BuildSecrets, SshKeyPair
-from bessemer.phases.ssh_fake import FakeSsh
+from tests.fakes.netboot import FakeBootServer
+from tests.fakes.power import FakePower
+from tests.fakes.ssh import FakeSsh
 
 LOGIN_KEY = SshKeyPair(
     "private half", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from bessemer.clusterbuild.spec import ClusterBuildSpec
-from bessemer.phases.ansible import PlaybookRun
-from bessemer.phases.ansible_fake import FakeAnsible
-from bessemer.phases.clock import Terminated
+from bessemer.api.clusterbuild.spec import ClusterBuildSpec
+from bessemer.api.phase_contract import NodeGroup, NodeState, PhaseInput, PhaseName
+from bessemer.machines.ansible import PlaybookRun
+from bessemer.machines.clock import Terminated
+from bessemer.machines.machine import SshTarget
+from bessemer.machines.secrets import SshKeyPair
 from bessemer.phases.context import PhaseContext
-from bessemer.phases.machines import SshTarget
 from bessemer.phases.progress import NoProgress
-from bessemer.phases.report import NodeGroup, NodeState, PhaseInput, PhaseName
-from bessemer.phases.secrets import SshKeyPair
-from bessemer.phases.slurm_fake import FakeSlurm
+from tests.fakes.ansible import FakeAnsible
+from tests.fakes.slurm import FakeSlurm
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 

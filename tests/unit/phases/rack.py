@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bessemer.phases.netboot.server import BootEventKind
-from bessemer.phases.power.protocol import PowerState
-from bessemer.phases.ssh_fake import FakeSshMachine
+from bessemer.machines.netboot.server import BootEventKind
+from bessemer.machines.power.protocol import PowerState
+from tests.fakes.ssh import FakeSshMachine
 from tests.unit.phases.builders import SECRETS, FakeContext
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from bessemer.api.phase_contract import NodeGroup, NodeState, PhaseInput, PhaseName, PhaseResult
 from bessemer.errors import Invalid, Retry
+from bessemer.machines.clock import Terminated
+from bessemer.machines.hostlists import parse_hostlist
+from bessemer.machines.power.protocol import PowerControlUnreachable, PowerState
 from bessemer.phases import boot_compute, boot_management
-from bessemer.phases.clock import Terminated
-from bessemer.phases.hostlists import parse_hostlist
-from bessemer.phases.netboot.fake import FakeBootServer
-from bessemer.phases.power.protocol import PowerControlUnreachable, PowerState
-from bessemer.phases.report import NodeGroup, NodeState, PhaseInput, PhaseName, PhaseResult
-from bessemer.phases.ssh_fake import FakeSshMachine
+from tests.fakes.netboot import FakeBootServer
+from tests.fakes.ssh import FakeSshMachine
 from tests.unit.phases.builders import SECRETS, FakeContext, build_input, build_spec
 from tests.unit.phases.rack import FakeRack
 

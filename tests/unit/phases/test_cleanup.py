@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from bessemer.api.phase_contract import PhaseName, PhaseResult
 from bessemer.errors import Invalid
+from bessemer.machines.netboot.server import BootServerFailed
+from bessemer.machines.power.protocol import PowerState
 from bessemer.phases import cleanup
-from bessemer.phases.netboot.fake import FakeBootServer
-from bessemer.phases.netboot.server import BootServerFailed
-from bessemer.phases.power.protocol import PowerState
-from bessemer.phases.report import PhaseName, PhaseResult
+from tests.fakes.netboot import FakeBootServer
 from tests.unit.phases.builders import FakeContext, build_input, build_spec
 
 HOSTS = ["oxygen1", "oxygen2", "oxygen3"]

@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
+from bessemer.api.phase_contract import NodeGroup, NodeState, PhaseInput, PhaseName
 from bessemer.errors import Invalid, Retry
+from bessemer.machines.ansible import HostOutcome, HostState, PlaybookOutcome, PlaybookRun
+from bessemer.machines.slurm import SlurmNode
 from bessemer.phases import configure_management, configure_services
-from bessemer.phases.ansible import HostOutcome, HostState, PlaybookOutcome, PlaybookRun
-from bessemer.phases.ansible_fake import FakeAnsible, FakePlaybook
 from bessemer.phases.configure import compute_time_left, find_site_playbook
 from bessemer.phases.configure_management import drain
 from bessemer.phases.daemon_logs import GROUP, PLAYBOOK
-from bessemer.phases.report import NodeGroup, NodeState, PhaseInput, PhaseName
-from bessemer.phases.slurm import SlurmNode
-from bessemer.phases.slurm_fake import FakeSlurm
+from tests.fakes.ansible import FakeAnsible, FakePlaybook
+from tests.fakes.slurm import FakeSlurm
+from tests.support.checkout import ROOT
 from tests.unit.phases.cluster_fakes import (
     HOST_KEY,
     FakeContext,
@@ -37,7 +38,7 @@ OWN = {"repository": "https://git/site", "commit": "a" * 40, "management": "m.ym
 
 @pytest.fixture(autouse=True)
 def our_playbooks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BESSEMER_PLAYBOOKS", str(Path(__file__).parents[3] / "playbooks"))
+    monkeypatch.setenv("BESSEMER_PLAYBOOKS", str(ROOT / "playbooks"))
 
 
 def failing(playbooks: Mapping[str, Mapping[str, HostOutcome]]) -> FakeAnsible:

@@ -10,9 +10,10 @@ from random import Random
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bessemer.clusterbuild.nodes import merge_groups
-from bessemer.clusterbuild.status import NodesStatus
+from bessemer.api.clusterbuild.status import NodesStatus
+from bessemer.api.phase_contract import TERMINATION_MESSAGE_LIMIT, JobResult, NodeGroup, NodeState, PhaseResult
 from bessemer.foreign import make_line
+from bessemer.kinds.clusterbuild.nodes import merge_groups
 from bessemer.phases.grouping import (
     NodeOutcome,
     build_node_groups,
@@ -20,7 +21,6 @@ from bessemer.phases.grouping import (
     parse_node_groups,
     shrink_result,
 )
-from bessemer.phases.report import TERMINATION_MESSAGE_LIMIT, JobResult, NodeGroup, NodeState, PhaseResult
 
 REASONS = [None, "NeverPoweredOn", "NeverNetbooted", "InstallFailed", "NeverReachable"]
 OUTCOMES = st.builds(

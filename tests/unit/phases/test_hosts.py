@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from bessemer.api.phase_contract import NodeState, PhaseInput, PhaseName
 from bessemer.errors import Invalid
+from bessemer.machines.machine import build_management_target
+from bessemer.machines.netboot.entries import build_management_sources
 from bessemer.phases.boot_endpoints import build_management_endpoint
 from bessemer.phases.hosts import build_inventory, select_installed
-from bessemer.phases.machines import build_management_target
-from bessemer.phases.netboot.entries import build_management_sources
-from bessemer.phases.report import NodeState, PhaseInput, PhaseName
 from tests.unit.phases.cluster_fakes import HOST_KEY, build_input, build_spec
 
 PHASE = PhaseName.CONFIGURE_SERVICES

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bessemer.api.phase_contract import NodeState, PhaseInput, PhaseResult
 from bessemer.errors import Retry
+from bessemer.machines.hostlists import parse_hostlist
+from bessemer.machines.netboot.server import BootServerFailed
+from bessemer.machines.power.protocol import PowerControlUnreachable
+from bessemer.machines.ssh import JumpUnusable, SshUnreachable
 from bessemer.phases import boot_compute
-from bessemer.phases.hostlists import parse_hostlist
-from bessemer.phases.netboot.fake import FakeBootServer
-from bessemer.phases.netboot.server import BootServerFailed
-from bessemer.phases.power.protocol import PowerControlUnreachable
-from bessemer.phases.report import NodeState, PhaseInput, PhaseResult
-from bessemer.phases.ssh import JumpUnusable, SshUnreachable
+from tests.fakes.netboot import FakeBootServer
 from tests.unit.phases.builders import FakeContext, build_spec
 from tests.unit.phases.rack import FakeRack
 from tests.unit.phases.test_booting import STATELESS, make_compute_rack

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from bessemer.clusterbuild.limits import Deadlines
-from bessemer.phases.hostlists import parse_hostlist
+from bessemer.api.clusterbuild.limits import Deadlines
+from bessemer.machines.hostlists import parse_hostlist
+from bessemer.machines.netboot.server import BootEvent, BootEventKind
+from bessemer.machines.power.protocol import PowerState
 from bessemer.phases.install_facts import Facts, NodeInstall, Policy, Probe, ProbeKind, Step
 from bessemer.phases.install_plan import decide_install
-from bessemer.phases.netboot.server import BootEvent, BootEventKind
-from bessemer.phases.power.protocol import PowerState
 
 STORIES = sorted((Path(__file__).parent / "golden").glob("*.story"))
 _FACT = re.compile(r"(power|event|probe|complain) (\S+?)=(\S+)")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bessemer.clusterbuild.verification import Expectation, SlurmJob
+from bessemer.api.clusterbuild.verification import Expectation, SlurmJob
 from bessemer.phases.patterns import decide_job_errors, find_named, is_found
 
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
+from bessemer.api.phase_contract import PhaseName
 from bessemer.errors import Invalid
+from bessemer.machines.netboot import host_check
+from bessemer.machines.ssh import CommandResult, ShellUnusable
 from bessemer.phases import preflight
 from bessemer.phases.context import Directories
-from bessemer.phases.netboot import host_check
 from bessemer.phases.preflight_checks import decide_spec_problems
-from bessemer.phases.report import PhaseName
-from bessemer.phases.ssh import CommandResult, ShellUnusable
-from bessemer.phases.ssh_fake import FakeSshMachine
+from tests.fakes.ssh import FakeSshMachine
 from tests.unit.phases.builders import HOST_KEY, SECRETS, FakeContext, build_input, build_spec
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bessemer.clusterbuild.spec import ClusterBuildSpec
+from bessemer.api.clusterbuild.spec import ClusterBuildSpec
 from bessemer.phases.preflight_checks import decide_spec_problems
 from tests.unit.phases.builders import build_spec
 

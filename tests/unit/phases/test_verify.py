@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from bessemer.clusterbuild.verification import Expectation, SlurmJob
+from bessemer.api.clusterbuild.verification import Expectation, SlurmJob
+from bessemer.api.phase_contract import NodeGroup, NodeState, PhaseInput, PhaseName
 from bessemer.errors import Invalid
+from bessemer.machines.clock import Terminated
+from bessemer.machines.slurm import JobState, JobUnknown, SlurmFailed, SlurmNode
 from bessemer.phases import verify
-from bessemer.phases.clock import Terminated
-from bessemer.phases.report import NodeGroup, NodeState, PhaseInput, PhaseName
-from bessemer.phases.slurm import JobState, JobUnknown, SlurmFailed, SlurmNode
-from bessemer.phases.slurm_fake import FakeSlurm
 from bessemer.phases.verify_job import find_problems, run_job, watch
+from tests.fakes.slurm import FakeSlurm
 from tests.unit.phases.cluster_fakes import FakeContext, VirtualClock, build_input, build_spec
 
 HOSTS = ["oxygen2", "oxygen3"]

@@ -10,7 +10,7 @@ import pytest
 import yarl
 from aiohttp.test_utils import TestClient, TestServer
 
-from bessemer.hearing import Hearing
+from bessemer.engine.hearing import Hearing
 from bessemer.web import app as module
 from bessemer.web.app import Health, build_app
 from tests.support.world import NAMESPACE, World

@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
+from bessemer.api.wellknown import LEADER_LEASE
+from bessemer.engine.hearing import Hearing
 from bessemer.errors import Retry
-from bessemer.hearing import Hearing
-from bessemer.kube.client import LEASES, PODS
+from bessemer.kube.protocol import LEASES, PODS
 from bessemer.web.app import Health
 from bessemer.web.forward import FORWARDED, Forwarder
 from bessemer.web.leader import format_host
-from bessemer.wellknown import LEADER_LEASE
 from tests.support.world import SYSTEM, World
 
 PATH = "/v1/gitlab/ci/lab"

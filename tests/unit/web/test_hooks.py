@@ -13,10 +13,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
+from bessemer.engine.metrics import Metrics
 from bessemer.gitlab.hooks import HOOK_BYTES
 from bessemer.gitlab.protocol import PendingJob
-from bessemer.metrics import Metrics
-from bessemer.runnerpool import sources
+from bessemer.kinds.runnerpool.demand import sources
 from bessemer.web import hooks
 from bessemer.web.hooks import HookDoor, add_routes
 from tests.support.pool_world import KEY, PROJECT, PoolWorld, open_pool_world

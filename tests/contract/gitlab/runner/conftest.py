@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bessemer.runnerpool import config
+from bessemer.kinds.runnerpool.render import config
 from tests.contract.gitlab.conftest import Site
 from tests.support.runner_image import get_gitlab_runner
 

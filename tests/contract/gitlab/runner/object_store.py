@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.contract.phases.daemons import find_free_port, run_daemon
+from tests.contract.machines.daemons import find_free_port, run_daemon
 from tests.support.cluster.binaries.build import get_binaries
 from tests.support.cluster.binaries.components import VERSITYGW
 

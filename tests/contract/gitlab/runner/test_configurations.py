@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from bessemer.runnerpool.config import HOME_DIRECTORY, build_secret_data
-from bessemer.runnerpool.executor_config import BUILDS_DIRECTORY
-from bessemer.runnerpool.resource import RunnerPool, parse_runner_pool
+from bessemer.api.runnerpool.resource import RunnerPool, parse_runner_pool
+from bessemer.kinds.runnerpool.render.config import HOME_DIRECTORY, build_secret_data
+from bessemer.kinds.runnerpool.render.executor_config import BUILDS_DIRECTORY
 from tests.contract.gitlab.conftest import Site, TlsSite
-from tests.contract.phases.daemons import run_sshd
-from tests.contract.phases.test_ssh import make_key
+from tests.contract.machines.daemons import run_sshd
+from tests.contract.machines.test_ssh import make_key
 from tests.support.runner_image import get_gitlab_runner
 
 PROJECT = "hpc/sim"

@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from bessemer.runnerpool.config import HOME_DIRECTORY, build_secret_data
-from bessemer.runnerpool.resource import parse_runner_pool
-from bessemer.runnerpool.slurm_files import SlurmHost
+from bessemer.api.runnerpool.resource import parse_runner_pool
+from bessemer.kinds.runnerpool.render.config import HOME_DIRECTORY, build_secret_data
+from bessemer.kinds.runnerpool.render.slurm_files import SlurmHost
 from tests.contract.gitlab.conftest import Site
-from tests.contract.phases.daemons import ensure_program
-from tests.contract.phases.slurm_cluster import SlurmCluster, run_slurm
-from tests.contract.phases.test_ssh import make_key
+from tests.contract.machines.daemons import ensure_program
+from tests.contract.machines.slurm_cluster import SlurmCluster, run_slurm
+from tests.contract.machines.test_ssh import make_key
 from tests.support.runner_image import get_gitlab_runner
 
 PROJECT = "hpc/sim"

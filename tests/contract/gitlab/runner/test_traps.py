@@ -23,9 +23,9 @@ import uuid
 
 import pytest
 
+from bessemer.api.names import runner_system_id
 from bessemer.gitlab.client import connect_gitlab
-from bessemer.names import runner_system_id
-from bessemer.runnerpool.config import UNHEALTHY_INTERVAL
+from bessemer.kinds.runnerpool.render.config import UNHEALTHY_INTERVAL
 from tests.contract.gitlab.conftest import Site
 from tests.contract.gitlab.runner.conftest import SYSTEM_ID, Pod
 

@@ -10,7 +10,14 @@ from pathlib import Path
 
 from tests.support.image import locked, say
 from tests.support.lab.image import recipe, roots
-from tests.support.lab.image.recipe import BOOT_HOST_FILES, COMPUTE_ROOT, LAB, MACHINE_FILES, MANAGEMENT_ROOT, RACK_ROOT
+from tests.support.lab.image.recipe import (
+    BOOT_HOST_FILES,
+    COMPUTE_ROOT,
+    LAB,
+    MACHINE_FILES,
+    MANAGEMENT_ROOT,
+    RACK_ROOT,
+)
 
 CODE_FOLDER = "usr/lib/bessemer-lab"
 """Where the rack's package lies in the image."""

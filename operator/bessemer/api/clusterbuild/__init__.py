@@ -1,0 +1,1 @@
+"""The ClusterBuild as users write and read it."""

@@ -1,0 +1,17 @@
+"""How the spec of a RunnerPool names things that it does not hold itself."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from bessemer.api.base import ApiModel
+from bessemer.api.fields import SecretName
+
+
+class SecretReference(ApiModel):
+    """One key of a Secret in the namespace of the RunnerPool."""
+
+    name: SecretName
+    """Name of the Secret."""
+    key: str = Field(default="token", pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)
+    """Key in the Secret."""

@@ -1,0 +1,1 @@
+"""The RunnerPool as users write and read it."""

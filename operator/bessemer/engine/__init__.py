@@ -1,0 +1,1 @@
+"""A controller for any kind; it knows none."""

@@ -1,0 +1,111 @@
+"""What a pass that failed leaves on its object: a condition, an event, and the object's way out when it is deleted.
+
+It works on raw objects, as it may be just their contents that made the pass fail. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from bessemer.api.base import API_VERSION, Condition
+from bessemer.engine.conditions import Verdict, compute_conditions
+from bessemer.foreign import Unreadable, parse_int, parse_time
+
+INTERNAL = "InternalError"
+"""The reason of an error that is a fault in Bessemer."""
+ABANDONED = "CleanupAbandoned"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a pass failed, as it is shown."""
+
+    reason: str
+    message: str
+
+
+def explain_fault(error: Exception) -> Fault:
+    """Return what is shown of an unexpected error: its type and no word of it, as that may hold anything."""
+    return Fault(INTERNAL, f"{type(error).__name__}: a fault in Bessemer, the operator's log says where")
+
+
+@dataclass(frozen=True)
+class FaultNotice:
+    """What to write of a fault: first the event, then the patch of the object."""
+
+    reference: dict[str, str]
+    """The object, as events refer to it."""
+    event: Fault
+    patch: dict[str, Any]
+    subresource: str
+    """Of the object that is patched; empty for the object itself, which then goes."""
+
+
+def decide_fault(
+    raw: Mapping[str, Any], fault: Fault, kind: str, finalizer: str, deletion_seconds: int, now: datetime
+) -> FaultNotice | None:
+    """Return what to write of a fault on an object of a kind; None where it says so already.
+
+    An object that was deleted more than ``deletion_seconds`` ago is let go instead, by its finalizer.
+    """
+    reference = build_reference(raw, kind)
+    if is_overdue(raw, deletion_seconds, now):
+        text = f"not done within {deletion_seconds} s: {fault.reason}: {fault.message}"
+        return FaultNotice(reference, Fault(ABANDONED, text), build_release(raw, finalizer), "")
+    patch = build_fault_status(raw, fault, now)
+    return None if patch is None else FaultNotice(reference, fault, patch, "status")
+
+
+def build_fault_status(raw: Mapping[str, Any], fault: Fault, now: datetime) -> dict[str, Any] | None:
+    """Return the patch of a status whose condition Ready says the fault; None where it says so already.
+
+    All other conditions stay as they are; those that can't be read are left out.
+    """
+    status = raw.get("status")
+    given = status.get("conditions") if isinstance(status, Mapping) else None
+    found = [condition for condition in given if isinstance(condition, dict)] if isinstance(given, list) else []
+    metadata = raw["metadata"]
+    try:
+        generation = parse_int(metadata.get("generation"))
+    except Unreadable:
+        generation = 0
+    before = [parsed for each in found if (parsed := _parse_condition(each)) is not None]
+    ready = Verdict("Ready", "False", fault.reason, fault.message)
+    last = next((condition for condition in before if condition.type == ready.type), None)
+    if last is not None and (last.status, last.reason, last.message) == (ready.status, ready.reason, ready.message):
+        return None
+    (new,) = compute_conditions([ready], before, generation, now)
+    others = [condition.to_api() for condition in before if condition.type != ready.type]
+    return {"status": {"conditions": [new.to_api(), *others]}}
+
+
+def is_overdue(raw: Mapping[str, Any], deletion_seconds: int, now: datetime) -> bool:
+    """Return whether an object was deleted so long ago that it goes in any case."""
+    try:
+        deleted = parse_time(raw["metadata"].get("deletionTimestamp"))
+    except Unreadable:
+        return False
+    return now >= deleted + timedelta(seconds=deletion_seconds)
+
+
+def build_release(raw: Mapping[str, Any], finalizer: str) -> dict[str, Any]:
+    """Return the patch that takes our finalizer off."""
+    found = raw["metadata"].get("finalizers") or []
+    return {"metadata": {"finalizers": [name for name in found if name != finalizer]}}
+
+
+def build_reference(raw: Mapping[str, Any], kind: str) -> dict[str, str]:
+    """Return what events about the object refer to it by."""
+    metadata = raw["metadata"]
+    own = {name: str(metadata.get(name, "")) for name in ("namespace", "name", "uid")}
+    return {"apiVersion": API_VERSION, "kind": kind, **own}
+
+
+def _parse_condition(raw: dict[str, Any]) -> Condition | None:
+    try:
+        return Condition.model_validate(raw)
+    except ValueError:
+        return None

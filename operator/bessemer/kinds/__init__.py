@@ -1,0 +1,1 @@
+"""One package per kind; none of them knows another."""

@@ -1,0 +1,79 @@
+"""What each phase depends on: a phase runs again when, and only when, the digest of its input has changed.
+
+An input is the parts of the spec that matter to the phase and the attempts of the earlier phases that it builds upon:
+a management node that was installed anew must be configured anew, even with the same spec.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from bessemer.api.clusterbuild.spec import ClusterBuildSpec
+from bessemer.api.phase_contract import PHASE_ORDER, PhaseName
+
+_UPSTREAM: dict[PhaseName, tuple[PhaseName, ...]] = {
+    PhaseName.PREFLIGHT: (),
+    PhaseName.BOOT_MANAGEMENT: (),
+    PhaseName.CONFIGURE_MANAGEMENT: (PhaseName.BOOT_MANAGEMENT,),
+    PhaseName.BOOT_COMPUTE: (PhaseName.BOOT_MANAGEMENT,),
+    PhaseName.CONFIGURE_SERVICES: (PhaseName.CONFIGURE_MANAGEMENT, PhaseName.BOOT_COMPUTE),
+    PhaseName.VERIFY: (PhaseName.CONFIGURE_SERVICES,),
+}
+_DIGEST_DIGITS = 16
+STAGING_PHASES = tuple(phase for phase in PHASE_ORDER if phase not in (PhaseName.PREFLIGHT, PhaseName.CLEANUP))
+"""Phases after which there may be something to clean up."""
+
+
+def compute_input_digest(
+    phase: PhaseName, spec: ClusterBuildSpec, attempts: Mapping[PhaseName, int], *, key_missing: bool = False
+) -> str:
+    """Digest the input of a phase.
+
+    Args:
+        phase: which; Cleanup has a digest of its own.
+        spec: what was asked for.
+        attempts: the numbers of the phases' latest attempts.
+        key_missing: whether the phase runs without the login key, to say so.
+    """
+    upstream = [attempts.get(earlier, 0) for earlier in _UPSTREAM[phase]]
+    # Without defaults: a field that a newer operator knows must not have machines installed anew.
+    said = spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    return _digest([_relevant_parts(phase, said), upstream, *(["key missing"] if key_missing else [])])
+
+
+def compute_cleanup_digest(attempts: Mapping[PhaseName, int], *, power_off: bool, keep_persistent: bool) -> str:
+    """Digest what there is to clean up and what is to become of machines and lasting boot entries."""
+    return _digest([[attempts.get(phase, 0) for phase in STAGING_PHASES], power_off, keep_persistent])
+
+
+def _relevant_parts(phase: PhaseName, spec: dict[str, Any]) -> Any:
+    management, compute = spec["management"], spec["compute"]
+    powerman = {key: value for key, value in spec["power"]["powerman"].items() if key != "timeoutSeconds"}
+    spec = {**spec, "power": {"powerman": powerman}}
+    machines = {key: compute.get(key) for key in ("hosts", "addresses", "macs", "install")}
+    match phase:
+        case PhaseName.PREFLIGHT:
+            keys = ("bootHost", "management", "power", "ssh", "configuration", "services")
+            return [machines, *(spec.get(key) for key in keys)]
+        case PhaseName.BOOT_MANAGEMENT:
+            return [
+                spec.get("ssh"),
+                *(management.get(key) for key in ("host", "address", "provision", "mac", "install")),
+            ]
+        case PhaseName.CONFIGURE_MANAGEMENT:
+            return [machines, management, spec.get("configuration"), spec["power"], spec.get("ssh")]
+        case PhaseName.BOOT_COMPUTE:
+            return [machines, compute.get("minReady"), spec.get("ssh")]
+        case PhaseName.CONFIGURE_SERVICES:
+            return [machines, spec.get("configuration"), spec.get("services"), spec.get("ssh")]
+        case PhaseName.VERIFY:
+            return spec.get("verify")
+    raise ValueError(f"{phase} has no input of its own")
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_DIGITS]

@@ -1,0 +1,107 @@
+"""What a decision is made from: everything that was read in one pass of the reconcile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+from bessemer.api.clusterbuild.resource import ClusterBuild
+from bessemer.api.clusterbuild.spec import OnDelete
+from bessemer.api.phase_contract import Progress
+from bessemer.api.wellknown import ABORT_ANNOTATION, BUILD_FINALIZER, PAUSE_ANNOTATION, RETRY_ANNOTATION
+from bessemer.kinds.clusterbuild.claims import Claim, compute_claims
+from bessemer.kube.pods import PodFact
+from bessemer.kube.podwarnings import PodWarning
+
+INVALID_SPEC = "InvalidSpec"
+"""The reason of a spec that can't be used, whatever time brings."""
+
+
+@dataclass(frozen=True)
+class Claims:
+    """The machine Leases of the build."""
+
+    held: frozenset[str] = frozenset()
+    """Names of the Leases that this build holds."""
+    conflict: str = ""
+    """Which machine another build holds, in a sentence; found when claiming was tried in this pass."""
+
+
+@dataclass(frozen=True)
+class SecretFact:
+    """The Secret of the build, without what is secret."""
+
+    exists: bool = False
+    ssh_public_key: str | None = None
+    """Public half of the key in it; None where the user gave a key."""
+    broken: str = ""
+    """What in it can't be used, in a sentence."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Kubernetes refused to create something in this pass."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that is known of a build in one pass."""
+
+    build: ClusterBuild
+    pods: tuple[PodFact, ...] = ()
+    """Phase pods of this build, by their labels and their owner's UID."""
+    orphans: tuple[str, ...] = ()
+    """Names of pods that an earlier build of the same name left, still held by our finalizer."""
+    claims: Claims = Claims()
+    secret: SecretFact = SecretFact()
+    missing_key: str = ""
+    """Which Secret or key that the spec names is not there, in a sentence."""
+    refused_login: str = ""
+    """Why the Secret with the login of the playbooks' server is not sent there, in a sentence."""
+    live: Progress | None = None
+    """What the running phase posted last."""
+    pod_warning: PodWarning | None = None
+    """The latest Warning event of a pod that does not start."""
+    refusal: Refusal | None = None
+    deletion_seconds: int = 900
+    repeated_networks: tuple[IPv4Network, ...] = ()
+    """Networks of compute nodes that more than one cluster has."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether no new pod may start."""
+        return self._switched_on(PAUSE_ANNOTATION)
+
+    @property
+    def abort_wanted(self) -> bool:
+        """Whether the user wants the build stopped."""
+        return self._switched_on(ABORT_ANNOTATION)
+
+    @property
+    def retry_value(self) -> str | None:
+        """The value of the retry annotation."""
+        return self.build.annotations.get(RETRY_ANNOTATION)
+
+    @property
+    def finalizer_set(self) -> bool:
+        """Whether the build can't vanish before we let it."""
+        return BUILD_FINALIZER in self.build.finalizers
+
+    def _switched_on(self, annotation: str) -> bool:
+        return self.build.annotations.get(annotation, "false").lower() != "false"
+
+
+def compute_missing(facts: Facts) -> tuple[Claim, ...]:
+    """Return what the build has to claim and does not hold, in the order of the Leases' names."""
+    spec = facts.build.spec
+    wanted = compute_claims(spec, facts.repeated_networks) if spec is not None else ()
+    return tuple(claim for claim in wanted if claim.lease not in facts.claims.held)
+
+
+def power_off_wanted(facts: Facts) -> bool:
+    """Whether the build is being deleted and its machines are to be switched off."""
+    spec = facts.build.spec
+    return facts.build.deleted is not None and spec is not None and spec.on_delete == OnDelete.POWER_OFF

@@ -1,0 +1,93 @@
+"""The random part of a build: its seed, the key that it logs in with, and the token of its progress posts."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+
+from bessemer.errors import Invalid
+from bessemer.kube.secretdata import BROKEN, SecretData
+from bessemer.machines.secrets import parse_login_key, parse_seed
+
+_SEED_BYTES = 32
+_TOKEN_BYTES = 32
+_MOST_TOKEN_BYTES = 256
+SEED_KEY = "seed"
+SSH_KEY = "ssh-privatekey"
+TOKEN_KEY = "progress-token"  # noqa: S105  the name of a key, not its value
+
+
+@dataclass(frozen=True)
+class BuildKeys:
+    """What is secret about a build; made once."""
+
+    seed: bytes = field(repr=False)
+    progress_token: str = field(repr=False)
+    ssh_private_key: bytes | None = field(repr=False)
+    """OpenSSH format; None where the user gave a key."""
+
+    def to_secret_data(self) -> dict[str, str]:
+        """Give the data of a Kubernetes Secret. The seed is base64 in itself, so that it can be read as text."""
+        values = {SEED_KEY: base64.b64encode(self.seed), TOKEN_KEY: self.progress_token.encode()}
+        if self.ssh_private_key is not None:
+            values[SSH_KEY] = self.ssh_private_key
+        return {name: base64.b64encode(value).decode() for name, value in values.items()}
+
+
+def create_keys(*, with_ssh_key: bool) -> BuildKeys:
+    """Draw new keys from the system's random source."""
+    private = None
+    if with_ssh_key:
+        private = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    return BuildKeys(secrets.token_bytes(_SEED_BYTES), secrets.token_urlsafe(_TOKEN_BYTES), private)
+
+
+def check_secret(secret: SecretData, *, with_ssh_key: bool) -> str | None:
+    """Return the public half of the build's own key, as OpenSSH writes it; None where the user gave a key.
+
+    Raises:
+        Invalid: SecretBroken, what a phase needs is missing or can't be used.
+
+    """
+    read_seed(secret)
+    secret.require_text(TOKEN_KEY)
+    return read_public_key(secret) if with_ssh_key else None
+
+
+def read_seed(secret: SecretData) -> bytes:
+    """Return what all keys and tokens of a build's machines are derived from; raises Invalid SecretBroken."""
+    try:
+        return parse_seed(secret.require_bytes(SEED_KEY))
+    except Invalid as error:
+        if error.reason == BROKEN:
+            raise
+        secret.refuse(SEED_KEY, f"must be {_SEED_BYTES} bytes in base64")
+
+
+def read_public_key(secret: SecretData) -> str:
+    """Return the public half of the key in a build's Secret, as OpenSSH writes it; raises Invalid SecretBroken."""
+    try:
+        return parse_login_key(secret.require_bytes(SSH_KEY), SSH_KEY).public
+    except Invalid as error:
+        if error.reason == BROKEN:
+            raise
+        secret.refuse(SSH_KEY, "is no ed25519 private key in OpenSSH format without a passphrase")
+
+
+def read_progress_token(secret: SecretData) -> str | None:
+    """Return the token that progress posts of the build must bear; None where there is none that can be used.
+
+    A line end behind it does not belong to it: phases leave it out, too.
+    """
+    try:
+        return (secret.get_text(TOKEN_KEY, most=_MOST_TOKEN_BYTES) or "").strip() or None
+    except Invalid:
+        return None

@@ -1,0 +1,96 @@
+"""Claim machines: Leases for each, so that no two builds ever work on the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bessemer.api.clusterbuild.resource import ClusterBuild
+from bessemer.api.wellknown import BUILD_UID_LABEL, MANAGED_BY, MANAGED_BY_LABEL
+from bessemer.kinds.clusterbuild.claims import LEASE_PREFIX, Claim
+from bessemer.kinds.clusterbuild.deps import Deps
+from bessemer.kinds.clusterbuild.objects import build_lease
+from bessemer.kube.protocol import CLUSTER_BUILDS, LEASES, AlreadyExists, Conflict, Object, Refused
+
+ANOTHER = "another build"
+"""How a build of another namespace is named: its name is no business of this one's users."""
+_OURS = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+
+
+async def create_claims(deps: Deps, build: ClusterBuild, claims: Sequence[Claim]) -> tuple[frozenset[str], str]:
+    """Claim all of ``claims``, or none where another build holds one.
+
+    Returns the names of the Leases that were taken and, where there is one, the conflict in a sentence. They are taken
+    in the order of their names, as by every build, so of two builds that want the same at once one always gets on. What
+    is held is looked at before anything is written, so that a build that waits costs one request.
+    """
+    holders: dict[str, str] = {}
+    leases = await deps.kubernetes.list_objects(LEASES, deps.settings.namespace, labels=_OURS)
+    found = {lease["metadata"]["name"]: lease for lease in leases}
+    ordered = sorted(claims)
+    for claim in ordered:
+        holder = await _find_holder(deps, build, found.get(claim.lease), holders)
+        if holder:
+            return frozenset(), _explain(claim, holder)
+    held: list[str] = []
+    for claim in ordered:
+        holder = await _claim(deps, build, claim, found.get(claim.lease))
+        if holder:
+            for lease in held:
+                await deps.kubernetes.delete_object(LEASES, deps.settings.namespace, lease)
+            return frozenset(), _explain(claim, holder)
+        held.append(claim.lease)
+    return frozenset(held), ""
+
+
+async def delete_claims(deps: Deps, namespace: str, name: str) -> None:
+    """Release the machines of a build that has vanished without doing so, as when its finalizer was removed by hand."""
+    holder = f"{namespace}/{name}"
+    for lease in await deps.kubernetes.list_objects(LEASES, deps.settings.namespace, labels=_OURS):
+        lease_name = lease["metadata"]["name"]
+        if lease_name.startswith(LEASE_PREFIX) and (lease.get("spec") or {}).get("holderIdentity") == holder:
+            version = lease["metadata"]["resourceVersion"]  # another build may take it over at this moment
+            await deps.kubernetes.delete_object(LEASES, deps.settings.namespace, lease_name, version=version)
+
+
+def _explain(claim: Claim, holder: str) -> str:
+    return f"{claim.what} is held by {holder} (Lease {claim.lease})"
+
+
+async def _claim(deps: Deps, build: ClusterBuild, claim: Claim, found: Object | None) -> str:
+    """Take one Lease, over from a build that is gone where there is one; return who was faster, "" where it is ours."""
+    wanted = build_lease(build, claim, deps.settings.namespace)
+    try:
+        if found is None:
+            await deps.kubernetes.create_object(LEASES, deps.settings.namespace, wanted)
+            return ""
+        version = found["metadata"]["resourceVersion"]
+        patch = {**wanted, "metadata": {**wanted["metadata"], "resourceVersion": version}}
+        taken = await deps.kubernetes.patch_object(LEASES, deps.settings.namespace, claim.lease, patch)
+    except (AlreadyExists, Conflict):
+        return ANOTHER
+    return "" if taken is not None else ANOTHER
+
+
+async def _find_holder(deps: Deps, build: ClusterBuild, lease: Object | None, holders: dict[str, str]) -> str:
+    """Return which other build holds a Lease, in words; "" where it may be taken. ``holders`` keeps what was asked."""
+    if lease is None:
+        return ""
+    uid = (lease["metadata"].get("labels") or {}).get(BUILD_UID_LABEL, "")
+    if uid == build.uid:
+        return ""
+    if uid not in holders:
+        holders[uid] = await _ask_for_holder(deps, build, uid, (lease.get("spec") or {}).get("holderIdentity") or "")
+    return holders[uid]
+
+
+async def _ask_for_holder(deps: Deps, build: ClusterBuild, uid: str, identity: str) -> str:
+    namespace, _, name = identity.partition("/")
+    if not name:
+        return ""
+    try:
+        other = await deps.kubernetes.get_object(CLUSTER_BUILDS, namespace, name)
+    except Refused:
+        return ANOTHER  # in a namespace that this operator may not look into any more
+    if other is None or other["metadata"]["uid"] != uid:
+        return ""
+    return f"ClusterBuild {name}" if namespace == build.namespace else ANOTHER

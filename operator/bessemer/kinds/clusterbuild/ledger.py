@@ -1,0 +1,200 @@
+"""The record of attempts: what the status says, brought up to date by what the pods say.
+
+A pod that we made (``ownpods.py`` says which those are) is the proof that its attempt was begun: one that is found is
+adopted, whether or not the status knows of it. The number of the next attempt is one more than the highest known from
+either, and a pod stays until its result is in the status, so no attempt runs twice and none is lost, whenever the
+operator dies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bessemer.api.clusterbuild.limits import Retries
+from bessemer.api.clusterbuild.spec import ClusterBuildSpec, InstallMethod
+from bessemer.api.clusterbuild.status import NodesStatus, PhaseState, PhaseStatus
+from bessemer.api.phase_contract import PHASE_ORDER, JobResult, NodeState, PhaseName, PhaseResult
+from bessemer.kinds.clusterbuild.digests import compute_cleanup_digest, compute_input_digest
+from bessemer.kinds.clusterbuild.facts import Facts, power_off_wanted
+from bessemer.kinds.clusterbuild.nodes import INSTALLED_STATES, carry_over, describe_failed, merge_groups, promote
+from bessemer.kinds.clusterbuild.outcome import parse_outcome
+from bessemer.kube.pods import SETTLED, PodFact
+
+DONE = frozenset({PhaseState.SUCCEEDED, PhaseState.SKIPPED})
+
+
+@dataclass
+class Ledger:
+    """Phases, nodes and jobs as they are known in one pass; changed while the pass is thought through."""
+
+    phases: dict[PhaseName, PhaseStatus]
+    nodes: NodesStatus
+    jobs: list[JobResult]
+    settled: list[PhaseStatus] = field(default_factory=list)
+    """Attempts whose end was learned in this pass."""
+
+    def attempts(self) -> dict[PhaseName, int]:
+        """Give the number of each phase's latest attempt."""
+        return {name: phase.attempt for name, phase in self.phases.items()}
+
+    def update(self, name: PhaseName, **changes: object) -> None:
+        """Change fields of one phase."""
+        self.phases[name] = self.phases[name].model_copy(update=changes)
+
+    def running(self) -> PhaseStatus | None:
+        """Give the phase that has a pod under way."""
+        return next((phase for phase in self.phases.values() if phase.state == PhaseState.RUNNING), None)
+
+
+def compute_ledger(facts: Facts, now: datetime) -> Ledger:
+    """Fold the pods into the recorded status, then renew budgets where the spec or the retry annotation is new."""
+    status, spec = facts.build.status, facts.build.spec
+    nodes = carry_over(spec, status.nodes) if spec else status.nodes
+    ledger = Ledger({name: status.phase_status(name) for name in PHASE_ORDER}, nodes, list(status.jobs))
+    for name in PHASE_ORDER:
+        pods = sorted((pod for pod in facts.pods if pod.phase == name), key=lambda pod: pod.attempt)
+        for pod in pods:
+            _fold_pod(ledger, name, pod, facts, now)
+        recorded = ledger.phases[name]
+        if recorded.state == PhaseState.RUNNING and all(pod.attempt != recorded.attempt for pod in pods):
+            _settle(ledger, name, _vanished(recorded), facts, now)
+    if _retry_is_new(facts) or facts.build.generation != status.observed_generation:
+        for name in PHASE_ORDER:
+            ledger.update(name, failures=0)
+    if _retry_is_new(facts) and ledger.phases[PhaseName.BOOT_COMPUTE].state in DONE and describe_failed(ledger.nodes):
+        # The build went on without some nodes: give them another chance. What builds upon BootCompute follows.
+        ledger.update(PhaseName.BOOT_COMPUTE, state=PhaseState.PENDING, reason="RetryWanted", message=None)
+    return ledger
+
+
+def wanted_digest(name: PhaseName, ledger: Ledger, facts: Facts, spec: ClusterBuildSpec) -> str:
+    """Digest the input that an attempt of the phase would be started with now."""
+    if name == PhaseName.CLEANUP:
+        keep = persistent_entries_wanted(ledger, facts, spec)
+        return compute_cleanup_digest(ledger.attempts(), power_off=power_off_wanted(facts), keep_persistent=keep)
+    digest = compute_input_digest(name, spec, ledger.attempts())
+    if name == PhaseName.PREFLIGHT and facts.missing_key and not is_done(ledger.phases[name], digest):
+        # Its coming is another input, so that Preflight runs again by itself; its going later starts nothing.
+        return compute_input_digest(name, spec, ledger.attempts(), key_missing=True)
+    return digest
+
+
+def persistent_entries_wanted(ledger: Ledger, facts: Facts, spec: ClusterBuildSpec) -> bool:
+    """Whether stateless machines of a verified build need their boot entries at their next boot."""
+    installs = (spec.compute.install, spec.management.install)
+    stateless = any(install is not None and install.method == InstallMethod.STATELESS for install in installs)
+    if not stateless or facts.build.deleted is not None:
+        return False
+    earlier = (phase for name, phase in ledger.phases.items() if name != PhaseName.CLEANUP)
+    return all(is_done(phase, compute_input_digest(phase.name, spec, ledger.attempts())) for phase in earlier)
+
+
+def repeat_lost_boots(ledger: Ledger, spec: ClusterBuildSpec) -> None:
+    """Have the boot phases of stateless machines run again where Cleanup took back what each of their boots needs.
+
+    It does so after a failure, an abort and before a deletion. Machines that run are then only looked at and staged.
+    """
+    attempts = ledger.attempts()
+    full = [compute_cleanup_digest(attempts, power_off=off, keep_persistent=False) for off in (False, True)]
+    if not any(is_done(ledger.phases[PhaseName.CLEANUP], digest) for digest in full):
+        return
+    boots = ((PhaseName.BOOT_MANAGEMENT, spec.management.install), (PhaseName.BOOT_COMPUTE, spec.compute.install))
+    for name, install in boots:
+        stateless = install is not None and install.method == InstallMethod.STATELESS
+        if stateless and ledger.phases[name].state == PhaseState.SUCCEEDED:
+            ledger.update(name, state=PhaseState.PENDING, reason="BootEntriesTakenBack", message=None)
+
+
+def is_done(phase: PhaseStatus, digest: str) -> bool:
+    """Whether the phase has reached its goal with just that input."""
+    return phase.state in DONE and phase.input_digest == digest
+
+
+def is_exhausted(phase: PhaseStatus, digest: str, retries: Retries) -> bool:
+    """Whether the phase has failed for good with just that input."""
+    if phase.state != PhaseState.FAILED or phase.failures == 0 or phase.input_digest != digest:
+        return False
+    return not phase.retryable or phase.failures >= retries.phase_attempts
+
+
+def back_off_seconds(failures: int, retries: Retries) -> int:
+    """Give how long to wait after that many failures: doubled each time, bounded."""
+    if failures == 0:
+        return 0
+    return int(min(retries.back_off_seconds * 2 ** (failures - 1), retries.max_back_off_seconds))
+
+
+def _retry_is_new(facts: Facts) -> bool:
+    return facts.retry_value is not None and facts.retry_value != facts.build.status.handled_retry
+
+
+def _fold_pod(ledger: Ledger, name: PhaseName, pod: PodFact, facts: Facts, now: datetime) -> None:
+    recorded = ledger.phases[name]
+    if pod.attempt < recorded.attempt or (pod.attempt == recorded.attempt and recorded.state != PhaseState.RUNNING):
+        return
+    if pod.attempt > recorded.attempt:
+        same_input = recorded.input_digest == pod.input_digest
+        ledger.update(
+            name,
+            state=PhaseState.RUNNING,
+            attempt=pod.attempt,
+            failures=recorded.failures if same_input else 0,
+            pod=pod.name,
+            pod_uid=pod.uid,
+            start_time=pod.created,
+            end_time=None,
+            reason="Running",
+            message=None,
+            retryable=False,
+            input_digest=pod.input_digest,
+        )
+        if name == PhaseName.VERIFY:
+            ledger.jobs = []
+    if pod.state in SETTLED:
+        _settle(ledger, name, parse_outcome(pod), facts, pod.finished or now)
+
+
+def _settle(ledger: Ledger, name: PhaseName, result: PhaseResult, facts: Facts, ended: datetime) -> None:
+    recorded = ledger.phases[name]
+    reason, message, counted = result.reason, result.message, not result.succeeded
+    stopped = _why_stopped(name, recorded, ledger, facts) if result.reason == "PodLost" else None
+    if stopped is not None:
+        (reason, message), counted = stopped, False
+    ledger.update(
+        name,
+        state=PhaseState.SUCCEEDED if result.succeeded else PhaseState.FAILED,
+        failures=recorded.failures + (1 if counted else 0),
+        retryable=result.retryable,
+        end_time=max(ended, recorded.start_time or ended),
+        reason=reason,
+        message=message or None,
+    )
+    ledger.settled.append(ledger.phases[name])
+    outdated = facts.build.spec is None or recorded.input_digest != wanted_digest(name, ledger, facts, facts.build.spec)
+    ledger.nodes = merge_groups(ledger.nodes, result.nodes, outdated=outdated)
+    if result.succeeded and name == PhaseName.CONFIGURE_MANAGEMENT:
+        ledger.nodes = ledger.nodes.model_copy(update={"removed": ""})
+    if result.succeeded and name == PhaseName.CONFIGURE_SERVICES and not result.nodes:
+        ledger.nodes = promote(ledger.nodes, NodeState.CONFIGURED, frozenset({NodeState.INSTALLED}))
+    if name == PhaseName.VERIFY:
+        ledger.jobs = list(result.jobs)
+        if result.succeeded and not result.nodes:
+            ledger.nodes = promote(ledger.nodes, NodeState.READY, INSTALLED_STATES)
+
+
+def _why_stopped(name: PhaseName, recorded: PhaseStatus, ledger: Ledger, facts: Facts) -> tuple[str, str] | None:
+    """Give reason and message where it was we who stopped the pod: such an attempt costs nothing of the budget."""
+    spec = facts.build.spec
+    if facts.build.deleted is not None and name != PhaseName.CLEANUP:
+        return "Deleted", "stopped because the build is being deleted"
+    if facts.abort_wanted and name != PhaseName.CLEANUP:
+        return "Aborted", "stopped by the annotation bessemer.dev/abort"
+    if spec is not None and recorded.input_digest != wanted_digest(name, ledger, facts, spec):
+        return "Superseded", "stopped because what it was started with has changed"
+    return None
+
+
+def _vanished(recorded: PhaseStatus) -> PhaseResult:
+    message = f"pod {recorded.pod} is gone and left no result"
+    return PhaseResult(succeeded=False, reason="PodLost", message=message, retryable=True)

@@ -1,0 +1,145 @@
+"""Read all that is known of a build: the object itself, its pods, its machine Leases, its Secret."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from bessemer.api.clusterbuild.resource import ClusterBuild, parse_cluster_build
+from bessemer.api.names import build_label_value, secret_name
+from bessemer.api.wellknown import BUILD_LABEL, BUILD_UID_LABEL, RESULT_FINALIZER
+from bessemer.engine.destination import check_destination
+from bessemer.engine.ownkey import Seal
+from bessemer.errors import Invalid
+from bessemer.kinds.clusterbuild.deps import Deps
+from bessemer.kinds.clusterbuild.facts import Claims, Facts, SecretFact
+from bessemer.kinds.clusterbuild.keys import check_secret, read_progress_token
+from bessemer.kinds.clusterbuild.ownpods import is_own
+from bessemer.kube.pods import WAITING, PodFact, parse_pod
+from bessemer.kube.podwarnings import PodWarning, get_pod_warning
+from bessemer.kube.protocol import CLUSTER_BUILDS, LEASES, PODS, SECRETS, Object
+from bessemer.kube.secretdata import read_secret
+
+SILENT_SECONDS = 3
+"""A pod that has waited so long without saying why has its Warning events looked up."""
+
+
+@dataclass
+class Reading:
+    """One pass's raw objects and the facts parsed from them."""
+
+    raw: Object
+    raw_pods: dict[str, Object]
+    facts: Facts
+    seal: Seal
+    progress_token: str | None = field(default=None, repr=False)
+    """What progress posts of the build must bear; None before it has its Secret."""
+
+
+async def get_reading(deps: Deps, namespace: str, name: str) -> Reading | None:
+    """Read a build and all that belongs to it; None where it does not exist."""
+    raw = await deps.kubernetes.get_object(CLUSTER_BUILDS, namespace, name)
+    if raw is None:
+        return None
+    build = parse_cluster_build(raw)
+    seal = await deps.own_key.get_seal()
+    pods, leases, secret, missing_key, refused_login = await asyncio.gather(
+        list_build_pods(deps, namespace, name),
+        deps.kubernetes.list_objects(LEASES, deps.settings.namespace, labels=f"{BUILD_UID_LABEL}={build.uid}"),
+        deps.kubernetes.get_object(SECRETS, namespace, secret_name(name)),
+        _get_missing_key(deps, build),
+        _get_refused_login(deps, build),
+    )
+    facts = tuple(parse_pod(pod) for pod in pods)
+    own = tuple(pod for pod in facts if is_own(build, seal, pod))
+    return Reading(
+        raw=raw,
+        raw_pods={fact.name: pod for fact, pod in zip(facts, pods, strict=True)},
+        seal=seal,
+        facts=Facts(
+            build=build,
+            pods=own,
+            orphans=tuple(pod.name for pod in facts if pod.owner_uid != build.uid and pod.holds_result),
+            claims=Claims(held=frozenset(lease["metadata"]["name"] for lease in leases)),
+            secret=parse_secret(build, secret),
+            missing_key=missing_key,
+            refused_login=refused_login,
+            live=deps.progress.get((namespace, name)),
+            pod_warning=await _get_warning(deps, namespace, own),
+            deletion_seconds=deps.settings.deletion_seconds,
+            repeated_networks=deps.settings.repeated_compute_networks,
+        ),
+        progress_token=parse_progress_token(build, secret),
+    )
+
+
+async def list_build_pods(deps: Deps, namespace: str, name: str) -> list[Object]:
+    """List the phase pods of all builds that bore this name."""
+    return await deps.kubernetes.list_objects(PODS, namespace, labels=f"{BUILD_LABEL}={build_label_value(name)}")
+
+
+def parse_secret(build: ClusterBuild, raw: Mapping[str, Any] | None) -> SecretFact:
+    """Return whether the Secret is there and this build's own, what is wrong with it, and its key's public half."""
+    if raw is None or not is_owned(raw, build.uid):
+        return SecretFact()
+    given = build.spec is not None and build.spec.ssh.private_key_secret is not None
+    try:
+        public_key = check_secret(read_secret(raw, secret_name(build.name)), with_ssh_key=not given)
+    except Invalid as error:
+        return SecretFact(exists=True, broken=error.message)
+    return SecretFact(exists=True, ssh_public_key=public_key)
+
+
+def parse_progress_token(build: ClusterBuild, raw: Mapping[str, Any] | None) -> str | None:
+    """Return the token in the build's own Secret; None where there is none."""
+    if raw is None or not is_owned(raw, build.uid):
+        return None
+    return read_progress_token(read_secret(raw, secret_name(build.name)))
+
+
+def is_owned(raw: Mapping[str, Any], uid: str) -> bool:
+    """Return whether an object belongs to the build with this UID."""
+    return any(owner.get("uid") == uid for owner in raw["metadata"].get("ownerReferences") or ())
+
+
+def other_finalizers(raw: Mapping[str, Any]) -> list[str]:
+    """Give a pod's finalizers but for ours."""
+    return [finalizer for finalizer in raw["metadata"].get("finalizers") or () if finalizer != RESULT_FINALIZER]
+
+
+async def _get_missing_key(deps: Deps, build: ClusterBuild) -> str:
+    """Say which Secret or key of the user's is missing; only its presence is looked at."""
+    reference = build.spec.ssh.private_key_secret if build.spec else None
+    if reference is None:
+        return ""
+    where = f"Secret {reference.name} (spec.ssh.privateKeySecret)"
+    secret = await deps.kubernetes.get_object(SECRETS, build.namespace, reference.name)
+    if secret is None:
+        return f"{where} does not exist"
+    return "" if reference.key in (secret.get("data") or {}) else f"{where} has no key {reference.key}"
+
+
+async def _get_refused_login(deps: Deps, build: ClusterBuild) -> str:
+    """Say why the playbooks' server may not be shown the login; of a Secret that is missing, the pod's events tell."""
+    playbooks = build.spec.configuration.playbooks if build.spec else None
+    if playbooks is None or playbooks.login_secret_name is None or not deps.settings.secrets_name_hosts:
+        return ""
+    secret = await deps.kubernetes.get_object(SECRETS, build.namespace, playbooks.login_secret_name)
+    if secret is None:
+        return ""
+    where = "spec.configuration.playbooks.loginSecretName"
+    try:
+        check_destination(secret, build.namespace, where, playbooks.repository)
+    except Invalid as error:
+        return error.message
+    return ""
+
+
+async def _get_warning(deps: Deps, namespace: str, pods: tuple[PodFact, ...]) -> PodWarning | None:
+    """Return what Kubernetes says of a pod that waits without giving a reason."""
+    since = deps.now() - timedelta(seconds=SILENT_SECONDS)
+    silent = [pod for pod in pods if pod.state in WAITING and not pod.message and pod.created <= since]
+    return await get_pod_warning(deps.kubernetes, namespace, silent[-1].uid) if silent else None

@@ -1,0 +1,132 @@
+"""What a decision consists of: steps to carry out, the status to write, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bessemer.api.clusterbuild.status import ClusterBuildStatus, PhaseStatus
+from bessemer.api.phase_contract import PhaseName
+from bessemer.kinds.clusterbuild.claims import Claim
+
+
+@dataclass(frozen=True)
+class AddFinalizer:
+    """Make sure that the build can't vanish before what it stages is taken back."""
+
+
+@dataclass(frozen=True)
+class CreateSecret:
+    """Make the build's seed, key and progress token."""
+
+
+@dataclass(frozen=True)
+class ClaimMachines:
+    """Take all of these Leases, or none where another build holds one of them."""
+
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True)
+class StartAttempt:
+    """Create the input and the pod of one attempt of one phase."""
+
+    phase: PhaseName
+    attempt: int
+    input_digest: str
+    power_off: bool = False
+    keep_persistent: bool = False
+    """Whether Cleanup leaves the boot entries that stateless nodes need at every boot."""
+
+
+@dataclass(frozen=True)
+class StopPod:
+    """Delete a running pod, with its grace period."""
+
+    pod: str
+    uid: str
+
+
+Step = AddFinalizer | CreateSecret | ClaimMachines | StartAttempt | StopPod
+
+
+@dataclass(frozen=True)
+class ForgetPod:
+    """Take our finalizer off a pod whose result stands in the status."""
+
+    pod: str
+
+
+@dataclass(frozen=True)
+class DeletePod:
+    """Delete a finished pod that is kept no longer, and its input."""
+
+    pod: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class ReleaseMachines:
+    """Give these Leases back."""
+
+    leases: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RemoveFinalizer:
+    """Let the build go."""
+
+
+Afterwork = ForgetPod | DeletePod | ReleaseMachines | RemoveFinalizer
+
+
+class Outlook(StrEnum):
+    """How the build stands, as the conditions Ready and Progressing tell it."""
+
+    WORKING = "Working"
+    WAITING = "Waiting"
+    READY = "Ready"
+    FAILED = "Failed"
+    ABORTED = "Aborted"
+    PAUSED = "Paused"
+    DELETING = "Deleting"
+
+
+RESTING = frozenset({Outlook.READY, Outlook.FAILED, Outlook.ABORTED})
+"""Outlooks in which nothing will happen until somebody changes something."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """What is to be done next, how the build stands meanwhile, and why."""
+
+    outlook: Outlook
+    reason: str
+    """One CamelCase word; stands in the condition Progressing."""
+    message: str = ""
+    step: Step | None = None
+    phase: PhaseName | None = None
+    """The phase that this is about."""
+    wake_after: float | None = None
+    """Seconds until the passage of time alone changes the decision."""
+    let_go: bool = False
+    """Whether the build's deletion is complete."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole decision of one pass."""
+
+    status: ClusterBuildStatus
+    move: Move
+    afterwork: tuple[Afterwork, ...] = ()
+    """What may be done once the status is written, and not before."""
+    wake_after: float | None = None
+    """Seconds until the next pass is due if nothing is heard meanwhile."""
+    settled: tuple[PhaseStatus, ...] = ()
+    """Attempts whose end was learned in this pass."""
+
+    @property
+    def step(self) -> Step | None:
+        """What is to be done before the status is written; decide again with the facts that come of it."""
+        return self.move.step

@@ -1,0 +1,37 @@
+"""Which machines a build keeps, claims again, and lets go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bessemer.kinds.clusterbuild.claims import compute_claims
+from bessemer.kinds.clusterbuild.digests import STAGING_PHASES
+from bessemer.kinds.clusterbuild.facts import Facts, compute_missing
+from bessemer.kinds.clusterbuild.ledger import Ledger
+from bessemer.kinds.clusterbuild.plan import ClaimMachines, Move, Outlook
+
+
+def keep_machines(facts: Facts, ledger: Ledger, move: Move) -> Move:
+    """Have a build at rest claim what it should hold and does not, such as after the operator was installed anew."""
+    kept = move.outlook == Outlook.READY or (move.outlook == Outlook.FAILED and not is_untouched(ledger))
+    hindered = facts.claims.conflict or facts.refusal is not None or facts.build.deleted is not None
+    if not kept or hindered or move.step is not None:
+        return move
+    missing = compute_missing(facts)
+    return replace(move, step=ClaimMachines(missing)) if missing else move
+
+
+def is_untouched(ledger: Ledger) -> bool:
+    """Return whether the build can't have done anything to a machine yet."""
+    return not any(ledger.phases[name].attempt for name in STAGING_PHASES)
+
+
+def compute_surplus(facts: Facts, ledger: Ledger, move: Move) -> tuple[str, ...]:
+    """Return the Leases to release: all where the machines are not worked on, else those that left the spec."""
+    waiting = move.outlook == Outlook.FAILED or facts.claims.conflict
+    if move.let_go or move.outlook == Outlook.ABORTED or (waiting and is_untouched(ledger)):
+        return tuple(sorted(facts.claims.held))
+    if move.outlook == Outlook.READY and facts.build.spec is not None:
+        wanted = {claim.lease for claim in compute_claims(facts.build.spec, facts.repeated_networks)}
+        return tuple(sorted(facts.claims.held - wanted))
+    return ()

@@ -1,0 +1,1 @@
+"""Which jobs wait in GitLab for a pool."""

@@ -1,0 +1,64 @@
+"""Which jobs webhooks have spoken of, and which only a poll has found: a webhook that is silent is told. Pure.
+
+GitLab sends nothing again, and lets a webhook rest that has failed four times in a row, for a minute at first and for
+a day in the end: jobs then wait for the next poll, and nobody would know why.
+Source: https://docs.gitlab.com/user/project/integrations/webhooks/#auto-disabled-webhooks
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bessemer.gitlab.protocol import PendingJob, ProjectRef
+from bessemer.kinds.runnerpool.demand.board import remember
+
+GRACE = timedelta(seconds=10)
+"""A webhook may come later than the poll that another one has brought about: GitLab sends them one by one."""
+MEMORY = timedelta(days=1)
+"""How long a project's missed jobs are told after the last one: it may be gone, or may have sent nothing since."""
+MOST_PROJECTS = 100
+"""Whose missed jobs are remembered; one is enough to say that webhooks are silent."""
+
+
+@dataclass(frozen=True)
+class _Missed:
+    """Jobs of a project that no webhook announced."""
+
+    job: PendingJob
+    """The first of them."""
+    found: datetime
+    last: datetime
+    """When the last of them was found."""
+
+
+class Announcements:
+    """What webhooks have said of jobs, in one source."""
+
+    def __init__(self) -> None:
+        self._heard: dict[int, datetime] = {}
+        self._missed: list[_Missed] = []
+
+    def put_webhook(self, number: int, project: ProjectRef, when: datetime) -> None:
+        """Note that a webhook of a project spoke of a job; its path is empty where it did not say."""
+        remember(self._heard, number, when)
+        named = bool(project.path) or project.id is not None
+        self._missed = [one for one in self._missed if named and not project.is_same(one.job.project_ref)]
+
+    def put_poll(self, fresh: Iterable[PendingJob], when: datetime) -> None:
+        """Note that a poll has found jobs that were not there before."""
+        for job in fresh:
+            if job.id in self._heard:
+                continue
+            before = next((one for one in self._missed if one.job.project_ref.is_same(job.project_ref)), None)
+            if before is not None:
+                self._missed.remove(before)
+                self._missed.append(replace(before, last=when))
+            elif len(self._missed) < MOST_PROJECTS:
+                self._missed.append(_Missed(job, when, when))
+
+    def find_missed(self, now: datetime) -> PendingJob | None:
+        """Return a job that a webhook should have announced by now; None while all is well."""
+        self._missed = [one for one in self._missed if now - one.last < MEMORY]
+        return next((one.job for one in self._missed if one.found + GRACE <= now), None)

@@ -1,0 +1,165 @@
+"""Read all that is known of a pool: the object itself, its pods, its runner, the jobs that wait, the room there is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import monotonic
+
+from bessemer.api.names import build_label_value
+from bessemer.api.runnerpool.resource import RunnerPool, parse_runner_pool
+from bessemer.api.runnerpool.spec import RunnerPoolSpec
+from bessemer.api.wellknown import JOB_POD_POOL_LABEL, POOL_LABEL
+from bessemer.engine.loop import Key
+from bessemer.kinds.runnerpool.deps import PoolDeps
+from bessemer.kinds.runnerpool.facts import (
+    BLOCKED,
+    NO_SLOT,
+    Demand,
+    Facts,
+    Headroom,
+    RunnerFact,
+    RunnerPodFact,
+    RunnerPodState,
+)
+from bessemer.kinds.runnerpool.pods.job_pods import parse_job_pod
+from bessemer.kinds.runnerpool.pods.runner_pods import parse_runner_pod
+from bessemer.kinds.runnerpool.runner.registration import build_traits, get_runner
+from bessemer.kinds.runnerpool.scaling.quota import (
+    Claim,
+    compute_begun,
+    compute_headroom,
+    compute_owed,
+    list_claims,
+    list_runner_costs,
+)
+from bessemer.kinds.runnerpool.stalls import explain_stall
+from bessemer.kube.protocol import PODS, RESOURCE_QUOTAS, Object
+
+BLIND = "NoAccessToken"
+"""The reason where nobody may ask GitLab which jobs wait."""
+
+
+async def get_facts(deps: PoolDeps, pool: RunnerPool) -> Facts:
+    """Gather the facts of one pass."""
+    key = (pool.namespace, pool.name)
+    if pool.spec is None or pool.deleted is not None:
+        runner = RunnerFact(False, "Deleting" if pool.deleted else "InvalidSpec", id=pool.status.runner.id)
+        await deps.sources.leave(key)
+        demand = Demand(known=False, reason=runner.reason)
+    else:
+        runner = await get_runner(deps, pool, pool.spec)
+        demand = compute_demand(deps, key, pool.spec, runner)
+    pods = await list_pods(deps, pool)
+    job_pods = tuple(deps.job_pods.list_pods(key))
+    busy = demand.blind or bool(demand.jobs) or any(not pod.leaving for pod in job_pods)
+    if busy:
+        deps.quiet.pop(key, None)
+    quiet = None if busy else deps.quiet.setdefault(key, deps.now())
+    facts = Facts(
+        pool,
+        demand,
+        runner,
+        pods,
+        job_pods=job_pods,
+        blocked=_list_blocked(deps, key),
+        last_taken=deps.taken.get(key),
+        doubtful=tuple(deps.doubtful.get(key, ())),
+        quiet_since=quiet,
+    )
+    return await explain_stall(deps, facts)
+
+
+def _list_blocked(deps: PoolDeps, key: Key) -> frozenset[int]:
+    """List the slots that are left out for now; the others are forgotten."""
+    found = {slot: seen for slot, seen in deps.blocked.get(key, {}).items() if deps.now() - seen < BLOCKED}
+    if found:
+        deps.blocked[key] = found
+    else:
+        deps.blocked.pop(key, None)
+    return frozenset(found)
+
+
+async def list_pods(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact]:
+    """Give the pool's pods, from memory where that is not too old."""
+    key, now = (pool.namespace, pool.name), monotonic()
+    age = deps.pods.get_age(key, now)
+    if age is None or age > deps.settings.resync_seconds:
+        labels = f"{POOL_LABEL}={build_label_value(pool.name)}"
+        raw = await deps.kubernetes.list_objects(PODS, pool.namespace, labels=labels)
+        found = [pod for pod in map(parse_runner_pod, raw) if pod.slot != NO_SLOT]
+        gone = deps.pods.replace(key, found, now)
+        deps.vanished.setdefault(key, []).extend(gone)
+        if deps.job_pods.list_pods(key) or (pool.spec is not None and pool.spec.executor.kubernetes is not None):
+            await _list_job_pods(deps, pool)
+    return _list_own(deps, pool)
+
+
+def _list_own(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact]:
+    """Give those of the known pods with the pool's label that are its own."""
+    known, now = deps.pods.list_pods((pool.namespace, pool.name)), deps.now()
+    own = {name: pod for name, pod in known.items() if pod.belongs_to(pool.uid)}
+    return {
+        name: replace(pod, state=RunnerPodState.LOST) if pod.lost_from is not None and pod.lost_from <= now else pod
+        for name, pod in own.items()
+    }
+
+
+async def _list_job_pods(deps: PoolDeps, pool: RunnerPool) -> None:
+    """List the pods of jobs: a watch that begins anew tells of no deletions in between."""
+    labels = f"{JOB_POD_POOL_LABEL}={build_label_value(pool.name)}"
+    raw = await deps.kubernetes.list_objects(PODS, pool.namespace, labels=labels)
+    found = [pod for name, pod in map(parse_job_pod, raw) if name == pool.name and pod.runner_uid]
+    deps.job_pods.replace((pool.namespace, pool.name), found)
+
+
+def compute_demand(deps: PoolDeps, key: Key, spec: RunnerPoolSpec, runner: RunnerFact) -> Demand:
+    """Give the jobs that the pool's runner would be given."""
+    source = deps.sources.get_source(key)
+    if source is None and spec.gitlab.api_token_secret is not None:
+        return Demand(known=False, reason=runner.reason, message=runner.message)
+    if source is None:
+        text = "without spec.gitlab.apiTokenSecret nobody can tell which jobs wait; min runners ask for themselves"
+        return Demand(known=False, reason=BLIND, message=text, blind=True)
+    return source.compute_demand(build_traits(spec))
+
+
+async def list_quotas(deps: PoolDeps, namespace: str) -> list[Object]:
+    """Give a namespace's quotas as they are now. Where the watch has shown none, as in most, nobody is asked."""
+    if deps.quotas.get(namespace) == set():
+        return []
+    found = await deps.kubernetes.list_objects(RESOURCE_QUOTAS, namespace)
+    deps.quotas.setdefault(namespace, set()).update(raw["metadata"]["name"] for raw in found)
+    return found
+
+
+async def add_headroom(deps: PoolDeps, facts: Facts, spec: RunnerPoolSpec) -> Facts:
+    """Look at the namespace's quotas. What is to be created must be decided with nothing awaited in between."""
+    namespace, own = facts.pool.namespace, facts.pool.name
+    quotas = await list_quotas(deps, namespace)
+    if not quotas:
+        return replace(facts, headroom=None)
+    owed = await _list_owed_by_others(deps, (namespace, own))
+    others = {name: want for (space, name), want in deps.wants.items() if space == namespace and name != own}
+    claims = [
+        compute_owed(spec, facts.pods.values(), facts.job_pods),
+        *owed,
+        *list_claims(others, spec.priority, deps.now()),
+    ]
+    headroom: Headroom | None = compute_headroom(quotas, list_runner_costs(spec), claims)
+    return replace(facts, headroom=headroom)
+
+
+async def _list_owed_by_others(deps: PoolDeps, own: Key) -> list[Claim]:
+    """List what the other pools of the namespace have begun: runners that they create, and jobs of those they have."""
+    found = [parse_runner_pool(raw) for key, raw in deps.pools.items() if key[0] == own[0] and key != own]
+    for pool in found:
+        await list_pods(deps, pool)  # after a restart, those of a pool that has not had its turn are not known yet
+    claims = []
+    for pool in found:
+        if pool.spec is None:
+            continue
+        key = (pool.namespace, pool.name)
+        pods = _list_own(deps, pool).values()
+        claims.append(compute_owed(pool.spec, pods, deps.job_pods.list_pods(key)))
+        claims.append(compute_begun(pool.spec, deps.begun.get(key, 0)))
+    return claims

@@ -1,0 +1,82 @@
+"""What a decision about a pool consists of: what to do with which pod, and why; and the status to write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from bessemer.kinds.runnerpool.facts import JobPodFact, RunnerPodFact
+
+CREATED = "Created"
+"""The reason that says that pods were created."""
+
+
+@dataclass(frozen=True)
+class CreatePod:
+    """Create the pod of a free slot."""
+
+    slot: int
+    job: str | None
+    """What to send it for at once; None: it waits."""
+
+
+@dataclass(frozen=True)
+class SendPod:
+    """Send a waiting pod for a job."""
+
+    pod: RunnerPodFact
+    job: str
+
+
+@dataclass(frozen=True)
+class RetirePod:
+    """Delete a pod that has no job, or let one that may have a job finish it and take no other."""
+
+    pod: RunnerPodFact
+    reason: str
+
+
+@dataclass(frozen=True)
+class CollectPod:
+    """Remove a pod that has ended, and its manager's record in GitLab."""
+
+    pod: RunnerPodFact
+
+
+@dataclass(frozen=True)
+class EndJobPod:
+    """Delete the pod of a job whose runner was killed: nobody waits for its outcome any more."""
+
+    pod: JobPodFact
+
+
+Action = CreatePod | SendPod | RetirePod | CollectPod | EndJobPod
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Why fewer pods are created than there are jobs for."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What to do with the pods."""
+
+    actions: tuple[Action, ...] = ()
+    reasons: tuple[tuple[str, str], ...] = ()
+    """Why: pairs of one CamelCase word and a sentence, one for each kind of decision."""
+    limit: Limit | None = None
+    wake_after: timedelta | None = None
+    """When time alone makes another decision due."""
+    unserved: int = field(default=0, compare=False)
+    """Jobs that no pod was sent for, for want of room."""
+
+    def correct(self, refused: int) -> Scaling:
+        """Give it with the reasons as they stand when Kubernetes has refused so many of the pods to be created."""
+        wanted = sum(isinstance(action, CreatePod) for action in self.actions)
+        others = tuple(reason for reason in self.reasons if reason[0] != CREATED)
+        some = ((CREATED, f"{wanted - refused} of {wanted} pods; the others were refused"),)
+        return replace(self, reasons=others + (some if wanted > refused else ()))

@@ -1,0 +1,1 @@
+"""The pods of a pool as Kubernetes shows them."""

@@ -1,0 +1,33 @@
+"""The pods that runners of the executor Kubernetes have made for jobs: which there are, and whose. Pure.
+
+A runner deletes its job's pod at the job's end. One that is killed can't: its job's pod would go on until its deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bessemer.api.wellknown import POOL_ANNOTATION, RUNNER_UID_LABEL
+from bessemer.kinds.runnerpool.facts import JobPodFact, RunnerPodFact
+from bessemer.kube.podmodel import read_pod
+
+
+def parse_job_pod(raw: Mapping[str, Any]) -> tuple[str, JobPodFact]:
+    """Return the name of the pool that a job's pod says it belongs to, and the pod, whatever stands in it."""
+    pod = read_pod(raw)
+    metadata = pod.metadata
+    fact = JobPodFact(
+        name=metadata.name,
+        uid=metadata.uid,
+        runner_uid=metadata.labels.get(RUNNER_UID_LABEL, ""),
+        leaving=metadata.deleting or pod.status.phase in ("Succeeded", "Failed"),
+        deleted=metadata.deleting,
+    )
+    return metadata.annotations.get(POOL_ANNOTATION, ""), fact
+
+
+def list_orphans(job_pods: Iterable[JobPodFact], pods: Iterable[RunnerPodFact]) -> list[JobPodFact]:
+    """List the job pods whose runner is gone, and that nobody has deleted yet."""
+    alive = {pod.uid for pod in pods if pod.live}
+    return [pod for pod in job_pods if pod.runner_uid not in alive and not pod.deleted]

@@ -1,0 +1,1 @@
+"""The Kubernetes objects and configuration files of a pool: pure."""

@@ -1,0 +1,145 @@
+"""The configuration of a pool's runners: what stands in its Secret. Pure.
+
+Source: https://docs.gitlab.com/runner/configuration/advanced-configuration/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import tomli_w
+
+from bessemer.api.references import SecretReference
+from bessemer.api.runnerpool.cache import Proxy, S3Authentication, S3Cache
+from bessemer.api.runnerpool.resource import RunnerPool
+from bessemer.api.runnerpool.spec import Mode, RunnerPoolSpec
+from bessemer.kinds.runnerpool.render import slurm_files
+from bessemer.kinds.runnerpool.render.executor_config import (
+    IDENTITY_FILE,
+    KNOWN_HOSTS_FILE,
+    build_executor_config,
+    build_known_hosts,
+)
+from bessemer.kinds.runnerpool.render.slurm_files import SlurmHost, build_slurm_files
+
+CONFIG_KEY = "config.toml"
+ENTRYPOINT_KEY = "entrypoint.sh"
+CA_KEY = "ca.crt"
+ACCESS_KEY = "s3-access-key"
+SECRET_KEY = "s3-secret-key"  # noqa: S105  the name of a key, not one
+_OWNER_DIGITS = 8
+CONFIG_DIRECTORY = "/etc/bessemer/runner"
+"""Where the Secret is mounted, in the init container alone."""
+UNHEALTHY_INTERVAL = "10s"
+"""How long a manager asks for nothing after GitLab has refused it three times; by default that would be an hour."""
+HOME_DIRECTORY = "/run/bessemer/home"
+"""Where the init container puts what the runner needs: in memory, and the configuration is gone before a job starts."""
+
+
+def list_references(spec: RunnerPoolSpec) -> dict[str, tuple[SecretReference, str]]:
+    """Give what of the user's Secrets the configuration needs: by our name for it, the reference and its field."""
+    found: dict[str, tuple[SecretReference | None, str]] = {CA_KEY: (spec.gitlab.ca_secret, "spec.gitlab.caSecret")}
+    if spec.executor.ssh is not None:
+        found[IDENTITY_FILE] = spec.executor.ssh.identity_secret, "spec.executor.ssh.identitySecret"
+    if spec.executor.slurm is not None:
+        found[slurm_files.IDENTITY_FILE] = spec.executor.slurm.identity_secret, "spec.executor.slurm.identitySecret"
+    if spec.cache is not None and spec.cache.s3 is not None:
+        found[ACCESS_KEY] = spec.cache.s3.access_key_secret, "spec.cache.s3.accessKeySecret"
+        found[SECRET_KEY] = spec.cache.s3.secret_key_secret, "spec.cache.s3.secretKeySecret"
+    return {key: (reference, field) for key, (reference, field) in found.items() if reference is not None}
+
+
+def list_files(spec: RunnerPoolSpec) -> list[str]:
+    """List the keys of the pool's Secret that are files of the runner's; it holds the token's record as well."""
+    optional = {CA_KEY: spec.gitlab.ca_secret, IDENTITY_FILE: spec.executor.ssh, KNOWN_HOSTS_FILE: spec.executor.ssh}
+    slurm = slurm_files.FILES if spec.executor.slurm is not None else ()
+    return [CONFIG_KEY, ENTRYPOINT_KEY, *(key for key, wanted in optional.items() if wanted is not None), *slurm]
+
+
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN (?P<kind>([A-Z0-9]{1,16} )?PRIVATE KEY)-----(?P<body>[A-Za-z0-9+/=\s]+)-----END (?P=kind)-----"
+)
+"""One without a passphrase in PEM; a key that has one in this form has headers."""
+
+
+def build_config(pool: RunnerPool, spec: RunnerPoolSpec, token: str, secrets: Mapping[str, str]) -> str:
+    """Give the text of config.toml; ``secrets`` are the values of :func:`list_references`."""
+    claim = spec.cache.volume.claim_name if spec.cache and spec.cache.volume else None
+    environment = build_proxy_environment(spec.proxy) | {item.name: item.value for item in spec.pod.environment}
+    runner: dict[str, Any] = {
+        "name": pool.name,
+        "url": spec.gitlab.url,
+        "token": token,
+        "environment": [f"{name}={value}" for name, value in environment.items()],
+        **build_executor_config(pool, spec.executor, HOME_DIRECTORY, claim),
+    }
+    if spec.gitlab.ca_secret is not None:
+        runner["tls-ca-file"] = f"{HOME_DIRECTORY}/{CA_KEY}"
+    if spec.cache is not None and spec.cache.s3 is not None:
+        runner["cache"] = _build_s3(spec.cache.s3, secrets)
+    whole: dict[str, Any] = {"concurrent": 1, "check_interval": 3}
+    if spec.mode is Mode.MANAGER:
+        whole = {"concurrent": spec.max, "check_interval": 1}
+        runner |= {"limit": spec.max, "unhealthy_interval": UNHEALTHY_INTERVAL}
+    return tomli_w.dumps({**whole, "runners": [runner]})
+
+
+def build_secret_data(
+    pool: RunnerPool, spec: RunnerPoolSpec, token: str, secrets: Mapping[str, str], slurm_host: SlurmHost | None = None
+) -> dict[str, str]:
+    """Give the contents of the Secret that runner pods mount; ``slurm_host`` is needed for the executor Slurm."""
+    contents = {
+        **secrets,
+        CONFIG_KEY: build_config(pool, spec, token, secrets),
+        ENTRYPOINT_KEY: files("bessemer.kinds.runnerpool.render").joinpath("entrypoint.sh").read_text(),
+    }
+    if spec.executor.ssh is not None:
+        contents[KNOWN_HOSTS_FILE] = build_known_hosts(spec.executor.ssh)
+        contents[IDENTITY_FILE] = write_private_key(contents[IDENTITY_FILE])
+    if spec.executor.slurm is not None and slurm_host is not None:
+        identity, owner = write_private_key(contents[slurm_files.IDENTITY_FILE]), pool.uid[:_OWNER_DIGITS]
+        contents |= build_slurm_files(spec.executor.slurm, slurm_host, owner, HOME_DIRECTORY, identity)
+    return {key: contents[key] for key in list_files(spec)}
+
+
+def write_private_key(text: str) -> str:
+    """Return a private key as OpenSSH reads it: only with line feeds as line ends, one of them at its end.
+
+    A key that was pasted has other line ends, a byte order mark, indented lines, or no line ends at all. What is no
+    such key stays as it is, for OpenSSH to say what is wrong with it.
+    """
+    found = _PRIVATE_KEY.search(text)
+    if found is None:
+        return text.rstrip("\n") + "\n"
+    kind, body = found["kind"], "".join(found["body"].split())
+    width = 70 if kind.startswith("OPENSSH") else 64  # as ssh-keygen and openssl write them
+    lines = [body[begin : begin + width] for begin in range(0, len(body), width)]
+    return "\n".join((f"-----BEGIN {kind}-----", *lines, f"-----END {kind}-----", ""))
+
+
+def build_proxy_environment(proxy: Proxy | None) -> dict[str, str]:
+    """Give the variables that programs look for, in both spellings."""
+    if proxy is None:
+        return {}
+    values = {"HTTP_PROXY": proxy.http, "HTTPS_PROXY": proxy.https, "NO_PROXY": ",".join(proxy.none)}
+    given = {name: value for name, value in values.items() if value}
+    return given | {name.lower(): value for name, value in given.items()}
+
+
+def _build_s3(cache: S3Cache, secrets: Mapping[str, str]) -> dict[str, Any]:
+    s3: dict[str, Any] = {"ServerAddress": cache.server, "BucketName": cache.bucket, "Insecure": cache.insecure}
+    if cache.region is not None:
+        s3["BucketLocation"] = cache.region
+    if cache.authentication is S3Authentication.IAM:
+        s3["AuthenticationType"] = "iam"
+    else:
+        s3 |= {
+            "AuthenticationType": "access-key",
+            "AccessKey": secrets[ACCESS_KEY],
+            "SecretKey": secrets[SECRET_KEY],
+        }
+    section: dict[str, Any] = {"Type": "s3", "Shared": cache.shared, "s3": s3}
+    return section | ({"Path": cache.path} if cache.path else {})

@@ -1,0 +1,1 @@
+"""How many runner pods a pool gets, and which ones end: pure."""

@@ -1,0 +1,67 @@
+"""Mode Manager: when one runner for all jobs is needed, and when it may go. Pure.
+
+A manager that is told to go takes no further job and ends when its last one has; meanwhile another may be there. So it
+is never a question whether a job runs, only whether it is worth while to keep the manager.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from bessemer.api.runnerpool.spec import RunnerPoolSpec
+from bessemer.api.runnerpool.status import BackOff
+from bessemer.kinds.runnerpool.facts import ANY_JOB, Facts, RunnerPodFact, RunnerPodState
+from bessemer.kinds.runnerpool.plan import CREATED, Action, CollectPod, CreatePod, Limit, RetirePod, Scaling
+
+_Note = tuple[str, str]
+
+
+def decide_manager(
+    facts: Facts, spec: RunnerPoolSpec, minimum: int, back_off: BackOff | None, now: datetime
+) -> Scaling:
+    """Decide whether there is to be a manager."""
+    actions: list[Action] = [CollectPod(pod) for pod in facts.pods.values() if pod.ended]
+    live = [pod for pod in facts.list_live() if pod.state is not RunnerPodState.DRAINING]
+    current = [pod for pod in live if pod.template == facts.runner.template]
+    if facts.quiet_since is None or minimum > 0:
+        return _decide_busy(facts, (actions, live, current), back_off, now)
+    until = facts.quiet_since + timedelta(seconds=spec.idle_seconds)
+    if not live or until > now:
+        return Scaling(tuple(actions), wake_after=until - now if live else None)
+    actions += [RetirePod(pod, "Idle") for pod in live]
+    note = ("Retired", f"the manager, which has had nothing to do for {spec.idle_seconds} s")
+    return Scaling(tuple(actions), (note,))
+
+
+def _decide_busy(
+    facts: Facts,
+    drawn: tuple[list[Action], list[RunnerPodFact], list[RunnerPodFact]],
+    back_off: BackOff | None,
+    now: datetime,
+) -> Scaling:
+    """Have a manager that is made from the spec as it is; one from an earlier spec goes when the new one runs."""
+    actions, live, current = drawn
+    notes: list[_Note] = []
+    if not current:
+        limit, wake = _find_limit(facts, back_off, now)
+        if limit is not None:
+            return Scaling(tuple(actions), limit=limit, wake_after=wake, unserved=len(facts.demand.jobs))
+        taken = {pod.slot for pod in facts.pods.values()} | facts.blocked
+        actions.append(CreatePod(next(slot for slot in range(len(taken) + 1) if slot not in taken), ANY_JOB))
+        why = f"{len(facts.demand.jobs)} jobs wait" if facts.demand.jobs else "min is 1, or nobody knows what waits"
+        notes.append((CREATED, f"the manager, as {why}"))
+    elif any(pod.state is RunnerPodState.RUNNING for pod in current):
+        outdated = [pod for pod in live if pod not in current]
+        actions += [RetirePod(pod, "Outdated") for pod in outdated]
+        if outdated:
+            notes.append(("Outdated", "the manager made from an earlier spec ends its jobs and goes"))
+    return Scaling(tuple(actions), tuple(notes))
+
+
+def _find_limit(facts: Facts, back_off: BackOff | None, now: datetime) -> tuple[Limit | None, timedelta | None]:
+    if back_off is not None and back_off.until is not None and back_off.until > now:
+        text = f"the manager is not created: {back_off.cause}: {back_off.message}"
+        return Limit("BackOff", text[:1024]), back_off.until - now
+    if facts.headroom is not None and facts.headroom.pods < 1:
+        return Limit("Quota", f"the manager is not created: {facts.headroom.message}"), None
+    return None, None

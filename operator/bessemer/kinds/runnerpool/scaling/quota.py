@@ -1,0 +1,228 @@
+"""For how many more pods a namespace's ResourceQuotas have room. Pure.
+
+Source: https://kubernetes.io/docs/concepts/policy/resource-quotas/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from kubernetes.utils.quantity import parse_quantity
+
+from bessemer.api.runnerpool.executor_settings import KINDS
+from bessemer.api.runnerpool.executors import KubernetesExecutor
+from bessemer.api.runnerpool.podspec import Resources
+from bessemer.api.runnerpool.spec import Mode, RunnerPoolSpec
+from bessemer.kinds.runnerpool.facts import Headroom, JobPodFact, RunnerPodFact
+
+QUOTA_SECONDS = 3
+"""How often a pool that wants room looks whether there is some: Kubernetes tells nobody when a quota has room again."""
+WANT_LASTS = timedelta(seconds=5 * QUOTA_SECONDS)
+_PLAIN = ("cpu", "memory", "ephemeral-storage")
+"""Names in a quota that mean the same as the ones with the prefix "requests."; so do those of huge pages.
+
+Source: podComputeUsageHelper in https://github.com/kubernetes/kubernetes/blob/master/pkg/quota/v1/evaluator/core/pods.go
+"""
+
+
+@dataclass(frozen=True)
+class PodCost:
+    """What one pod takes of each kind that a quota may count, and what decides whether one with scopes counts it."""
+
+    amounts: Mapping[str, Decimal]
+    terminating: bool
+    """Whether it has activeDeadlineSeconds."""
+    priority_class: str = ""
+
+    @property
+    def best_effort(self) -> bool:
+        """Whether it asks for nothing."""
+        return not any(name.startswith(("requests.", "limits.")) for name in self.amounts)
+
+
+def list_runner_costs(spec: RunnerPoolSpec) -> list[PodCost]:
+    """Give what one more runner takes: its pod, and its job's if that is another.
+
+    The pods of a manager's jobs are not the pool's to plan: GitLab's runner creates them as jobs come.
+    """
+    executor = spec.executor
+    parts = [spec.pod.resources, *([executor.docker.daemon_resources] if executor.docker is not None else ())]
+    costs = [PodCost(_compute_amounts(parts), terminating=False, priority_class=spec.pod.priority_class_name or "")]
+    if executor.kubernetes is not None and spec.mode is Mode.PODS:
+        costs.append(_build_job_cost(executor.kubernetes))
+    return costs
+
+
+def _build_job_cost(executor: KubernetesExecutor) -> PodCost:
+    """Return what a job's pod takes; gitlab-runner gives it the job's timeout as its deadline (a feature flag, on).
+
+    Its services are those of the settings; what a job adds is not known before.
+    """
+    settings = executor.settings
+    build = _read_resources(settings, "")
+    build = Resources(
+        requests=build.requests | executor.resources.requests, limits=build.limits | executor.resources.limits
+    )
+    parts = [build, _read_resources(settings, "helper_")]
+    parts += [_read_resources(settings, "service_")] * len(settings.get("services") or ())
+    amounts = _compute_amounts(parts) | _compute_cost(_read_resources(settings, "pod_"))
+    return PodCost(amounts, terminating=True, priority_class=settings.get("priority_class_name", ""))
+
+
+def _read_resources(settings: Mapping[str, Any], prefix: str) -> Resources:
+    """Return what settings of GitLab's names ask for, for the containers with that prefix."""
+    found: dict[str, dict[str, str]] = {
+        suffix: {
+            kind.replace("_", "-"): settings[f"{prefix}{kind}_{suffix}"]
+            for kind in KINDS
+            if f"{prefix}{kind}_{suffix}" in settings
+        }
+        for suffix in ("request", "limit")
+    }
+    return Resources(requests=found["request"], limits=found["limit"])
+
+
+def _compute_amounts(parts: Iterable[Resources]) -> dict[str, Decimal]:
+    amounts = {"pods": Decimal(1), "count/pods": Decimal(1)}
+    for part in parts:
+        for name, quantity in _compute_cost(part).items():
+            amounts[name] = amounts.get(name, Decimal(0)) + quantity
+    return amounts
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Room that is spoken for, though no pod takes it yet: that many times what these pods take."""
+
+    costs: Sequence[PodCost]
+    times: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Want:
+    """What a pool could not create for want of room."""
+
+    priority: int
+    costs: Sequence[PodCost]
+    missing: int
+    """How many runners."""
+    seen: datetime
+
+
+def compute_owed(spec: RunnerPoolSpec, pods: Iterable[RunnerPodFact], job_pods: Iterable[JobPodFact]) -> Claim:
+    """Give what the pods of jobs will take whose runners are there already: room that no other runner may be given, be
+    it of the same pool or of another one.
+    """
+    why = "more soon, by jobs of runners that are there"
+    if spec.executor.kubernetes is None or spec.mode is not Mode.PODS:
+        return Claim((), 0, why)
+    served = {pod.runner_uid for pod in job_pods}
+    return Claim((_build_job_cost(spec.executor.kubernetes),), sum(p.live and p.uid not in served for p in pods), why)
+
+
+def compute_begun(spec: RunnerPoolSpec, runners: int) -> Claim:
+    """Give what so many runners take that another pool is about to create."""
+    return Claim(list_runner_costs(spec), runners, "more soon, by runners that are being created")
+
+
+def compute_want(spec: RunnerPoolSpec, missing: int, now: datetime) -> Want:
+    """Take down that so many more runners are wanted."""
+    return Want(spec.priority, list_runner_costs(spec), missing, now)
+
+
+def list_claims(wants: Mapping[str, Want], priority: int, now: datetime) -> list[Claim]:
+    """List the room that goes to other pools of a namespace first, by their names: those of higher priority.
+
+    A want that was not seen again lately is void: its pool is gone, or wants nothing any more.
+    """
+    return [
+        Claim(want.costs, want.missing, f"kept for pool {name}, whose priority is {want.priority}")
+        for name, want in sorted(wants.items())
+        if want.priority > priority and now - want.seen <= WANT_LASTS
+    ]
+
+
+def compute_headroom(
+    quotas: Iterable[Mapping[str, Any]], costs: Sequence[PodCost], claims: Sequence[Claim] = ()
+) -> Headroom | None:
+    """Give the tightest limit for runners of that cost, less what is claimed; None where no quota counts them."""
+    rooms: list[Headroom] = []
+    for quota in quotas:
+        each = _sum_counted(quota, costs)
+        claimed = [(_sum_counted(quota, claim.costs), claim) for claim in claims]
+        status = quota.get("status") or {}
+        for name, hard in (status.get("hard") or {}).items():
+            kind = f"requests.{name}" if name in _PLAIN or name.startswith("hugepages-") else name
+            if not each.get(kind):
+                continue
+            used = (status.get("used") or {}).get(name, "0")
+            kept: dict[str, Decimal] = {}
+            for amounts, claim in claimed:
+                kept[claim.why] = kept.get(claim.why, Decimal(0)) + amounts.get(kind, Decimal(0)) * claim.times
+            try:
+                left = (_parse(hard) - _parse(used) - sum(kept.values())) / each[kind]
+            except (ValueError, ArithmeticError):
+                continue  # what is no quantity limits nothing that could be known before
+            if not left.is_finite():
+                continue
+            text = f"ResourceQuota {quota['metadata']['name']}: {used} of {hard} {name} are used"
+            text += "".join(f", {amount.normalize():f} {why}" for why, amount in kept.items() if amount)
+            rooms.append(Headroom(max(0, int(left)), text))
+    return min(rooms, key=lambda room: room.pods, default=None)
+
+
+def _sum_counted(quota: Mapping[str, Any], costs: Iterable[PodCost]) -> dict[str, Decimal]:
+    """Give what those of the pods take that a quota counts."""
+    total: dict[str, Decimal] = {}
+    for cost in costs:
+        if _counts(quota, cost):
+            for name, amount in cost.amounts.items():
+                total[name] = total.get(name, Decimal(0)) + amount
+    return total
+
+
+def _counts(quota: Mapping[str, Any], cost: PodCost) -> bool:
+    """Tell whether a pod is in all scopes of a quota; in one that we do not know, none of ours is.
+
+    Source: https://kubernetes.io/docs/concepts/policy/resource-quotas/#quota-scopes
+    """
+    spec = quota.get("spec") or {}
+    selectors = [{"scopeName": name, "operator": "Exists"} for name in spec.get("scopes") or ()]
+    selectors += (spec.get("scopeSelector") or {}).get("matchExpressions") or ()
+    return all(_is_in_scope(selector, cost) for selector in selectors)
+
+
+def _is_in_scope(selector: Mapping[str, Any], cost: PodCost) -> bool:
+    plain = {
+        "Terminating": cost.terminating,
+        "NotTerminating": not cost.terminating,
+        "BestEffort": cost.best_effort,
+        "NotBestEffort": not cost.best_effort,
+    }
+    if selector.get("scopeName") != "PriorityClass":
+        return plain.get(str(selector.get("scopeName")), False)
+    named = cost.priority_class in (selector.get("values") or ())
+    given = cost.priority_class != ""
+    return {"In": named, "NotIn": not named, "Exists": given, "DoesNotExist": not given}.get(
+        str(selector.get("operator")), False
+    )
+
+
+def _compute_cost(resources: Resources) -> dict[str, Decimal]:
+    """Give what these resources are in a quota's words; a limit without a request is the request, too."""
+    cost: dict[str, Decimal] = {}
+    for name, value in {**resources.limits, **resources.requests}.items():
+        cost[f"requests.{name}"] = _parse(value)
+    for name, value in resources.limits.items():
+        cost[f"limits.{name}"] = _parse(value)
+    return cost
+
+
+def _parse(quantity: str) -> Decimal:
+    value: Decimal = parse_quantity(quantity)  # type: ignore[no-untyped-call]  # the official client lacks types
+    return value

@@ -1,0 +1,112 @@
+"""The status of a pool and the events it gives rise to, from facts and what was decided. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bessemer.api.names import build_label_value
+from bessemer.api.runnerpool.spec import Mode
+from bessemer.api.runnerpool.status import BackOff, RunnerPoolStatus, RunnerStatus
+from bessemer.api.wellknown import POOL_LABEL
+from bessemer.engine.conditions import compute_conditions
+from bessemer.engine.event_facts import EventFact
+from bessemer.kinds.runnerpool.facts import ANY_JOB, END_UNREADABLE, Facts, RunnerPodFact, RunnerPodState
+from bessemer.kinds.runnerpool.plan import CollectPod, Scaling
+from bessemer.kinds.runnerpool.verdicts import compute_verdicts
+
+TROUBLES = frozenset({"WebhookSilent", "AccessTokenExpires"})
+"""Reasons that are worth an event although the condition's status is good."""
+
+
+def compute_status(
+    facts: Facts, scaling: Scaling, minimum: int, back_off: BackOff | None, now: datetime
+) -> RunnerPoolStatus:
+    """Say how the pool is; the counts are those of the pods as they were found."""
+    pool = facts.pool
+
+    def count(state: RunnerPodState) -> int:
+        return len(facts.list_in(state))
+
+    return RunnerPoolStatus(
+        observed_generation=pool.generation,
+        min=minimum,
+        replicas=len(facts.list_live()),
+        pending=len(facts.demand.jobs),
+        starting=count(RunnerPodState.STARTING),
+        idle=count(RunnerPodState.IDLE),
+        running=_count_running(facts),
+        draining=count(RunnerPodState.DRAINING),
+        selector=f"{POOL_LABEL}={build_label_value(pool.name)}",
+        runner=RunnerStatus(id=facts.runner.id, token_expires_at=facts.runner.expires_at),
+        back_off=back_off,
+        conditions=compute_conditions(
+            compute_verdicts(facts, scaling, minimum, back_off, now), pool.status.conditions, pool.generation, now
+        ),
+    )
+
+
+def _count_running(facts: Facts) -> int:
+    """Count the jobs that run: pods that were sent for one, or a manager's jobs' own pods."""
+    spec = facts.pool.spec
+    if spec is not None and spec.mode is Mode.MANAGER:
+        return sum(not pod.leaving for pod in facts.job_pods)
+    return len(facts.list_in(RunnerPodState.RUNNING))
+
+
+def compute_events(facts: Facts, scaling: Scaling, status: RunnerPoolStatus) -> list[EventFact]:
+    """Give an event for each decision about scale, each job that lost its pod, and each condition that got worse."""
+    events = [EventFact("Normal", reason, message) for reason, message in scaling.reasons]
+    events += [
+        compute_loss(action.pod) or EventFact("Warning", "PodFailed", _explain_failure(action.pod))
+        for action in scaling.actions
+        if isinstance(action, CollectPod) and action.pod.state is RunnerPodState.FAILED and not action.pod.recalled
+    ]
+    before = facts.pool.status
+    events += _list_losses(facts)
+    for type_, bad in (
+        ("Ready", "False"),
+        ("RunnerRegistered", "False"),
+        ("DemandKnown", "False"),
+        ("JobsTaken", "False"),
+        ("ScalingLimited", "True"),
+    ):
+        new, old = status.condition(type_), before.condition(type_)
+        if new is None or (new.status != bad and new.reason not in TROUBLES):
+            continue
+        if old is not None and (old.status, old.reason) == (new.status, new.reason):
+            continue
+        if facts.pool.deleted is None:
+            events.append(EventFact("Warning", new.reason, f"{type_}: {new.message or new.reason}"))
+    return events
+
+
+def _list_losses(facts: Facts) -> list[EventFact]:
+    """Give an event for each pod that was lost with its node and has not been said to be before."""
+    known = facts.pool.status.condition("PodsLost")
+    told = known.message if known is not None and known.status == "True" else ""
+    return [
+        EventFact("Warning", "PodLost", f"{pod.name}: node {pod.node} has not ended it by the end of its grace")
+        for pod in facts.list_in(RunnerPodState.LOST)
+        if f" {pod.name} (" not in told
+    ]
+
+
+def compute_loss(pod: RunnerPodFact) -> EventFact | None:
+    """Give an event for a pod that went, or ended, without a word and may have had a job; None where none is lost.
+
+    A runner that is killed can't tell GitLab, which takes its job for running until nothing was heard for an hour.
+    Source: https://gitlab.com/gitlab-org/gitlab/-/blob/master/app/services/ci/stuck_builds/drop_running_service.rb
+    """
+    spoke = pod.ended and (not pod.silent or pod.reason == END_UNREADABLE)
+    if spoke or pod.job is None or pod.started is None:
+        return None
+    job = "a job" if pod.job == ANY_JOB else f"job {pod.job} or another"
+    why = f"{pod.reason}: {pod.message}".rstrip(" .:") if pod.reason else "it was killed, or lost with its node"
+    text = f"{pod.name}: {why}; if it had {job}, GitLab fails that within an hour"
+    return EventFact("Warning", "PodLost", text)
+
+
+def _explain_failure(pod: RunnerPodFact) -> str:
+    """Say what a pod ended of, and whose job that was: one that was killed could not say what it had taken."""
+    jobs = f"jobs it had taken: {', '.join(map(str, pod.claimed))}" if pod.claimed else f"sent for job {pod.job}"
+    return f"{pod.name}: {pod.reason or 'Error'}: {pod.message or 'no message'}; {jobs}"

@@ -1,0 +1,186 @@
+"""How a pool is, aspect by aspect: what its conditions say. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from bessemer.api.runnerpool.spec import Mode
+from bessemer.api.runnerpool.status import BackOff
+from bessemer.engine.conditions import Truth, Verdict
+from bessemer.kinds.runnerpool.demand.numbers import compute_answered
+from bessemer.kinds.runnerpool.facts import Facts, RunnerPodFact, RunnerPodState, WaitingJob
+from bessemer.kinds.runnerpool.plan import Scaling
+
+FIELDS = {
+    "GitLabRefused": "spec.gitlab.apiTokenSecret",
+    "AccessTokenRefused": "spec.gitlab.apiTokenSecret",
+    "AccessTokenExpires": "spec.gitlab.apiTokenSecret",
+    "GitLabNotFound": "spec.gitlab.scope",
+    "GitLabUnavailable": "spec.gitlab.url",
+}
+"""What of the spec to look at, by what GitLab said."""
+NOT_YET_POLLED = "NotYetPolled"
+MANY_TRIES = 3
+"""Pods that asked for a job in vain. One or two may have found that another runner was faster, before GitLab's list of
+waiting jobs said so."""
+STALL = timedelta(minutes=2)
+"""A pod that has not started by then, though nothing is said against it, is said to hang: pulling an image is said."""
+STALLED = "PodStalled"
+"""The reason of such a pod where neither its status nor its events have one."""
+MANAGER_PATIENCE = timedelta(minutes=5)
+"""For which a job may wait while a manager, which asks for jobs every few seconds, has room for it."""
+NOTHING_SAID = (
+    "GitLab answered each that there is none for it: the runner may be paused in GitLab, have other tags there than "
+    "spec.runner.tags, or not be enabled for the job's project"
+)
+
+
+def compute_verdicts(
+    facts: Facts, scaling: Scaling, minimum: int, back_off: BackOff | None, now: datetime
+) -> list[Verdict]:
+    """Return what is to be said of a pool; ``minimum`` is the min of the moment."""
+    runner, demand = facts.runner, facts.demand
+    limited = _find_limit(facts, scaling)
+    taken = _compute_jobs_taken(facts, now)
+    keeping = back_off if limited and limited[0] == "BackOff" else None
+    return [
+        _compute_ready(facts, minimum, _find_obstacle(facts, keeping, now) or _find_futility(facts, taken, now)),
+        Verdict("RunnerRegistered", _truth(runner.ready), runner.reason, _name_field(runner.reason, runner.message)),
+        Verdict("DemandKnown", _truth(demand.known), demand.reason, _name_field(demand.reason, demand.message)),
+        taken,
+        Verdict("ScalingLimited", "True", *limited) if limited else Verdict("ScalingLimited", "False", "Unlimited"),
+        _compute_pods_lost(facts),
+        Verdict("Draining", "True", "Deleted", _count_left(len(facts.list_live())))
+        if facts.pool.deleted is not None
+        else Verdict("Draining", "False", "InUse"),
+    ]
+
+
+def compute_stall(pod: RunnerPodFact) -> datetime | None:
+    """Return when a pod that starts is said to hang; None for one of which Kubernetes says why it waits."""
+    return pod.created + STALL if pod.state is RunnerPodState.STARTING and not pod.reason else None
+
+
+def _count_left(pods: int) -> str:
+    return "1 pod is left" if pods == 1 else f"{pods} pods are left"
+
+
+def _compute_ready(facts: Facts, minimum: int, obstacle: tuple[str, str] | None) -> Verdict:
+    """Say whether jobs get runners; where that can't be known yet, say that."""
+    demand, spec = facts.demand, facts.pool.spec
+    failure = _find_failure(facts) or obstacle
+    if failure is not None:
+        return Verdict("Ready", "False", *failure)
+    if demand.known:
+        return Verdict("Ready", "True", "Serving")
+    if demand.reason == NOT_YET_POLLED:
+        return Verdict("Ready", "Unknown", demand.reason, demand.message)
+    if demand.blind and (minimum > 0 or (spec is not None and spec.mode is Mode.MANAGER)):
+        return Verdict("Ready", "True", "DemandUnknown", f"min runners are kept: {demand.message}")
+    why = "; min is 0, so no runner is there to ask for them" if demand.blind else ""
+    return Verdict("Ready", "False", demand.reason, _name_field(demand.reason, f"{demand.message}{why}"))
+
+
+def _find_failure(facts: Facts) -> tuple[str, str] | None:
+    """Say why no pod is created at all."""
+    runner = facts.runner
+    if facts.pool.deleted is not None:
+        return "Deleting", "the pool takes no more jobs"
+    if facts.pool.spec is None:
+        return "InvalidSpec", facts.pool.spec_error
+    return None if runner.ready else (runner.reason, _name_field(runner.reason, runner.message))
+
+
+def _name_field(reason: str, message: str) -> str:
+    return f"{FIELDS[reason]}: {message}" if reason in FIELDS else message
+
+
+def _find_limit(facts: Facts, scaling: Scaling) -> tuple[str, str] | None:
+    refusal = facts.refusal
+    if refusal is not None and refusal.reason == "Quota":
+        return refusal.reason, refusal.message
+    if refusal is not None:
+        return "BackOff", f"{refusal.reason}: {refusal.message}"
+    return (scaling.limit.reason, scaling.limit.message) if scaling.limit else None
+
+
+def _find_obstacle(facts: Facts, back_off: BackOff | None, now: datetime) -> tuple[str, str] | None:
+    """Say why pods don't start, where none runs: with others running, it is their business."""
+    pod = find_hindered(facts, now)
+    if pod is None:
+        return None if back_off is None else (back_off.cause, back_off.message)
+    if pod.reason:
+        return pod.reason, f"{pod.name}: {pod.message or pod.reason}"
+    text = "has not started for minutes, and Kubernetes says no reason: kubectl describe pod has its events"
+    return STALLED, f"{pod.name}: {text}"
+
+
+def find_hindered(facts: Facts, now: datetime) -> RunnerPodFact | None:
+    """Return the oldest pod that does not start, of a pool in which none runs; None where there is none such."""
+    if facts.list_in(RunnerPodState.RUNNING) or facts.list_in(RunnerPodState.IDLE):
+        return None
+    starting = [(pod, compute_stall(pod)) for pod in facts.list_in(RunnerPodState.STARTING)]
+    return next((pod for pod, stall in starting if stall is None or stall <= now), None)
+
+
+def _compute_jobs_taken(facts: Facts, now: datetime) -> Verdict:
+    """Say whether a job waits that GitLab gives to none of the pods that ask for it."""
+    spec, demand = facts.pool.spec, facts.demand
+    if not demand.known or spec is None:
+        return Verdict("JobsTaken", "Unknown", demand.reason, "which jobs wait is not known")
+    if spec.mode is Mode.MANAGER:
+        return _compute_jobs_taken_by_manager(facts, spec.max, now)
+    futile = _list_futile(facts)
+    if not futile:
+        return Verdict("JobsTaken", "True", "Taken")
+    job, *others = futile
+    tried = job.tried
+    times, said = (tried.times, tried.said) if tried is not None else (0, "")
+    why = f"the last was told by its runner: {said}" if said else NOTHING_SAID
+    more = f"; so do {len(others)} more jobs" if others else ""
+    return Verdict("JobsTaken", "False", "JobWaits", f"job {job.job.id} waits though {times} pods asked: {why}{more}")
+
+
+def _compute_jobs_taken_by_manager(facts: Facts, most: int, now: datetime) -> Verdict:
+    asking = [pod.started for pod in facts.list_in(RunnerPodState.RUNNING) if pod.started is not None]
+    busy = sum(not pod.leaving for pod in facts.job_pods) >= most
+    for job in facts.demand.jobs if asking and not busy else ():
+        since = max(filter(None, (min(asking), job.job.queued_at)))
+        if now - since >= MANAGER_PATIENCE:
+            text = (
+                f"job {job.job.id} waits though the manager has asked for jobs for minutes: its log may say why; else"
+            )
+            return Verdict("JobsTaken", "False", "JobWaits", f"{text} {NOTHING_SAID}")
+    return Verdict("JobsTaken", "True", "Taken")
+
+
+def _list_futile(facts: Facts) -> list[WaitingJob]:
+    """List the jobs that pods have asked for in vain too often, the oldest first."""
+    return [job for job in facts.demand.jobs if job.tried is not None and job.tried.times >= MANY_TRIES]
+
+
+def _find_futility(facts: Facts, taken: Verdict, now: datetime) -> tuple[str, str] | None:
+    """Say that pods ask in vain, where none has had a job since."""
+    if taken.status != "False":
+        return None
+    # By then a pod that was sent for a job has one, or has ended; a manager runs whether or not it has.
+    at_work = facts.is_of_pods and any(compute_answered(pod) <= now for pod in facts.list_in(RunnerPodState.RUNNING))
+    if at_work or any(not pod.leaving for pod in facts.job_pods):
+        return None
+    tries = [job.tried for job in _list_futile(facts) if job.tried is not None]
+    if facts.last_taken is not None and any(facts.last_taken >= tried.first for tried in tries):
+        return None
+    return taken.reason, taken.message
+
+
+def _compute_pods_lost(facts: Facts) -> Verdict:
+    lost = facts.list_in(RunnerPodState.LOST)
+    if not lost:
+        return Verdict("PodsLost", "False", "NoneLost")
+    names = ", ".join(f"{pod.name} (node {pod.node})" for pod in lost[:10])
+    text = "past their grace, and not gone: their nodes are lost; they go when the Node objects are deleted"
+    return Verdict("PodsLost", "True", "PodLost", f"{len(lost)} {text}: {names}")
+
+
+def _truth(value: bool) -> Truth:
+    return "True" if value else "False"

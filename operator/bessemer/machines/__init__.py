@@ -1,0 +1,1 @@
+"""What reaches machines: SSH, Ansible, Slurm, power control, network boot."""
