@@ -10,7 +10,7 @@ SOURCES = re.compile(r"\bdeb (?:\[[^\]]*\] )?https?://([^/\s\"']+)")
 MIRRORS = re.compile(
     r"https?://((?:deb|archive|security|ftp|mirrors?|dl|download)\.[a-z0-9.-]*(?:debian|ubuntu|centos|rocky|alma|fedora|suse)[a-z0-9.-]*)"
 )
-MADE_UP = re.compile(r"[0-9.]+|(.+\.)?example(\.[a-z]+)?|x\.|\{.*")
+MADE_UP = re.compile(r"[0-9.]+|x|(.+\.)?example(\.[a-z]+)?|x\.|\{.*")
 
 
 def test_no_file_names_the_host_of_a_package_mirror() -> None:
