@@ -6,6 +6,7 @@ and nothing else. Secrets are files of mode 0600 in scratch; on the command line
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import ansible_runner
+import pexpect
+from ansible_runner.exceptions import AnsibleRunnerException
 
 from bessemer.errors import Invalid, Retry
 from bessemer.foreign import make_line
@@ -36,6 +39,13 @@ JUMP_SECONDS = 30
 POLL_SECONDS = 1
 """How often ansible-runner looks whether it must stop while Ansible says nothing."""
 TAIL_CHARACTERS = 1000
+TOLD_BITS = 2 | 4 | 8
+"""Of Ansible's exit code: hosts failed, were unreachable, or ended a play for the others. Any other code means that it
+came to no proper end, though it may have counted hosts before.
+Source: https://github.com/ansible/ansible/blob/devel/lib/ansible/executor/task_queue_manager.py"""
+_RUNNER_ERRORS = (AnsibleRunnerException, pexpect.ExceptionPexpect, OSError, ValueError, RecursionError)
+"""What ansible-runner lets out: of its own, of the terminal, of scratch that is full, and of an event that is cut off
+or nests without end."""
 
 _log = logging.getLogger(__name__)
 
@@ -122,10 +132,15 @@ class AnsibleRunner:
         directory.mkdir(mode=0o700, parents=True)
         try:
             config = self._write_ssh_config()
+            started = self._clock.now()
             self._open_jump(config)
+            left = run.timeout_seconds - (self._clock.now() - started)
+            run = dataclasses.replace(run, timeout_seconds=left)
             events = PlaybookEvents(report)
-            runner = self._run(run, directory, config, events)
-            return self._build_outcome(run, runner, events)
+            return self._build_outcome(run, self._run(run, directory, config, events), events)
+        except _RUNNER_ERRORS as error:
+            said = f"{type(error).__name__}: {make_line(str(error), TAIL_CHARACTERS)}"
+            raise Retry("PlaybookBroken", f"{run.playbook.name}: ansible-runner failed: {said}") from error
         finally:
             shutil.rmtree(directory, ignore_errors=True)  # it holds the secrets
 
@@ -151,10 +166,11 @@ class AnsibleRunner:
         if runner.status == "timeout":
             seconds = f"{run.timeout_seconds:.0f} s"
             raise Retry("PlaybookTimeout", f"{run.playbook.name} didn't end within {seconds}: {events.task}")
-        if not events.ended:
+        told = events.failed or events.unreachable
+        if not events.ended or runner.rc is None or runner.rc & ~TOLD_BITS or (runner.rc and not told):
             with runner.stdout as output:
                 tail = make_line(output.read()[-TAIL_CHARACTERS:], TAIL_CHARACTERS)
-            raise Retry("PlaybookBroken", f"{run.playbook.name} ended with exit code {runner.rc}: {tail}")
+            raise Retry("PlaybookBroken", f"{run.playbook.name} {_say_end(runner.rc)}: {tail}")
         states = dict.fromkeys(events.failed, HostState.FAILED)
         states |= dict.fromkeys(events.unreachable, HostState.UNREACHABLE)
         # A host may have a message and be well: the playbook has dealt with the failure.
@@ -235,7 +251,19 @@ def build_failure_message(failed: Mapping[str, HostOutcome]) -> str:
     alike: dict[str, list[str]] = {}
     for host, outcome in failed.items():
         alike.setdefault(outcome.message or outcome.state.value, []).append(host)
-    return "; ".join(f"{build_hostlist(hosts)}: {message}" for message, hosts in alike.items())
+    return "; ".join(f"{_fold(hosts)}: {message}" for message, hosts in alike.items())
+
+
+def _fold(hosts: Sequence[str]) -> str:
+    """Fold names; those in quotes, which are no machines' (see ``name_host``), are listed behind the others."""
+    machines = [host for host in hosts if "'" not in host and '"' not in host]
+    return ",".join(
+        [*([build_hostlist(machines)] if machines else []), *(host for host in hosts if host not in machines)]
+    )
+
+
+def _say_end(exit_code: int | None) -> str:
+    return "was killed" if exit_code is None else f"ended with exit code {exit_code}"
 
 
 def _write_secret(file: Path, content: bytes) -> None:

@@ -7,12 +7,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bessemer.foreign import DEEPEST, make_line
+from bessemer.foreign import DEEPEST, compute_depth, make_line
 
 MESSAGE_CHARACTERS = 500
 TASK_CHARACTERS = 120
 SEARCHED_CHARACTERS = 16384
 """Of what a task said that are looked at; some modules return whole logs."""
+HOST_CHARACTERS = 64
+_HOST = re.compile(rf"[A-Za-z0-9_.-]{{1,{HOST_CHARACTERS}}}")
 _BANNER = re.compile(r"@{3,}")
 """What ssh draws around a warning; it would leave no room for the warning."""
 
@@ -47,7 +49,7 @@ class PlaybookEvents:
             return False
         match event.get("event"):
             case "playbook_on_task_start":
-                self.task = make_line(str(data.get("task", "")), TASK_CHARACTERS)
+                self.task = make_line(_to_text(data.get("task")), TASK_CHARACTERS)
                 self._report(self.task)
             case "runner_on_failed" if not data.get("ignore_errors"):
                 self._note_failure(data)
@@ -60,9 +62,9 @@ class PlaybookEvents:
         return False
 
     def _note_failure(self, data: Mapping[str, Any]) -> None:
-        host, task = str(data.get("host", "")), make_line(str(data.get("task", "")), TASK_CHARACTERS)
+        host, task = name_host(_to_text(data.get("host"))), make_line(_to_text(data.get("task")), TASK_CHARACTERS)
         self.messages[host] = make_line(f"{task}: {parse_task_message(data.get('res'))}", MESSAGE_CHARACTERS)
-        _log.warning("%s: %s", make_line(host), self.messages[host])
+        _log.warning("%s: %s", host, self.messages[host])
 
     def _note_end(self, data: Mapping[str, Any]) -> None:
         self.seen = tuple({**_get_hosts(data, "processed"), **_get_hosts(data, "ok")})
@@ -86,9 +88,24 @@ def parse_task_message(result: object) -> str:
 
 def _get_text(result: object, key: str) -> str:
     value = result.get(key) if isinstance(result, Mapping) else None
-    return make_line(" ".join(_BANNER.sub(" ", str(value)[:SEARCHED_CHARACTERS]).split())) if value else ""
+    return make_line(" ".join(_BANNER.sub(" ", _to_text(value)[:SEARCHED_CHARACTERS]).split())) if value else ""
 
 
-def _get_hosts(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def _to_text(value: object) -> str:
+    """Return a value as text; of what nests without end, which Python can't write, that it does."""
+    if value is None or compute_depth(value) > DEEPEST:
+        return "" if value is None else "nested too deep to be shown"
+    return str(value)
+
+
+def name_host(host: str) -> str:
+    """Return the name of a host as it may be shown; one that no machine can have, which a playbook may add, in quotes.
+
+    So what a site's playbook calls hosts is never taken for a machine of the build.
+    """
+    return host if _HOST.fullmatch(host) else repr(make_line(host, HOST_CHARACTERS))
+
+
+def _get_hosts(data: Mapping[str, Any], key: str) -> dict[str, Any]:
     hosts = data.get(key)
-    return hosts if isinstance(hosts, Mapping) else {}
+    return {name_host(str(host)): value for host, value in hosts.items()} if isinstance(hosts, Mapping) else {}

@@ -24,14 +24,11 @@ from bessemer.errors import Invalid, Retry
 from bessemer.foreign import Unreadable, make_line, parse_int
 from bessemer.machines.hostlists import build_slurm_hostlist
 from bessemer.machines.machine import SshTarget
+from bessemer.machines.slurm_submission import JOB_PREFIX, build_output_file, build_submission
 from bessemer.machines.ssh import CommandResult, Ssh
 
-OUTPUT_DIRECTORY = "/root"
-"""On compute nodes, where jobs run as root: the one folder of every system that only root can write to. In /tmp a user
-could put a link in the place of the output, or files that programs read from the folder in which they run."""
 OUTPUT_BYTES = 1 << 20
 """The end of a job's output that is read; what it prints before is not looked at."""
-JOB_PREFIX = "bessemer-"
 USABLE_STATES = frozenset({"idle", "mixed", "allocated", "completing", "planned", "reserved", "maint"})
 """States of nodes that are in service: a node may be planned for a job, or reserved, and works. A mark such as * behind
 the state means that it doesn't answer. Source: https://slurm.schedmd.com/sinfo.html"""
@@ -52,6 +49,8 @@ Source: https://slurm.schedmd.com/squeue.html#OPT_Format"""
 NO_VALUE = ("", "n/a", "(null)", "None")
 UNKNOWN_JOB = "Invalid job id"
 """What Slurm says of a job that it has never had, or has forgotten: MinJobAge (300 s) after its end."""
+NOT_INSTALLED = 44
+"""Our exit code for that; no shell, signal or command of Slurm has it."""
 REASON_CHARACTERS = 256
 
 
@@ -159,10 +158,13 @@ class SshSlurm:
 
     def list_nodes(self) -> list[SlurmNode]:
         """List nodes; see Slurm."""
-        if self._ssh.run(self._management, "command -v sinfo").exit_code != 0:
-            return []
         mark = secrets.token_hex(16)
-        return parse_nodes(self._run(["sinfo", "--noheader", "--Node", f"--format={mark}%N|%T|%E"]), mark)
+        command = shlex.join(["sinfo", "--noheader", "--Node", f"--format=%N|%T|%E{mark}"])
+        check = f"command -v sinfo >/dev/null || exit {NOT_INSTALLED}"
+        result = self._ssh.run(self._management, f"{check}; {command}")
+        if result.exit_code not in (0, NOT_INSTALLED):
+            raise SlurmFailed(f"sinfo: {_say(result)}")
+        return [] if result.exit_code else parse_nodes(result.stdout, mark)
 
     def submit(self, job: SlurmJob, hosts: Collection[str]) -> int:
         """Submit a job; see Slurm."""
@@ -213,39 +215,17 @@ class SshSlurm:
         return result.stdout
 
 
-def build_output_file(job_id: str) -> str:
-    """Name the file that a job writes to, on its first node."""
-    return f"{OUTPUT_DIRECTORY}/.{JOB_PREFIX}{job_id}.out"
-
-
-def build_submission(job: SlurmJob, hosts: Collection[str]) -> list[str]:
-    """Build the command that submits a job. Source: https://slurm.schedmd.com/sbatch.html
-
-    Slurm counts time limits in whole minutes; who waits for the job has the limit in seconds.
-    """
-    count = len(hosts) if job.nodes == "All" else int(job.nodes)
-    where = [f"--nodelist={build_slurm_hostlist(hosts)}"] if count == len(hosts) else []
-    return [
-        "sbatch",
-        "--parsable",
-        "--no-requeue",
-        f"--job-name={JOB_PREFIX}{job.name}",
-        f"--nodes={count}",
-        *where,
-        f"--time={-(-job.time_limit_seconds // 60)}",
-        f"--chdir={OUTPUT_DIRECTORY}",
-        f"--output={build_output_file('%j')}",
-        f"--error={build_output_file('%j')}",
-        "--open-mode=truncate",
-    ]
-
-
 def parse_nodes(text: str, mark: str) -> list[SlurmNode]:
-    """Read ``name|state|reason``, each behind the mark; a node stands there once for each of its partitions."""
+    """Read ``name|state|reason`` and the mark, line by line; a node stands there once for each of its partitions.
+
+    Raises SlurmFailed where it is anything else: half of a record must not be taken for a state.
+    """
+    *records, rest = text.split(mark)
+    fields = [record.removeprefix("\n").split("|", 2) for record in records]
+    if rest.strip() or any(len(record) < 3 for record in fields):
+        raise SlurmFailed(f"sinfo didn't tell the states of the nodes, but {make_line(text, 200)!r}")
     nodes: dict[str, SlurmNode] = {}
-    for record in text.split(mark)[1:]:
-        host, _, rest = record.partition("|")
-        state, _, reason = rest.partition("|")
+    for host, state, reason in fields:
         said = make_line(reason, REASON_CHARACTERS)
         nodes[host] = SlurmNode(make_line(host, 64), make_line(state, 64), "" if said == "none" else said)
     return list(nodes.values())

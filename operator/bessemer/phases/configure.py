@@ -5,34 +5,25 @@ A host that failed in one playbook is left out of the next, which learns that it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from bessemer.api.clusterbuild.spec import SharedHome
 from bessemer.api.phase_contract import PhaseInput, Progress
-from bessemer.errors import Invalid, Retry
+from bessemer.errors import Invalid
 from bessemer.machines.ansible import HostOutcome, HostState, PlaybookOutcome, PlaybookRun
 from bessemer.machines.playbooks import playbook_directory
 from bessemer.machines.secrets import BuildSecrets
 from bessemer.phases.context import PhaseContext
 from bessemer.phases.daemon_logs import tell_daemons
+from bessemer.phases.deadline import Deadline
 from bessemer.phases.hosts import CONFIGURATION_FAILED, UNREACHABLE, build_inventory
 
 MARGIN_SECONDS = 60.0
 """So long before Kubernetes would stop the pod the playbook is stopped, so that the phase can say why."""
-
-
-def compute_time_left(phase_input: PhaseInput, started: float, now: float) -> float:
-    """Give the seconds that playbooks may still take.
-
-    Raises:
-        Retry: there are none left.
-    """
-    limit = float(phase_input.spec.deadlines.phase_seconds)
-    left = started + limit - min(MARGIN_SECONDS, limit / 10) - now
-    if left <= 0:
-        raise Retry("PlaybookTimeout", f"the phase's {limit:.0f} s (deadlines.phaseSeconds) are used up")
-    return left
+TIMEOUT = "PlaybookTimeout"
+NOT_DEALT_WITH = "the playbook did nothing there"
 
 
 def find_site_playbook(directory: Path, name: str | None, field: str) -> list[Path]:
@@ -50,11 +41,18 @@ def find_site_playbook(directory: Path, name: str | None, field: str) -> list[Pa
 
 
 def run_playbooks(
-    phase_input: PhaseInput, context: PhaseContext, playbooks: Sequence[Path], computes: Sequence[str], started: float
+    phase_input: PhaseInput,
+    context: PhaseContext,
+    deadline: Deadline,
+    playbooks: Sequence[Path],
+    computes: Sequence[str],
+    configured: Collection[str],
 ) -> PlaybookOutcome:
     """Run playbooks one after the other on the management node and the given compute nodes.
 
-    Ends after a playbook that failed for the management node, because all else depends on it.
+    The first is ours, and must deal with all the hosts that it configures, ``configured``. A host that failed in one
+    playbook has failed, whatever a later one does there. Ends after a playbook that failed for the management node,
+    because all else depends on it.
     """
     management = phase_input.spec.management.host
     outcomes: dict[str, HostOutcome] = {}
@@ -65,7 +63,7 @@ def run_playbooks(
             playbook=playbook,
             inventory=build_inventory(phase_input, left, build_public_keys(phase_input, context), failed),
             hosts=1 + len(left),
-            timeout_seconds=compute_time_left(phase_input, started, context.clock.now()),
+            timeout_seconds=deadline.take(TIMEOUT),
             secret_files=build_secret_files(phase_input, context.secrets),
             roles=[context.directories.playbooks / "roles"],
         )
@@ -76,11 +74,26 @@ def run_playbooks(
             done += 1
             context.progress.post(Progress(message=f"{name}: {task}"[:256], done=done))
 
-        outcome = tell_daemons(context.ansible, run, context.ansible.run(run, report))
-        outcomes.update(outcome.hosts)
-        if management in outcome.failed():
+        outcome = context.ansible.run(run, report)
+        if (seconds := deadline.compute_left()) > 0:
+            outcome = tell_daemons(context.ansible, dataclasses.replace(run, timeout_seconds=seconds), outcome)
+        outcomes = add_outcomes(outcomes, outcome.hosts, configured)
+        if management in PlaybookOutcome(outcomes).failed():
             break
     return PlaybookOutcome(outcomes)
+
+
+def add_outcomes(
+    before: Mapping[str, HostOutcome], found: Mapping[str, HostOutcome], configured: Collection[str]
+) -> dict[str, HostOutcome]:
+    """Return the outcomes after one more playbook: of the hosts to be configured, one without an outcome has failed."""
+    missed = [host for host in configured if host not in before and host not in found]
+    return {
+        **before,
+        **dict.fromkeys(missed, HostOutcome(HostState.FAILED, NOT_DEALT_WITH)),
+        **found,
+        **PlaybookOutcome(before).failed(),
+    }
 
 
 def failure_reason(outcome: HostOutcome) -> str:

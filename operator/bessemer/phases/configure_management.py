@@ -7,13 +7,21 @@ from collections.abc import Collection
 
 from bessemer.api.phase_contract import PhaseInput, PhaseResult
 from bessemer.errors import Retry
-from bessemer.machines.ansible import HostState, PlaybookOutcome, build_failure_message
+from bessemer.machines.ansible import PlaybookOutcome, build_failure_message
 from bessemer.machines.clock import Clock
 from bessemer.machines.hostlists import MAX_ANSWERED, build_hostlist, parse_hostlist
 from bessemer.machines.slurm import Slurm
-from bessemer.phases.configure import compute_time_left, find_site_playbook, our_playbook, run_playbooks
+from bessemer.phases.configure import (
+    MARGIN_SECONDS,
+    TIMEOUT,
+    failure_reason,
+    find_site_playbook,
+    our_playbook,
+    run_playbooks,
+)
 from bessemer.phases.context import PhaseContext
-from bessemer.phases.hosts import CONFIGURATION_FAILED, UNREACHABLE, select_installed
+from bessemer.phases.deadline import Deadline
+from bessemer.phases.hosts import CONFIGURATION_FAILED, select_installed
 
 DRAIN_SECONDS = 3600.0
 """Longest wait for the jobs of nodes that leave; no job is killed for that."""
@@ -26,16 +34,17 @@ _log = logging.getLogger(__name__)
 
 def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
     """Configure the management node; nodes that left the spec are drained first and then forgotten by Slurm."""
-    started = context.clock.now()
+    deadline = Deadline(phase_input, context.clock, MARGIN_SECONDS)
     own = phase_input.spec.configuration.playbooks
     site = find_site_playbook(context.directories.playbooks, own.management if own else None, "management")
     if phase_input.remove_hosts:
-        patience = min(DRAIN_SECONDS, compute_time_left(phase_input, started, started) / 2)
+        patience = min(DRAIN_SECONDS, deadline.take(TIMEOUT) / 2)
         drain(context.slurm, context.clock, parse_hostlist(phase_input.remove_hosts, MAX_ANSWERED), patience)
     computes = [machine.host for machine in select_installed(phase_input)]
     playbooks = [our_playbook("configure_management.yml"), *site]
-    outcome = run_playbooks(phase_input, context, playbooks, computes, started)
-    return build_result(phase_input.spec.management.host, outcome)
+    management = phase_input.spec.management.host
+    outcome = run_playbooks(phase_input, context, deadline, playbooks, computes, [management])
+    return build_result(management, outcome)
 
 
 def drain(slurm: Slurm, clock: Clock, hosts: Collection[str], patience_seconds: float) -> None:
@@ -64,9 +73,8 @@ def drain(slurm: Slurm, clock: Clock, hosts: Collection[str], patience_seconds: 
 def build_result(management: str, outcome: PlaybookOutcome) -> PhaseResult:
     """Say how the phase ended: as its playbooks did for the management node."""
     failed = outcome.failed()
-    if not failed and management in outcome.hosts:
+    if not failed:
         return PhaseResult(succeeded=True, reason="Succeeded", message=f"{management} is configured")
-    unreachable = management in failed and failed[management].state is HostState.UNREACHABLE
-    message = build_failure_message(failed) or f"{management}: the playbook did nothing there"
-    reason = UNREACHABLE if unreachable else CONFIGURATION_FAILED
+    reason = failure_reason(failed[management]) if management in failed else CONFIGURATION_FAILED
+    message = build_failure_message(failed)
     return PhaseResult(succeeded=False, reason=reason, message=message[:2048], retryable=True)

@@ -8,21 +8,22 @@ from bessemer.api.clusterbuild.spec import ClusterBuildSpec
 from bessemer.api.phase_contract import NodeState, PhaseInput, PhaseResult
 from bessemer.machines.ansible import HostState, PlaybookOutcome, build_failure_message
 from bessemer.machines.machine import compute_min_ready
-from bessemer.phases.configure import failure_reason, find_site_playbook, our_playbook, run_playbooks
+from bessemer.phases.configure import MARGIN_SECONDS, failure_reason, find_site_playbook, our_playbook, run_playbooks
 from bessemer.phases.context import PhaseContext
+from bessemer.phases.deadline import Deadline
 from bessemer.phases.grouping import NodeOutcome, build_node_groups
-from bessemer.phases.hosts import CONFIGURATION_FAILED, select_installed
-
-NOT_DEALT_WITH = "the playbook did nothing there"
+from bessemer.phases.hosts import select_installed
 
 
 def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
     """Configure the compute nodes that have their system."""
+    deadline = Deadline(phase_input, context.clock, MARGIN_SECONDS)
     own = phase_input.spec.configuration.playbooks
     site = find_site_playbook(context.directories.playbooks, own.services if own else None, "services")
     computes = [machine.host for machine in select_installed(phase_input)]
     playbooks = [our_playbook("configure_services.yml"), *site, our_playbook("settle_nodes.yml")]
-    outcome = run_playbooks(phase_input, context, playbooks, computes, context.clock.now())
+    configured = [phase_input.spec.management.host, *computes]
+    outcome = run_playbooks(phase_input, context, deadline, playbooks, computes, configured)
     return build_result(phase_input.spec, computes, outcome)
 
 
@@ -43,12 +44,11 @@ def build_outcomes(computes: Sequence[str], outcome: PlaybookOutcome) -> list[No
     """Say what became of each compute node."""
     nodes = []
     for host in computes:
-        found = outcome.hosts.get(host)
-        if found is not None and found.state is HostState.OK:
+        found = outcome.hosts[host]
+        if found.state is HostState.OK:
             nodes.append(NodeOutcome(host, NodeState.CONFIGURED))
         else:
-            reason = failure_reason(found) if found else CONFIGURATION_FAILED
-            nodes.append(NodeOutcome(host, NodeState.FAILED, reason, found.message if found else NOT_DEALT_WITH))
+            nodes.append(NodeOutcome(host, NodeState.FAILED, failure_reason(found), found.message))
     return nodes
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from bessemer.errors import BessemerError
 from bessemer.machines.ansible import Ansible, HostOutcome, HostState, PlaybookOutcome, PlaybookRun
+from bessemer.machines.clock import Terminated
 from bessemer.machines.playbooks import playbook_directory
 
 PLAYBOOK = "tell_daemons.yml"
@@ -36,6 +37,8 @@ def tell_daemons(ansible: Ansible, run: PlaybookRun, outcome: PlaybookOutcome) -
         return outcome
     try:
         told = ansible.run(_build_run(run, failed), _log.debug).failed()
+    except Terminated:
+        raise
     except BessemerError as error:
         _log.warning("no logs of daemons: %s", error)
         return outcome

@@ -5,19 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-from bessemer.api.phase_contract import JobResult, NodeState, PhaseInput, PhaseResult, Progress
+from bessemer.api.phase_contract import JobResult, NodeGroup, NodeState, PhaseInput, PhaseResult, Progress
 from bessemer.machines.clock import Clock
 from bessemer.machines.hostlists import build_hostlist
 from bessemer.machines.machine import compute_min_ready, parse_compute_machines
 from bessemer.machines.slurm import Slurm, SlurmNode
 from bessemer.phases.configure_services import build_nodes_result
 from bessemer.phases.context import PhaseContext
+from bessemer.phases.deadline import Deadline
 from bessemer.phases.grouping import NodeOutcome, parse_node_groups
 from bessemer.phases.hosts import NOT_IN_SLURM
 from bessemer.phases.verify_job import check_jobs, run_job
 
 REGISTER_SECONDS = 120.0
 """How long nodes may take until Slurm has them in service; slurmd registers within seconds once it runs."""
+MARGIN_SECONDS = 300.0
+"""What a management node that doesn't answer may cost at the end, each command some 70 s: one that is under way, and
+those that end the job and fetch its output."""
 SHORTEST_POLL_SECONDS = 0.5
 LONGEST_POLL_SECONDS = 3.0
 CONFIGURED = (NodeState.CONFIGURED, NodeState.READY)
@@ -29,17 +33,19 @@ def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
     """Wait for the nodes, then run the jobs one after the other; all must pass."""
     spec = phase_input.spec
     check_jobs(spec.verify.jobs)
+    deadline = Deadline(phase_input, context.clock, MARGIN_SECONDS)
     context.progress.post(Progress(message="wait until Slurm has the nodes in service"))
-    nodes = wait_for_nodes(context.slurm, context.clock, select_configured(phase_input), REGISTER_SECONDS)
+    patience = min(REGISTER_SECONDS, deadline.compute_left())
+    nodes = wait_for_nodes(context.slurm, context.clock, select_configured(phase_input), patience)
     usable = [node.host for node in nodes if node.state is not NodeState.FAILED]
     missing = describe_missing(nodes)
     result = build_nodes_result(nodes, compute_min_ready(spec), "ready", missing)
     if not result.succeeded:
-        return result
+        return result.model_copy(update={"nodes": select_failed(result)})
     jobs: list[JobResult] = []
     for number, job in enumerate(spec.verify.jobs):
         context.progress.post(Progress(message=f"job {job.name}", done=number, total=len(spec.verify.jobs)))
-        jobs.append(run_job(context.slurm, context.clock, job, usable))
+        jobs.append(run_job(context.slurm, context.clock, job, usable, deadline.moment))
         _log.info("job %s: %s", job.name, "passed" if jobs[-1].passed else f"failed: {jobs[-1].message}")
     return build_result(result, jobs)
 
@@ -100,6 +106,11 @@ def build_result(ready: PhaseResult, jobs: Sequence[JobResult]) -> PhaseResult:
         reason="VerificationFailed",
         message=message[:2048],
         retryable=True,
-        nodes=[group for group in ready.nodes if group.state is NodeState.FAILED],
+        nodes=select_failed(ready),
         jobs=list(jobs),
     )
+
+
+def select_failed(result: PhaseResult) -> list[NodeGroup]:
+    """List the nodes that failed: without a job that passed, nothing more is known of the others than before."""
+    return [group for group in result.nodes if group.state is NodeState.FAILED]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Sequence
 
 from bessemer.api.clusterbuild.verification import SlurmJob
@@ -21,6 +22,7 @@ ANSWER_SECONDS = 60.0
 """How long the controller may be silent while a job runs; it takes seconds to start again."""
 CANCEL_SECONDS = 60.0
 """How long Slurm may take to end a job; KillWait, after which it kills, is 30 s by default."""
+TIME_WAS_UP = "the phase's time was up (deadlines.phaseSeconds)"
 TAIL_CHARACTERS = 1024
 ENDED_BY_ITSELF = ("COMPLETED", "FAILED")
 """States of a job whose script ran to its end; its exit code says the rest."""
@@ -39,8 +41,8 @@ def check_jobs(jobs: Iterable[SlurmJob]) -> None:
             raise error
 
 
-def run_job(slurm: Slurm, clock: Clock, job: SlurmJob, hosts: Sequence[str]) -> JobResult:
-    """Run a job on some or all of the hosts; whatever Slurm makes of it is a result.
+def run_job(slurm: Slurm, clock: Clock, job: SlurmJob, hosts: Sequence[str], end: float = math.inf) -> JobResult:
+    """Run a job on some or all of the hosts, until the clock says ``end``; whatever Slurm makes of it is a result.
 
     Raises:
         Invalid: its script asked for several jobs; they are ended.
@@ -49,17 +51,18 @@ def run_job(slurm: Slurm, clock: Clock, job: SlurmJob, hosts: Sequence[str]) -> 
     """
     wanted = len(hosts) if job.nodes == "All" else int(job.nodes)
     if wanted > len(hosts):
-        message = f"it needs {wanted} nodes, {len(hosts)} are ready"
-        return JobResult(name=job.name, passed=False, state="NOT_SUBMITTED", message=message)
+        return build_unsubmitted(job, f"it needs {wanted} nodes, {len(hosts)} are ready")
+    if clock.now() >= end:
+        return build_unsubmitted(job, TIME_WAS_UP)
     try:
         job_id = slurm.submit(job, hosts)
     except SlurmFailed as error:
-        return JobResult(name=job.name, passed=False, state="NOT_SUBMITTED", message=make_line(error.message))
+        return build_unsubmitted(job, make_line(error.message))
     _log.info("job %s has number %d", job.name, job_id)
     try:
-        found, late = watch(slurm, clock, job_id, float(job.time_limit_seconds))
+        found, late = watch(slurm, clock, job_id, float(job.time_limit_seconds), end)
     except (Invalid, Terminated):
-        slurm.cancel(job_id)
+        _try_to_cancel(slurm, job_id)
         raise
     except JobUnknown as error:
         message = make_line(f"how it ended is not known: {error.message}")
@@ -81,21 +84,26 @@ def run_job(slurm: Slurm, clock: Clock, job: SlurmJob, hosts: Sequence[str]) -> 
     )
 
 
-def watch(slurm: Slurm, clock: Clock, job_id: int, limit_seconds: float) -> tuple[JobState, str]:
+def build_unsubmitted(job: SlurmJob, why: str) -> JobResult:
+    """Build the result of a job that never was in Slurm's queue."""
+    return JobResult(name=job.name, passed=False, state="NOT_SUBMITTED", message=why)
+
+
+def watch(slurm: Slurm, clock: Clock, job_id: int, limit_seconds: float, end: float = math.inf) -> tuple[JobState, str]:
     """Watch a job until it has ended: the limit holds for its wait in the queue and again for its run.
 
     A job that takes longer is ended; gives its last state, and what took too long.
     """
     started, running, pause = clock.now(), False, SHORTEST_POLL_SECONDS
-    while not (found := _look(slurm, clock, job_id)).final:
+    while not (found := _look(slurm, clock, job_id, end)).final:
         if not running and found.batch_host:
             started, running, pause = clock.now(), True, SHORTEST_POLL_SECONDS
+        if clock.now() >= end:
+            return _end(slurm, clock, job_id, found, end), f"had not ended when {TIME_WAS_UP}{_say_reason(found)}"
         if clock.now() - started > limit_seconds:
-            slurm.cancel(job_id)
-            waited = f"{limit_seconds:.0f} s (timeLimitSeconds)"
-            why = f": {found.reason}" if found.reason else ""
-            late = f"didn't end within {waited}" if running else f"waited in the queue longer than {waited}{why}"
-            return _wait_for_end(slurm, clock, job_id), late
+            limit = f"{limit_seconds:.0f} s (timeLimitSeconds)"
+            queued = f"waited in the queue longer than {limit}{_say_reason(found)}"
+            return _end(slurm, clock, job_id, found, end), f"didn't end within {limit}" if running else queued
         clock.sleep(pause)
         pause = min(LONGEST_POLL_SECONDS, pause * 1.5)
     return found, ""
@@ -105,7 +113,7 @@ def find_problems(job: SlurmJob, found: JobState, output: str) -> Iterable[str]:
     """Tell which expectations don't hold of a job that has ended."""
     expect = job.expect
     if found.state not in ENDED_BY_ITSELF:
-        yield f"Slurm ended it as {found.state}" + (f": {found.reason}" if found.reason else "")
+        yield f"Slurm ended it as {found.state}{_say_reason(found)}"
     elif found.signal:
         yield f"signal {found.signal} ended it"
     if found.exit_code != expect.exit_code:
@@ -120,6 +128,10 @@ def find_problems(job: SlurmJob, found: JobState, output: str) -> Iterable[str]:
             yield f"its output names not every node, but misses {', '.join(silent[:8]) or 'all'}"
 
 
+def _say_reason(found: JobState) -> str:
+    return f": {found.reason}" if found.reason else ""
+
+
 def _list_nodes(found: JobState) -> tuple[str, ...]:
     """List the nodes of a job; none where it has none, or where they can't be read."""
     try:
@@ -128,14 +140,14 @@ def _list_nodes(found: JobState) -> tuple[str, ...]:
         return ()
 
 
-def _look(slurm: Slurm, clock: Clock, job_id: int) -> JobState:
+def _look(slurm: Slurm, clock: Clock, job_id: int, end: float) -> JobState:
     """Look how a job stands; a controller that doesn't answer for a while has not ended it.
 
     Raises:
         JobUnknown: Slurm has forgotten it.
         SlurmFailed, SshFailure: no answer for too long.
     """
-    deadline = clock.now() + ANSWER_SECONDS
+    deadline = min(end, clock.now() + ANSWER_SECONDS)
     while True:
         try:
             return slurm.get_job(job_id)
@@ -148,9 +160,21 @@ def _look(slurm: Slurm, clock: Clock, job_id: int) -> JobState:
         clock.sleep(LONGEST_POLL_SECONDS)
 
 
-def _wait_for_end(slurm: Slurm, clock: Clock, job_id: int) -> JobState:
-    """Wait until a job that was cancelled has ended; if Slurm can't end it, its present state has to do."""
-    deadline = clock.now() + CANCEL_SECONDS
-    while not (found := slurm.get_job(job_id)).final and clock.now() < deadline:
-        clock.sleep(SHORTEST_POLL_SECONDS)
+def _end(slurm: Slurm, clock: Clock, job_id: int, found: JobState, end: float) -> JobState:
+    """End a job and return its last state: the present one where Slurm can't end it, or doesn't say."""
+    _try_to_cancel(slurm, job_id)
+    deadline = min(end, clock.now() + CANCEL_SECONDS)
+    try:
+        while not (found := slurm.get_job(job_id)).final and clock.now() < deadline:
+            clock.sleep(SHORTEST_POLL_SECONDS)
+    except (SlurmFailed, SshFailure) as error:
+        _log.warning("job %d: %s", job_id, error.message)
     return found
+
+
+def _try_to_cancel(slurm: Slurm, job_id: int) -> None:
+    """End a job; one that can't be ended now is when the next of its name is submitted."""
+    try:
+        slurm.cancel(job_id)
+    except (SlurmFailed, SshFailure) as error:
+        _log.warning("job %d is not cancelled: %s", job_id, error.message)

@@ -26,8 +26,8 @@ from bessemer.machines.slurm import (
     SlurmFailed,
     SlurmNode,
     SshSlurm,
-    build_output_file,
 )
+from bessemer.machines.slurm_submission import build_output_file
 from bessemer.phases.verify_job import run_job
 from tests.contract.machines.slurm_cluster import HOSTS, SlurmCluster, run_slurm
 from tests.fakes.slurm import FakeSlurm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import stat
 import subprocess
 from collections.abc import Callable
@@ -14,7 +15,15 @@ import ansible_runner
 import pytest
 
 from bessemer.errors import Invalid, Retry
-from bessemer.machines.ansible import AnsibleRunner, HostState, PlaybookOutcome, PlaybookRun
+from bessemer.machines.ansible import (
+    AnsibleRunner,
+    HostOutcome,
+    HostState,
+    PlaybookOutcome,
+    PlaybookRun,
+    build_failure_message,
+)
+from bessemer.machines.ansible_events import PlaybookEvents
 from bessemer.machines.clock import Terminated
 from bessemer.machines.ssh_files import SshFiles
 from tests.unit.phases.cluster_fakes import VirtualClock
@@ -28,7 +37,7 @@ class Runner:
 
     status: str = "successful"
     events: list[dict[str, Any]] = field(default_factory=lambda: [STATS])
-    rc: int = 0
+    rc: int | None = 0
     told: dict[str, Any] = field(default_factory=dict)
     look: Callable[[dict[str, Any]], None] = lambda _: None
 
@@ -127,6 +136,53 @@ def test_an_end_without_a_recap_tells_what_ansible_said(tmp_path: Path, monkeypa
     with pytest.raises(Retry, match="exit code 1: ERROR! no such role") as caught:
         run(tmp_path, monkeypatch, Runner("failed", [], rc=1))
     assert caught.value.reason == "PlaybookBroken"
+
+
+@pytest.mark.parametrize(
+    ("rc", "said"),
+    [(None, "was killed"), (1, "exit code 1"), (2, "exit code 2"), (250, "exit code 250"), (255, "exit code 255")],
+)
+def test_a_recap_without_failures_is_none_where_ansible_came_to_no_proper_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rc: int | None, said: str
+) -> None:
+    recap = {"event": "playbook_on_stats", "event_data": {"processed": {"oxygen1": 1}}}
+    with pytest.raises(Retry, match=f"some.yml .*{said}: ERROR! no such role") as caught:
+        run(tmp_path, monkeypatch, Runner("failed", [recap], rc))
+    assert caught.value.reason == "PlaybookBroken"
+
+
+def test_what_ansible_runner_lets_out_breaks_the_playbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(_: dict[str, Any]) -> None:
+        raise json.JSONDecodeError("Expecting value\x1b", "{", 1)
+
+    with pytest.raises(Retry, match="ansible-runner failed: JSONDecodeError: Expecting value") as caught:
+        run(tmp_path, monkeypatch, Runner(look=look))
+    assert caught.value.reason == "PlaybookBroken"
+    assert caught.value.message.isprintable()
+    assert not (tmp_path / "ansible" / "some").exists()
+
+
+def test_the_time_in_which_a_jump_did_not_answer_is_not_ansibles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, clock = Runner(), VirtualClock()
+
+    def hang(*_: object, timeout: float, **__: object) -> None:
+        clock.sleep(timeout)
+        raise subprocess.TimeoutExpired("ssh", timeout)
+
+    run(tmp_path, monkeypatch, runner, clock=clock, connect=hang)
+    assert runner.told["settings"]["job_timeout"] == 30
+
+
+def test_hosts_that_a_playbook_adds_by_odd_names_are_told_and_are_no_machines() -> None:
+    failed = HostOutcome(HostState.FAILED, "no")
+    events = PlaybookEvents(lambda _: None)
+    names = ["oxygen2", "oxygen3\x1b[0m", "a b[", "n" * 300]
+    events.handle({"event": "playbook_on_stats", "event_data": {"failures": dict.fromkeys(names, 1)}})
+    assert events.failed[:3] == ("oxygen2", "'oxygen3'", "'a b['")
+    message = build_failure_message(dict.fromkeys(events.failed, failed))
+    assert message == f"oxygen2,'oxygen3','a b[','{'n' * 63}…': no"
 
 
 def test_a_signal_to_the_pod_stops_ansible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,10 +19,10 @@ from bessemer.machines.slurm import (
     SlurmFailed,
     SlurmNode,
     SshSlurm,
-    build_submission,
     parse_job,
     parse_nodes,
 )
+from bessemer.machines.slurm_submission import build_submission
 from bessemer.machines.ssh import CommandResult, Ssh
 
 MANAGEMENT = SshTarget("oxygen1", "rack", "ssh-ed25519 A")
@@ -70,7 +70,7 @@ def slurm(**answers: CommandResult) -> tuple[SshSlurm, FakeSsh]:
 
 
 def list_lines(*records: str) -> str:
-    return "".join(f"{MARK}{record}\n" for record in records)
+    return "".join(f"{record}{MARK}\n" for record in records)
 
 
 def test_a_node_of_two_partitions_is_one_node() -> None:
@@ -87,7 +87,8 @@ def test_no_reason_of_a_node_is_taken_for_another_node(reason: str) -> None:
 
 @given(st.text(max_size=200))
 def test_whatever_slurm_says_is_a_state_or_an_error(text: str) -> None:
-    parse_nodes(text, MARK)
+    with contextlib.suppress(SlurmFailed):
+        parse_nodes(text, MARK)
     for said in (text, show("RUNNING", reason=text), show("COMPLETED", id=text)):
         with contextlib.suppress(SlurmFailed, Invalid):
             state = read(said)
@@ -236,16 +237,29 @@ def test_output_on_a_foreign_node_is_not_looked_for() -> None:
 
 
 def test_without_slurm_there_are_no_nodes() -> None:
-    door, _ = slurm(command=CommandResult(127, "", ""))
+    door, _ = slurm(command=CommandResult(44, "", ""))
     assert door.list_nodes() == []
+
+
+@pytest.mark.parametrize("code", [1, 126, 127, 137, 255])
+def test_no_answer_of_sinfo_says_that_there_is_no_slurm(code: int) -> None:
+    door, _ = slurm(command=CommandResult(code, "", "Cannot fork"))
+    with pytest.raises(SlurmFailed, match=f"sinfo: exit code {code}: Cannot fork"):
+        door.list_nodes()
+
+
+@pytest.mark.parametrize(
+    "text", ["oxygen2|idle", f"oxygen2|idle{MARK}", f"oxygen2|idle|none{MARK}\noxygen3|id", "Welcome"]
+)
+def test_half_of_an_answer_tells_no_state(text: str) -> None:
+    with pytest.raises(SlurmFailed, match="sinfo didn't tell the states of the nodes"):
+        parse_nodes(text, MARK)
 
 
 def test_each_look_has_a_mark_of_its_own_that_nobody_can_guess() -> None:
     door, ssh = slurm()
     assert door.list_nodes() == door.list_nodes() == []
-    marks = [
-        re.search(r"--format=([0-9a-f]{32})%N", command) for _, command, _ in ssh.commands if "sinfo --no" in command
-    ]
+    marks = [re.search(r"--format=%N\|%T\|%E([0-9a-f]{32})", command) for _, command, _ in ssh.commands]
     assert len({mark[1] for mark in marks if mark}) == 2
 
 

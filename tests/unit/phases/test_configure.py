@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import pytest
 from bessemer.api.phase_contract import NodeGroup, NodeState, PhaseInput, PhaseName
 from bessemer.errors import Invalid, Retry
 from bessemer.machines.ansible import HostOutcome, HostState, PlaybookOutcome, PlaybookRun
+from bessemer.machines.clock import Terminated
 from bessemer.machines.slurm import SlurmNode
 from bessemer.phases import configure_management, configure_services
-from bessemer.phases.configure import compute_time_left, find_site_playbook
+from bessemer.phases.configure import add_outcomes, find_site_playbook
 from bessemer.phases.configure_management import drain
 from bessemer.phases.daemon_logs import GROUP, PLAYBOOK
+from bessemer.phases.deadline import Deadline
 from tests.fakes.ansible import FakeAnsible, FakePlaybook
 from tests.fakes.slurm import FakeSlurm
 from tests.support.checkout import ROOT
@@ -125,11 +127,11 @@ def test_too_few_nodes_fail_the_phase() -> None:
 
 
 def test_a_node_that_no_play_came_to_has_failed() -> None:
-    outcome = PlaybookOutcome({"oxygen2": HostOutcome(HostState.OK)})
-    result = configure_services.build_result(build_spec(2), ["oxygen2", "oxygen3"], outcome)
-    assert [(group.hosts, group.state) for group in result.nodes] == [
-        ("oxygen2", NodeState.CONFIGURED),
-        ("oxygen3", NodeState.FAILED),
+    context = FakeContext(FakeAnsible({SERVICES: FakePlaybook(passed_by=["oxygen3"])}))
+    result = configure_services.run(services_input("50%"), context.as_context())
+    assert [(group.hosts, group.state, group.message) for group in result.nodes] == [
+        ("oxygen[2,4-5]", NodeState.CONFIGURED, None),
+        ("oxygen3", NodeState.FAILED, "the playbook did nothing there"),
     ]
 
 
@@ -265,9 +267,62 @@ def test_without_slurm_there_is_nothing_to_drain() -> None:
     assert slurm.drained == []
 
 
-def test_playbooks_end_before_kubernetes_would_stop_the_pod() -> None:
-    phase_input = management_input(spec=build_spec(deadlines={"phaseSeconds": 1000}))
-    assert compute_time_left(phase_input, started=50, now=50) == 940
-    assert compute_time_left(phase_input, started=50, now=150) == 840
-    with pytest.raises(Retry, match=r"deadlines\.phaseSeconds"):
-        compute_time_left(phase_input, started=50, now=1000)
+def test_a_phase_ends_before_kubernetes_would_stop_its_pod() -> None:
+    phase_input, clock = management_input(spec=build_spec(deadlines={"phaseSeconds": 1000})), VirtualClock()
+    deadline = Deadline(phase_input, clock, 60)
+    assert (deadline.moment, deadline.take("PlaybookTimeout")) == (940, 940)
+    clock.sleep(100)
+    assert deadline.compute_left() == 840
+    clock.sleep(900)
+    assert deadline.compute_left() == 0
+    with pytest.raises(Retry, match=r"1000 s \(deadlines\.phaseSeconds\) are used up") as caught:
+        deadline.take("PlaybookTimeout")
+    assert caught.value.reason == "PlaybookTimeout"
+
+
+def test_the_margin_leaves_most_of_a_short_time() -> None:
+    phase_input = management_input(spec=build_spec(deadlines={"phaseSeconds": 100}))
+    assert Deadline(phase_input, VirtualClock(), 60).moment == 75
+
+
+def test_a_host_that_failed_in_one_playbook_has_failed_whatever_another_finds() -> None:
+    well = HostOutcome(HostState.OK)
+    assert add_outcomes({"oxygen2": BROKEN, "oxygen3": well}, {"oxygen2": well, "oxygen3": GONE}, []) == {
+        "oxygen2": BROKEN,
+        "oxygen3": GONE,
+    }
+
+
+@pytest.mark.parametrize("missed", ["oxygen1", "oxygen3"])
+def test_a_host_that_our_playbook_passed_by_has_failed_although_the_sites_came_to_it(
+    tmp_path: Path, missed: str
+) -> None:
+    context = FakeContext(FakeAnsible({SERVICES: FakePlaybook(passed_by=[missed])}))
+    context.directories = site(tmp_path, "s.yml")
+    result = configure_services.run(services_input(configuration={"playbooks": OWN}), context.as_context())
+    assert (result.succeeded, f"{missed}: the playbook did nothing there" in result.message) == (False, True)
+
+
+def test_daemons_are_asked_only_in_the_time_that_is_left() -> None:
+    clock = VirtualClock()
+
+    class Slow(FakeAnsible):
+        def run(self, run: PlaybookRun, report: Callable[[str], None]) -> PlaybookOutcome:
+            clock.sleep(run.timeout_seconds - spare)
+            return super().run(run, report)
+
+    for spare, asked in ((5, [MANAGEMENT, PLAYBOOK]), (0, [MANAGEMENT])):
+        context = FakeContext(Slow({MANAGEMENT: FakePlaybook(failed={"oxygen1": BROKEN})}))
+        clock = context.clock
+        configure_management.run(management_input(), context.as_context())
+        assert [run.playbook.name for run in context.ansible.runs] == asked
+        assert context.ansible.runs[-1].timeout_seconds == (5 if spare else 7140)
+
+
+def test_a_pod_that_is_stopped_while_daemons_are_asked_ends_at_once() -> None:
+    clock = VirtualClock(stop_at=0)
+    playbooks = {MANAGEMENT: FakePlaybook({}, failed={"oxygen1": BROKEN})}
+    context = FakeContext(FakeAnsible(playbooks, clock))
+    with pytest.raises(Terminated):
+        configure_management.run(management_input(), context.as_context())
+    assert [run.playbook.name for run in context.ansible.runs] == [MANAGEMENT, PLAYBOOK]

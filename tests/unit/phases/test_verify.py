@@ -80,6 +80,9 @@ def test_too_few_nodes_in_slurm_fail_the_phase_without_a_job() -> None:
     assert (result.succeeded, result.reason, result.retryable) == (False, "TooFewNodes", True)
     assert "oxygen3: Slurm doesn't know it" in result.message
     assert slurm.submitted == []
+    assert [(group.hosts, group.reason) for group in result.nodes] == [
+        ("oxygen3", "NotInSlurm")
+    ]  # no job proved oxygen2
 
 
 def test_only_configured_nodes_are_looked_for_but_missed_ones_again() -> None:
@@ -260,3 +263,34 @@ def test_the_end_of_a_long_output_is_kept() -> None:
     result = run_job(slurm, VirtualClock(), JOB, HOSTS)
     assert len(result.output_tail) == 1024
     assert result.output_tail.endswith("the end\n")
+
+
+def test_a_job_that_runs_when_the_phase_must_end_is_ended_and_the_next_is_not_begun() -> None:
+    slurm = FakeSlurm([IDLE], {"first": [RUNNING], "second": [COMPLETED]})
+    jobs = [{"name": name, "script": "#!/bin/sh\n", "timeLimitSeconds": 86400} for name in ("first", "second")]
+    context = FakeContext(slurm=slurm)
+    result = verify.run(verify_input(*jobs), context.as_context())
+    assert (result.reason, result.retryable) == ("VerificationFailed", True)
+    assert [(job.state, job.message) for job in result.jobs] == [
+        ("CANCELLED", "had not ended when the phase's time was up (deadlines.phaseSeconds)"),
+        ("NOT_SUBMITTED", "the phase's time was up (deadlines.phaseSeconds)"),
+    ]
+    assert context.clock.now() < 7200
+
+
+class Uncancellable(FakeSlurm):
+    """Slurm that can't end a job."""
+
+    def cancel(self, job_id: int) -> None:
+        raise SlurmFailed(f"scancel: exit code 1: job {job_id}")
+
+
+def test_a_late_job_that_can_not_be_ended_is_late() -> None:
+    result = run_job(Uncancellable([IDLE], {"hostname": [RUNNING]}), VirtualClock(), JOB, HOSTS)
+    assert (result.passed, result.state) == (False, "RUNNING")
+    assert result.message == "didn't end within 60 s (timeLimitSeconds)"
+
+
+def test_a_pod_that_is_stopped_says_so_although_its_job_can_not_be_ended() -> None:
+    with pytest.raises(Terminated):
+        run_job(Uncancellable([IDLE], {"hostname": [RUNNING]}), VirtualClock(stop_at=5), JOB, HOSTS)
