@@ -162,12 +162,18 @@ def render_reference(crd: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _name_type(schema: dict[str, Any]) -> str:
+    if schema.get("x-kubernetes-int-or-string"):
+        return "integer or string"
+    return str(schema.get("type", "any"))
+
+
 def _render_rows(schema: dict[str, Any], path: str) -> list[str]:
     rows = []
     for name, field in schema.get("properties", {}).items():
         here = f"{path}.{name}"
         items = field.get("items", {})
-        kind = field.get("type", "any") + (f" of {items.get('type', 'any')}" if items else "")
+        kind = _name_type(field) + (f" of {_name_type(items)}" if items else "")
         default = field.get("default", "required" if name in schema.get("required", []) else "")
         shown = "" if isinstance(default, dict | list) else str(default)
         text = field.get("description", "").replace("|", "\\|").replace("\n", " ")

@@ -139,10 +139,19 @@ def int_or_string(pattern: str, message: str) -> dict[str, Any]:
 
 _COUNT = r"^([1-9][0-9]{0,3}|[1-9][0-9]?%|100%)$"
 _NODE_COUNT = r"^(All|[1-9][0-9]{0,3})$"
-_FROM_NUMBER = BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)
+
+
+def _write_number(value: object) -> object:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+FROM_NUMBER = BeforeValidator(_write_number)
+"""Reads a whole number as its digits, also one that is written as 1e3 or 2.0, as the API server does."""
 Count = Annotated[
     str,
-    _FROM_NUMBER,
+    FROM_NUMBER,
     Field(
         pattern=_COUNT,
         max_length=4,
@@ -151,7 +160,7 @@ Count = Annotated[
 ]
 NodeCount = Annotated[
     str,
-    _FROM_NUMBER,
+    FROM_NUMBER,
     Field(
         pattern=_NODE_COUNT,
         max_length=4,

@@ -136,7 +136,7 @@ def _check_kubernetes(settings: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("services: must be a list of services, each with its name")
     for name in _QUANTITIES:
         found = settings.get(name, "1")
-        if not isinstance(found, str) or not re.search(QUANTITY_PATTERN, found):
+        if not isinstance(found, str) or not re.fullmatch(QUANTITY_PATTERN, found):
             raise ValueError(f'{name}: must be a quantity in quotes, such as "500m" or "2Gi"')
     if not isinstance(settings.get("priority_class_name", ""), str):
         raise ValueError("priority_class_name: must be the name of a PriorityClass")

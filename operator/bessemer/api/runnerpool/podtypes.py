@@ -14,10 +14,23 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from bessemer.api.base import ATOMIC_LIST, ApiModel, cel
-from bessemer.api.fields import DnsLabel, ObjectName
+from bessemer.api.fields import FROM_NUMBER, DnsLabel, ObjectName
 
-QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
-Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=32)]
+QUANTITY_PATTERN = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]{1,2})?$"
+"""A quantity that is not negative, as Kubernetes' documentation has it; what its parser takes besides is refused, as it
+is a slip: a unit without a number, such as Mi, is 0 to it. No more than two digits of an exponent, as it cuts larger
+and smaller quantities off at 2^63-1 and at 1n.
+Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/"""
+Quantity = Annotated[
+    str,
+    Field(
+        pattern=QUANTITY_PATTERN,
+        max_length=32,
+        json_schema_extra={"x-kubernetes-int-or-string": True, "minimum": 0},
+    ),
+    FROM_NUMBER,
+]
+"""A string, or a whole number; a schema can't say that other numbers are taken, too: 0.5 has to be quoted."""
 Quantities = Annotated[dict[str, Quantity], Field(max_length=16)]
 _PREFIXED = r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 LabelKey = Annotated[str, Field(pattern=rf"^{_PREFIXED}$", max_length=317)]

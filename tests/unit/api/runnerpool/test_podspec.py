@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kubernetes.utils.quantity import parse_quantity
 from pydantic import TypeAdapter, ValidationError
 
 from bessemer.api.runnerpool.executors import KubernetesExecutor
 from bessemer.api.runnerpool.podspec import Resources, RunnerPodSpec
-from bessemer.api.runnerpool.podtypes import RelativePath
+from bessemer.api.runnerpool.podtypes import QUANTITY_PATTERN, RelativePath
+from bessemer.api.schema import compute_structural_schema
 from bessemer.api.wellknown import MANAGED_BY_LABEL
 from bessemer.engine.settings import Settings
 from bessemer.foreign import decode_cut
 from bessemer.kinds.runnerpool.render.config import build_config
 from bessemer.kinds.runnerpool.render.manifest import RUNNER_CONTAINER, build_runner_pod
+from tests.support.checkout import ROOT
 from tests.unit.kinds.runnerpool.render.test_executors import EXECUTORS
 from tests.unit.kinds.runnerpool.scenes import build_pool, build_spec
 
@@ -31,6 +38,70 @@ RESOURCES = {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"memory": 
 Rendered = tuple[dict[str, Any], dict[str, Any]]
 """The pod, and the runner's part of config.toml."""
 Look = Callable[[dict[str, Any], dict[str, Any]], object]
+
+
+_DIGITS = st.text("0123456789", min_size=1, max_size=6)
+_SUFFIXES = st.sampled_from(["", *"numkMGTPE", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]) | st.builds(
+    "{}{}{}".format, st.sampled_from("eE"), st.sampled_from(["", "+", "-"]), st.integers(0, 99)
+)
+QUANTITIES = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["", "+"]),
+    _DIGITS | _DIGITS.map("{}.".format) | _DIGITS.map(".{}".format) | st.builds("{}.{}".format, _DIGITS, _DIGITS),
+    _SUFFIXES,
+)
+"""By the grammar of https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/, not negative."""
+
+
+def read_quantity(value: object) -> str:
+    return Resources.model_validate({"requests": {"cpu": value}}).requests["cpu"]
+
+
+@given(QUANTITIES)
+def test_every_quantity_of_kubernetes_grammar_is_taken_as_it_is_written(text: str) -> None:
+    assert read_quantity(text) == text
+    assert parse_quantity(text) >= 0  # type: ignore[no-untyped-call]  # the official client lacks types
+
+
+@given(st.text("0123456789.eE+-mkKMGTPinuZ ", max_size=8))
+def test_what_is_taken_for_a_quantity_can_be_counted_and_is_not_negative(text: str) -> None:
+    with suppress(ValidationError):
+        amount = parse_quantity(read_quantity(text))  # type: ignore[no-untyped-call]  # the official client lacks types
+        assert amount.is_finite()
+        assert amount >= 0
+
+
+@pytest.mark.parametrize(("value", "read"), [(2, "2"), (0, "0"), (2.0, "2"), (1e3, "1000"), (2147483648, "2147483648")])
+def test_a_quantity_may_be_a_whole_number(value: float, read: str) -> None:
+    assert read_quantity(value) == read
+
+
+@pytest.mark.parametrize(
+    "value", [-1, "-1", 0.5, True, None, "1Zi", "1K", "1ki", "", "Mi", "1\n", "1e100", "NaN", [], {}]
+)
+def test_what_is_no_quantity_is_refused_naming_the_field(value: object) -> None:
+    with pytest.raises(ValidationError) as error:
+        read_quantity(value)
+    assert [detail["loc"] for detail in error.value.errors()] == [("requests", "cpu")]
+
+
+def test_the_schema_of_a_quantity_takes_whole_numbers_and_strings_alike() -> None:
+    quantities = compute_structural_schema(Resources)["properties"]["limits"]["additionalProperties"]
+    assert quantities == {
+        "x-kubernetes-int-or-string": True,
+        "minimum": 0,
+        "maxLength": 32,
+        "pattern": QUANTITY_PATTERN,
+    }
+
+
+def test_the_chart_takes_the_same_quantities() -> None:
+    schema = json.loads((ROOT / "helm" / "bessemer" / "values.schema.json").read_text())
+    assert schema["definitions"]["quantity"] == {
+        "type": ["string", "number"],
+        "minimum": 0,
+        "pattern": QUANTITY_PATTERN,
+    }
 
 
 def runner(pod: dict[str, Any]) -> dict[str, Any]:
