@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bessemer.api.runnerpool.executors import SlurmExecutor
-from bessemer.kinds.runnerpool.render.slurm_files import EXECUTOR_FILE, SlurmHost, build_slurm_files
+from bessemer.kinds.runnerpool.render.slurm_files import EXECUTOR_FILE, JOB_FILE, SlurmHost, build_slurm_files
 from tests.support.checkout import ROOT
 
 BUILD_FAILURE, SYSTEM_FAILURE = 101, 102
@@ -34,8 +34,16 @@ STAND_INS = {
         echo the job says this >"$output"; echo 77""",
     # Each look takes the next line; the last one stays.
     "squeue": r"""
-        head -n 1 "$STATES"
-        [ "$(wc -l <"$STATES")" -le 1 ] || sed -i 1d "$STATES" """,
+        line=$(head -n 1 "$STATES")
+        case $line in
+        "error: "*) echo "slurm_load_jobs ${line%%|*}" >&2 ; failed=1 ;;
+        "") ;;
+        *) echo "$line" ;;
+        esac
+        [ "$(wc -l <"$STATES")" -le 1 ] || sed -i 1d "$STATES"
+        exit ${failed:-0}""",
+    "scontrol": 'echo "Slurmctld(primary) at oxygen1 is $CONTROLLER"',
+    "sacct": '[ -z "$ACCOUNTED" ] || echo "$ACCOUNTED"',
     "scancel": 'echo "$@" >>"$CANCELLED"',
 }
 
@@ -66,7 +74,10 @@ class Runner:
         script.write_text("true\n")
         exit_code, signal = map(int, code.split(":"))
         status = exit_code << 8 | signal
-        lines = [RECORD.format(state=state, reason=reason, status=status) for state in states]
+        lines = [
+            state if state in ("", FORGOTTEN, SILENT) else RECORD.format(state=state, reason=reason, status=status)
+            for state in states
+        ]
         (self.directory / "states").write_text("".join(f"{line}\n" for line in lines))
         environment = {
             "PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}",
@@ -79,6 +90,8 @@ class Runner:
             "STATES": str(self.directory / "states"),
             "CANCELLED": str(self.directory / "cancelled"),
             "OPTIONS_SEEN": str(self.directory / "options"),
+            "CONTROLLER": "UP",
+            "ACCOUNTED": "",
             **variables,
         }
         program = ["bash", str(self.directory / "home" / EXECUTOR_FILE)]
@@ -99,6 +112,13 @@ class Runner:
             code_file.read_text().strip() if code_file.exists() else "",
             trace,
         )
+
+    def hasten(self, patience: str) -> None:
+        """Have a patience of the script on the cluster be over at once."""
+        script = self.directory / "home" / JOB_FILE
+        text, count = re.subn(rf"^{patience}=[0-9]+", f"{patience}=0", script.read_text(), flags=re.MULTILINE)
+        assert count == 1
+        script.write_text(text)
 
 
 @pytest.fixture
@@ -172,6 +192,53 @@ def test_a_job_that_is_killed_for_its_memory_while_it_runs_has_told_where_it_ran
     ]
     assert (ended.failure, ended.exit_code) == ("script_failure", "137")
     assert not (runner.directory / "cancelled").exists()
+
+
+FORGOTTEN = "error: Invalid job id specified"
+SILENT = "error: Unable to contact slurm controller (connect failure)"
+
+
+@pytest.mark.parametrize("forgotten", [FORGOTTEN, ""])
+@pytest.mark.parametrize(
+    ("accounted", "failure", "exit_code"),
+    [
+        ("COMPLETED|0:0|oxygen2", "none", ""),
+        ("FAILED|3:0|oxygen2", "script_failure", "3"),
+        ("FAILED|0:11|oxygen2", "script_failure", "139"),
+        ("OUT_OF_MEMORY|0:125|oxygen2", "script_failure", "137"),
+        ("CANCELLED by 1000|0:15|oxygen2", "runner_system_failure", ""),
+    ],
+)
+def test_how_a_job_ended_that_slurm_has_forgotten_is_read_from_its_accounting(
+    runner: Runner, forgotten: str, accounted: str, failure: str, exit_code: str
+) -> None:
+    ended = runner.run("RUNNING", forgotten, ACCOUNTED=accounted)
+    assert (ended.failure, ended.exit_code) == (failure, exit_code), ended.trace
+
+
+@pytest.mark.parametrize("accounted", ["", "RUNNING|0:0|oxygen2", "no accounting"])
+def test_a_job_that_slurm_has_forgotten_is_not_waited_for(runner: Runner, accounted: str) -> None:
+    runner.hasten("ACCOUNT_SECONDS")
+    ended = runner.run("RUNNING", FORGOTTEN, ACCOUNTED=accounted)
+    assert ended.failure == "runner_system_failure", ended.trace
+    said = "how the job ended is not known: Slurm has forgotten job 77 (MinJobAge), and no accounting says it"
+    assert said in ended.trace
+
+
+@pytest.mark.parametrize(("silent", "controller"), [(SILENT, "UP"), ("", "DOWN")])
+def test_a_controller_that_does_not_answer_has_not_forgotten_its_jobs(
+    runner: Runner, silent: str, controller: str
+) -> None:
+    runner.hasten("ACCOUNT_SECONDS")
+    ended = runner.run("RUNNING", silent, silent, "COMPLETED", CONTROLLER=controller, ACCOUNTED="FAILED|3:0|oxygen2")
+    assert ended.failure == "none", ended.trace
+
+
+def test_a_controller_that_stays_silent_is_named(runner: Runner) -> None:
+    runner.hasten("LOST_SECONDS")
+    ended = runner.run("RUNNING", SILENT)
+    assert ended.failure == "runner_system_failure"
+    assert "Slurm does not answer: slurm_load_jobs error: Unable to contact slurm controller" in ended.trace
 
 
 @pytest.mark.parametrize("reason", ["see JobState=COMPLETED", "a|COMPLETED|0", "JobState=FAILED ExitCode=9:0"])

@@ -232,6 +232,7 @@ tell_result() { # STATE CODE SIGNAL REASON...
         "shared by all nodes? $reason" ;;
     NODE_FAIL | BOOT_FAIL | PREEMPTED | REVOKED) fail_system "$state: not the job's fault: ${reason:-Slurm took its nodes}" ;;
     CANCELLED) fail_system "CANCELLED: the job was cancelled in Slurm" ;;
+    FORGOTTEN) fail_system "how the job ended is not known: Slurm has forgotten $reason" ;;
     UNAVAILABLE) fail_system "Slurm does not answer: $reason" ;;
     *) fail_system "the connection to the cluster was lost; the Slurm job is cancelled: $(tail -n 1 "$scratch/result")" ;;
     esac

@@ -11,6 +11,7 @@ SILENCE_SECONDS=60 # six lines missed
 LOOK_SECONDS=5     # between two looks at the state, at the most; the controller has other users
 LAST_SECONDS=90    # for a cancelled job to end: Slurm itself kills after 30 s (KillWait)
 LOST_SECONDS=600   # a controller that is upgraded is back by then
+ACCOUNT_SECONDS=20 # for the accounting to hear of a job's end
 LATE_SECONDS=10    # for a shared file system to show the end of the output
 trap '' HUP PIPE
 
@@ -39,16 +40,43 @@ FIELDS='State:|,exit_code:|,NodeList:|,Reason:|'
 look() {
     local record="" status
     if ! record=$(squeue --noheader --states=all --jobs="$id" --Format="$FIELDS" 2>"$own/said") || [ -z "$record" ]; then
+        # A controller that has no such job any more is none that is silent: it forgets jobs MinJobAge after their end.
+        if grep -q "Invalid job id" "$own/said" ||
+            { [ ! -s "$own/said" ] && scontrol ping 2>/dev/null | grep -q " is UP"; }; then
+            look_back
+            return
+        fi
         [ $((SECONDS - seen)) -lt "$LOST_SECONDS" ] || result "UNAVAILABLE 0 0 $(tail -n 1 "$own/said")"
         state=UNKNOWN
         return
     fi
-    seen=$SECONDS
+    seen=$SECONDS forgotten=""
     IFS='|' read -r state status nodes reason <<<"$record"
     reason=${reason%|}
     # As wait(2) has it: the exit code above the signal.
     [[ $status =~ ^[0-9]{1,9}$ ]] || status=0
     code=$((status >> 8 & 255)):$((status & 127))
+}
+
+# look_back: how a job ended that the controller has forgotten, by the accounting where there is one. What that says may
+# be some seconds old: that the job still runs is not its last word.
+look_back() {
+    local record="" found status
+    forgotten=${forgotten:-$SECONDS}
+    record=$(timeout 15 sacct --noheader --parsable2 --allocations --jobs="$id" --format=State,ExitCode,NodeList \
+        2>/dev/null | tail -n 1)
+    IFS='|' read -r found status nodes <<<"$record"
+    found=${found%% *} # CANCELLED by 1000
+    case $found in
+    COMPLETED | FAILED | TIMEOUT | DEADLINE | OUT_OF_MEMORY | NODE_FAIL | BOOT_FAIL | PREEMPTED | REVOKED | CANCELLED)
+        [[ $status =~ ^[0-9]{1,3}:[0-9]{1,3}$ ]] && code=$status
+        state=$found reason=""
+        return
+        ;;
+    esac
+    state=UNKNOWN
+    [ $((SECONDS - forgotten)) -lt "$ACCOUNT_SECONDS" ] ||
+        result "FORGOTTEN 0 0 job $id (MinJobAge), and no accounting says it"
 }
 
 tell_state() {
@@ -74,7 +102,7 @@ if ! id=$(sbatch --parsable "${options[@]}" --no-requeue --chdir="$1" --output="
 fi
 id=${id%%;*}
 state=PENDING reason="" nodes="" code=0:0 last=""
-started=$SECONDS heard=$SECONDS seen=$SECONDS looked=-$LOOK_SECONDS stopping=""
+started=$SECONDS heard=$SECONDS seen=$SECONDS looked=-$LOOK_SECONDS stopping="" forgotten=""
 
 while :; do
     pause=$((1 + (SECONDS - started) / 30))
