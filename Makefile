@@ -39,7 +39,7 @@ lint: .venv/ready ## style, types, layers, generated files
 	ANSIBLE_COLLECTIONS_PATH=/dev/null .venv/bin/ansible-lint --offline -q playbooks
 
 unit: .venv/ready ## unit tests with coverage; they need nothing installed
-	$(PYTEST) tests/unit -n auto --cov=bessemer --cov-report=term:skip-covered --cov-fail-under=85
+	$(PYTEST) tests/unit tools -n auto --cov=bessemer --cov-report=term:skip-covered --cov-fail-under=85
 
 component: .venv/ready ## several modules together, on loopback
 	$(PYTEST) tests/component
@@ -72,13 +72,13 @@ image: .venv/ready ## build the operator's image as an OCI archive
 	$(SUDO) $(PY) -m tests.support.image
 
 cluster-up: .venv/ready ## a Kubernetes for a developer
-	$(SUDO) $(PY) -m tests.support.cluster up
+	$(SUDO) $(PY) -m local_kubernetes up
 
 cluster-down: .venv/ready ## and away with it
-	$(SUDO) $(PY) -m tests.support.cluster down
+	$(SUDO) $(PY) -m local_kubernetes down
 
 cluster-sweep: .venv/ready ## remove the clusters that killed test runs left
-	$(SUDO) $(PY) -m tests.support.cluster sweep
+	$(SUDO) $(PY) -m local_kubernetes sweep
 
 clean: ## remove what the build left in this checkout
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage dist build

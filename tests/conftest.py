@@ -7,4 +7,4 @@ from hypothesis import settings
 settings.register_profile("bessemer", deadline=None)  # that a machine is slow is no fault of what is tested
 settings.load_profile("bessemer")
 
-pytest_plugins = ["tests.support.cluster.fixtures"]
+pytest_plugins = ["local_kubernetes.fixtures"]

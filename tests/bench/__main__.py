@@ -13,18 +13,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from local_kubernetes.choice import get_cluster, open_cluster
+from local_kubernetes.errors import ClusterError
+from local_kubernetes.kubectl import Kubectl, KubectlError
+from local_kubernetes.marker import require_marker
+from local_kubernetes.protocol import Cluster
+from rack.daemon.settings import MOST_COMPUTE_NODES
+from rack.image.build import build_image as build_lab_image
 from tests.bench.builds import BenchError, measure_build
 from tests.bench.images import get_image_size
 from tests.bench.operator_process import get_memory, get_wakeups
 from tests.bench.report import Machine, Report, build_document, show
 from tests.support.checkout import ROOT
-from tests.support.cluster.choice import get_cluster, open_cluster
-from tests.support.cluster.errors import ClusterError
-from tests.support.cluster.marker import require_marker
-from tests.support.cluster.protocol import Cluster
-from tests.support.kubectl import Kubectl, KubectlError
-from tests.support.lab.image.build import build_image as build_lab_image
-from tests.support.lab.rack.settings import MOST_COMPUTE_NODES
 from tests.support.site import SYSTEM_NAMESPACE, install_bessemer
 
 console = Console(highlight=False)

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from local_kubernetes.kubectl import Kubectl, Resource
+from local_kubernetes.protocol import Cluster
+from rack.lab import Lab
 from tests.bench.observation import Observation, observe
 from tests.bench.timeline import BuildSplit, Handoff, compute_handoffs, compute_split
-from tests.support.cluster.protocol import Cluster
-from tests.support.kubectl import Kubectl, Resource
-from tests.support.lab.lab import Lab
 from tests.support.site import Site, condition
 
 BUILD = "oxygen"

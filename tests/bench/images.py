@@ -7,7 +7,7 @@ import tarfile
 from dataclasses import dataclass
 from typing import IO, Any
 
-from tests.support.image import Image
+from local_kubernetes.oci import Image
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from kubernetes.watch import Watch
 from bessemer.api.base import GROUP, VERSION
 from bessemer.api.clusterbuild.resource import PLURAL
 from bessemer.api.wellknown import PHASE_LABEL
+from local_kubernetes.kubectl import Resource
 from tests.bench.timeline import PodTimes, compute_times
-from tests.support.kubectl import Resource
 from tests.support.site import is_settled
 
 WATCH_SECONDS = 3600

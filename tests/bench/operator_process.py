@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from local_kubernetes.kubectl import Kubectl
 from tests.bench.timeline import compute_quantile
-from tests.support.kubectl import Kubectl
 
 METRIC = "bessemer_handoff_seconds"
 METRICS = "/api/v1/namespaces/{namespace}/services/{service}-internal:internal/proxy/metrics"

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 from rich.table import Table
 
+from local_kubernetes.choice import get_kube_minor
 from tests.bench.builds import BuildFigures
 from tests.bench.images import ImageSize
 from tests.bench.operator_process import OperatorMemory, Wakeups
 from tests.bench.timeline import Distribution, Handoff, compute_distribution
-from tests.support.cluster.choice import get_kube_minor
 
 WANTED_P50, WANTED_P99 = 0.1, 0.5
 """Seconds within which a handoff is wanted."""

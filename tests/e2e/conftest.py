@@ -1,6 +1,6 @@
 """e2e tests run on a real cluster with Bessemer installed by its charts, each with a rack of its own. Nothing is faked.
 
-A cluster is made for the run and removed after it; tests refuse any other (see tests/support/cluster).
+A cluster is made for the run and removed after it; tests refuse any other (see tools/local-kubernetes).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Protocol
 
 import pytest
 
-from tests.support.cluster.protocol import Cluster
-from tests.support.kubectl import Kubectl
-from tests.support.lab.lab import Lab
+from local_kubernetes.kubectl import Kubectl
+from local_kubernetes.protocol import Cluster
+from rack.lab import Lab
 from tests.support.runners import Runners, open_runners
 from tests.support.site import Site, install_bessemer
 

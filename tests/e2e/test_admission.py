@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from local_kubernetes.kubectl import KubectlError
 from tests.e2e.conftest import MakeSite
-from tests.support.kubectl import KubectlError
 from tests.support.plan import explain_plan_refusal
 from tests.support.site import Site, condition
 

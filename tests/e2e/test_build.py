@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from local_kubernetes.kubectl import Resource
 from tests.e2e.conftest import MakeSite
-from tests.support.kubectl import Resource
 from tests.support.leaks import LeakWatch, list_leaks
 from tests.support.site import Site, condition, merge
 

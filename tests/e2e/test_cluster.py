@@ -11,22 +11,22 @@ from typing import Any
 
 import pytest
 
-from tests.support.cluster.binaries.components import KUBERNETES_RELEASES
-from tests.support.cluster.choice import get_kube_minor
-from tests.support.cluster.local.cluster import LocalCluster, down, get_programs, up
-from tests.support.cluster.local.processes import ProcessIdentity
-from tests.support.cluster.local.registry import get_record
-from tests.support.cluster.local.remains import sweep
-from tests.support.cluster.local.sandbox_image import BUSYBOX_IMAGE
-from tests.support.cluster.local.traces import (
+from local_kubernetes.binaries.components import KUBERNETES_RELEASES
+from local_kubernetes.choice import get_kube_minor
+from local_kubernetes.kubectl import Kubectl
+from local_kubernetes.local.cluster import LocalCluster, down, get_programs, up
+from local_kubernetes.local.processes import ProcessIdentity
+from local_kubernetes.local.registry import get_record
+from local_kubernetes.local.remains import sweep
+from local_kubernetes.local.sandbox_image import BUSYBOX_IMAGE
+from local_kubernetes.local.traces import (
     MachineState,
     get_cluster_parts,
     get_machine_state,
     list_descendants,
     list_namespaces,
 )
-from tests.support.cluster.waiting import wait_until
-from tests.support.kubectl import Kubectl
+from local_kubernetes.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -210,8 +210,8 @@ def test_privileged_pod_mounts_disks_and_leaves_none_attached(
 
 OWNER = """
 import signal, sys, time
-from tests.support.cluster.choice import get_kube_minor
-from tests.support.cluster.local.cluster import up
+from local_kubernetes.choice import get_kube_minor
+from local_kubernetes.local.cluster import up
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started the tests in the background
 up(sys.argv[1], kube_minor=get_kube_minor(), kept=False)
 print("up", flush=True)

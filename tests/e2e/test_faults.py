@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from local_kubernetes.kubectl import Resource
 from tests.e2e.conftest import MakeSite
-from tests.support.kubectl import Resource
 from tests.support.site import Site, condition
 
 pytestmark = pytest.mark.e2e

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from local_kubernetes.kubectl import Kubectl
 from tests.support.checkout import ROOT
-from tests.support.kubectl import Kubectl
 from tests.support.runners import PROJECT, Runners
 from tests.support.site import SYSTEM_NAMESPACE
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from tests.support.cluster.protocol import Cluster
-from tests.support.kubectl import Kubectl
+from local_kubernetes.kubectl import Kubectl
+from local_kubernetes.protocol import Cluster
 from tests.support.site import EXAMPLE, SYSTEM_NAMESPACE, install_bessemer, uninstall_bessemer
 
 pytestmark = pytest.mark.e2e

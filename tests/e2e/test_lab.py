@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.cluster.local.loop_devices import FileIdentity, LoopDevice, identify, list_loop_devices
-from tests.support.kubectl import KubectlError
-from tests.support.lab.fixtures import MakeRack, make_rack
-from tests.support.lab.lab import Lab
-from tests.support.lab.plain import planted_host_key, prepare_management, stage, withdraw
-from tests.support.lab.rack.settings import GATEWAY_ADDRESS
+from local_kubernetes.kubectl import KubectlError
+from local_kubernetes.local.loop_devices import FileIdentity, LoopDevice, identify, list_loop_devices
+from rack.daemon.settings import GATEWAY_ADDRESS
+from rack.fixtures import MakeRack, make_rack
+from rack.lab import Lab
+from rack.plain import planted_host_key, prepare_management, stage, withdraw
 
 __all__ = ["make_rack"]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.cluster.protocol import Cluster
-from tests.support.kubectl import Kubectl, KubectlError
+from local_kubernetes.kubectl import Kubectl, KubectlError
+from local_kubernetes.protocol import Cluster
 from tests.support.runners import PROJECT, Runners, open_runners
 from tests.support.site import SYSTEM_NAMESPACE, install_bessemer, uninstall_bessemer
 

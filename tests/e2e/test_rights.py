@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.cluster.protocol import Cluster
-from tests.support.kubectl import Kubectl, KubectlError, Resource
+from local_kubernetes.kubectl import Kubectl, KubectlError, Resource
+from local_kubernetes.protocol import Cluster
 from tests.support.runners import build_example
 from tests.support.site import SYSTEM_NAMESPACE, allow
 

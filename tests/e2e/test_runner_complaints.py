@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.cluster.protocol import Cluster
+from local_kubernetes.protocol import Cluster
 from tests.support.runner_image import build_helper_image
 from tests.support.runners import PROJECT, SOON, Runners
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.cluster.protocol import Cluster
-from tests.support.kubectl import Resource
+from local_kubernetes.kubectl import Resource
+from local_kubernetes.protocol import Cluster
 from tests.support.plan import explain_plan_refusal
 from tests.support.runner_image import build_docker_image, build_helper_image
 from tests.support.runners import PROJECT, SOON, Runners, build_example

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.kubectl import Resource
+from local_kubernetes.kubectl import Resource
 from tests.support.runners import PROJECT, SOON, Runners
 
 pytestmark = pytest.mark.e2e

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bessemer.machines.secrets import SshKeyPair
+from local_kubernetes.kubectl import Resource
 from tests.contract.machines.test_ssh import make_key
 from tests.e2e.conftest import MakeSite
-from tests.support.kubectl import Resource
 from tests.support.runners import PROJECT, SOON, Runners, open_runners
 from tests.support.site import Site, condition, merge
 

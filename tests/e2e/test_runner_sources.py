@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from local_kubernetes.kubectl import KubectlError, Resource
 from tests.support.gitlab_pod import build_url
-from tests.support.kubectl import KubectlError, Resource
 from tests.support.runners import PROJECT, SOON, Runners
 
 pytestmark = pytest.mark.e2e

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from local_kubernetes.kubectl import KubectlError
 from tests.support.disturbance import kill_operator
-from tests.support.kubectl import KubectlError
 from tests.support.plan import explain_plan_refusal
 from tests.support.runners import PROJECT, SOON, Runners, assert_whole_log, build_example, write_lines
 

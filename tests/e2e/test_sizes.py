@@ -6,8 +6,8 @@ import contextlib
 
 import pytest
 
+from local_kubernetes.kubectl import KubectlError
 from tests.e2e.conftest import MakeSite
-from tests.support.kubectl import KubectlError
 from tests.support.site import Site, condition
 
 pytestmark = pytest.mark.e2e

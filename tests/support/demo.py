@@ -18,12 +18,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tests.support.cluster.binaries.tools import tool
-from tests.support.cluster.choice import open_cluster
-from tests.support.cluster.errors import ClusterError
-from tests.support.cluster.protocol import Cluster
-from tests.support.kubectl import Resource
-from tests.support.lab.lab import Lab
+from local_kubernetes.binaries.tools import tool
+from local_kubernetes.choice import open_cluster
+from local_kubernetes.errors import ClusterError
+from local_kubernetes.kubectl import Resource
+from local_kubernetes.protocol import Cluster
+from rack.lab import Lab
 from tests.support.site import Site, install_bessemer
 
 NAMESPACE = "lab"
@@ -131,11 +131,11 @@ It is all still there. To look around:
   export KUBECONFIG={cluster.kubeconfig} PATH=$PWD/.venv/bin:{path}:$PATH
   kubectl --namespace {NAMESPACE} describe clusterbuild {BUILD}
   bessemer logs {BUILD} BootCompute --namespace {NAMESPACE}
-  .venv/bin/python -m tests.support.lab --help       (the rack: machines, power, consoles, faults)
+  .venv/bin/python -m rack --help       (the rack: machines, power, consoles, faults)
 
 To take it down:
 
-  .venv/bin/python -m tests.support.cluster down {cluster.name}
+  .venv/bin/python -m local_kubernetes down {cluster.name}
 """,
         markup=False,
         soft_wrap=True,

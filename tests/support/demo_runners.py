@@ -18,18 +18,18 @@ import typer
 from kubernetes.config import new_client_from_config
 from rich.table import Table
 
+from local_kubernetes.binaries.tools import tool
+from local_kubernetes.choice import open_cluster
+from local_kubernetes.errors import ClusterError
+from local_kubernetes.kubectl import KubectlError
+from local_kubernetes.protocol import Cluster
 from tests.bench.builds import BenchError
 from tests.bench.runners.journeys import find_webhooks
 from tests.bench.runners.sights import PodSight
 from tests.bench.runners.watching import watch_pods
 from tests.bench.timeline import compute_distribution
-from tests.support.cluster.binaries.tools import tool
-from tests.support.cluster.choice import open_cluster
-from tests.support.cluster.errors import ClusterError
-from tests.support.cluster.protocol import Cluster
 from tests.support.demo import console, since, step
 from tests.support.gitlab_pod import SERVICE
-from tests.support.kubectl import KubectlError
 from tests.support.runners import PROJECT, Runners, open_runners
 from tests.support.site import install_bessemer
 
@@ -164,7 +164,7 @@ It is all still there. To press the button yourself:
 
 To take it down:
 
-  .venv/bin/python -m tests.support.cluster down {cluster.name}
+  .venv/bin/python -m local_kubernetes down {cluster.name}
 """,
         markup=False,
         soft_wrap=True,

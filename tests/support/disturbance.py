@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from tests.support.kubectl import Kubectl, Resource
+from local_kubernetes.kubectl import Kubectl, Resource
 from tests.support.site import Site
 
 OPERATOR_SECONDS = 120

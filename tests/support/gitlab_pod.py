@@ -6,16 +6,17 @@ import base64
 import io
 import json
 import zipfile
+from pathlib import Path
 from typing import Any
 
-from tests.support.checkout import ROOT
-from tests.support.cluster.protocol import Cluster
-from tests.support.gitlab.control import Send, Simulator
-from tests.support.kubectl import Kubectl
+import gitlab_simulator
+from gitlab_simulator.control import Send, Simulator
+from local_kubernetes.kubectl import Kubectl
+from local_kubernetes.protocol import Cluster
 
 PORT = 8929
 READY_SECONDS = 60
-SOURCES = ROOT / "tests" / "support" / "gitlab"
+SOURCES = Path(gitlab_simulator.__file__).parent
 SERVICE = "gitlab"
 
 
@@ -29,7 +30,7 @@ def install_simulator(cluster: Cluster, namespace: str, image: str, long_poll_se
         "image": image,
         "imagePullPolicy": "Never",
         "command": [
-            *("python", "-m", "tests.support.gitlab", "--listen", f"0.0.0.0:{PORT}"),
+            *("python", "-m", "gitlab_simulator", "--empty", "--listen", f"0.0.0.0:{PORT}"),
             *("--external-url", build_url(namespace), "--long-poll-seconds", str(long_poll_seconds)),
         ],
         "env": [{"name": "PYTHONPATH", "value": "/simulator/sources.zip"}],
@@ -70,10 +71,8 @@ def build_archive() -> bytes:
     """Give a zip archive with the simulator's sources, which Python imports from."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for package in ("tests", "tests/support"):
-            archive.writestr(f"{package}/__init__.py", "")
         for path in sorted((*SOURCES.glob("*.py"), *SOURCES.glob("*.html"))):
-            archive.write(path, f"tests/support/gitlab/{path.name}")
+            archive.write(path, f"{SOURCES.name}/{path.name}")
     return buffer.getvalue()
 
 

@@ -7,7 +7,6 @@ from.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -15,29 +14,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from local_kubernetes.binaries.packages import SUITE, debian_mirror
+from local_kubernetes.oci import Image
+from local_kubernetes.storage import locked
 from tests.support.checkout import ROOT
 
 REPOSITORY = "localhost/bessemer"
-SUITE = "bookworm"
 INPUTS = ("Dockerfile", ".dockerignore", "pyproject.toml", "uv.lock", "operator", "playbooks")
 BUILD_SECONDS = 1800
 """The longest a cold build may take; it is bound by the package mirrors."""
 KEPT_ARCHIVES = 2
 """Older archives are removed: each is some hundred megabytes."""
-
-
-@dataclass(frozen=True)
-class Image:
-    """An image in an archive."""
-
-    name: str
-    """Name with tag, as pods name it."""
-    archive: Path
-    """OCI archive."""
 
 
 def cache_directory() -> Path:
@@ -128,22 +117,6 @@ def apply_base(cache: Path, storage: list[str]) -> str:
     return name
 
 
-def debian_mirror() -> str:
-    """Return the URL of the Debian mirror that this machine's apt uses. Raises RuntimeError where it has none."""
-    for attempt in range(2):
-        if attempt:
-            subprocess.run(["apt-get", "update", "-qq"], check=True, timeout=BUILD_SECONDS)
-        targets = subprocess.run(
-            ["apt-get", "indextargets", "--format", "$(REPO_URI)", f"Codename: {SUITE}", "Created-By: Packages"],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.split()
-        if targets:
-            return targets[0]
-    raise RuntimeError(f"apt has no source for Debian {SUITE}: add one to /etc/apt/sources.list, see sources.list(5)")
-
-
 def install_tools() -> None:
     """Install the Debian packages that the build needs, where missing."""
     missing = [tool for tool in ("buildah", "mmdebstrap") if shutil.which(tool) is None]
@@ -182,14 +155,6 @@ def delete_old_images(cache: Path, storage: list[str]) -> None:
     listed = run_buildah([*storage, "images", "--format", "{{.Name}}:{{.Tag}}", "--filter", f"reference={REPOSITORY}"])
     if old := sorted(set(listed.split()) - kept):
         run_buildah([*storage, "rmi", *old])
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock against another builder."""
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def say(text: str) -> None:

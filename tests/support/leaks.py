@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bessemer.api.phase_contract import PHASE_ORDER
 from bessemer.machines.secrets import BuildSecrets, parse_login_key
-from tests.support.kubectl import Resource
+from local_kubernetes.kubectl import Resource
 from tests.support.site import Site
 
 WEB_ROOT = "/srv/http"

@@ -6,7 +6,7 @@ import yaml
 
 from bessemer.cli.plan import print_plan
 from bessemer.errors import Invalid
-from tests.support.kubectl import Resource
+from local_kubernetes.kubectl import Resource
 
 
 def explain_plan_refusal(manifest: Resource) -> str:

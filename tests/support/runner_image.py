@@ -9,13 +9,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tests.support.cluster.binaries.build import get_binaries
-from tests.support.cluster.binaries.components import GITLAB_RUNNER
-from tests.support.image import Image, install_tools, locked
-from tests.support.lab.image.layers import cache_directory
-from tests.support.lab.image.recipe import Root, compute_digest
-from tests.support.lab.image.roots import build_root
-from tests.support.oci import ImageConfiguration, create_archive
+from local_kubernetes.binaries.build import get_binaries
+from local_kubernetes.binaries.components import GITLAB_RUNNER
+from local_kubernetes.oci import Image, ImageConfiguration, create_archive
+from local_kubernetes.storage import locked
+from rack.image.layers import cache_directory
+from rack.image.recipe import Root, compute_digest
+from rack.image.roots import build_root
+from tests.support.image import install_tools
 
 REPOSITORY = "localhost/bessemer-runner"
 ROOT = Root("runner", ("bash", "ca-certificates", "git", "openssh-client", "tinyproxy-bin"))

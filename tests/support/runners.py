@@ -11,11 +11,11 @@ from typing import Any
 
 import yaml
 
+from gitlab_simulator.control import Simulator
+from local_kubernetes.kubectl import Kubectl, KubectlError, Resource
+from local_kubernetes.protocol import Cluster
 from tests.support.checkout import ROOT
-from tests.support.cluster.protocol import Cluster
-from tests.support.gitlab.control import Simulator
 from tests.support.gitlab_pod import build_url, install_simulator
-from tests.support.kubectl import Kubectl, KubectlError, Resource
 from tests.support.runner_image import build_runner_image
 from tests.support.site import SYSTEM_NAMESPACE
 

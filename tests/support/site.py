@@ -14,13 +14,14 @@ from typing import Any
 
 import yaml
 
+from local_kubernetes.binaries.tools import tool
+from local_kubernetes.commands import run
+from local_kubernetes.kubectl import Kubectl, Resource
+from local_kubernetes.oci import Image
+from local_kubernetes.protocol import Cluster
+from rack.lab import Lab
 from tests.support.checkout import ROOT
-from tests.support.cluster.binaries.tools import tool
-from tests.support.cluster.commands import run
-from tests.support.cluster.protocol import Cluster
-from tests.support.image import Image, build_image
-from tests.support.kubectl import Kubectl, Resource
-from tests.support.lab.lab import Lab
+from tests.support.image import build_image
 
 SYSTEM_NAMESPACE = "bessemer"
 """Where the operator runs."""

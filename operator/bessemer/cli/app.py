@@ -12,7 +12,6 @@ import typer
 
 from bessemer.api.phase_contract import PhaseName
 from bessemer.cli.annotate import Order, patch_annotations
-from bessemer.cli.dev import dev
 from bessemer.cli.logs import copy_logs
 from bessemer.cli.session import Session, open_session
 from bessemer.cli.terminal import make_output
@@ -41,7 +40,6 @@ Context = Annotated[str | None, typer.Option("--context", help="Context of the k
 
 
 _WATCHED = {"": watch_build, "cb": watch_build, "rp": watch_pool}
-app.add_typer(dev, name="dev")
 
 
 @app.command()

@@ -12,6 +12,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from local_kubernetes.choice import get_cluster, open_cluster
+from local_kubernetes.errors import ClusterError
+from local_kubernetes.kubectl import KubectlError
+from local_kubernetes.marker import require_marker
 from tests.bench.builds import BenchError
 from tests.bench.report import Machine
 from tests.bench.runners.bursts import Burst, measure_burst
@@ -21,10 +25,6 @@ from tests.bench.runners.lone import measure_cold, measure_managers, measure_war
 from tests.bench.runners.report import Report, build_document, show
 from tests.bench.runners.scene import Scene, open_scene, send_over_api
 from tests.support.checkout import ROOT
-from tests.support.cluster.choice import get_cluster, open_cluster
-from tests.support.cluster.errors import ClusterError
-from tests.support.cluster.marker import require_marker
-from tests.support.kubectl import KubectlError
 
 SMALL_BURST, SMALL_BURSTS = 30, 3
 LARGE_BURST = 500

@@ -16,10 +16,10 @@ from typing import Any
 import yaml
 
 from bessemer.api.wellknown import JOB_ANNOTATION, POOL_LABEL
+from gitlab_simulator.control import Send
+from local_kubernetes.binaries.tools import tool
+from local_kubernetes.kubectl import Resource
 from tests.bench.runners.scene import Scene
-from tests.support.cluster.binaries.tools import tool
-from tests.support.gitlab.control import Send
-from tests.support.kubectl import Resource
 
 NODES = 10
 MARK = "kwok.x-k8s.io/node"

@@ -11,10 +11,10 @@ from typing import Any
 
 import tomli_w
 
+from local_kubernetes.kubectl import Resource
 from tests.bench.runners.scene import Scene
 from tests.bench.runners.sights import MADE_FOR_ANNOTATION
 from tests.support.gitlab_pod import build_url
-from tests.support.kubectl import Resource
 from tests.support.runner_image import build_helper_image
 
 NAME = "manager"

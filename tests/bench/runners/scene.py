@@ -12,13 +12,13 @@ from kubernetes.client import ApiClient
 from kubernetes.config import new_client_from_config
 from prometheus_client.parser import text_string_to_metric_families
 
+from gitlab_simulator.control import Send, Simulator
+from local_kubernetes.kubectl import Kubectl
+from local_kubernetes.protocol import Cluster
 from tests.bench.builds import BenchError
 from tests.bench.operator_process import METRICS, SERVICE
 from tests.bench.runners.watching import PodWatch, watch_pods
-from tests.support.cluster.protocol import Cluster
-from tests.support.gitlab.control import Send, Simulator
 from tests.support.gitlab_pod import SERVICE as GITLAB
-from tests.support.kubectl import Kubectl
 from tests.support.runners import Runners, open_runners
 from tests.support.site import install_bessemer
 

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from tests.support.gitlab.control import Simulator, send_over_http
-from tests.support.gitlab.server import build_app, build_state
+from gitlab_simulator.control import Simulator, send_over_http
+from gitlab_simulator.server import build_app, build_state
 
 START_SECONDS = 10
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from local_kubernetes.binaries.tools import tool
+from local_kubernetes.commands import run
+from local_kubernetes.errors import ClusterError
 from tests.support.checkout import ROOT
-from tests.support.cluster.binaries.tools import tool
-from tests.support.cluster.commands import run
-from tests.support.cluster.errors import ClusterError
 
 CHART = ROOT / "helm" / "bessemer"
 INGRESS = {"ingress": {"enabled": True, "host": "hooks.example.org"}}

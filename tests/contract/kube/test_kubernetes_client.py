@@ -25,9 +25,9 @@ from bessemer.kube.protocol import (
     Object,
     Refused,
 )
+from local_kubernetes.kubectl import Kubectl
+from local_kubernetes.protocol import Cluster
 from tests.fakes.kubernetes import FakeKubernetes
-from tests.support.cluster.protocol import Cluster
-from tests.support.kubectl import Kubectl
 
 FINALIZER = "bessemer.dev/result"
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bessemer.api.runnerpool.podspec import Resources
-from tests.support.kubectl import Kubectl
+from local_kubernetes.kubectl import Kubectl
 
 WRITTEN: list[Any] = [
     *(2, 0, 1000.0, 2147483648, -1, True, [], {}),

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from bessemer.machines.machine import SshTarget
 from bessemer.machines.slurm import SshSlurm
 from bessemer.machines.ssh import ParamikoSsh, SshUnreachable
-from tests.support.lab.ports import BOOT_HOST_PORT, MANAGEMENT_PORT
-from tests.support.lab.standalone import Standalone, find_free_index, run_standalone
+from rack.ports import BOOT_HOST_PORT, MANAGEMENT_PORT
+from rack.standalone import Standalone, find_free_index, run_standalone
 
 HOSTS = ("oxygen2", "oxygen3")
 BOOT_SECONDS = 60

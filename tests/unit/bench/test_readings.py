@@ -7,11 +7,10 @@ import typer
 from prometheus_client import CollectorRegistry, generate_latest
 
 from bessemer.engine.metrics import Metrics
+from local_kubernetes.oci import Image, ImageConfiguration, create_archive
 from tests.bench.__main__ import parse_sizes
 from tests.bench.images import get_image_size
 from tests.bench.operator_process import parse_memory, parse_wakeups
-from tests.support.image import Image
-from tests.support.oci import ImageConfiguration, create_archive
 
 
 def test_the_operators_own_metric_is_read() -> None:

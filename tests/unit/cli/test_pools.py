@@ -7,7 +7,6 @@ import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -184,13 +183,3 @@ def test_a_kind_that_can_not_be_watched_is_refused(
     with pytest.raises(SystemExit):
         cli.main()
     assert "cb/NAME or rp/NAME is wanted" in capsys.readouterr().err
-
-
-def test_without_a_checkout_there_is_no_simulator(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    monkeypatch.setattr("bessemer.__file__", str(tmp_path / "lib" / "bessemer" / "__init__.py"))
-    monkeypatch.setattr("sys.argv", ["bessemer", "dev", "gitlab"])
-    with pytest.raises(SystemExit):
-        cli.main()
-    assert "comes with a checkout" in capsys.readouterr().err

@@ -8,8 +8,8 @@ import sys
 import pytest
 from rich.console import Console
 
+from local_kubernetes.errors import ClusterError
 from tests.bench.runners.sights import PodSight
-from tests.support.cluster.errors import ClusterError
 from tests.support.demo_runners import NOTHING, Job, build_times, follow
 
 

@@ -16,12 +16,12 @@ from bessemer.engine.metrics import Metrics
 from bessemer.gitlab.protocol import PendingJob
 from bessemer.kinds.runnerpool.demand import sources
 from bessemer.web.hooks import HookDoor, add_routes
-from tests.support.gitlab.clock import Clock
-from tests.support.gitlab.model import Delivery
-from tests.support.gitlab.seeding import apply_seed
-from tests.support.gitlab.server import build_app
-from tests.support.gitlab.spec import Seed
-from tests.support.gitlab.state import GitLabState
+from gitlab_simulator.clock import Clock
+from gitlab_simulator.model import Delivery
+from gitlab_simulator.seeding import apply_seed
+from gitlab_simulator.server import build_app
+from gitlab_simulator.spec import Seed
+from gitlab_simulator.state import GitLabState
 from tests.support.pool_world import KEY, PROJECT, PoolWorld, open_pool_world
 
 SIGNING_TOKEN = "whsec_dGhlIGtleSBvZiB0aGUgd2ViaG9vayBpcyBsb25n"

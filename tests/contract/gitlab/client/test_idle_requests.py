@@ -17,9 +17,9 @@ from bessemer.gitlab.protocol import Scope
 from bessemer.gitlab.transport import Transport
 from bessemer.kinds.runnerpool.reconcile import reconcile
 from bessemer.kube.protocol import RUNNER_POOLS, SECRETS
+from gitlab_simulator.control import send_over_http
 from tests.contract.gitlab.client.conftest import GROUP, INSTANCE, PROJECT, seed
 from tests.contract.gitlab.conftest import Site
-from tests.support.gitlab.control import send_over_http
 from tests.support.jumping_loop import JumpingLoop
 from tests.support.pool_world import PoolWorld, manifest, open_pool_world
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from local_kubernetes.binaries.build import get_binaries
+from local_kubernetes.binaries.components import VERSITYGW
 from tests.contract.machines.daemons import find_free_port, run_daemon
-from tests.support.cluster.binaries.build import get_binaries
-from tests.support.cluster.binaries.components import VERSITYGW
 
 ACCESS_KEY, SECRET_KEY, REGION = "runners", "the-secret-key-of-the-store", "us-east-1"
 

@@ -1,5 +1,0 @@
-"""A real Kubernetes cluster for tests and the demo, on a machine that need have none.
-
-`choice.open_cluster` gives one: named by the user, or kind, or started from source-built components. `fixtures` has it
-as pytest fixtures, `python -m tests.support.cluster` as commands.
-"""

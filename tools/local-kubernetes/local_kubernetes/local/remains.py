@@ -1,0 +1,104 @@
+"""Remove a local cluster: everything of it, in whatever state it is, alive or half dead.
+
+Killing process 1 of the process namespace makes the kernel end all processes and remove mounts, links, routes and nft
+rules. What has no namespace is removed here: cgroups, loop devices, settings of the machine, files.
+"""
+
+import contextlib
+import shutil
+from pathlib import Path
+
+from local_kubernetes.commands import run
+from local_kubernetes.errors import ClusterError, announce
+from local_kubernetes.local.loop_devices import delete_loop_devices
+from local_kubernetes.local.processes import reap
+from local_kubernetes.local.registry import (
+    ClusterRecord,
+    delete_record,
+    get_baseline,
+    get_clusters_directory,
+    list_records,
+    registry_locked,
+)
+from local_kubernetes.local.routes import list_links
+from local_kubernetes.waiting import wait_until
+
+CGROUPS = Path("/sys/fs/cgroup")
+END_SECONDS = 30
+"""Until the kernel has ended the last process of a namespace; some seconds with thousands of pods."""
+
+
+def delete_cluster(record: ClusterRecord) -> None:
+    """Remove the cluster and forget it. Called with the registry locked."""
+    delete_processes(record)
+    delete_cgroups(record)
+    wait_until(
+        f"the link {record.network.host_link} is gone", lambda: delete_link(record.network.host_link), END_SECONDS
+    )
+    delete_loop_devices(record.directory, get_baseline().loop_devices)
+    wait_until(f"{record.directory} is removed", lambda: remove_tree(record.directory), END_SECONDS)
+    delete_record(record)
+
+
+def delete_link(name: str) -> bool:
+    """Delete a link; say whether it is gone: the kernel also takes it, with the network namespace of its other end."""
+    if name in list_links():
+        with contextlib.suppress(ClusterError):  # gone between the look and the command
+            run(["ip", "link", "delete", name])
+    return name not in list_links()
+
+
+def remove_tree(directory: Path) -> bool:
+    """Remove a folder; say whether it is gone: mounts that the kernel is still taking down may hold it for a moment."""
+    shutil.rmtree(directory, ignore_errors=True)
+    return not directory.exists()
+
+
+def delete_processes(record: ClusterRecord) -> None:
+    """End all processes: process 1 of the namespace takes all others with it, and `unshare` outside then ends too."""
+    outer = record.get_outer_process()
+    if outer is None:
+        return
+    (outer.get_first_child() or outer).kill()
+
+    def has_ended() -> bool:
+        reap(outer.pid)
+        return not outer.is_running()
+
+    wait_until(f"the processes of cluster {record.name} end", has_ended, END_SECONDS)
+
+
+def delete_cgroups(record: ClusterRecord) -> None:
+    """Remove the cluster's cgroup from every hierarchy, innermost first."""
+
+    def is_gone() -> bool:
+        name = record.network.cgroup
+        roots = [path for path in (CGROUPS / name, *CGROUPS.glob(f"*/{name}")) if path.is_dir()]
+        for root in roots:
+            for folder in sorted(root.rglob("*/"), key=lambda path: len(path.parts), reverse=True):
+                with contextlib.suppress(OSError):  # busy while a process is still ending: the next round gets it
+                    folder.rmdir()
+            with contextlib.suppress(OSError):
+                root.rmdir()
+        return not roots
+
+    wait_until(f"the cgroups {record.network.cgroup} are removed", is_gone, END_SECONDS)
+
+
+def sweep() -> list[str]:
+    """Remove the clusters whose owner is gone; return their names."""
+    with registry_locked():
+        return sweep_locked()
+
+
+def sweep_locked() -> list[str]:
+    """Remove abandoned clusters, and the files of clusters that a reboot ended. Called with the registry locked."""
+    abandoned = [record for record in list_records() if record.is_abandoned()]
+    for record in abandoned:
+        announce(f"removing what is left of cluster {record.name}: nobody uses it any more")
+        delete_cluster(record)
+    listed = {record.directory for record in list_records()}
+    for directory in get_clusters_directory().glob("*"):
+        if directory not in listed:
+            shutil.rmtree(directory)
+    return [record.name for record in abandoned]
