@@ -37,6 +37,7 @@ class Lab:
     namespace: str
     compute_nodes: int
     cluster_name: str = "oxygen"
+    nodes_per_rack: int = 0
 
     @classmethod
     def install(cls, cluster: Cluster, namespace: str, compute_nodes: int = 4, **options: object) -> Lab:
@@ -53,7 +54,10 @@ class Lab:
             raise ValueError(f"compute_nodes must be from 0 to {MOST_COMPUTE_NODES}, not {compute_nodes}")
         image = build_image()
         cluster.load_image(image.archive)
-        lab = cls(cluster, namespace, compute_nodes, str(options.get("clusterName", "oxygen")))
+        per_rack = int(str(options.get("nodesPerRack", 0)))
+        if per_rack and compute_nodes % per_rack:
+            raise ValueError(f"{compute_nodes} compute nodes don't fill racks of {per_rack}")
+        lab = cls(cluster, namespace, compute_nodes, str(options.get("clusterName", "oxygen")), per_rack)
         lab.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
         lab._create_secrets()
         values = {"image": image.name, "computeNodes": compute_nodes}
@@ -70,7 +74,7 @@ class Lab:
         """Give the rack that was installed into a namespace."""
         kubectl = Kubectl(cluster.kubectl, cluster.kubeconfig, namespace)
         settings = json.loads(kubectl.get("configmap", RELEASE)["data"]["rack.json"])
-        return cls(cluster, namespace, settings["computeNodes"], settings["clusterName"])
+        return cls(cluster, namespace, settings["computeNodes"], settings["clusterName"], settings["nodesPerRack"])
 
     def delete(self) -> None:
         """Remove the rack and its keys; whatever ran in it is gone with its pod."""
@@ -99,6 +103,8 @@ class Lab:
     @property
     def hosts(self) -> str:
         """The compute nodes as a hostlist."""
+        if self.nodes_per_rack:
+            return f"r[1-{self.compute_nodes // self.nodes_per_rack}]n[1-{self.nodes_per_rack}]"
         return fold(self.cluster_name, self.compute_nodes)
 
     @property

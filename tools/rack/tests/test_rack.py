@@ -20,6 +20,11 @@ def test_machines_are_numbered_from_the_management_node() -> None:
     assert len({nic.mac for machine in machines for nic in machine.nics}) == 66
 
 
+def test_machines_are_named_by_rack_and_node_where_wanted() -> None:
+    machines = parse_settings('{"computeNodes": 4, "nodesPerRack": 2}').machines
+    assert [machine.name for machine in machines] == ["oxygen1", "r1n1", "r1n2", "r2n1", "r2n2"]
+
+
 @pytest.mark.parametrize("count", [-1, 65, "4"])
 def test_number_of_compute_nodes_is_checked(count: object) -> None:
     with pytest.raises(ValueError, match="computeNodes must be a number from 0 to 64"):
@@ -56,9 +61,8 @@ def test_faults_are_switched_off_one_by_one_or_together() -> None:
 
 def test_sixteen_plugs_make_a_strip() -> None:
     text = build_powerman_configuration([f"n{number}" for number in range(1, 66)])
-    assert text.count("\ndevice ") == 5
-    assert 'node "n16" "strip0" "15"\n' in text
-    assert 'node "n65" "strip4" "0"\n' in text
+    assert text.count("\ndevice ") == 65
+    assert 'device "bmc64" "vpc" "127.0.0.1:4065"\nnode "n65" "bmc64" "0"\n' in text
 
 
 def test_plugs_are_one_or_all() -> None:

@@ -14,7 +14,7 @@ from .faults import FaultBoard
 from .installed import install_management
 from .journal import Journal
 from .machine import Machine, stop_all
-from .power import build_powerman_configuration, start_power_strips
+from .power import build_powerman_configuration, start_power_controllers
 from .proxy import start_proxy
 from .settings import BOOT_HOST_ADDRESS, MANAGEMENT_ADDRESS, Settings, parse_settings
 
@@ -36,7 +36,7 @@ async def run_rack(settings: Settings) -> None:
     await network.create_bridges()
     boot_host = BootHost(settings)
     await boot_host.start()
-    servers = await start_power_strips(machines)
+    servers = await start_power_controllers(machines)
     powermand = await start_powermand(settings)
     servers += [await start_proxy(port, address, SSH_PORT) for port, address in PORTS.items()]
     if settings.management_installed:
@@ -55,7 +55,7 @@ async def run_rack(settings: Settings) -> None:
 
 
 async def start_powermand(settings: Settings) -> asyncio.subprocess.Process:
-    """Start the real powermand in front of the power strips."""
+    """Start the real powermand in front of the power controllers."""
     POWERMAN_CONFIGURATION.write_text(build_powerman_configuration([machine.name for machine in settings.machines]))
     Path("/run/powerman").mkdir(exist_ok=True)
     command = ["powermand", "-f", "-c", str(POWERMAN_CONFIGURATION)]

@@ -10,6 +10,8 @@ class Fault(StrEnum):
 
     NEVER_POWERS_ON = "never-powers-on"
     """The outlet stays off whatever is asked."""
+    DEAF_BMC = "deaf-bmc"
+    """What controls its power takes connections and commands, and never answers."""
     NEVER_NETBOOTS = "never-netboots"
     """The cable is out while the firmware looks for a boot server, and after."""
     INSTALL_STALLS = "install-stalls"

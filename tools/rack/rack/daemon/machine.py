@@ -76,6 +76,11 @@ class Machine:
         return self._outlet_on
 
     @property
+    def is_deaf(self) -> bool:
+        """Whether its power control is silent."""
+        return self._faults.is_on(self.name, Fault.DEAF_BMC)
+
+    @property
     def process(self) -> int | None:
         """Process 1, as the rack numbers it."""
         return self._run.process if self._run else None

@@ -1,4 +1,7 @@
-"""Switched outlets in the dialect that powerman's stock `vpc.dev` speaks: sixteen plugs behind a TCP port."""
+"""Power control: for each machine a controller of its own, in the dialect that powerman's stock `vpc.dev` speaks.
+
+That is one of a strip of sixteen switched outlets behind a TCP port; a controller here has the machine in the first.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,18 @@ FIRST_PORT = 4001
 LISTEN = "127.0.0.1"
 
 
-class PowerStrip:
-    """One strip of sixteen plugs; those beyond its machines are empty and off."""
+class PowerController:
+    """The power control of one machine; the plugs behind its first are empty and off."""
 
-    def __init__(self, machines: Sequence[Machine]) -> None:
-        self._machines = machines
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one connection until it logs off."""
+        """Answer one connection until it logs off; a deaf one reads and is silent."""
         try:
             async for line in reader:
+                if self._machine.is_deaf:
+                    continue
                 words = line.decode(errors="replace").split()
                 if words[:1] == ["logoff"]:
                     writer.write(b"101 OK\n")
@@ -45,17 +50,20 @@ class PowerStrip:
                 )
             case ["on" | "off" | "reset" as verb, plug]:
                 body = ""
-                for machine in (self._machines[number] for number in parse_plugs(plug) if number < len(self._machines)):
-                    if verb != "on":
-                        machine.power_off()
-                    if verb != "off":
-                        machine.power_on()
+                if 0 in parse_plugs(plug):
+                    self._switch(verb)
             case _:
                 return "203 ERROR\n1 vpc> "
         return f"{body}100 OK\n1 vpc> "
 
     def _is_on(self, number: int) -> bool:
-        return number < len(self._machines) and self._machines[number].is_on
+        return number == 0 and self._machine.is_on
+
+    def _switch(self, verb: str) -> None:
+        if verb != "on":
+            self._machine.power_off()
+        if verb != "off":
+            self._machine.power_on()
 
 
 def parse_plugs(text: str) -> range:
@@ -63,16 +71,19 @@ def parse_plugs(text: str) -> range:
     return range(PLUGS) if text == "*" else range(int(text), int(text) + 1)
 
 
-async def start_power_strips(machines: Sequence[Machine]) -> list[asyncio.Server]:
-    """Start as many strips as the machines need."""
-    strips = [PowerStrip(machines[start : start + PLUGS]) for start in range(0, len(machines), PLUGS)]
-    return [await asyncio.start_server(strip.serve, LISTEN, FIRST_PORT + number) for number, strip in enumerate(strips)]
+async def start_power_controllers(machines: Sequence[Machine]) -> list[asyncio.Server]:
+    """Start the controllers of machines."""
+    controllers = [PowerController(machine) for machine in machines]
+    return [
+        await asyncio.start_server(controller.serve, LISTEN, FIRST_PORT + place)
+        for place, controller in enumerate(controllers)
+    ]
 
 
 def build_powerman_configuration(names: Sequence[str]) -> str:
-    """Write powermand's configuration for the strips."""
+    """Write powermand's configuration for the controllers."""
     lines = ['include "/etc/powerman/vpc.dev"', 'listen "0.0.0.0:10101"']
-    for strip, start in enumerate(range(0, len(names), PLUGS)):
-        lines.append(f'device "strip{strip}" "vpc" "{LISTEN}:{FIRST_PORT + strip}"')
-        lines += [f'node "{name}" "strip{strip}" "{plug}"' for plug, name in enumerate(names[start : start + PLUGS])]
+    for place, name in enumerate(names):
+        lines.append(f'device "bmc{place}" "vpc" "{LISTEN}:{FIRST_PORT + place}"')
+        lines.append(f'node "{name}" "bmc{place}" "0"')
     return "\n".join(lines) + "\n"

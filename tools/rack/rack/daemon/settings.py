@@ -65,7 +65,7 @@ def parse_settings(text: str) -> Settings:
         raise ValueError(f"computeNodes must be a number from 0 to {MOST_COMPUTE_NODES}, not {count!r}")
     disk_mib = document.get("diskMiB", 4096)
     return Settings(
-        machines=build_machines(prefix, count, disk_mib),
+        machines=build_machines(prefix, count, disk_mib, int(document.get("nodesPerRack", 0))),
         management_installed=bool(document.get("managementInstalled", False)),
         state=Path(document.get("state", "/var/lib/rack")),
         keys=Path(document.get("keys", "/etc/rack/keys")),
@@ -73,14 +73,24 @@ def parse_settings(text: str) -> Settings:
     )
 
 
-def build_machines(prefix: str, compute_nodes: int, disk_mib: int) -> tuple[MachineSettings, ...]:
+def build_machines(
+    prefix: str, compute_nodes: int, disk_mib: int, nodes_per_rack: int = 0
+) -> tuple[MachineSettings, ...]:
     """Give the management machine, number 1, and the compute nodes after it."""
     management_nics = (Nic("eth0", "52:54:00:77:00:01", SITE_BRIDGE), Nic("eth1", cluster_mac(1), CLUSTER_BRIDGE))
     machines = [MachineSettings(1, f"{prefix}1", management_nics, disk_mib)]
     for number in range(2, compute_nodes + 2):
         nics = (Nic("eth0", cluster_mac(number), CLUSTER_BRIDGE),)
-        machines.append(MachineSettings(number, f"{prefix}{number}", nics, disk_mib))
+        machines.append(MachineSettings(number, name_compute(prefix, number, nodes_per_rack), nics, disk_mib))
     return tuple(machines)
+
+
+def name_compute(prefix: str, number: int, nodes_per_rack: int) -> str:
+    """Give a compute node's name: by rack and node, both from 1, or by its number, from 2."""
+    if not nodes_per_rack:
+        return f"{prefix}{number}"
+    rack, node = divmod(number - 2, nodes_per_rack)
+    return f"r{rack + 1}n{node + 1}"
 
 
 def cluster_mac(number: int) -> str:
