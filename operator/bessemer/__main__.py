@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bessemer.cli.app import main
+from bessemer.cli.app import complete_for_kubectl, main
+
+__all__ = ["complete_for_kubectl", "main"]
 
 if __name__ == "__main__":
     main()

@@ -17,8 +17,9 @@ from rich.console import Console
 from bessemer.api.clusterbuild.resource import parse_cluster_build
 from bessemer.api.clusterbuild.status import ClusterBuildStatus, PhaseStatus
 from bessemer.api.phase_contract import JobResult, NodeGroup, NodeState, PhaseName, PhaseResult, Progress
+from bessemer.cli.status_build import build_view
 from bessemer.cli.terminal import build_cell, make_output, print_line
-from bessemer.cli.watch import build_view, describe_changes
+from bessemer.cli.watch import describe_changes
 from bessemer.engine.conditions import Verdict, compute_conditions
 from bessemer.engine.event_facts import EventFact
 from bessemer.engine.events import EventRecorder

@@ -1,4 +1,4 @@
-"""Give a build an order: pause, resume, abort, retry. An order is an annotation; the operator acts upon it."""
+"""Order a build: pause, resume, abort, retry. An order is an annotation; the operator acts upon it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Order(StrEnum):
 
 
 def build_annotations(order: Order, moment: str) -> dict[str, str | None]:
-    """Give the annotations that an order sets, and with None those that it removes."""
+    """Return the annotations that an order sets, and with None those that it removes."""
     match order:
         case Order.PAUSE:
             return {PAUSE_ANNOTATION: "true"}

@@ -1,15 +1,18 @@
-"""Show the log of a phase: that of the pod of its latest attempt."""
+"""Show the log of a phase, that of the pod of its latest attempt."""
 
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import TextIO
 
 from bessemer.api.clusterbuild.resource import ClusterBuild
 from bessemer.api.clusterbuild.status import PhaseState, PhaseStatus
 from bessemer.api.phase_contract import PhaseName
+from bessemer.cli.options import Form
 from bessemer.cli.session import Session
-from bessemer.cli.terminal import make_output
+from bessemer.cli.terminal import build_table, make_console, make_output, print_view
+from bessemer.cli.values import write_value
 from bessemer.errors import Invalid
 from bessemer.kube.pods import PHASE_CONTAINER, PLAYBOOK_CONTAINER
 from bessemer.kube.protocol import Refused
@@ -35,8 +38,37 @@ async def copy_logs(session: Session, name: str, phase: PhaseName | None, out: T
         await asyncio.sleep(POLL_SECONDS)
 
 
+def parse_phase(text: str | None) -> PhaseName | None:
+    """Return the phase of this name, whatever its capitals; raises Invalid where there is none."""
+    found = next((phase for phase in PhaseName if text and phase.value.lower() == text.lower()), None)
+    if text is not None and found is None:
+        raise Invalid("InvalidPhase", f"{text}: the phases are {', '.join(PhaseName)}")
+    return found
+
+
+async def print_log_list(session: Session, name: str, form: Form | None) -> None:
+    """Print which phases have a log: that of the pod of the latest attempt."""
+    build = await session.require_build(name)
+    begun = [phase for phase in build.status.phases if phase.pod]
+    if form is not None:
+        fields = {"name", "state", "attempt", "pod", "start_time", "end_time"}
+        logs = [phase.model_dump(mode="json", by_alias=True, include=fields) for phase in begun]
+        write_value({"kind": build.KIND, "namespace": build.namespace, "name": build.name, "phases": logs}, form)
+        return
+    rows = [
+        (phase.name, phase.state, str(phase.attempt), _write_time(phase.start_time), _write_time(phase.end_time),
+         phase.pod or "")
+        for phase in begun
+    ]  # fmt: skip
+    print_view(make_console(), build_table(("PHASE", "STATE", "ATTEMPT", "STARTED", "ENDED", "POD"), rows))
+
+
+def _write_time(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}" if moment else ""
+
+
 def choose_phase(build: ClusterBuild, phase: PhaseName | None) -> PhaseStatus:
-    """Give the phase asked for, or the one that began last; raises Invalid where it has no pod."""
+    """Return the phase asked for, or the one that began last; raises Invalid where it has no pod."""
     begun = [entry for entry in build.status.phases if entry.pod and entry.start_time]
     if phase is not None:
         begun = [entry for entry in begun if entry.name == phase]
@@ -47,7 +79,7 @@ def choose_phase(build: ClusterBuild, phase: PhaseName | None) -> PhaseStatus:
 
 
 async def _get_log(session: Session, phase: PhaseStatus) -> str:
-    """Give the log of the checkout of the site's playbooks, if there is one, and that of the phase."""
+    """Return the log of the checkout of the site's playbooks, if there is one, and that of the phase."""
     text = ""
     for container in (PLAYBOOK_CONTAINER, PHASE_CONTAINER):
         try:

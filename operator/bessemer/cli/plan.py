@@ -1,9 +1,6 @@
-"""Show what a manifest would have done to which machine; touches nothing and asks nobody."""
+"""Show what a manifest would have done to which machine; reads nothing but the manifest."""
 
 from __future__ import annotations
-
-from rich.console import Console
-from rich.table import Table
 
 from bessemer.api.base import ApiModel
 from bessemer.api.clusterbuild.resource import KIND
@@ -13,8 +10,10 @@ from bessemer.api.runnerpool.executors import NO_HYPERVISOR
 from bessemer.api.runnerpool.resource import KIND as POOL_KIND
 from bessemer.api.runnerpool.spec import RunnerPoolSpec
 from bessemer.cli.manifest import build_refusal, parse_manifest
+from bessemer.cli.options import Form
 from bessemer.cli.plan_pool import print_pool_plan
-from bessemer.cli.terminal import build_cell
+from bessemer.cli.terminal import build_cell, build_table, make_console, print_view
+from bessemer.cli.values import write_value
 from bessemer.machines.machine import parse_compute_machines
 from bessemer.machines.playbooks import playbook_directory
 from bessemer.machines.role_options import read_roles
@@ -54,17 +53,17 @@ def compute_actions(spec: ClusterBuildSpec) -> list[tuple[str, str, str]]:
     ]
 
 
-def print_plan(text: str) -> None:
+def print_plan(text: str, form: Form | None = None) -> None:
     """Print the plan of a manifest; raises Invalid with all that is wrong."""
     kinds: dict[str, type[ApiModel]] = {KIND: ClusterBuildSpec, POOL_KIND: RunnerPoolSpec}
     name, spec = parse_manifest(text, kinds, tolerated={NO_HYPERVISOR})  # whose way out is what is printed here
     if isinstance(spec, RunnerPoolSpec):
-        print_pool_plan(name, spec)
+        print_pool_plan(name, spec, form)
     elif isinstance(spec, ClusterBuildSpec):
-        _print_build_plan(name, spec)
+        _print_build_plan(name, spec, form)
 
 
-def _print_build_plan(name: str, spec: ClusterBuildSpec) -> None:
+def _print_build_plan(name: str, spec: ClusterBuildSpec, form: Form | None) -> None:
     problems = [
         *decide_spec_problems(spec),
         *decide_variable_problems(spec, read_roles(playbook_directory() / "roles")),
@@ -72,23 +71,27 @@ def _print_build_plan(name: str, spec: ClusterBuildSpec) -> None:
     wrong = [problem.message for problem in problems if not problem.hint]
     if wrong:
         raise build_refusal(wrong)
-    console = Console()
-    for problem in problems:
-        console.print(f"Note: {problem.message}", markup=False)
-    actions = Table(title=build_cell(f"ClusterBuild {name}", "table.title"), title_justify="left")
-    for column in ("phase", "machines", "what is done"):
-        actions.add_column(column)
-    for row in compute_actions(spec):
-        actions.add_row(*map(build_cell, row))
-    console.print(actions)
-    machines = Table(title="Machines", title_justify="left")
-    for column in ("host", "MAC", "address"):
-        machines.add_column(column)
-    _add_machine(machines, spec.management.host, spec.management.mac, spec.management.address)
-    for machine in parse_compute_machines(spec):
-        _add_machine(machines, machine.host, machine.mac, machine.address)
-    console.print(machines)
+    notes = [problem.message for problem in problems]
+    actions, machines = compute_actions(spec), list_machines(spec)
+    if form is not None:
+        phases = [dict(zip(("phase", "machines", "action"), map(str, row), strict=True)) for row in actions]
+        hosts = [dict(zip(("host", "mac", "address"), row, strict=True)) for row in machines]
+        write_value({"kind": KIND, "name": name, "notes": notes, "phases": phases, "machines": hosts}, form)
+        return
+    rows = [[column or "-" for column in row] for row in machines]
+    print_view(
+        make_console(),
+        build_cell(f"clusterbuild/{name}", "bold"),
+        *(build_cell(f"Note: {note}") for note in notes),
+        "",
+        build_table(("PHASE", "MACHINES", "ACTION"), actions),
+        "",
+        build_table(("HOST", "MAC", "ADDRESS"), rows),
+    )
 
 
-def _add_machine(table: Table, *columns: str | None) -> None:
-    table.add_row(*(build_cell(column or "-") for column in columns))
+def list_machines(spec: ClusterBuildSpec) -> list[tuple[str, str | None, str | None]]:
+    """List host, MAC address and address of each machine; None for what is not known."""
+    management = spec.management
+    compute = [(machine.host, machine.mac, machine.address) for machine in parse_compute_machines(spec)]
+    return [(management.host, management.mac, management.address), *compute]

@@ -6,14 +6,16 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from kubernetes import config
-
 from bessemer.api.clusterbuild.resource import ClusterBuild, parse_cluster_build
 from bessemer.api.runnerpool.resource import RunnerPool, parse_runner_pool
-from bessemer.errors import Invalid
+from bessemer.cli.failures import explain_failure
+from bessemer.cli.target import Target
+from bessemer.errors import BessemerError, Invalid
 from bessemer.kube.client import KubernetesClient
-from bessemer.kube.connect import connect
-from bessemer.kube.protocol import CLUSTER_BUILDS, RUNNER_POOLS
+from bessemer.kube.connect import connect, get_default_namespace
+from bessemer.kube.protocol import CLUSTER_BUILDS, RUNNER_POOLS, Kind, Object, Refused
+
+_NAMES = {CLUSTER_BUILDS: "ClusterBuild", RUNNER_POOLS: "RunnerPool"}
 
 
 @dataclass(frozen=True)
@@ -23,17 +25,24 @@ class Session:
     kubernetes: KubernetesClient
     namespace: str
 
+    async def require(self, kind: Kind, name: str) -> Object:
+        """Read an object; raises Invalid where there is none, and NotServed where the kind itself is not there."""
+        raw = await self.kubernetes.get_object(kind, self.namespace, name)
+        if raw is None:
+            with contextlib.suppress(Refused):  # who may not list has to take the simpler answer
+                await self.kubernetes.list_objects(kind, self.namespace, limit=1)
+            hint = "bessemer status --all-namespaces lists all"
+            raise Invalid("NotFound", f"there is no {_NAMES[kind]} {name} in namespace {self.namespace}; {hint}")
+        return raw
+
     async def get_build(self, name: str) -> ClusterBuild | None:
         """Read a build."""
         raw = await self.kubernetes.get_object(CLUSTER_BUILDS, self.namespace, name)
         return None if raw is None else parse_cluster_build(raw)
 
     async def require_build(self, name: str) -> ClusterBuild:
-        """Read a build; raises Invalid where there is none."""
-        build = await self.get_build(name)
-        if build is None:
-            raise Invalid("NotFound", f"there is no ClusterBuild {name} in namespace {self.namespace}")
-        return build
+        """Read a build; raises as :meth:`require`."""
+        return parse_cluster_build(await self.require(CLUSTER_BUILDS, name))
 
     async def get_pool(self, name: str) -> RunnerPool | None:
         """Read a pool."""
@@ -41,24 +50,21 @@ class Session:
         return None if raw is None else parse_runner_pool(raw)
 
     async def require_pool(self, name: str) -> RunnerPool:
-        """Read a pool; raises Invalid where there is none."""
-        pool = await self.get_pool(name)
-        if pool is None:
-            raise Invalid("NotFound", f"there is no RunnerPool {name} in namespace {self.namespace}")
-        return pool
+        """Read a pool; raises as :meth:`require`."""
+        return parse_runner_pool(await self.require(RUNNER_POOLS, name))
 
 
 @contextlib.asynccontextmanager
-async def open_session(context: str | None, namespace: str | None) -> AsyncIterator[Session]:
-    """Connect by the kubeconfig (or from inside a pod); the namespace defaults to that of the context."""
-    async with connect(context) as api:
-        yield Session(KubernetesClient(api), namespace or _default_namespace(context))
+async def open_session(target: Target) -> AsyncIterator[Session]:
+    """Connect as the options say, else by the usual kubeconfig, or from inside a pod by its service account.
 
-
-def _default_namespace(context: str | None) -> str:
+    Raises Invalid, saying what to do, where there is no cluster, it gives no answer, or it refuses.
+    """
+    server = ""
     try:
-        contexts, active = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]  # it has no types
-    except config.ConfigException:
-        return "default"
-    chosen = next((entry for entry in contexts if entry["name"] == context), None) if context else active
-    return str((chosen or {}).get("context", {}).get("namespace") or "default")
+        async with connect(target.context, kubeconfig=target.kubeconfig) as api:
+            server = str(api.configuration.host)
+            namespace = target.namespace or get_default_namespace(target.context, target.kubeconfig)
+            yield Session(KubernetesClient(api), namespace)
+    except BessemerError as error:
+        raise explain_failure(error, server) from error

@@ -3,53 +3,61 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 from time import monotonic
+from typing import Protocol
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
-from bessemer.api.clusterbuild.resource import ClusterBuild
-from bessemer.api.clusterbuild.status import ClusterBuildStatus, PhaseState, PhaseStatus
+from bessemer.api.clusterbuild.resource import ClusterBuild, parse_cluster_build
+from bessemer.api.clusterbuild.status import ClusterBuildStatus, PhaseState
+from bessemer.cli.options import Form
 from bessemer.cli.session import Session
-from bessemer.cli.terminal import build_cell, print_line
+from bessemer.cli.status_build import build_view
+from bessemer.cli.terminal import make_console, print_line
+from bessemer.cli.values import ChangeWriter
 from bessemer.clock import get_now
-from bessemer.kinds.clusterbuild.status import format_elapsed
+from bessemer.kube.protocol import CLUSTER_BUILDS, Object
 
 POLL_SECONDS = 0.5
 EXIT_READY, EXIT_FAILED, EXIT_OTHER = 0, 1, 2
-_STYLES = {
-    PhaseState.PENDING: "dim",
-    PhaseState.RUNNING: "bold yellow",
-    PhaseState.SUCCEEDED: "green",
-    PhaseState.FAILED: "bold red",
-    PhaseState.SKIPPED: "dim",
-}
 
 
-async def watch_build(session: Session, name: str, seconds: float | None, console: Console | None = None) -> int:
-    """Follow a build until it rests, is gone, or the time is up; give the exit code that says how it ended."""
-    console = console or Console()
-    await session.require_build(name)
+async def watch_build(
+    session: Session, name: str, seconds: float | None, form: Form | None = None, console: Console | None = None
+) -> int:
+    """Follow a build until it is settled, is gone, or the time is up; return the exit code that says how it ended."""
+    console = console or make_console()
+    await session.require(CLUSTER_BUILDS, name)
     end = None if seconds is None else monotonic() + seconds
+    if form is not None:
+        return await _follow(session, name, end, _ValueView(ChangeWriter(form, console.file)))
     if console.is_terminal:
         with Live(console=console, auto_refresh=False) as live:
             return await _follow(session, name, end, _LiveView(live))
     return await _follow(session, name, end, _LineView(console))
 
 
+class _View(Protocol):
+    def show(self, raw: Object, build: ClusterBuild) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+    def end(self) -> None: ...
+
+
 class _LiveView:
     def __init__(self, live: Live) -> None:
         self._live = live
 
-    def show(self, build: ClusterBuild) -> None:
+    def show(self, _raw: Object, build: ClusterBuild) -> None:
         self._live.update(build_view(build, get_now()), refresh=True)
 
     def say(self, text: str) -> None:
         print_line(self._live.console, text)
+
+    def end(self) -> None:
+        """Leave the last picture."""
 
 
 class _LineView:
@@ -57,7 +65,7 @@ class _LineView:
         self._console = console
         self._last = ClusterBuildStatus()
 
-    def show(self, build: ClusterBuild) -> None:
+    def show(self, _raw: Object, build: ClusterBuild) -> None:
         for line in describe_changes(self._last, build.status):
             self.say(line)
         self._last = build.status
@@ -65,14 +73,33 @@ class _LineView:
     def say(self, text: str) -> None:
         print_line(self._console, f"{get_now():%H:%M:%S} {text}")
 
+    def end(self) -> None:
+        """Leave the lines."""
 
-async def _follow(session: Session, name: str, end: float | None, view: _LiveView | _LineView) -> int:
+
+class _ValueView:
+    def __init__(self, writer: ChangeWriter) -> None:
+        self._writer = writer
+
+    def show(self, raw: Object, _build: ClusterBuild) -> None:
+        self._writer.show(raw)
+
+    def say(self, text: str) -> None:
+        """Leave it to the objects and the exit code."""
+
+    def end(self) -> None:
+        self._writer.end()
+
+
+async def _follow(session: Session, name: str, end: float | None, view: _View) -> int:
     while True:
-        build = await session.get_build(name)
-        if build is None:
+        raw = await session.kubernetes.get_object(CLUSTER_BUILDS, session.namespace, name)
+        if raw is None:
             view.say(f"ClusterBuild {name} is gone")
+            view.end()
             return EXIT_OTHER
-        view.show(build)
+        build = parse_cluster_build(raw)
+        view.show(raw, build)
         code = compute_exit_code(build)
         if code is not None:
             ready = build.status.condition("Ready")
@@ -85,7 +112,7 @@ async def _follow(session: Session, name: str, end: float | None, view: _LiveVie
 
 
 def compute_exit_code(build: ClusterBuild) -> int | None:
-    """Give how a build ended; None while it goes on, or has not been looked at in its present form."""
+    """Return how a build ended; None while it goes on, or has not been looked at in its present form."""
     ready, progressing = build.status.condition("Ready"), build.status.condition("Progressing")
     if build.status.observed_generation != build.generation or ready is None or progressing is None:
         return None
@@ -96,7 +123,7 @@ def compute_exit_code(build: ClusterBuild) -> int | None:
 
 
 def describe_changes(before: ClusterBuildStatus, after: ClusterBuildStatus) -> list[str]:
-    """Tell in lines what has changed between two statuses."""
+    """Return in lines what has changed between two statuses."""
     lines = []
     for phase in after.phases:
         last = before.phase_status(phase.name)
@@ -121,43 +148,3 @@ def describe_changes(before: ClusterBuildStatus, after: ClusterBuildStatus) -> l
     ):
         lines.append(f"nodes: {nodes.installed}/{nodes.desired} installed, {nodes.ready} ready, {nodes.failed} failed")
     return lines
-
-
-def build_view(build: ClusterBuild, now: datetime) -> RenderableType:
-    """Give the whole picture of a build, for a terminal."""
-    status = build.status
-    table = Table(
-        title=build_cell(f"{build.namespace}/{build.name}  {status.phase}  {_elapsed(status, now)}", "table.title"),
-        title_justify="left",
-    )
-    for column in ("phase", "state", "attempt", "time", "what"):
-        table.add_column(column)
-    for phase in status.phases:
-        what = phase.message or ""
-        if status.progress is not None and status.progress.phase == phase.name and phase.state == PhaseState.RUNNING:
-            what = status.progress.message
-        attempt = str(phase.attempt) if phase.attempt else ""
-        state = Text(phase.state.value, style=_STYLES[phase.state])
-        table.add_row(phase.name.value, state, attempt, _duration(phase, now), build_cell(what))
-    nodes = status.nodes
-    bar = Table.grid(padding=(0, 1))
-    bar.add_row("nodes", ProgressBar(total=max(1, nodes.desired), completed=nodes.installed, width=40),
-                f"{nodes.installed}/{nodes.desired} installed, {nodes.ready} ready, {nodes.failed} failed")  # fmt: skip
-    shown = status.progress.nodes if status.progress and status.progress.nodes else nodes.groups
-    lines = [
-        build_cell(f"  {group.hosts}: {group.state}" + (f" ({group.reason})" if group.reason else ""))
-        for group in shown
-    ]
-    progressing = status.condition("Progressing")
-    said = [build_cell(f"{progressing.reason}: {progressing.message}", "dim")] if progressing else []
-    return Group(table, bar, *lines[:12], *said)
-
-
-def _duration(phase: PhaseStatus, now: datetime) -> str:
-    if phase.start_time is None or phase.state in (PhaseState.PENDING, PhaseState.SKIPPED):
-        return ""
-    return format_elapsed(phase.start_time, phase.end_time or now, now)
-
-
-def _elapsed(status: ClusterBuildStatus, now: datetime) -> str:
-    return "" if status.start_time is None else format_elapsed(status.start_time, status.end_time or now, now)

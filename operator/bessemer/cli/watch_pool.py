@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import monotonic
 
 from rich.console import Console
 
-from bessemer.api.runnerpool.resource import RunnerPool
+from bessemer.api.runnerpool.resource import parse_runner_pool
 from bessemer.api.runnerpool.status import RunnerPoolStatus
+from bessemer.cli.options import Form
 from bessemer.cli.session import Session
-from bessemer.cli.terminal import print_line
+from bessemer.cli.status_pool import describe_counts
+from bessemer.cli.terminal import make_console, print_line
+from bessemer.cli.values import ChangeWriter
 from bessemer.clock import get_now
-from bessemer.kube.protocol import EVENTS, Object
+from bessemer.kube.protocol import EVENTS, RUNNER_POOLS, Object
 
 POLL_SECONDS = 0.5
 EXIT_SERVING, EXIT_NOT_READY, EXIT_GONE = 0, 1, 2
-BAR_WIDTH = 40
 _CONDITIONS = ("Ready", "RunnerRegistered", "DemandKnown", "ScalingLimited", "Draining")
 
 
@@ -25,32 +27,62 @@ async def watch_pool(
     session: Session,
     name: str,
     seconds: float | None,
+    form: Form | None = None,
     console: Console | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> int:
-    """Follow a pool until it is gone or the time is up; give the exit code: whether it was Ready at the end."""
-    console = console or Console()
-
-    def say(line: str) -> None:
-        print_line(console, f"{get_now():%H:%M:%S} {line}")
-
-    pool: RunnerPool | None = await session.require_pool(name)
+    """Follow a pool until it is gone or the time is up; return the exit code: whether it was Ready at the end."""
+    console = console or make_console()
+    view = _LineView(console) if form is None else _ValueView(ChangeWriter(form, console.file))
+    raw: Object | None = await session.require(RUNNER_POOLS, name)
     end = None if seconds is None else monotonic() + seconds
-    last, seen = RunnerPoolStatus(), EventCounts(await list_events(session, name))  # events of before are no news
-    while pool is not None:
-        for line in (*describe_events(seen.take(await list_events(session, name)), pool.status),
-                     *describe_changes(last, pool.status)):  # fmt: skip
-            say(line)
-        last = pool.status
+    seen = EventCounts(await list_events(session, name))  # events of before are no news
+    while raw is not None:
+        status = parse_runner_pool(raw).status
+        view.show(raw, status, seen.take(await list_events(session, name)))
         if end is not None and monotonic() >= end:
-            ready = last.condition("Ready")
+            ready = status.condition("Ready")
             serves = ready is not None and ready.status == "True"
-            say("the time is up; the pool is Ready" if serves else "the time is up; the pool is not Ready")
+            view.say("the time is up; the pool is Ready" if serves else "the time is up; the pool is not Ready")
             return EXIT_SERVING if serves else EXIT_NOT_READY
         await sleep(POLL_SECONDS)
-        pool = await session.get_pool(name)
-    say(f"RunnerPool {name} is gone")
+        raw = await session.kubernetes.get_object(RUNNER_POOLS, session.namespace, name)
+    view.say(f"RunnerPool {name} is gone")
+    view.end()
     return EXIT_GONE
+
+
+class _LineView:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last = RunnerPoolStatus()
+
+    def show(self, _raw: Object, status: RunnerPoolStatus, events: Sequence[Object]) -> None:
+        for line in (*describe_events(events, status), *describe_changes(self._last, status)):
+            self.say(line)
+        self._last = status
+
+    def say(self, text: str) -> None:
+        print_line(self._console, f"{get_now():%H:%M:%S} {text}")
+
+    def end(self) -> None:
+        """Leave the lines."""
+
+
+class _ValueView:
+    def __init__(self, writer: ChangeWriter) -> None:
+        self._writer = writer
+
+    def show(self, raw: Object, _status: RunnerPoolStatus, events: Sequence[Object]) -> None:
+        for event in events:
+            self._writer.show_other(event)
+        self._writer.show(raw)
+
+    def say(self, text: str) -> None:
+        """Leave it to the objects and the exit code."""
+
+    def end(self) -> None:
+        self._writer.end()
 
 
 async def list_events(session: Session, name: str) -> list[Object]:
@@ -66,21 +98,21 @@ class EventCounts:
         self._counts = {event["metadata"]["name"]: _get_count(event) for event in events}
 
     def take(self, events: Iterable[Object]) -> list[Object]:
-        """Give the events that are new or were repeated, the oldest first."""
+        """Return the events that are new or were repeated, the oldest first."""
         news = [event for event in events if self._counts.get(event["metadata"]["name"]) != _get_count(event)]
         self._counts |= {event["metadata"]["name"]: _get_count(event) for event in news}
         return sorted(news, key=_get_moment)
 
 
 def describe_events(events: Iterable[Object], status: RunnerPoolStatus) -> list[str]:
-    """Tell events in lines, but for those that repeat what a condition says."""
+    """Return events as lines, but for those that repeat what a condition says."""
     conditions = {(condition.reason, condition.type) for condition in status.conditions}
     told = [(event["reason"], event.get("note") or "") for event in events]
     return [f"{reason}: {note}" for reason, note in told if (reason, note.partition(":")[0]) not in conditions]
 
 
 def describe_changes(before: RunnerPoolStatus, after: RunnerPoolStatus) -> list[str]:
-    """Tell in lines what has changed between two statuses."""
+    """Return in lines what has changed between two statuses."""
     lines = []
     for type_ in _CONDITIONS:
         old, new = before.condition(type_), after.condition(type_)
@@ -89,14 +121,6 @@ def describe_changes(before: RunnerPoolStatus, after: RunnerPoolStatus) -> list[
     if _count(before) != _count(after) or before.observed_generation == 0:
         lines.append(describe_counts(after))
     return lines
-
-
-def describe_counts(status: RunnerPoolStatus) -> str:
-    """Draw what the pods do, one character each (# runs a job, + starts, . waits, - ends), and say the numbers."""
-    pods = "#" * status.running + "+" * status.starting + "." * status.idle + "-" * status.draining
-    shown = pods if len(pods) <= BAR_WIDTH else pods[: BAR_WIDTH - 1] + ">"
-    counts = f"{status.pending} pending; pods: {status.running} running, {status.starting} starting, {status.idle} idle"
-    return f"|{shown:<{BAR_WIDTH}}| {counts}" + (f", {status.draining} draining" if status.draining else "")
 
 
 def _count(status: RunnerPoolStatus) -> tuple[int, ...]:

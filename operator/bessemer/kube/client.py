@@ -15,7 +15,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from bessemer.errors import BessemerError
 from bessemer.foreign import Unreadable, decode_cut, decode_json, make_line
-from bessemer.kube.protocol import PODS, AlreadyExists, Conflict, Kind, Object, Refused, Unavailable
+from bessemer.kube.protocol import PODS, AlreadyExists, Conflict, Kind, NotServed, Object, Refused, Unavailable
 
 REQUEST_SECONDS = 30.0
 """No request of ours takes that long; a connection that died in silence must not hold a reconcile."""
@@ -41,10 +41,13 @@ class KubernetesClient:
     async def list_objects(
         self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "", limit: int | None = None
     ) -> list[Object]:
-        """Read the objects of a namespace that a label selector and a field selector choose."""
+        """Read the objects of a namespace ("": of all) that a label selector and a field selector choose."""
         self._count("GET", kind.plural)
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(limit) if limit else ""}
-        answer = await self._request("GET", _path(kind, namespace), query={k: v for k, v in query.items() if v})
+        try:
+            answer = await self._request("GET", _path(kind, namespace), query={k: v for k, v in query.items() if v})
+        except _Absent as error:
+            raise NotServed("NotServed", f"{kind.plural} of {kind.group or 'core'}/{kind.version}") from error
         items = answer.get("items")
         if not isinstance(items, list):
             raise Unavailable("ApiUnavailable", f"GET {_path(kind, namespace)}: the answer is no list")

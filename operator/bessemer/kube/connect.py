@@ -1,10 +1,11 @@
-"""Connect to Kubernetes: from inside a pod by its service account, else by the kubeconfig from the usual places."""
+"""Connect to Kubernetes: from inside a pod by its service account, else by a kubeconfig as kubectl finds it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import yaml
 from kubernetes.aio import config
@@ -14,21 +15,48 @@ from bessemer.errors import Invalid
 
 CONNECTIONS = 20
 """Connections at once; more only costs memory."""
+OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+"""Where a pod is told its namespace.
+Source: https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/#directly-accessing-the-rest-api"""
+_UNUSABLE = (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError, KeyError)
+"""What the library raises for a file that is missing, is not YAML, or holds anything else than it should."""
 
 
 @contextlib.asynccontextmanager
-async def connect(context: str | None = None, connections: int = CONNECTIONS) -> AsyncIterator[ApiClient]:
-    """Give a client of the API server; raises Invalid where no way to one is configured."""
+async def connect(
+    context: str | None = None, connections: int = CONNECTIONS, kubeconfig: str | None = None
+) -> AsyncIterator[ApiClient]:
+    """Yield a client of the API server; raises Invalid where no way to one is configured."""
     configuration = Configuration()
     configuration.connection_pool_maxsize = connections
     try:
-        if context is None and "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+        if _is_in_pod(context, kubeconfig):
             config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]  # it has no types
         else:
             await config.load_kube_config(  # type: ignore[no-untyped-call]  # it has no types
-                context=context, client_configuration=configuration, persist_config=False
+                kubeconfig, context, configuration, persist_config=False
             )
-    except (config.ConfigException, yaml.YAMLError) as error:
+        client = ApiClient(configuration)  # reads the certificates
+    except _UNUSABLE as error:
         raise Invalid("NoCluster", f"no way to a Kubernetes cluster is configured: {error}") from error
-    async with ApiClient(configuration) as api:
+    async with client as api:
         yield api
+
+
+def get_default_namespace(context: str | None, kubeconfig: str | None) -> str:
+    """Return the namespace to work in where none is named: the pod's own, or that of the context."""
+    if _is_in_pod(context, kubeconfig):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            return OWN_NAMESPACE.read_text(encoding="ascii").strip() or "default"
+        return "default"
+    try:
+        contexts, active = config.list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]  # it has no types
+        chosen = next((entry for entry in contexts if entry["name"] == context), None) if context else active
+        return str((chosen or {}).get("context", {}).get("namespace") or "default")
+    except _UNUSABLE:
+        return "default"
+
+
+def _is_in_pod(context: str | None, kubeconfig: str | None) -> bool:
+    told = context is not None or kubeconfig is not None or "KUBECONFIG" in os.environ
+    return not told and "KUBERNETES_SERVICE_HOST" in os.environ

@@ -52,6 +52,10 @@ class Conflict(BessemerError):
     """The object has changed since it was read: read again."""
 
 
+class NotServed(BessemerError):
+    """The API server has no such kind, or no such version of it; the message names it."""
+
+
 class Refused(BessemerError):
     """Quota, admission, policy or validation refuses the object: shown to the user, tried again."""
 
@@ -73,7 +77,10 @@ class Kubernetes(Protocol):
     async def list_objects(
         self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "", limit: int | None = None
     ) -> list[Object]:
-        """Read the objects of a namespace that a label selector and a field selector choose."""
+        """Read the objects of a namespace ("": of all) that a label selector and a field selector choose.
+
+        Raises NotServed where the API server has no such kind.
+        """
 
     async def create_object(self, kind: Kind, namespace: str, body: Object) -> Object:
         """Create an object; raises AlreadyExists, or Refused with what quota or admission said."""

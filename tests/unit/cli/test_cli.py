@@ -22,8 +22,9 @@ from bessemer.cli.annotate import Order, patch_annotations
 from bessemer.cli.logs import copy_logs
 from bessemer.cli.plan import print_plan
 from bessemer.cli.session import Session
+from bessemer.cli.status_build import build_view
 from bessemer.cli.uninstall import delete_finalizers, delete_leases
-from bessemer.cli.watch import build_view, watch_build
+from bessemer.cli.watch import watch_build
 from bessemer.errors import Invalid
 from bessemer.kube.protocol import LEASES, Refused
 from tests.support.world import EXAMPLE, NAMESPACE, SYSTEM, World, manifest
@@ -47,7 +48,7 @@ def session(world: World) -> Session:
 def watch(world: World, *, terminal: bool = False, seconds: float | None = 0.05) -> tuple[int, str]:
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=120)
-    return asyncio.run(watch_build(session(world), "oxygen", seconds, console)), out.getvalue()
+    return asyncio.run(watch_build(session(world), "oxygen", seconds, console=console)), out.getvalue()
 
 
 def test_the_plan_names_every_machine_and_what_is_overwritten(capsys: pytest.CaptureFixture[str]) -> None:

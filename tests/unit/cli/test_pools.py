@@ -18,7 +18,8 @@ from bessemer.api.runnerpool.status import RunnerPoolStatus
 from bessemer.cli import app as cli
 from bessemer.cli.plan import print_plan
 from bessemer.cli.session import Session
-from bessemer.cli.watch_pool import EventCounts, describe_changes, describe_counts, describe_events, watch_pool
+from bessemer.cli.status_pool import describe_counts
+from bessemer.cli.watch_pool import EventCounts, describe_changes, describe_events, watch_pool
 from bessemer.errors import Invalid
 from bessemer.kinds.runnerpool.demand import sources
 from bessemer.kube.protocol import Object
@@ -50,7 +51,7 @@ async def watch(
     async def sleep(_: float) -> None:
         await next(to_come)()
 
-    code = await watch_pool(session(world), KEY[1], seconds, Console(file=out, width=200), sleep)
+    code = await watch_pool(session(world), KEY[1], seconds, console=Console(file=out, width=200), sleep=sleep)
     return code, out.getvalue()
 
 
@@ -182,4 +183,4 @@ def test_a_kind_that_can_not_be_watched_is_refused(
     monkeypatch.setattr("sys.argv", ["bessemer", "watch", "pod/x"])
     with pytest.raises(SystemExit):
         cli.main()
-    assert "cb/NAME or rp/NAME is wanted" in capsys.readouterr().err
+    assert "clusterbuild/NAME (cb/NAME) or runnerpool/NAME (rp/NAME) is wanted" in capsys.readouterr().err

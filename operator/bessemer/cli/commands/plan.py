@@ -1,0 +1,36 @@
+"""``bessemer plan``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bessemer.cli.options import FormOption
+
+
+def plan(
+    file: Annotated[Path, typer.Argument(help="Manifest of a ClusterBuild or RunnerPool; - for stdin.")],
+    output: FormOption = None,
+) -> None:
+    """Show what a manifest would do; touches nothing.
+
+    For a ClusterBuild: what is done to which machine. For a RunnerPool: the config.toml of its runners.
+
+    Reads the manifest only, no cluster is needed. Exit code 2 for a manifest that is not valid.
+    """
+    from bessemer.cli.plan import print_plan
+
+    print_plan(_read(file), output)
+
+
+def _read(file: Path) -> str:
+    try:
+        data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        return data.decode("utf-8")
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"{file}: this is no text in UTF-8") from error

@@ -1,0 +1,44 @@
+"""Arguments and options that several commands have. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from bessemer.cli.target import read_target
+
+
+class Form(StrEnum):
+    """A form of output for programs."""
+
+    JSON = "json"
+    YAML = "yaml"
+
+
+FormOption = Annotated[
+    Form | None, typer.Option("--output", "-o", help="Print JSON or YAML instead of text.", show_default=False)
+]
+
+
+def complete_build(ctx: typer.Context, incomplete: str) -> list[str]:
+    """List the ClusterBuilds that an argument may name."""
+    from bessemer.cli.completion import list_names
+
+    return list_names(read_target(ctx), incomplete, ("clusterbuild",))
+
+
+def complete_any(ctx: typer.Context, incomplete: str) -> list[str]:
+    """List the objects of all kinds that an argument may name."""
+    from bessemer.cli.completion import list_names
+
+    return list_names(read_target(ctx), incomplete, ("clusterbuild", "runnerpool"))
+
+
+BuildArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="A ClusterBuild: NAME or clusterbuild/NAME (cb/NAME).", autocompletion=complete_build
+    ),
+]

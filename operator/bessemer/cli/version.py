@@ -1,0 +1,69 @@
+"""Show which version the command is, and which the operators of a cluster are."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.metadata import version
+from typing import Any
+
+from bessemer.cli.options import Form
+from bessemer.cli.session import Session, open_session
+from bessemer.cli.target import Target
+from bessemer.cli.terminal import build_table, make_console, print_line, print_view
+from bessemer.cli.values import write_value
+from bessemer.errors import BessemerError
+from bessemer.kube.protocol import Kind, Object, Refused
+
+SECONDS = 10.0
+"""A cluster that gives no answer in this time is not reached."""
+DEPLOYMENTS = Kind("apps", "v1", "deployments")
+OPERATOR_LABELS = "app.kubernetes.io/name=bessemer"
+"""As the chart labels the operator."""
+
+
+def print_version(target: Target | None, form: Form | None) -> None:
+    """Print the versions; without a target that of the command alone."""
+    operators, problem = (None, "") if target is None else asyncio.run(_read_operators(target))
+    client = {"version": version("bessemer")}
+    if form is not None:
+        write_value({"client": client, "operators": operators, "problem": problem}, form)
+        return
+    rows = [("client", client["version"], "", "")]
+    rows += [("operator", each["version"], each["namespace"], each["image"]) for each in operators or ()]
+    console = make_console()
+    print_view(console, build_table(("COMPONENT", "VERSION", "NAMESPACE", "IMAGE"), rows))
+    if problem:
+        print_line(console, f"operator: not known: {problem}")
+
+
+async def _read_operators(target: Target) -> tuple[list[dict[str, str]] | None, str]:
+    """Return the operators of the cluster; None, and why, where they can't be seen."""
+    try:
+        async with asyncio.timeout(SECONDS), open_session(target) as session:
+            found = await _list_deployments(session, target.namespace)
+    except BessemerError as error:
+        return None, error.message
+    except TimeoutError:
+        return None, f"the cluster gives no answer in {SECONDS:.0f} s"
+    if not found:
+        return [], f"no Deployment has the label {OPERATOR_LABELS}"
+    return [describe_operator(raw) for raw in found], ""
+
+
+async def _list_deployments(session: Session, namespace: str | None) -> list[Object]:
+    try:
+        return await session.kubernetes.list_objects(DEPLOYMENTS, namespace or "", labels=OPERATOR_LABELS)
+    except Refused:  # most users may look at their own namespace only
+        return await session.kubernetes.list_objects(DEPLOYMENTS, session.namespace, labels=OPERATOR_LABELS)
+
+
+def describe_operator(raw: Object) -> dict[str, str]:
+    """Return name, namespace, version and image of an operator's Deployment."""
+    metadata: dict[str, Any] = raw["metadata"]
+    containers = raw.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or [{}]
+    return {
+        "name": str(metadata["name"]),
+        "namespace": str(metadata["namespace"]),
+        "version": str((metadata.get("labels") or {}).get("app.kubernetes.io/version", "")),
+        "image": str(containers[0].get("image", "")),
+    }
