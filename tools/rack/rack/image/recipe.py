@@ -22,7 +22,7 @@ RACK = (
 """The pod's own root, which is also the boot host's."""
 SERVED = (
     "dnsmasq", "chrony", "munge", "slurmctld", "slurmd", "slurm-client", "powerman", "nginx-light", "ipxe",
-    "sshfs", "fuse3",
+    "nftables", "sshfs", "fuse3",
     "nfs-kernel-server", "nfs-common", "python3-apt", "python3-yaml", "rsync", "sudo", "acl", "ca-certificates",
     "logrotate", "rsyslog", "cron", "locales", "gpg", "bsdextrautils", "curl",
 )  # fmt: skip
