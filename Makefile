@@ -11,7 +11,13 @@ ALONE := tests/e2e/test_cluster.py
 BESIDE := -n 2 --dist loadfile
 KEEP ?=
 KUBE ?= 1.37
-export KUBE
+# What makes clusters: kind-docker, kind-podman or local. Default: kind where Docker can pull the image of its nodes, else local.
+PROVIDER ?=
+export KUBE PROVIDER
+# What shows that the product works on clusters of another provider.
+ON_KIND := tests/contract/kube tests/e2e/test_install.py \
+  tests/e2e/test_build.py::test_build_is_ready_only_with_a_job_that_ran_on_every_node \
+  tests/e2e/test_runners.py::test_a_job_gets_a_pod_and_nothing_is_left_of_it
 
 .PHONY: help demo demo-runners check lint unit component contract test e2e soak bench bench-runners bench-strangers crds image cluster-up cluster-down cluster-sweep clean
 
@@ -47,14 +53,21 @@ component: .venv/ready ## several modules together, on loopback
 contract: .venv/ready ## the fake and the real thing behind each door pass the same tests
 	$(SUDO) $(PYTEST) tests/contract $(BESIDE)
 
-e2e: .venv/ready ## on real Kubernetes with the rack; two clusters side by side
+e2e: .venv/ready ## on real Kubernetes with the rack, two clusters side by side; PROVIDER=kind-docker|kind-podman: a few tests on kind
+ifneq ($(filter kind-%,$(PROVIDER)),)
+	$(SUDO) $(PY) -m tests.support.prepare
+	$(SUDO) $(PY) -m local_kubernetes run $(PROVIDER) -- $(PYTEST) $(ON_KIND)
+else
 	$(SUDO) $(PYTEST) $(ALONE) -m "not soak"
 	$(SUDO) $(PYTEST) tests/e2e --ignore $(ALONE) -m "not soak" $(BESIDE)
+endif
 
 test: check contract e2e ## everything but the long ones
 
-soak: .venv/ready ## the long ones: many kills, many nodes
+soak: .venv/ready ## the long ones: many kills, many nodes; and on kind
 	$(SUDO) $(PYTEST) tests/e2e -m soak
+	$(MAKE) e2e PROVIDER=kind-docker
+	$(MAKE) e2e PROVIDER=kind-podman
 
 bench: .venv/ready ## figures, as a table and JSON
 	$(SUDO) $(PY) -m tests.bench

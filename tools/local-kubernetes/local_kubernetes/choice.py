@@ -1,54 +1,73 @@
-"""Which kind of cluster it is to be."""
+"""Which kind of cluster is used."""
 
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 
 from local_kubernetes.binaries.components import DEFAULT_KUBERNETES, KUBERNETES_RELEASES
 from local_kubernetes.binaries.tools import tool
-from local_kubernetes.errors import ClusterError
+from local_kubernetes.commands import run
+from local_kubernetes.errors import ClusterError, announce
 from local_kubernetes.existing import ExistingCluster, open_existing
-from local_kubernetes.kind import Kind, create_kind, get_kind
+from local_kubernetes.kind import (
+    NODE_IMAGES,
+    Kind,
+    create_kind,
+    get_kind,
+    get_kind_directory,
+    get_kind_record,
+    list_kind_records,
+)
+from local_kubernetes.kind import sweep_locked as sweep_kind_locked
 from local_kubernetes.local import cluster as local
 from local_kubernetes.local.registry import get_record
 from local_kubernetes.protocol import Cluster
+from local_kubernetes.storage import locked
 
 KUBECONFIG = "BESSEMER_TEST_KUBECONFIG"
 CONSENT = "BESSEMER_TEST_KUBECONFIG_YES"
-ENGINE = "BESSEMER_TEST_KIND"
-"""Names the container engine on which kind makes the cluster: docker or podman."""
+PROVIDER = "PROVIDER"
+"""Names what makes the cluster, see `Provider`."""
 ENGINE_SECONDS = 10
+"""For an engine to answer."""
+LOOK_SECONDS = 20
+"""For a registry to say that it has an image."""
+PULL_SECONDS = 600
+"""For 400 MB on a slow line."""
 
 
 class Provider(Enum):
-    """Where a cluster comes from."""
+    """What makes a cluster."""
 
     EXISTING = "existing"
-    KIND_DOCKER = "docker"
-    KIND_PODMAN = "podman"
+    KIND_DOCKER = "kind-docker"
+    KIND_PODMAN = "kind-podman"
     LOCAL = "local"
 
+    @property
+    def engine(self) -> str | None:
+        """The container engine, `docker` or `podman`, on which kind makes it."""
+        return self.value.removeprefix("kind-") if self.value.startswith("kind-") else None
 
-ENGINES = (Provider.KIND_DOCKER.value, Provider.KIND_PODMAN.value)
+
+NAMED = tuple(provider.value for provider in Provider if provider is not Provider.EXISTING)
 
 
-def decide_provider(environment: Mapping[str, str]) -> Provider:
-    """Choose: the cluster that the user names, kind on the engine that the user names, else a local cluster.
+def decide_provider(environment: Mapping[str, str]) -> Provider | None:
+    """Choose by variables: the cluster that the user names, or the provider; None where they name neither.
 
-    kind is never chosen by itself, however many engines answer, since it has not been run yet. Raises ClusterError for
-    an engine that kind doesn't know.
+    Raises ClusterError for a provider that there is not.
     """
     if environment.get(KUBECONFIG):
         return Provider.EXISTING
-    engine = environment.get(ENGINE)
-    if not engine:
-        return Provider.LOCAL
-    if engine not in ENGINES:
-        raise ClusterError(f"{ENGINE}={engine}: must be one of {', '.join(ENGINES)}")
-    return Provider(engine)
+    named = environment.get(PROVIDER)
+    if not named:
+        return None
+    if named not in NAMED:
+        raise ClusterError(f"{PROVIDER}={named}: must be one of {', '.join(NAMED)}")
+    return Provider(named)
 
 
 def get_kube_minor() -> str:
@@ -59,53 +78,81 @@ def get_kube_minor() -> str:
     return minor
 
 
-def get_provider() -> Provider:
-    """Choose by this process' environment. Raises ClusterError where the engine that is asked for doesn't answer."""
+def get_provider(kube_minor: str) -> Provider:
+    """Choose by this process' environment, and where that names nothing, by what is there.
+
+    That is kind where Docker has or can pull the image of kind's nodes, since this takes a minute, and building
+    Kubernetes many; else a local cluster. Raises ClusterError where the engine that is named doesn't answer.
+    """
     provider = decide_provider(os.environ)
-    if provider.value in ENGINES and not engine_answers(provider.value):
-        raise ClusterError(f"{ENGINE}={provider.value}: {provider.value} doesn't answer")
+    if provider is None:
+        pulled = engine_answers("docker") and has_image("docker", NODE_IMAGES[kube_minor])
+        return Provider.KIND_DOCKER if pulled else Provider.LOCAL
+    if provider.engine and not engine_answers(provider.engine):
+        raise ClusterError(f"{PROVIDER}={provider.value}: {provider.engine} doesn't answer")
     return provider
 
 
 def engine_answers(engine: str) -> bool:
-    """Say whether a container engine is there and answers."""
-    if shutil.which(engine) is None:
+    """Return whether a container engine is there and answers."""
+    return shutil.which(engine) is not None and succeeds([engine, "info"], ENGINE_SECONDS)
+
+
+def has_image(engine: str, image: str) -> bool:
+    """Return whether an engine has an image, pulled when it hasn't and its registry offers it."""
+    if succeeds([engine, "image", "inspect", image], ENGINE_SECONDS):
+        return True
+    if not succeeds([engine, "manifest", "inspect", image], LOOK_SECONDS):  # a pull retries for minutes
+        announce(f"{engine} can't pull {image}: doing without it")
         return False
+    announce(f"pulling {image}")
+    return succeeds([engine, "pull", "--quiet", image], PULL_SECONDS)
+
+
+def succeeds(argv: list[str], seconds: float) -> bool:
+    """Return whether a program is there and ends with code 0 in time."""
     try:
-        asked = subprocess.run([engine, "info"], capture_output=True, timeout=ENGINE_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
+        run(argv, timeout=seconds, environment={"DOCKER_CLI_EXPERIMENTAL": "enabled"})  # `manifest`, before 20.10
+    except ClusterError:
         return False
-    return asked.returncode == 0
+    return True
 
 
 def open_cluster(name: str, *, kept: bool) -> Cluster:
     """Give a running cluster of that name, made when needed. A kept one outlives this process."""
-    provider = get_provider()
     minor = get_kube_minor()
+    provider = get_provider(minor)
     if provider is Provider.EXISTING:
         return get_named_by_user()
-    if provider is Provider.LOCAL:
-        return local.up(name, kube_minor=minor, kept=kept)
-    return create_kind(name, build_kind(provider, minor), kube_minor=minor)
+    if provider.engine:
+        return create_kind(name, build_kind(provider.engine, minor), kube_minor=minor, kept=kept)
+    return local.up(name, kube_minor=minor, kept=kept)
 
 
 def get_cluster(name: str) -> Cluster:
     """Find a running cluster by name. Raises ClusterError when there is none."""
-    provider = get_provider()
     minor = get_kube_minor()
-    if provider is Provider.EXISTING:
+    if decide_provider(os.environ) is Provider.EXISTING:
         return get_named_by_user()
-    if provider is Provider.LOCAL:
-        record = get_record(name)
-        if record is None:
-            raise ClusterError(f"there is no cluster {name}; make one with: make cluster-up")
-        return local.LocalCluster(record, local.get_programs(record.kube_minor))
-    return get_kind(name, build_kind(provider, minor))
+    if made_by_kind := get_kind_record(name):
+        return get_kind(name, build_kind(made_by_kind.engine, minor))
+    record = get_record(name)
+    if record is None:
+        raise ClusterError(f"there is no cluster {name}; make one with: local-kubernetes up {name}")
+    return local.LocalCluster(record, local.get_programs(record.kube_minor))
 
 
-def build_kind(provider: Provider, kube_minor: str) -> Kind:
+def sweep_kind() -> list[str]:
+    """Remove kind's clusters of dead processes, on the engines that answer; return their names."""
+    with locked(get_kind_directory() / "lock"):
+        engines = {record.engine for record in list_kind_records() if record.is_abandoned()}
+        minor = get_kube_minor()
+        return sweep_kind_locked({engine: build_kind(engine, minor) for engine in engines if engine_answers(engine)})
+
+
+def build_kind(engine: str, kube_minor: str) -> Kind:
     """Find or build what runs kind on an engine."""
-    return Kind(provider.value, program=tool("kind", kube_minor), kubectl=tool("kubectl", kube_minor))
+    return Kind(engine, program=tool("kind", kube_minor), kubectl=tool("kubectl", kube_minor))
 
 
 def get_named_by_user() -> ExistingCluster:

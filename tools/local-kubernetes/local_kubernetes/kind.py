@@ -1,15 +1,17 @@
-"""A cluster made by kind, in containers of Docker or Podman (https://kind.sigs.k8s.io).
+"""A cluster made by kind, in containers of Docker or Podman (https://kind.sigs.k8s.io)."""
 
-Never run yet: written where no container engine is to be had, from kind's user guide.
-"""
-
+import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from local_kubernetes.commands import run
 from local_kubernetes.errors import ClusterError, announce
+from local_kubernetes.local.processes import ProcessIdentity
 from local_kubernetes.marker import apply_marker
-from local_kubernetes.storage import get_cache_directory
+from local_kubernetes.storage import get_cache_directory, locked
 
 NODE_IMAGES = {"1.37": "kindest/node:v1.37.0", "1.34": "kindest/node:v1.34.0"}
 """The node image that the kind of each Kubernetes release names as its default (pkg/apis/config/defaults/image.go)."""
@@ -28,6 +30,31 @@ Source: https://kind.sigs.k8s.io/docs/user/configuration/#kubeadm-config-patches
 """
 CREATE_SECONDS = 600
 """kind first pulls a node image of about 400 MB."""
+
+
+class KindRecord(BaseModel):
+    """Who made a cluster, so that the next process can remove those of processes that were killed."""
+
+    name: str
+    engine: str
+    """`docker` or `podman`."""
+    creator: ProcessIdentity
+    kept: bool
+    """It outlives its creator."""
+
+    @property
+    def file(self) -> Path:
+        """Where this is written: within the cache, which a container engine of our own has a part of to itself."""
+        return get_kind_directory() / f"{self.name}.json"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """A kubeconfig of its own; the user's is left alone."""
+        return self.file.with_suffix(".conf")
+
+    def is_abandoned(self) -> bool:
+        """Return whether no process will use or remove it any more."""
+        return not self.kept and not self.creator.is_running()
 
 
 @dataclass(frozen=True)
@@ -54,13 +81,18 @@ class Kind:
 class KindCluster:
     """A cluster of one container."""
 
-    name: str
+    record: KindRecord
     kind: Kind
 
     @property
+    def name(self) -> str:
+        """Its name, unique on its engine."""
+        return self.record.name
+
+    @property
     def kubeconfig(self) -> Path:
-        """A kubeconfig of its own; the user's is left alone."""
-        return get_cache_directory() / "kind" / f"{self.name}.conf"
+        """The administrator's kubeconfig."""
+        return self.record.kubeconfig
 
     @property
     def kubectl(self) -> Path:
@@ -72,32 +104,79 @@ class KindCluster:
         self.kind.run("load", "image-archive", str(archive), "--name", self.name)
 
     def down(self) -> None:
-        """Remove the containers, and the kubeconfig."""
-        self.kind.run("delete", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig))
-        self.kubeconfig.unlink(missing_ok=True)
+        """Remove the containers, the kubeconfig and the record."""
+        delete_kind(self.record, self.kind)
 
 
-def create_kind(name: str, kind: Kind, *, kube_minor: str) -> KindCluster:
-    """Give the running cluster of that name, made when there is none."""
-    if name in kind.list_clusters():
-        return get_kind(name, kind)
-    announce(f"creating cluster {name} with kind on {kind.engine}; its node image is pulled first when it is not there")
-    cluster = KindCluster(name, kind)
-    cluster.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
-    configuration = cluster.kubeconfig.with_suffix(".yaml")
+def get_kind_directory() -> Path:
+    """Return the folder of records, configurations and kubeconfigs of kind's clusters."""
+    return get_cache_directory() / "kind"
+
+
+def list_kind_records() -> list[KindRecord]:
+    """List the clusters that this package made with kind, alive or not."""
+    return [KindRecord.model_validate_json(path.read_text()) for path in sorted(get_kind_directory().glob("*.json"))]
+
+
+def get_kind_record(name: str) -> KindRecord | None:
+    """Find a cluster by name."""
+    return next((record for record in list_kind_records() if record.name == name), None)
+
+
+def create_kind(name: str, kind: Kind, *, kube_minor: str, kept: bool) -> KindCluster:
+    """Give the running cluster of that name, created unless kind has it. A kept one outlives this process.
+
+    Raises ClusterError when it did not come up; nothing is left of it then.
+    """
+    creator = ProcessIdentity.get(os.getpid())
+    if creator is None:
+        raise ClusterError("/proc does not show our own process: is it mounted?")
+    record = KindRecord(name=name, engine=kind.engine, creator=creator, kept=kept)
+    cluster = KindCluster(record, kind)
+    with locked(get_kind_directory() / "lock"):
+        sweep_locked({kind.engine: kind})
+        if name in kind.list_clusters():
+            return get_kind(name, kind)
+        record.file.write_text(record.model_dump_json())
+    announce(f"creating a cluster with kind on {kind.engine}")
+    configuration = record.file.with_suffix(".yaml")
     configuration.write_text(CONFIGURATION)
-    options = ["--image", NODE_IMAGES[kube_minor], "--kubeconfig", str(cluster.kubeconfig), "--wait", "120s"]
-    options += ["--config", str(configuration)]
-    kind.run("create", "cluster", "--name", name, *options)
-    apply_marker(kind.kubectl, cluster.kubeconfig, name)
+    options = ["--image", NODE_IMAGES[kube_minor], "--kubeconfig", str(record.kubeconfig), "--wait", "120s"]
+    try:
+        kind.run("create", "cluster", "--name", name, "--config", str(configuration), *options)
+        apply_marker(kind.kubectl, record.kubeconfig, name)
+    except BaseException:  # Ctrl-C included: nothing may be left of half a cluster
+        cluster.down()
+        raise
     return cluster
 
 
 def get_kind(name: str, kind: Kind) -> KindCluster:
-    """Find a running cluster by name, and write its kubeconfig anew. Raises ClusterError when there is none."""
-    if name not in kind.list_clusters():
-        raise ClusterError(f"kind has no cluster {name}; make one with: make cluster-up")
-    cluster = KindCluster(name, kind)
-    cluster.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
-    kind.run("export", "kubeconfig", "--name", name, "--kubeconfig", str(cluster.kubeconfig))
-    return cluster
+    """Find a running cluster by name, and write its kubeconfig again. Raises ClusterError when there is none."""
+    record = get_kind_record(name)
+    if record is None or name not in kind.list_clusters():
+        raise ClusterError(f"kind has no cluster {name} of ours; make one with: local-kubernetes up {name}")
+    kind.run("export", "kubeconfig", "--name", name, "--kubeconfig", str(record.kubeconfig))
+    return KindCluster(record, kind)
+
+
+def delete_kind(record: KindRecord, kind: Kind) -> None:
+    """Remove a cluster's containers, then what is written of it."""
+    kind.run("delete", "cluster", "--name", record.name, "--kubeconfig", str(record.kubeconfig))
+    for file in (record.kubeconfig, record.file.with_suffix(".yaml"), record.file):
+        file.unlink(missing_ok=True)
+
+
+def sweep_locked(kinds: dict[str, Kind]) -> list[str]:
+    """Remove the clusters of dead processes on some engines, by name of the engine; return their names.
+
+    Called with the records locked. What an engine refuses is left for the next time.
+    """
+    removed = []
+    for record in list_kind_records():
+        if record.is_abandoned() and record.engine in kinds:
+            announce(f"removing what is left of kind's cluster {record.name}: nobody uses it any more")
+            with contextlib.suppress(ClusterError):
+                delete_kind(record, kinds[record.engine])
+                removed.append(record.name)
+    return removed

@@ -3,64 +3,100 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
+from local_kubernetes import choice
 from local_kubernetes.choice import Provider, decide_provider, get_kube_minor, get_provider
 from local_kubernetes.errors import ClusterError
 from local_kubernetes.existing import open_existing
-from local_kubernetes.kind import Kind, create_kind
 from local_kubernetes.marker import require_marker
 
 
 @pytest.mark.parametrize(
     ("environment", "provider"),
     [
-        ({}, Provider.LOCAL),
-        ({"KUBECONFIG": "/production", "BESSEMER_TEST_KUBECONFIG": "", "BESSEMER_TEST_KIND": ""}, Provider.LOCAL),
-        ({"BESSEMER_TEST_KIND": "docker"}, Provider.KIND_DOCKER),
-        ({"BESSEMER_TEST_KIND": "podman"}, Provider.KIND_PODMAN),
-        ({"BESSEMER_TEST_KUBECONFIG": "/k", "BESSEMER_TEST_KIND": "docker"}, Provider.EXISTING),
+        ({}, None),
+        ({"KUBECONFIG": "/production", "BESSEMER_TEST_KUBECONFIG": "", "PROVIDER": ""}, None),
+        ({"PROVIDER": "local"}, Provider.LOCAL),
+        ({"PROVIDER": "kind-docker"}, Provider.KIND_DOCKER),
+        ({"PROVIDER": "kind-podman"}, Provider.KIND_PODMAN),
+        ({"BESSEMER_TEST_KUBECONFIG": "/k", "PROVIDER": "kind-docker"}, Provider.EXISTING),
     ],
 )
-def test_a_cluster_is_local_unless_the_user_names_another(environment: dict[str, str], provider: Provider) -> None:
+def test_what_the_user_names_is_used(environment: dict[str, str], provider: Provider | None) -> None:
     assert decide_provider(environment) is provider
 
 
-def test_an_engine_that_answers_is_not_used_unasked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    docker = tmp_path / "docker"
-    docker.write_text("#!/bin/sh\n")
-    docker.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    for name in ("BESSEMER_TEST_KUBECONFIG", "BESSEMER_TEST_KIND"):
-        monkeypatch.delenv(name, raising=False)
-    assert get_provider() is Provider.LOCAL
-    monkeypatch.setenv("BESSEMER_TEST_KIND", "docker")
-    assert get_provider() is Provider.KIND_DOCKER
-    monkeypatch.setenv("BESSEMER_TEST_KIND", "podman")
-    with pytest.raises(ClusterError, match="podman doesn't answer"):
-        get_provider()
+@pytest.mark.parametrize("named", ["docker", "existing", "lxc"])
+def test_a_provider_that_there_is_not_is_refused(named: str) -> None:
+    with pytest.raises(ClusterError, match=f"PROVIDER={named}: must be one of kind-docker, kind-podman, local"):
+        decide_provider({"PROVIDER": named})
 
 
-def test_an_engine_that_kind_does_not_know_is_refused() -> None:
-    with pytest.raises(ClusterError, match="BESSEMER_TEST_KIND=lxc: must be one of docker, podman"):
-        decide_provider({"BESSEMER_TEST_KIND": "lxc"})
-
-
-def test_kind_is_told_to_run_on_hosts_with_cgroup_v1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    said = tmp_path / "said"
-    program = tmp_path / "kind"
-    program.write_text(f'#!/bin/sh\necho "$@" >>{said}\n')
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Docker, alone on the PATH, that notes what it is asked; commands in `refused` fail, those in `hangs` hang."""
+    program = tmp_path / "docker"
+    program.write_text(
+        f'#!/bin/sh\ncd {tmp_path}\necho "$*" >>asked\n'
+        'case " $(cat hangs 2>&-) " in *" $1 "*) exec /bin/sleep 60;; esac\n'
+        'case " $(cat refused 2>&-) " in *" $1 "*) exit 1;; esac\n'.replace("$(cat", "$(/bin/cat")
+    )
     program.chmod(0o755)
-    create_kind("dev", Kind("docker", program, program), kube_minor="1.37")
-    words = next(line.split() for line in said.read_text().splitlines() if line.startswith("create cluster"))
-    configuration = yaml.safe_load(Path(words[words.index("--config") + 1]).read_text())
-    patches = [yaml.safe_load(patch) for patch in configuration["kubeadmConfigPatches"]]
-    assert {
-        "kind": "KubeletConfiguration",
-        "apiVersion": "kubelet.config.k8s.io/v1beta1",
-        "failCgroupV1": False,
-    } in patches
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("BESSEMER_TEST_KUBECONFIG", "PROVIDER"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def list_asked(docker: Path) -> list[str]:
+    return [line.split()[0] for line in (docker / "asked").read_text().splitlines()]
+
+
+def test_where_docker_has_the_image_of_kinds_nodes_it_is_used(docker: Path) -> None:
+    assert get_provider("1.37") is Provider.KIND_DOCKER
+    assert list_asked(docker) == ["info", "image"]
+
+
+def test_where_docker_can_pull_the_image_it_does(docker: Path) -> None:
+    (docker / "refused").write_text("image")
+    assert get_provider("1.37") is Provider.KIND_DOCKER
+    assert (docker / "asked").read_text().splitlines()[-1] == "pull --quiet kindest/node:v1.37.0"
+
+
+@pytest.mark.parametrize(
+    ("refused", "asked"),
+    [
+        ("info", ["info"]),
+        ("image manifest", ["info", "image", "manifest"]),
+        ("image pull", ["info", "image", "manifest", "pull"]),
+    ],
+)
+@pytest.mark.parametrize("how", ["refused", "hangs"])
+def test_a_docker_that_can_not_falls_back_to_a_local_cluster_in_time(
+    docker: Path, monkeypatch: pytest.MonkeyPatch, how: str, refused: str, asked: list[str]
+) -> None:
+    first, _, last = refused.rpartition(" ")
+    if how == "hangs":
+        bound = {"info": "ENGINE_SECONDS", "manifest": "LOOK_SECONDS", "pull": "PULL_SECONDS"}[last]
+        monkeypatch.setattr(choice, bound, 0.5)
+    (docker / "refused").write_text(first)
+    (docker / how).write_text(refused if how == "refused" else last)
+    assert get_provider("1.37") is Provider.LOCAL
+    assert list_asked(docker) == asked
+
+
+def test_without_docker_the_cluster_is_local(docker: Path) -> None:
+    (docker / "docker").unlink()
+    assert get_provider("1.37") is Provider.LOCAL
+
+
+def test_an_engine_that_is_named_must_answer(docker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROVIDER", "kind-docker")
+    (docker / "refused").write_text("image manifest")
+    assert get_provider("1.37") is Provider.KIND_DOCKER
+    monkeypatch.setenv("PROVIDER", "kind-podman")
+    with pytest.raises(ClusterError, match="PROVIDER=kind-podman: podman doesn't answer"):
+        get_provider("1.37")
 
 
 def test_unknown_release_is_refused_with_those_we_have(monkeypatch: pytest.MonkeyPatch) -> None:

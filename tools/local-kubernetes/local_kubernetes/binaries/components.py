@@ -52,31 +52,44 @@ class Component:
         return " ".join(["-s -w", *(f"-X {name}={value}" for name, value in self.linker_variables.items())])
 
 
-def build_kubernetes(minor: str) -> Component:
-    """Describe the combined binary of one Kubernetes minor release."""
-    version = KUBERNETES_RELEASES[minor]
+def build_version_variables(minor: str) -> dict[str, str]:
+    """Build the link-time variables from which Kubernetes' programs learn their version."""
     stamp = "k8s.io/component-base/version."
     major_number, minor_number = minor.split(".")
+    return {
+        f"{stamp}gitVersion": f"v{KUBERNETES_RELEASES[minor]}",
+        f"{stamp}gitMajor": major_number,
+        f"{stamp}gitMinor": minor_number,
+        f"{stamp}gitTreeState": "clean",
+        f"{stamp}gitCommit": "0" * 40,
+        f"{stamp}buildDate": "2026-01-01T00:00:00Z",
+        "k8s.io/client-go/pkg/version.gitVersion": f"v{KUBERNETES_RELEASES[minor]}",
+    }
+
+
+def build_kubernetes(minor: str) -> Component:
+    """Describe the combined binary of one Kubernetes minor release."""
     return Component(
         name="kubernetes",
-        version=version,
+        version=KUBERNETES_RELEASES[minor],
         folder="kube",
         packages={"kube": "."},
         build_minutes=8,
         modfile="go.mod" if minor == DEFAULT_KUBERNETES else f"kube-{minor}.mod",
         aliases=dict.fromkeys((*KUBERNETES_DAEMONS, "kubectl"), "kube"),
-        linker_variables={
-            f"{stamp}gitVersion": f"v{version}",
-            f"{stamp}gitMajor": major_number,
-            f"{stamp}gitMinor": minor_number,
-            f"{stamp}gitTreeState": "clean",
-            f"{stamp}gitCommit": "0" * 40,
-            f"{stamp}buildDate": "2026-01-01T00:00:00Z",
-            "k8s.io/client-go/pkg/version.gitVersion": f"v{version}",
-        },
+        linker_variables=build_version_variables(minor),
     )
 
 
+KUBEADM = Component(
+    name="kubeadm",
+    version=KUBERNETES_RELEASES[DEFAULT_KUBERNETES],
+    folder="kubeadm",
+    packages={"kubeadm": "k8s.io/kubernetes/cmd/kubeadm"},
+    build_minutes=4,
+    linker_variables=build_version_variables(DEFAULT_KUBERNETES),
+)
+"""What kind makes a node of a cluster with. In a folder of its own, so the rest is not built again."""
 ETCD = Component("etcd", "3.6.8", "etcd", {"etcd": "go.etcd.io/etcd/server/v3"}, 0.5)
 CONTAINERD = Component(
     name="containerd",

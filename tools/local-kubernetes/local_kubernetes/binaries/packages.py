@@ -1,5 +1,6 @@
 """Debian packages that clusters need, installed when their programs are missing, and where packages come from."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from local_kubernetes.commands import run
@@ -20,9 +21,13 @@ NEEDED: dict[str, str] = {
 kube-proxy programs nft; the portmap plugin programs iptables; busybox is the sandbox image."""
 
 
-def install_packages() -> None:
+NODE_IMAGE_NEEDED: dict[str, str] = {"mmdebstrap": "/usr/bin/mmdebstrap", "busybox-static": "/bin/busybox"}
+"""What making the image of kind's nodes needs."""
+
+
+def install_packages(needed: Mapping[str, str] = NEEDED) -> None:
     """Install what is missing with apt-get; does nothing, and asks nothing of the network, when all is there."""
-    missing = [package for package, file in NEEDED.items() if not Path(file).exists()]
+    missing = [package for package, file in needed.items() if not Path(file).exists()]
     if not missing:
         return
     if not Path("/usr/bin/apt-get").exists():

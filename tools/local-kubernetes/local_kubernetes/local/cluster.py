@@ -67,8 +67,7 @@ class LocalCluster:
 
     def get_node(self) -> ProcessIdentity:
         """Identify process 1 of the cluster's namespaces. Raises ClusterError when the cluster does not run."""
-        outer = self.record.get_outer_process()
-        node = outer.get_first_child() if outer else None
+        node = self.record.get_inner_process()
         if node is None:
             raise ClusterError(f"cluster {self.name} does not run any more; start it again")
         return node

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import BaseModel
 
@@ -20,8 +21,11 @@ from local_kubernetes.storage import get_cache_directory, locked
 REGISTRY = Path("/run/bessemer-clusters")
 
 SYSCTL_ROOT = Path("/proc/sys")
-SYSCTLS = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys")
+KUBELET_SYSCTLS = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys")
 """What a kubelet sets for the whole machine (its container manager's setupKernelTunables)."""
+SYSTEMD_SYSCTLS = ("fs/file-max", "fs/nr_open")
+"""What systemd raises for the whole machine when it is process 1, as in kind's nodes (its main.c)."""
+SYSCTLS = (*KUBELET_SYSCTLS, *SYSTEMD_SYSCTLS)
 MOUNT_POINTS = (Path("/var/lib/kubelet"), Path("/var/lib/cni"))
 """Folders that components insist on; made when missing, as mount points only."""
 
@@ -35,15 +39,59 @@ class MachineBaseline(BaseModel):
     """Loop devices that were attached, which are none of ours."""
 
 
-class ClusterRecord(BaseModel):
-    """One cluster."""
+class MachineUse(BaseModel):
+    """What uses the machine in namespaces of its own."""
 
+    prefix: ClassVar[str]
+    """How the names of the registry's files of this kind begin."""
     name: str
-    index: int
     directory: Path
-    kube_minor: str
     creator: ProcessIdentity
     """Who made it: it goes when its creator is gone, unless it is kept."""
+
+    @property
+    def cgroup(self) -> str:
+        """Name of its cgroup, under the root of each hierarchy."""
+        raise NotImplementedError
+
+    def get_outer_process(self) -> ProcessIdentity | None:
+        """Identify the process on the machine's side, which wrote itself down first of all; None if it ended."""
+        try:
+            pid, start_ticks = (self.directory / "process").read_text().split()
+        except (FileNotFoundError, ValueError):
+            return None
+        process = ProcessIdentity(pid=int(pid), start_ticks=int(start_ticks))
+        return process if process.is_running() else None
+
+    def get_inner_process(self) -> ProcessIdentity | None:
+        """Identify process 1 of the namespaces; None while it has not started, or when it has ended."""
+        outer = self.get_outer_process()
+        return outer.get_first_child() if outer else None
+
+    def is_abandoned(self) -> bool:
+        """Say whether nobody will use or finish it any more."""
+        return not self.creator.is_running()
+
+
+class EngineRecord(MachineUse):
+    """One container engine."""
+
+    prefix: ClassVar[str] = "engine"
+    engine: str
+    """`docker` or `podman`."""
+
+    @property
+    def cgroup(self) -> str:
+        """Name of its cgroup."""
+        return f"ke{self.creator.pid}"
+
+
+class ClusterRecord(MachineUse):
+    """One cluster."""
+
+    prefix: ClassVar[str] = "cluster"
+    index: int
+    kube_minor: str
     kept: bool
     ready: bool = False
     """False while its creator is still at work on it."""
@@ -58,14 +106,10 @@ class ClusterRecord(BaseModel):
         """The administrator's kubeconfig."""
         return self.directory / "admin.conf"
 
-    def get_outer_process(self) -> ProcessIdentity | None:
-        """Identify the process on the machine's side, which wrote itself down first of all; None if it ended."""
-        try:
-            pid, start_ticks = (self.directory / "process").read_text().split()
-        except (FileNotFoundError, ValueError):
-            return None
-        process = ProcessIdentity(pid=int(pid), start_ticks=int(start_ticks))
-        return process if process.is_running() else None
+    @property
+    def cgroup(self) -> str:
+        """Name of its cgroup."""
+        return self.network.cgroup
 
     def is_abandoned(self) -> bool:
         """Say whether nobody will use or finish it any more."""
@@ -103,22 +147,33 @@ def list_records() -> list[ClusterRecord]:
     return [ClusterRecord.model_validate_json(path.read_text()) for path in sorted(REGISTRY.glob("cluster-*.json"))]
 
 
+def list_engines() -> list[EngineRecord]:
+    """List the container engines of this machine, alive or not."""
+    require_root()
+    return [EngineRecord.model_validate_json(path.read_text()) for path in sorted(REGISTRY.glob("engine-*.json"))]
+
+
 def get_record(name: str) -> ClusterRecord | None:
     """Find a cluster by name."""
     return next((record for record in list_records() if record.name == name), None)
 
 
-def apply_record(record: ClusterRecord) -> None:
-    """List a cluster, or change what is listed; the first one also notes what the machine is like."""
+def get_file(record: MachineUse) -> Path:
+    """Return where a use of the machine is listed."""
+    return REGISTRY / f"{record.prefix}-{record.name}.json"
+
+
+def apply_record(record: MachineUse) -> None:
+    """List a use of the machine, or change what is listed; the first one also notes what the machine is like."""
     if not (REGISTRY / "baseline.json").exists():
         write_whole(REGISTRY / "baseline.json", take_baseline().model_dump_json())
-    write_whole(REGISTRY / f"cluster-{record.name}.json", record.model_dump_json())
+    write_whole(get_file(record), record.model_dump_json())
 
 
-def delete_record(record: ClusterRecord) -> None:
-    """Forget a cluster; with the last one, give the machine back its settings."""
-    (REGISTRY / f"cluster-{record.name}.json").unlink()
-    if not list_records():
+def delete_record(record: MachineUse) -> None:
+    """Forget a use of the machine; with the last one, give the machine back its settings."""
+    get_file(record).unlink()
+    if not list_records() and not list_engines():
         restore_baseline(get_baseline())
         (REGISTRY / "baseline.json").unlink()
 

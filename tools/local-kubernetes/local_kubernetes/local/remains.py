@@ -14,9 +14,11 @@ from local_kubernetes.local.loop_devices import delete_loop_devices
 from local_kubernetes.local.processes import reap
 from local_kubernetes.local.registry import (
     ClusterRecord,
+    MachineUse,
     delete_record,
     get_baseline,
     get_clusters_directory,
+    list_engines,
     list_records,
     registry_locked,
 )
@@ -30,11 +32,16 @@ END_SECONDS = 30
 
 def delete_cluster(record: ClusterRecord) -> None:
     """Remove the cluster and forget it. Called with the registry locked."""
+    link = record.network.host_link
+    delete_processes(record)
+    wait_until(f"the link {link} is gone", lambda: delete_link(link), END_SECONDS)
+    delete_use(record)
+
+
+def delete_use(record: MachineUse) -> None:
+    """Remove what uses the machine and forget it. Called with the registry locked."""
     delete_processes(record)
     delete_cgroups(record)
-    wait_until(
-        f"the link {record.network.host_link} is gone", lambda: delete_link(record.network.host_link), END_SECONDS
-    )
     delete_loop_devices(record.directory, get_baseline().loop_devices)
     wait_until(f"{record.directory} is removed", lambda: remove_tree(record.directory), END_SECONDS)
     delete_record(record)
@@ -54,7 +61,7 @@ def remove_tree(directory: Path) -> bool:
     return not directory.exists()
 
 
-def delete_processes(record: ClusterRecord) -> None:
+def delete_processes(record: MachineUse) -> None:
     """End all processes: process 1 of the namespace takes all others with it, and `unshare` outside then ends too."""
     outer = record.get_outer_process()
     if outer is None:
@@ -65,14 +72,14 @@ def delete_processes(record: ClusterRecord) -> None:
         reap(outer.pid)
         return not outer.is_running()
 
-    wait_until(f"the processes of cluster {record.name} end", has_ended, END_SECONDS)
+    wait_until(f"the processes of {record.name} end", has_ended, END_SECONDS)
 
 
-def delete_cgroups(record: ClusterRecord) -> None:
-    """Remove the cluster's cgroup from every hierarchy, innermost first."""
+def delete_cgroups(record: MachineUse) -> None:
+    """Remove its cgroup from every hierarchy, innermost first."""
 
     def is_gone() -> bool:
-        name = record.network.cgroup
+        name = record.cgroup
         roots = [path for path in (CGROUPS / name, *CGROUPS.glob(f"*/{name}")) if path.is_dir()]
         for root in roots:
             for folder in sorted(root.rglob("*/"), key=lambda path: len(path.parts), reverse=True):
@@ -82,23 +89,24 @@ def delete_cgroups(record: ClusterRecord) -> None:
                 root.rmdir()
         return not roots
 
-    wait_until(f"the cgroups {record.network.cgroup} are removed", is_gone, END_SECONDS)
+    wait_until(f"the cgroups {record.cgroup} are removed", is_gone, END_SECONDS)
 
 
 def sweep() -> list[str]:
-    """Remove the clusters whose owner is gone; return their names."""
+    """Remove the clusters and engines whose owner is gone; return their names."""
     with registry_locked():
         return sweep_locked()
 
 
 def sweep_locked() -> list[str]:
     """Remove abandoned clusters, and the files of clusters that a reboot ended. Called with the registry locked."""
-    abandoned = [record for record in list_records() if record.is_abandoned()]
-    for record in abandoned:
-        announce(f"removing what is left of cluster {record.name}: nobody uses it any more")
-        delete_cluster(record)
+    clusters = [record for record in list_records() if record.is_abandoned()]
+    engines = [record for record in list_engines() if record.is_abandoned()]
+    for record in (*clusters, *engines):
+        announce(f"removing what is left of {record.prefix} {record.name}: nobody uses it any more")
+        delete_cluster(record) if isinstance(record, ClusterRecord) else delete_use(record)
     listed = {record.directory for record in list_records()}
     for directory in get_clusters_directory().glob("*"):
         if directory not in listed:
             shutil.rmtree(directory)
-    return [record.name for record in abandoned]
+    return [record.name for record in (*clusters, *engines)]

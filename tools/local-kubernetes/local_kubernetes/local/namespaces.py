@@ -1,0 +1,51 @@
+"""Start process 1 of new network, mount and process namespaces, which ends with whatever it holds."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from local_kubernetes.local.processes import reap
+from local_kubernetes.local.registry import MachineUse
+from local_kubernetes.waiting import wait_until
+
+NAMESPACE_SECONDS = 10
+# The process writes itself down before it makes anything, so that there is never one that nobody can find.
+LAUNCH = """
+set -eu
+read -r stat <"/proc/$$/stat"
+directory=$1 init=$2
+set -- $stat
+echo "$$ ${22}" >"$directory/process.unfinished"
+mv "$directory/process.unfinished" "$directory/process"
+exec unshare --net --mount --pid --fork --kill-child --mount-proc --propagation private "$init"
+"""
+
+
+def create_namespaces(use: MachineUse, init: Path, environment: Mapping[str, str]) -> None:
+    """Start a program as process 1 of new namespaces, in a session of its own: a Ctrl-C here does not reach it.
+
+    Its directory exists and has a folder `log`.
+    """
+    log = str(use.directory / "log" / "init.log")
+    pid = os.posix_spawn(
+        "/bin/sh",
+        ["sh", "-c", LAUNCH, "launch", str(use.directory), str(init)],
+        environment,
+        setsid=True,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+    )
+
+    def explain() -> str:
+        reap(pid)
+        return Path(log).read_text()
+
+    wait_until(
+        f"the namespaces of {use.name} are made",
+        lambda: use.get_inner_process() is not None,
+        NAMESPACE_SECONDS,
+        explain,
+    )
