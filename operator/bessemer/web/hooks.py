@@ -19,7 +19,7 @@ from bessemer.engine.metrics import Metrics
 from bessemer.errors import BessemerError, Invalid
 from bessemer.gitlab.hooks import HOOK_BYTES, HookReader, JobHook, Proof, begin_proof
 from bessemer.kinds.runnerpool.deps import PoolDeps
-from bessemer.kinds.runnerpool.runner.registration import get_webhook_access, refresh_webhook_secret
+from bessemer.kinds.runnerpool.runner.webhooks import get_webhook_access, refresh_webhook_secret
 from bessemer.web.body import BODY_SECONDS, BodyRefused, answer_at_once, check_length, iterate_body
 from bessemer.web.connections import mark_proven
 

@@ -14,8 +14,8 @@ from bessemer.kinds.runnerpool.facts import ANY_JOB, DoubtfulEnd, Facts, Refusal
 from bessemer.kinds.runnerpool.plan import Action, CollectPod, CreatePod, EndJobPod, RetirePod, SendPod
 from bessemer.kinds.runnerpool.pods.runner_pods import parse_runner_pod
 from bessemer.kinds.runnerpool.render.manifest import build_runner_pod, build_sending
-from bessemer.kinds.runnerpool.runner.known import doubt_runner
-from bessemer.kinds.runnerpool.runner.managers import delete_manager
+from bessemer.kinds.runnerpool.runner.memory import doubt_runner
+from bessemer.kinds.runnerpool.runner.reconcile import forget_manager
 from bessemer.kube.protocol import PODS, AlreadyExists, Conflict, Refused
 
 AT_ONCE = 32
@@ -142,7 +142,7 @@ async def close_pod(deps: PoolDeps, pool: RunnerPool, pod: RunnerPodFact, now: d
     """Settle with GitLab what a pod has left: its manager's record, and its job where it did not get it."""
     if pod.job is None:
         return  # it never asked GitLab for anything
-    await delete_manager(deps, pool, pod)
+    await forget_manager(deps, pool, pod)
     if pod.claimed:
         deps.taken[pool.namespace, pool.name] = now
     source = deps.sources.get_source((pool.namespace, pool.name))

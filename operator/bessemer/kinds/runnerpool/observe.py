@@ -23,7 +23,7 @@ from bessemer.kinds.runnerpool.facts import (
 )
 from bessemer.kinds.runnerpool.pods.job_pods import parse_job_pod
 from bessemer.kinds.runnerpool.pods.runner_pods import parse_runner_pod
-from bessemer.kinds.runnerpool.runner.registration import build_traits, get_runner
+from bessemer.kinds.runnerpool.runner.request import build_traits
 from bessemer.kinds.runnerpool.scaling.quota import (
     Claim,
     compute_begun,
@@ -39,15 +39,12 @@ BLIND = "NoAccessToken"
 """The reason where nobody may ask GitLab which jobs wait."""
 
 
-async def get_facts(deps: PoolDeps, pool: RunnerPool) -> Facts:
-    """Gather the facts of one pass."""
+async def get_facts(deps: PoolDeps, pool: RunnerPool, runner: RunnerFact) -> Facts:
+    """Gather the facts of one pass, in which the runner was seen to already."""
     key = (pool.namespace, pool.name)
     if pool.spec is None or pool.deleted is not None:
-        runner = RunnerFact(False, "Deleting" if pool.deleted else "InvalidSpec", id=pool.status.runner.id)
-        await deps.sources.leave(key)
         demand = Demand(known=False, reason=runner.reason)
     else:
-        runner = await get_runner(deps, pool, pool.spec)
         demand = compute_demand(deps, key, pool.spec, runner)
     pods = await list_pods(deps, pool)
     job_pods = tuple(deps.job_pods.list_pods(key))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from datetime import timedelta
 from time import monotonic
 
 from bessemer.api.base import build_merge_patch
@@ -16,25 +15,22 @@ from bessemer.api.runnerpool.resource import RunnerPool, parse_runner_pool
 from bessemer.api.runnerpool.status import RunnerPoolStatus
 from bessemer.api.wellknown import POOL_FINALIZER
 from bessemer.engine.boundary import NEVER
-from bessemer.engine.event_facts import EventFact
 from bessemer.engine.loop import Key
 from bessemer.engine.statuspace import StatusPace
-from bessemer.errors import BessemerError, Retry
+from bessemer.errors import Retry
 from bessemer.kinds.runnerpool.decide import Plan, decide
 from bessemer.kinds.runnerpool.deps import PoolDeps
 from bessemer.kinds.runnerpool.execute import close_pod, perform
 from bessemer.kinds.runnerpool.observe import add_headroom, get_facts
 from bessemer.kinds.runnerpool.plan import CreatePod
-from bessemer.kinds.runnerpool.runner.known import RETRY_SECONDS, compute_check_seconds
-from bessemer.kinds.runnerpool.runner.managers import compute_due, settle_managers
-from bessemer.kinds.runnerpool.runner.pauses import compute_pause, put_pause
-from bessemer.kinds.runnerpool.runner.registration import delete_runner
+from bessemer.kinds.runnerpool.runner.known import RETRY_SECONDS
+from bessemer.kinds.runnerpool.runner.memory import compute_check_seconds, compute_due, compute_pause
+from bessemer.kinds.runnerpool.runner.reconcile import end_runner, forget_due_managers, keep_runner
 from bessemer.kinds.runnerpool.scaling.quota import QUOTA_SECONDS, compute_want
 from bessemer.kinds.runnerpool.stalls import compute_look
 from bessemer.kinds.runnerpool.status import compute_events, compute_loss
 from bessemer.kube.protocol import RUNNER_POOLS, Conflict
 
-LEAVING = "the pool is kept until GitLab has forgotten its runner"
 _log = logging.getLogger(__name__)
 
 
@@ -65,8 +61,8 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
     pool = parse_runner_pool(raw)
     if POOL_FINALIZER not in pool.finalizers:
         return await _add_finalizer(deps, pool)
-    facts = await get_facts(deps, pool)
-    await settle_managers(deps, pool)
+    facts = await get_facts(deps, pool, await keep_runner(deps, pool))
+    await forget_due_managers(deps, pool)
     for pod in deps.vanished.pop(key, ()):
         if not pod.belongs_to(pool.uid):
             continue
@@ -138,24 +134,11 @@ async def _add_finalizer(deps: PoolDeps, pool: RunnerPool) -> float | None:
 
 async def _let_go(deps: PoolDeps, pool: RunnerPool) -> float | None:
     """Have GitLab forget the runner, then let the pool go; after a time it goes even where GitLab could not be told."""
-    key = (pool.namespace, pool.name)
-    since = deps.now() - pool.deleted if pool.deleted is not None else timedelta()
-    patience = deps.settings.deletion_seconds - since.total_seconds()
-    pause = compute_pause(deps, key)
-    if pause > 0 and patience > 0:
-        return min(pause, patience)
-    try:
-        await delete_runner(deps, pool)
-    except BessemerError as error:
-        put_pause(deps, key, error)
-        if patience > 0:
-            await deps.recorder.record(
-                pool.reference(), EventFact("Warning", error.reason, f"{LEAVING}: {error.message}")
-            )
-            wait = min(max(RETRY_SECONDS, compute_pause(deps, key)), patience)
-            raise Retry(error.reason, error.message, after=wait) from error
-        text = f"GitLab keeps what it has of runner {pool.status.runner.id}: {error.message}"
-        await deps.recorder.record(pool.reference(), EventFact("Warning", "RunnerLeft", text))
+    end = await end_runner(deps, pool)
+    if end.failure is not None:
+        raise Retry(end.failure.reason, end.failure.message, after=end.wait) from end.failure
+    if not end.done:
+        return end.wait
     left = [name for name in pool.finalizers if name != POOL_FINALIZER]
     patch = {"metadata": {"finalizers": left, "resourceVersion": pool.resource_version}}
     try:

@@ -13,7 +13,8 @@ from bessemer.gitlab.hooks import JobHook
 from bessemer.gitlab.jobs import RunnerTraits
 from bessemer.gitlab.protocol import GitLab, GitLabUnavailable, ProjectRef, Scope, ScopeType
 from bessemer.kinds.runnerpool.demand import sources
-from bessemer.kinds.runnerpool.demand.sources import Interest, Source
+from bessemer.kinds.runnerpool.demand.interest import Interest
+from bessemer.kinds.runnerpool.demand.sources import Source
 from tests.contract.gitlab.conftest import Site
 
 MANY = Scope(ScopeType.GROUP, "many")

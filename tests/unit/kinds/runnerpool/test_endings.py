@@ -10,10 +10,10 @@ from bessemer.api.names import runner_system_id
 from bessemer.engine.boundary import NEVER
 from bessemer.errors import Retry
 from bessemer.gitlab.protocol import GitLabUnavailable
-from bessemer.kinds.runnerpool import reconcile as module
 from bessemer.kinds.runnerpool.facts import CLAIM_WINDOW, JobPodFact
 from bessemer.kinds.runnerpool.pods.runner_pods import parse_runner_pod
 from bessemer.kinds.runnerpool.reconcile import reconcile
+from bessemer.kinds.runnerpool.runner.ending import LEAVING
 from bessemer.kinds.runnerpool.runner.known import CHECK_SECONDS
 from bessemer.kube.protocol import PODS, RUNNER_POOLS
 from tests.support.pool_world import KEY, PoolWorld
@@ -171,7 +171,7 @@ async def test_a_pool_is_let_go_when_gitlab_has_forgotten_its_managers(world: Po
     await world.kubernetes.delete_object(RUNNER_POOLS, *KEY)
     with pytest.raises(Retry):
         await world.step()
-    assert world.events("GitLabUnavailable") == [f"{module.LEAVING}: 503 Service Unavailable"]
+    assert world.events("GitLabUnavailable") == [f"{LEAVING}: 503 Service Unavailable"]
     world.gitlab.error = None
     await world.settle(2)
     assert managers == set()

@@ -16,7 +16,8 @@ from bessemer.errors import BessemerError
 from bessemer.gitlab.jobs import RunnerTraits
 from bessemer.gitlab.protocol import PendingJob, PendingJobs, ProjectRef, RateLimited, Scope, ScopeType
 from bessemer.kinds.runnerpool.demand import sources
-from bessemer.kinds.runnerpool.demand.sources import Interest, Source
+from bessemer.kinds.runnerpool.demand.interest import Interest
+from bessemer.kinds.runnerpool.demand.sources import Source
 from bessemer.kinds.runnerpool.reconcile import reconcile
 from tests.fakes.gitlab import FakeGitLab
 from tests.support.jumping_loop import JumpingLoop

@@ -12,18 +12,19 @@ import logging
 import random
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bessemer.clock import Now
 from bessemer.engine.boundary import contain
 from bessemer.engine.loop import Key
-from bessemer.errors import BessemerError, Invalid, Retry
+from bessemer.errors import BessemerError, Invalid
 from bessemer.gitlab.hooks import JobHook
 from bessemer.gitlab.jobs import RunnerTraits, compute_matches
 from bessemer.gitlab.protocol import GitLab, PendingJob, ProjectRef, Scope
 from bessemer.kinds.runnerpool.demand.announcements import Announcements
 from bessemer.kinds.runnerpool.demand.board import Board
+from bessemer.kinds.runnerpool.demand.interest import Interest, Polls, SourceKey, compute_asked
 from bessemer.kinds.runnerpool.demand.recollection import Recollection
 from bessemer.kinds.runnerpool.facts import Demand
 
@@ -36,8 +37,6 @@ JITTER = 0.2
 """Polls are spread over this share of their interval, so that those of many pools don't fall together."""
 SPACING_SECONDS = 0.3
 """Shortest time between two polls of a source, whatever webhooks come in: a burst of jobs is a few polls."""
-LONGEST_WAIT_SECONDS = 3600.0
-"""However much longer GitLab asks for: the longest of its own limits, and jobs must be seen again some day."""
 FIRST_BACK_OFF_SECONDS = 2.0
 LONGEST_BACK_OFF_SECONDS = 60.0
 """Or the interval of polls, where that is shorter: an hour between polls is no reason to be blind for one."""
@@ -51,26 +50,6 @@ FORETOLD = timedelta(days=7)
 MOST_HINTS = 100
 """Projects that webhooks have spoken of, whose jobs one poll lists in any case."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class SourceKey:
-    """What is polled, and with which token; equal for pools that share it."""
-
-    url: str
-    scope: Scope
-    token_digest: str
-    ca_digest: str
-
-
-@dataclass(frozen=True)
-class Interest:
-    """What a pool wants of a source."""
-
-    traits: RunnerTraits
-    poll_seconds: int
-    webhook: bool = False
-    """Whether a webhook is to announce jobs."""
 
 
 class Source:
@@ -233,11 +212,6 @@ class Source:
         return max(asked, own)
 
 
-def compute_asked(error: BessemerError) -> float:
-    """Give the seconds for which GitLab asks to be left alone, as far as it is; 0 where it does not."""
-    return min(error.after or 0.0, LONGEST_WAIT_SECONDS) if isinstance(error, Retry) else 0.0
-
-
 class Sources:
     """All sources, by what they poll; each lives as long as a pool looks at it."""
 
@@ -250,6 +224,12 @@ class Sources:
         """Give the source that a pool looks at."""
         key = self._used.get(pool)
         return None if key is None else self._sources.get(key)
+
+    def get_polls(self, pool: Key) -> Polls | None:
+        """Return the polls that a pool takes part in; None where it takes part in none."""
+        source, key = self.get_source(pool), self._used.get(pool)
+        interest = source.pools.get(pool) if source is not None else None
+        return Polls(key, interest) if key is not None and interest is not None else None
 
     async def use(self, pool: Key, key: SourceKey, connect: Callable[[], GitLab]) -> Source:
         """Have a pool look at a source, which is made with ``connect`` if it is new."""

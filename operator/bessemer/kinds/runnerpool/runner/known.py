@@ -1,30 +1,29 @@
-"""What was found out of a pool's runner, and for how long that is good. No I/O."""
+"""What was found out about a pool's runner, and for how long that is good. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from bessemer.api.runnerpool.resource import RunnerPool
-from bessemer.engine.loop import Key
-from bessemer.kinds.runnerpool.deps import PoolDeps
+from bessemer.gitlab.protocol import Identity
 from bessemer.kinds.runnerpool.facts import RunnerFact
 from bessemer.kinds.runnerpool.runner.access import Access
-from bessemer.kinds.runnerpool.runner.managed import Record
+from bessemer.kinds.runnerpool.runner.record import Record
 
 CHECK_SECONDS = 30
-"""How often the Secrets that a pool names are read again where nobody would say that they have changed."""
+"""Between two reads of the Secrets that a pool names, where not all of them are watched."""
 WATCHED_CHECK_SECONDS = 300
 """The same where all of them are watched: what is missed costs time, never correctness."""
 LASTING_SECONDS = 2 * WATCHED_CHECK_SECONDS
-"""After that long without a check that went well, it is said since when nothing is confirmed."""
+"""After that long without a successful check, the condition says since when nothing is confirmed."""
 RETRY_SECONDS = 5
-"""How often it is tried again to find or create the runner."""
+"""Between two attempts to find or create the runner."""
 REFRESH_PAUSE = timedelta(seconds=2)
-"""Between two reads of Secrets because something was refused: strangers may be refused as often as they like."""
+"""Between two reads of Secrets because something was refused: any client may be refused as often as it likes."""
 VERIFY_SECONDS = 3600
-"""How often GitLab is asked whether it still takes the runner's token, if the token has not changed. It costs two
-requests; that the token is refused is seen by the first pod that it is refused to."""
+"""Between two questions to GitLab whether it still takes the runner's token, if the token has not changed. Each costs
+two requests; a token that is refused is noticed by the first pod that it is refused to."""
 PARTING_TIME = timedelta(seconds=60)
 """A Secret and a pool that are deleted in that time are deleted together. Kubernetes takes seconds for a namespace; the
 clocks of API server and operator may differ by some more."""
@@ -42,7 +41,7 @@ class Registered:
     """When GitLab last said whose token that is."""
 
     def is_due(self, now: datetime) -> bool:
-        """Whether GitLab is to be asked again."""
+        """Return whether GitLab must be asked again."""
         return now - self.verified >= timedelta(seconds=VERIFY_SECONDS)
 
 
@@ -57,7 +56,7 @@ class Parting:
 
 @dataclass(frozen=True)
 class Known:
-    """What was found out of a pool's runner, and when."""
+    """What was found out about a pool's runner, and when."""
 
     fact: RunnerFact
     uid: str
@@ -68,19 +67,28 @@ class Known:
     """As it was last, whatever has become of the pool since."""
     access: Access | None = field(default=None, repr=False)
     record: Record | None = field(default=None, repr=False)
-    """What is written down of a runner of ours."""
+    """The record of the runner, where it was created for the pool."""
     confirmed: datetime = LONG_AGO
     """When all of it was last found in order."""
     parting: Parting | None = field(default=None, repr=False)
-    """For a pool that goes together with its Secrets, and for nothing else."""
+    """For a pool that is deleted together with its Secrets, and for nothing else."""
     refreshed: datetime = LONG_AGO
     """When the webhook's secret was last read because one did not fit."""
 
+    def is_fresh(self, pool: RunnerPool, now: datetime, seconds: float, pause: float) -> bool:
+        """Return whether nothing need be read again yet; nor is it while GitLab asks for a pause."""
+        return self.generation == pool.generation and (pause > 0 or now - self.checked < timedelta(seconds=seconds))
 
-def get_known(deps: PoolDeps, pool: RunnerPool) -> Known | None:
-    """Give what is known of this pool's runner; of an earlier pool of its name nothing is."""
-    known: Known | None = deps.runners.get((pool.namespace, pool.name))
-    return known if known is not None and known.uid == pool.uid else None
+    def find_recent(self, url: str, token: str, now: datetime) -> Registered | None:
+        """Return what GitLab said of a token, where that was a short while ago."""
+        last = self.registered
+        return last if last is not None and (last.url, last.token) == (url, token) and not last.is_due(now) else None
+
+    def find_identity(self, url: str, token: str, now: datetime) -> Identity | None:
+        """Return whose token that is, where GitLab said so a short while ago."""
+        if self.fact.id is None or self.find_recent(url, token, now) is None:
+            return None
+        return Identity(self.fact.id, self.fact.expires_at)
 
 
 def find_parting(known: Known | None, pool: RunnerPool) -> Parting | None:
@@ -89,22 +97,3 @@ def find_parting(known: Known | None, pool: RunnerPool) -> Parting | None:
     if parting is None or pool.deleted is None or abs(pool.deleted - parting.at) > PARTING_TIME:
         return None
     return parting
-
-
-def compute_check_seconds(deps: PoolDeps, pool: RunnerPool) -> int:
-    """Give how long what is known of a pool's runner is good, if nothing is heard."""
-    known = get_known(deps, pool)
-    if known is None or not known.fact.ready:
-        return RETRY_SECONDS
-    # Of the cluster that a pool's jobs run on nobody tells the pool.
-    slurm = pool.spec.executor.slurm if pool.spec is not None else None
-    heard = deps.secrets.are_heard((pool.namespace, pool.name)) and (slurm is None or slurm.cluster_ref is None)
-    return WATCHED_CHECK_SECONDS if heard else CHECK_SECONDS
-
-
-def doubt_runner(deps: PoolDeps, key: Key) -> None:
-    """Have Secrets and token looked at in the next pass: something was refused, and a rotation would explain it."""
-    known: Known | None = deps.runners.get(key)
-    if known is not None and deps.now() - known.checked >= REFRESH_PAUSE:
-        doubted = replace(known.registered, verified=LONG_AGO) if known.registered is not None else None
-        deps.runners[key] = replace(known, checked=LONG_AGO, registered=doubted)

@@ -16,8 +16,9 @@ from bessemer.gitlab.jobs import RunnerTraits
 from bessemer.gitlab.protocol import GitLabRefused, GitLabUnavailable, PendingJob, ProjectRef, Scope, ScopeType
 from bessemer.kinds.runnerpool.demand import recollection, sources
 from bessemer.kinds.runnerpool.demand.announcements import Announcements
+from bessemer.kinds.runnerpool.demand.interest import Interest, SourceKey
 from bessemer.kinds.runnerpool.demand.recollection import Recollection
-from bessemer.kinds.runnerpool.demand.sources import Interest, Source, SourceKey, Sources
+from bessemer.kinds.runnerpool.demand.sources import Source, Sources
 from tests.fakes.gitlab import FakeGitLab
 
 PROJECT = "hpc/simulations"

@@ -13,7 +13,7 @@ import pytest
 from bessemer.errors import BessemerError, Retry
 from bessemer.gitlab.protocol import GitLabNotFound, GitLabRefused, GitLabUnavailable, Identity, Scope, ScopeType
 from bessemer.kinds.runnerpool.demand import sources
-from bessemer.kinds.runnerpool.runner.registration import get_webhook_access
+from bessemer.kinds.runnerpool.runner.webhooks import get_webhook_access
 from bessemer.kube.protocol import Kind, Object, Refused
 from tests.fakes.gitlab import FakeGitLab, FakeRunner
 from tests.support.pool_world import KEY, REQUEST, PoolWorld, manifest, open_pool_world

@@ -10,7 +10,7 @@ import pytest
 from bessemer.errors import Retry
 from bessemer.gitlab.protocol import GitLabRefused, GitLabUnavailable, RateLimited
 from bessemer.kinds.runnerpool.runner.known import PARTING_TIME
-from bessemer.kinds.runnerpool.runner.registration import get_webhook_access
+from bessemer.kinds.runnerpool.runner.webhooks import get_webhook_access
 from bessemer.kube.protocol import SECRETS, Unavailable
 from tests.support.pool_world import HOSTS, KEY, PoolWorld
 
@@ -178,7 +178,7 @@ async def fail(world: PoolWorld, error: Exception, monkeypatch: pytest.MonkeyPat
     async def raise_it(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("bessemer.kinds.runnerpool.runner.registration.ensure_account", raise_it)
+    monkeypatch.setattr("bessemer.kinds.runnerpool.runner.observe.get_pool_secret", raise_it)
     world.pass_time(3600)
     await world.settle()
 

@@ -1,0 +1,144 @@
+"""What a deleted pool still needs: a pure function from facts and the time to one question, one step, or a wait.
+
+GitLab deletes the runner, if it was created for the pool, else its managers; then the finalizer goes. After a time it
+goes even where GitLab could not be told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from bessemer.api.runnerpool.resource import RunnerPool
+from bessemer.api.runnerpool.spec import GitLabConnection
+from bessemer.engine.event_facts import EventFact
+from bessemer.errors import BessemerError, Invalid
+from bessemer.gitlab.protocol import GitLabNotFound
+from bessemer.kinds.runnerpool.demand.interest import compute_asked
+from bessemer.kinds.runnerpool.runner.access import Access, SecretMissing
+from bessemer.kinds.runnerpool.runner.decide import explain_undeletable
+from bessemer.kinds.runnerpool.runner.known import RETRY_SECONDS, Known
+from bessemer.kinds.runnerpool.runner.managers import ManagerFacts, decide_managers
+from bessemer.kinds.runnerpool.runner.plan import DeleteRunner, ListRunners, Plan, RemoveFinalizer
+from bessemer.kinds.runnerpool.runner.record import Record
+from bessemer.kinds.runnerpool.runner.request import build_scope
+
+LEAVING = "the pool is kept until GitLab has forgotten its runner"
+
+
+@dataclass(frozen=True)
+class EndFacts:
+    """All that is known of the runner of a pool that is deleted and has no pods any more."""
+
+    pool: RunnerPool
+    deletion_seconds: float
+    """For which the pool waits for GitLab."""
+    pause: float
+    """Seconds for which GitLab has asked for no requests."""
+    known: Known | None = None
+    secret_gone: bool | None = None
+    """Whether the pool has no Secret; None: it could not be read."""
+    record: Record | None = None
+    connection: GitLabConnection | None = None
+    """None: the spec says none, and ``problem`` says why."""
+    access: Access | None = field(default=None, repr=False)
+    """What GitLab is asked with, of the Secrets as they were last."""
+    problem: BessemerError | None = None
+    """What was wrong with the first thing that could not be read and is needed."""
+    managers: ManagerFacts | None = None
+    """Read where no runner was created for the pool."""
+    deleted: bool = False
+    """Whether the recorded runner was deleted in this pass."""
+    listed: frozenset[int] | None = None
+    """The runners in GitLab that have the pool's marker; None: not asked yet."""
+    failure: BessemerError | None = None
+    """What the last question or step failed with."""
+
+    @property
+    def creates_runner(self) -> bool:
+        """Whether a runner was, or may have been, created for the pool."""
+        return self.record is not None or (self.pool.spec is not None and self.pool.spec.runner.managed is not None)
+
+    def compute_patience(self, now: datetime) -> float:
+        """Return the seconds for which GitLab is still waited for."""
+        since = now - self.pool.deleted if self.pool.deleted is not None else timedelta()
+        return self.deletion_seconds - since.total_seconds()
+
+    def take_gone(self, runner_id: int) -> EndFacts:
+        """Return the facts after a runner was deleted."""
+        deleted = self.deleted or (self.record is not None and self.record.id == runner_id)
+        return replace(self, deleted=deleted, listed=self.listed - {runner_id} if self.listed is not None else None)
+
+    def take_manager(self, slot: int) -> EndFacts:
+        """Return the facts after a manager was deleted, or left to its slot's pod."""
+        managers = self.managers
+        return self if managers is None else replace(self, managers=replace(managers, slots=managers.slots - {slot}))
+
+
+def decide_end(facts: EndFacts, now: datetime) -> Plan:
+    """Decide what comes next before the pool may go, or for how long to wait."""
+    patience = facts.compute_patience(now)
+    if facts.failure is None and facts.pause > 0 and patience > 0:
+        return Plan(None, "PauseAsked", "GitLab has asked for a pause", wait=min(facts.pause, patience))
+    try:
+        plan = _choose(facts)
+    except BessemerError as error:
+        if _was_never_created(facts, error):
+            return Plan(RemoveFinalizer(), "NothingCreated", f"no runner was created: {error.message}")
+        return _wait(facts, error, patience)
+    return plan or Plan(RemoveFinalizer(), "Deleted", "nothing of the pool is left in GitLab")
+
+
+def _choose(facts: EndFacts) -> Plan | None:
+    failure = facts.failure
+    if not facts.creates_runner:
+        if isinstance(failure, Invalid) and facts.managers is not None:
+            # The token is no longer good: its runner is gone, or nothing can be done for it.
+            return Plan(RemoveFinalizer(), "ManagersLeft", f"runner managers are left: {failure.message}")
+        if failure is not None:
+            raise failure
+        return next(iter(decide_managers(facts.managers)), None) if facts.managers is not None else None
+    if failure is not None and not _went_with_scope(facts, failure):
+        raise failure
+    if facts.problem is not None:
+        raise facts.problem
+    if facts.connection is None:
+        raise ValueError("what is wrong with the spec is not said")
+    record, scope = facts.record, build_scope(facts.connection)
+    if record is not None and not facts.deleted:
+        left = explain_undeletable(record, facts.connection.url)
+        if left is not None:
+            raise left
+        return Plan(DeleteRunner(record.id), "PoolDeleted", f"runner {record.id} of {record.scope}")
+    if failure is not None:
+        return None
+    if facts.listed is None:
+        return Plan(ListRunners(scope), "PoolDeleted", f"runners of {scope} that were created for this pool")
+    text = f"of {scope}, which was created for this pool and never recorded"
+    return next((Plan(DeleteRunner(id_), "PoolDeleted", f"runner {id_} {text}") for id_ in sorted(facts.listed)), None)
+
+
+def _went_with_scope(facts: EndFacts, failure: BessemerError) -> bool:
+    """Return whether group or project are gone, and the pool's runners with them, after the recorded one."""
+    return isinstance(failure, GitLabNotFound) and facts.deleted and facts.listed is None
+
+
+def _was_never_created(facts: EndFacts, error: BessemerError) -> bool:
+    """Return whether there is nothing to wait for.
+
+    Where no runner is recorded, and the token may not even list runners, there is none. Nor is there where the Secret
+    is missing, which is created first, and we would have seen it: it goes early only where the whole namespace goes.
+    """
+    if facts.record is not None or not facts.creates_runner or facts.secret_gone is None:
+        return False
+    never = facts.secret_gone and facts.known is not None and facts.pool.status.runner.id is None
+    return never or isinstance(error, (Invalid, SecretMissing))
+
+
+def _wait(facts: EndFacts, error: BessemerError, patience: float) -> Plan:
+    if patience <= 0:
+        text = f"GitLab keeps what it has of runner {facts.pool.status.runner.id}: {error.message}"
+        return Plan(RemoveFinalizer(), "RunnerLeft", text, EventFact("Warning", "RunnerLeft", text))
+    event = EventFact("Warning", error.reason, f"{LEAVING}: {error.message}")
+    wait = min(max(RETRY_SECONDS, compute_asked(error)), patience)
+    return Plan(None, error.reason, event.message, event, failure=error, wait=wait)

@@ -1,0 +1,166 @@
+"""Bring a pool's runner forward: observe, then decide and carry out until nothing is left; the same for its end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from bessemer.api.names import runner_secret_name
+from bessemer.api.runnerpool.resource import RunnerPool
+from bessemer.api.runnerpool.spec import RunnerPoolSpec
+from bessemer.errors import BessemerError
+from bessemer.kinds.runnerpool.deps import PoolDeps
+from bessemer.kinds.runnerpool.facts import CLAIM_WINDOW, RunnerFact, RunnerPodFact
+from bessemer.kinds.runnerpool.runner.access import list_secrets
+from bessemer.kinds.runnerpool.runner.conclude import conclude
+from bessemer.kinds.runnerpool.runner.decide import decide_runner, decide_unused
+from bessemer.kinds.runnerpool.runner.ending import decide_end
+from bessemer.kinds.runnerpool.runner.execute import carry_out, carry_out_end, open_gitlab, settle_manager
+from bessemer.kinds.runnerpool.runner.facts import RunnerFacts
+from bessemer.kinds.runnerpool.runner.managers import AGAIN, decide_managers
+from bessemer.kinds.runnerpool.runner.memory import (
+    compute_check_seconds,
+    compute_pause,
+    get_known,
+    get_left_managers,
+    put_pause,
+)
+from bessemer.kinds.runnerpool.runner.observe import get_end_facts, get_manager_facts, get_runner_facts
+from bessemer.kinds.runnerpool.runner.plan import (
+    ForgetManager,
+    KeepManager,
+    ListRunners,
+    Plan,
+    RemoveFinalizer,
+    VerifyToken,
+)
+
+MOST_STEPS = 1000
+"""Of one pass. A pool takes ten at most, and one more for each runner that was never recorded."""
+_log = logging.getLogger(__name__)
+
+
+async def keep_runner(deps: PoolDeps, pool: RunnerPool) -> RunnerFact:
+    """Have the pool's runner be as the spec wants it; what is missing or wrong is part of the fact."""
+    key = (pool.namespace, pool.name)
+    if pool.spec is None or pool.deleted is not None:
+        plan = decide_unused(pool, deps.sources.get_polls(key))
+        if plan.step is not None:
+            await deps.sources.leave(key)
+            await _tell(deps, pool, plan)
+        return RunnerFact(False, plan.reason, id=pool.status.runner.id)
+    known = get_known(deps, pool)
+    # Taken before anything is read: what changes while it is read is heard of once more.
+    changed = deps.secrets.take_change(key)
+    seconds, pause = compute_check_seconds(deps, pool), compute_pause(deps, key)
+    if known is not None and not changed and known.is_fresh(pool, deps.now(), seconds, pause):
+        return known.fact
+    deps.secrets.use(key, {*list_secrets(pool.spec), runner_secret_name(pool.name)})
+    facts, plan = await _settle(deps, await _observe(deps, pool, pool.spec))
+    put_pause(deps, key, plan.failure)
+    deps.runners[key] = known = conclude(facts, plan, deps.now())
+    return known.fact
+
+
+async def _observe(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec) -> RunnerFacts:
+    """Read the facts, and have a client of GitLab that fits them: one with a token that is gone is closed."""
+    facts = await get_runner_facts(deps, pool, spec)
+    access = facts.access
+    if access is not None and access.api_token is None and spec.gitlab.api_token_secret is not None:
+        await deps.doors.leave((pool.namespace, pool.name))
+    if access is None or access.problem is not None or facts.problem is not None:
+        return facts
+    try:
+        await open_gitlab(deps, facts)
+    except BessemerError as error:
+        return replace(facts, problem=error)
+    return facts
+
+
+async def _settle(deps: PoolDeps, facts: RunnerFacts) -> tuple[RunnerFacts, Plan]:
+    """Carry out what is decided until nothing is left, or a call fails; return how things stand then."""
+    for _ in range(MOST_STEPS):
+        plan = decide_runner(facts, deps.now())
+        if plan.step is None:
+            return facts, plan
+        try:
+            facts = await carry_out(deps, facts, plan.step)
+        except BessemerError as error:
+            facts = facts.take_failure(plan.step, error)
+        else:
+            await _tell(deps, facts.pool, plan)
+    raise ValueError(f"a runner is not settled after {MOST_STEPS} steps")
+
+
+@dataclass(frozen=True)
+class RunnerEnd:
+    """Whether a deleted pool may go as far as its runner is concerned."""
+
+    done: bool
+    wait: float = 0.0
+    """Seconds until it is tried again."""
+    failure: BessemerError | None = None
+    """Why not; None while GitLab has asked for a pause."""
+
+
+async def end_runner(deps: PoolDeps, pool: RunnerPool) -> RunnerEnd:
+    """Have GitLab delete what it has of a deleted pool's runner, as far as it can be told in time."""
+    facts = await get_end_facts(deps, pool)
+    for _ in range(MOST_STEPS):
+        plan = decide_end(facts, deps.now())
+        if plan.step is None or isinstance(plan.step, RemoveFinalizer):
+            if plan.failure is not None:
+                put_pause(deps, (pool.namespace, pool.name), plan.failure)
+            await _tell(deps, pool, plan)
+            return RunnerEnd(plan.step is not None, plan.wait or 0.0, plan.failure)
+        try:
+            facts = await carry_out_end(deps, facts, plan.step)
+        except BessemerError as error:
+            facts = replace(facts, failure=error)
+        else:
+            await _tell(deps, pool, plan)
+    raise ValueError(f"a runner has not ended after {MOST_STEPS} steps")
+
+
+async def forget_manager(deps: PoolDeps, pool: RunnerPool, pod: RunnerPodFact) -> None:
+    """Have GitLab delete the runner manager of a pod that is gone, or about to be. Where it can't be told, that is
+    tried again until it can be, or until the next pod of the slot uses the manager.
+    """
+    left = get_left_managers(deps, (pool.namespace, pool.name))
+    left[pod.slot] = deps.now()
+    await _forget_managers(deps, pool, {pod.slot})
+    if not pod.ended:
+        # It was deleted by force: its runner may live for a moment longer, and ask GitLab, which creates it again.
+        left[pod.slot] = deps.now() + CLAIM_WINDOW
+
+
+async def forget_due_managers(deps: PoolDeps, pool: RunnerPool) -> None:
+    """Have GitLab delete the managers that it is time for, as far as it can be told."""
+    left, now = get_left_managers(deps, (pool.namespace, pool.name)), deps.now()
+    await _forget_managers(deps, pool, {slot for slot, due in left.items() if due <= now})
+
+
+async def _forget_managers(deps: PoolDeps, pool: RunnerPool, slots: Collection[int]) -> None:
+    key = (pool.namespace, pool.name)
+    if slots and compute_pause(deps, key) <= 0:
+        try:
+            facts = await get_manager_facts(deps, pool, frozenset(slots))
+            for plan in decide_managers(facts):
+                if isinstance(plan.step, (ForgetManager, KeepManager)):
+                    await settle_manager(deps, pool, facts, plan.step)
+                    await _tell(deps, pool, plan)
+        except BessemerError as error:
+            put_pause(deps, key, error)
+            _log.warning("%s/%s: runner managers of slots %s are left for now: %s", *key, sorted(slots), error)
+    left = get_left_managers(deps, key)
+    for slot in set(slots) & set(left):
+        left[slot] = deps.now() + AGAIN
+
+
+async def _tell(deps: PoolDeps, pool: RunnerPool, plan: Plan) -> None:
+    """Log what was done and why, and record it as an event where users want to know."""
+    level = logging.DEBUG if isinstance(plan.step, (VerifyToken, ListRunners)) else logging.INFO
+    _log.log(level, "%s/%s: %s", pool.namespace, pool.name, plan)
+    if plan.event is not None:
+        await deps.recorder.record(pool.reference(), plan.event)

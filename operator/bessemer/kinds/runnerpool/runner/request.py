@@ -1,0 +1,69 @@
+"""What a pool asks of GitLab: whose jobs, which of them, and the runner as GitLab must have it. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+
+from bessemer.api.runnerpool.resource import RunnerPool
+from bessemer.api.runnerpool.spec import AccessLevel, GitLabConnection, ManagedRunner, RunnerPoolSpec
+from bessemer.gitlab.jobs import RunnerTraits, make_names
+from bessemer.gitlab.protocol import RunnerRequest, Scope, ScopeType
+from bessemer.kinds.runnerpool.demand.interest import Interest, Polls, SourceKey
+from bessemer.kinds.runnerpool.runner.access import Access
+
+
+def build_scope(gitlab: GitLabConnection) -> Scope:
+    """Return the scope of a pool's runner."""
+    return Scope(ScopeType(gitlab.scope.type.value), gitlab.scope.path or "")
+
+
+def build_traits(spec: RunnerPoolSpec) -> RunnerTraits:
+    """Return what decides which jobs the pool's runner is given."""
+    return RunnerTraits(
+        scope=build_scope(spec.gitlab),
+        tags=make_names(spec.runner.tags),
+        run_untagged=spec.runner.run_untagged,
+        protected=spec.runner.access_level is AccessLevel.REF_PROTECTED,
+    )
+
+
+def build_polls(spec: RunnerPoolSpec, access: Access) -> Polls | None:
+    """Return the polls for a pool's jobs; None without an access token."""
+    if access.api_token is None:
+        return None
+    source = SourceKey(spec.gitlab.url, build_scope(spec.gitlab), _digest(access.api_token), _digest(access.ca or ""))
+    expects = spec.gitlab.webhook_secret is not None
+    return Polls(source, Interest(build_traits(spec), spec.gitlab.poll_seconds, webhook=expects))
+
+
+def build_request(pool: RunnerPool, spec: RunnerPoolSpec, managed: ManagedRunner) -> RunnerRequest:
+    """Return the runner that GitLab must have for a pool that has its runner created."""
+    return RunnerRequest(
+        scope=build_scope(spec.gitlab),
+        description=managed.description or f"{pool.namespace}/{pool.name}",
+        marker=pool.uid,
+        tags=frozenset(spec.runner.tags),
+        run_untagged=spec.runner.run_untagged,
+        protected=spec.runner.access_level is AccessLevel.REF_PROTECTED,
+        locked=managed.locked,
+        maximum_timeout=spec.runner.maximum_timeout_seconds,
+    )
+
+
+def digest_request(request: RunnerRequest) -> str:
+    """Return the digest by which a later request is seen to differ."""
+    return _digest(repr(request))
+
+
+def describe_request(request: RunnerRequest) -> str:
+    """Describe a runner's settings in one line, for plans, logs and events."""
+    parts = [f'"{request.description}"', f"tags {', '.join(sorted(request.tags))}" if request.tags else "no tags"]
+    parts.append("untagged jobs too" if request.run_untagged else "tagged jobs only")
+    parts += ["protected refs only"] if request.protected else []
+    parts += ["locked"] if request.locked and request.scope.type is ScopeType.PROJECT else []
+    parts += [f"at most {request.maximum_timeout} s a job"] if request.maximum_timeout is not None else []
+    return ", ".join(parts)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,42 @@
+"""What webhooks of a pool prove themselves with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bessemer.api.runnerpool.resource import parse_runner_pool
+from bessemer.engine.loop import Key
+from bessemer.errors import BessemerError
+from bessemer.kinds.runnerpool.deps import PoolDeps
+from bessemer.kinds.runnerpool.runner.access import Access
+from bessemer.kinds.runnerpool.runner.known import REFRESH_PAUSE
+from bessemer.kinds.runnerpool.runner.memory import find_known, get_known
+from bessemer.kinds.runnerpool.runner.read_access import get_webhook_secret
+
+
+def get_webhook_access(deps: PoolDeps, key: Key) -> Access | None:
+    """Return what webhooks of a pool prove themselves with; None for a pool that is not known or takes none."""
+    known = find_known(deps, key)
+    access = known.access if known is not None else None
+    return access if access is not None and access.takes_webhooks else None
+
+
+async def refresh_webhook_secret(deps: PoolDeps, key: Key) -> str | None:
+    """Read the secret again, as one that does not fit may be an old one; not more often than it is worth."""
+    known = find_known(deps, key)
+    raw = deps.pools.get(key)
+    if known is None or known.access is None or raw is None or deps.now() - known.refreshed < REFRESH_PAUSE:
+        return None
+    deps.runners[key] = known = replace(known, refreshed=deps.now())
+    pool = parse_runner_pool(raw)
+    if pool.spec is None:
+        return None
+    try:
+        secret = await get_webhook_secret(deps, pool.namespace, pool.spec.gitlab)
+    except BessemerError:
+        return None
+    # As it is by now: a pass may have gone by.
+    known = get_known(deps, pool)
+    if known is not None and known.access is not None:
+        deps.runners[key] = replace(known, access=replace(known.access, webhook_secret=secret))
+    return secret
