@@ -131,11 +131,11 @@ It is all still there. To look around:
   export KUBECONFIG={cluster.kubeconfig} PATH=$PWD/.venv/bin:{path}:$PATH
   kubectl --namespace {NAMESPACE} describe clusterbuild {BUILD}
   bessemer logs {BUILD} BootCompute --namespace {NAMESPACE}
-  .venv/bin/python -m rack --help       (the rack: machines, power, consoles, faults)
+  .venv/bin/rack --help                  (the rack: machines, power, consoles, faults)
 
 To take it down:
 
-  .venv/bin/python -m local_kubernetes down {cluster.name}
+  .venv/bin/local-kubernetes down {cluster.name}
 """,
         markup=False,
         soft_wrap=True,

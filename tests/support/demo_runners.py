@@ -164,7 +164,7 @@ It is all still there. To press the button yourself:
 
 To take it down:
 
-  .venv/bin/python -m local_kubernetes down {cluster.name}
+  .venv/bin/local-kubernetes down {cluster.name}
 """,
         markup=False,
         soft_wrap=True,

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 import tomllib
 from datetime import UTC, datetime
@@ -175,6 +176,31 @@ def test_last_cluster_gives_the_machine_its_settings_back(machine: Path) -> None
     assert {(machine / "sys" / name).read_text() for name in registry.SYSCTLS} == {"0"}
     assert not (machine / "kubelet").exists()
     assert list((machine / "registry").iterdir()) == []
+
+
+def test_a_container_engine_uses_the_machine_as_a_cluster_does(machine: Path) -> None:
+    creator = ProcessIdentity(pid=1, start_ticks=1)
+    cluster = build_record("test-1", creator)
+    engine = registry.EngineRecord(name="docker-of-1", engine="docker", directory=machine / "e", creator=creator)
+    registry.apply_record(cluster)
+    registry.apply_record(engine)
+    assert (registry.list_records(), registry.list_engines()) == ([cluster], [engine])
+    (machine / "sys/fs/file-max").write_text("99\n")  # as systemd in a node of kind does
+    registry.delete_record(cluster)
+    assert (machine / "sys/fs/file-max").read_text() == "99\n"
+    registry.delete_record(engine)
+    assert (machine / "sys/fs/file-max").read_text() == "0"
+
+
+def test_an_engine_is_swept_when_its_creator_is_gone() -> None:
+    own = ProcessIdentity.get(os.getpid())
+    assert own is not None
+    facts = {"name": "docker-of-1", "engine": "docker", "directory": "/e"}
+    dead = ProcessIdentity(pid=own.pid, start_ticks=own.start_ticks + 1)
+    abandoned = [
+        registry.EngineRecord.model_validate({**facts, "creator": creator}).is_abandoned() for creator in (own, dead)
+    ]
+    assert abandoned == [False, True]
 
 
 @pytest.mark.parametrize(

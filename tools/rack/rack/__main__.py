@@ -1,20 +1,26 @@
-"""The lab's commands: `python -m rack COMMAND`."""
+"""A rack of bare-metal machines in a Kubernetes cluster: `rack COMMAND`."""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 from typing import Annotated
 
 import typer
 
 from local_kubernetes.choice import get_cluster
+from local_kubernetes.errors import ClusterError
+from local_kubernetes.kubectl import KubectlError
 from rack import standalone as standalone_rack
 from rack.daemon.faults import Fault
 from rack.image.build import build_image
 from rack.lab import Lab
+from rack.terminal import say
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="A rack of bare-metal machines in a pod of a cluster.", no_args_is_help=True, pretty_exceptions_enable=False
+)
 Cluster = Annotated[str, typer.Option(help="name of the test cluster")]
 Namespace = Annotated[str, typer.Option(help="namespace of the rack")]
 Machine = Annotated[str, typer.Argument(help="name of a machine, or boothost")]
@@ -99,5 +105,17 @@ def standalone(
     standalone_rack.serve(nodes, management_installed=management_installed, index=index)
 
 
+def main() -> None:
+    """Run a command; a failure is a message, not a traceback."""
+    try:
+        app()
+    except (ClusterError, KubectlError, RuntimeError, TimeoutError) as error:
+        say(f"error: {error}")
+        raise SystemExit(1) from None
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        say(f"error: {error}; what it said is above")
+        raise SystemExit(1) from None
+
+
 if __name__ == "__main__":
-    app()
+    main()

@@ -35,6 +35,7 @@ for folder in usr etc opt; do
     [ ! -d "$ENGINE_PACKAGES/$folder" ] || lower=$ENGINE_PACKAGES/$folder:$lower
     mount -t overlay overlay -o "lowerdir=$lower,upperdir=$D/$folder/upper,workdir=$D/$folder/work" "/$folder"
 done
+mkdir -p /usr/lib/modules # kind mounts it into its nodes, and Podman wants it to be there
 mkdir -p "$D/kind" "$ENGINE_CACHE"
 mount --bind "$D/kind" "$ENGINE_CACHE"
 

@@ -1,4 +1,4 @@
-"""The daemon: `python3 -m rack SETTINGS`."""
+"""The daemon: `python3 -m rack.daemon SETTINGS`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Firmware of one machine: `python3 -m rack.firmware CONFIG STAGE_FD`, as process 1 of new namespaces."""
+"""Firmware of one machine: `python3 -m rack.daemon.firmware CONFIG STAGE_FD`, as process 1 of new namespaces."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Starts a host whose root is given, not booted, as process 1 of new namespaces.
 
-`python3 -m rack.firmware.direct STATE`
+`python3 -m rack.daemon.firmware.direct STATE`
 
 The boot host is such a host: its root is the pod's own under a writable overlay.
 """
