@@ -5,7 +5,9 @@ A subcommand is a function in a module of :mod:`bessemer.cli.commands` that is i
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
 import shlex
 import sys
@@ -101,9 +103,12 @@ def complete_for_kubectl() -> None:
         "_TYPER_COMPLETE_FISH_ACTION": "get-args",
         "_TYPER_COMPLETE_ARGS": f"{shlex.join([PROGRAM, *words])} {last}",
     }
+    lines = io.StringIO()
     try:
-        app(prog_name=PROGRAM)
+        with contextlib.redirect_stdout(lines):
+            app(prog_name=PROGRAM)
     finally:
+        sys.stdout.write("".join(f"{line}\n" for line in lines.getvalue().splitlines() if line))
         sys.stdout.write(f":{_FILES if words[:1] == ['plan'] and not last.startswith('-') else _NO_FILES}\n")
 
 

@@ -6,14 +6,18 @@ import asyncio
 import os
 import signal
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from bessemer.cli.kinds import BUILD, KINDS, ShownKind
-from bessemer.cli.session import open_session
 from bessemer.cli.target import Target
 
-SECONDS = 3.0
-"""What a completion may take, from here on. Nothing is completed where the cluster takes longer."""
+if TYPE_CHECKING:
+    from bessemer.cli.kinds import ShownKind
+
+SECONDS = 5.0
+"""What the completion of names may take. Nothing is completed where the cluster takes longer."""
 MOST_NAMES = 500
+DEFAULT_KIND = "clusterbuild"
+"""Of a name without a kind."""
 
 
 def list_names(target: Target, incomplete: str, singulars: Sequence[str]) -> list[str]:
@@ -22,17 +26,22 @@ def list_names(target: Target, incomplete: str, singulars: Sequence[str]) -> lis
     signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:
-        return asyncio.run(_list(target, incomplete, [kind for kind in KINDS if kind.singular in singulars]))
+        return asyncio.run(find_names(target, incomplete, singulars))
     except Exception:  # noqa: BLE001  a message would stand in the middle of what the user types
         return []
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-async def _list(target: Target, incomplete: str, kinds: Sequence[ShownKind]) -> list[str]:
+async def find_names(target: Target, incomplete: str, singulars: Sequence[str]) -> list[str]:
+    """List the same; raises what the cluster raises."""
+    from bessemer.cli.kinds import KINDS
+    from bessemer.cli.session import open_session
+
     found = []
     async with open_session(target) as session:
-        for kind, prefixes in ((kind, list_prefixes(kind, incomplete)) for kind in kinds):
+        for kind in KINDS:
+            prefixes = list_prefixes(kind, incomplete) if kind.singular in singulars else []
             if prefixes:
                 objects = await session.kubernetes.list_objects(kind.kind, session.namespace, limit=MOST_NAMES)
                 found += [f"{prefix}{raw['metadata']['name']}" for raw in objects for prefix in prefixes]
@@ -45,4 +54,4 @@ def list_prefixes(kind: ShownKind, incomplete: str) -> list[str]:
     if slash:
         return [f"{word}/"] if word.lower() in kind.words else []
     begun = next((f"{each}/" for each in kind.words if word and each.startswith(word)), "")
-    return sorted({"", begun}) if kind is BUILD else [begun or f"{kind.short}/"]
+    return sorted({"", begun}) if kind.singular == DEFAULT_KIND else [begun or f"{kind.short}/"]

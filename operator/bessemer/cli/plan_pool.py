@@ -18,14 +18,14 @@ def print_pool_plan(name: str, spec: RunnerPoolSpec, form: Form | None) -> None:
     config = _build_config(name, spec)
     scope, runner = spec.gitlab.scope, spec.runner
     if form is not None:
-        value = {"kind": KIND, "name": name, "min": spec.min, "max": spec.max, "config": tomllib.loads(config)}
-        value |= {"scope": scope.to_api(), "tags": list(runner.tags), "runUntagged": runner.run_untagged}
-        write_value(value, form)
+        value = {"kind": KIND, "name": name, "scope": scope.to_api(), "min": spec.min, "max": spec.max}
+        jobs = {"tags": list(runner.tags), "runUntagged": runner.run_untagged}
+        write_value({**value, **jobs, "config": tomllib.loads(config)}, form)
         return
     where = " ".join(part for part in (scope.type.value, scope.path) if part)
-    jobs = [f"with tags among {', '.join(runner.tags)}"] if runner.tags else []
-    jobs += ["without tags"] if runner.run_untagged else []
-    head = f"# {name}: jobs of {where}, {' or '.join(jobs)}; {spec.min} to {spec.max} at a time"
+    taken = [f"with tags among {', '.join(runner.tags)}"] if runner.tags else []
+    taken += ["without tags"] if runner.run_untagged else []
+    head = f"# {name}: jobs of {where}, {' or '.join(taken)}; {spec.min} to {spec.max} at a time"
     print_text(f"{make_line(head, len(head))}\n{config}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from bessemer.kube.client import KubernetesClient
 from bessemer.kube.connect import connect, get_default_namespace
 from bessemer.kube.protocol import CLUSTER_BUILDS, RUNNER_POOLS, Kind, Object, Refused
 
+logging.getLogger("kubernetes").addHandler(logging.NullHandler())  # else it writes beside our one line
 _NAMES = {CLUSTER_BUILDS: "ClusterBuild", RUNNER_POOLS: "RunnerPool"}
 
 

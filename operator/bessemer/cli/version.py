@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bessemer.cli.options import Form
-from bessemer.cli.session import Session, open_session
 from bessemer.cli.target import Target
 from bessemer.cli.terminal import build_table, make_console, print_line, print_view
 from bessemer.cli.values import write_value
 from bessemer.errors import BessemerError
 from bessemer.kube.protocol import Kind, Object, Refused
+
+if TYPE_CHECKING:
+    from bessemer.cli.session import Session
 
 SECONDS = 10.0
 """A cluster that gives no answer in this time is not reached."""
@@ -38,6 +40,8 @@ def print_version(target: Target | None, form: Form | None) -> None:
 
 async def _read_operators(target: Target) -> tuple[list[dict[str, str]] | None, str]:
     """Return the operators of the cluster; None, and why, where they can't be seen."""
+    from bessemer.cli.session import open_session  # noqa: PLC0415  the client of Kubernetes, which --client is spared
+
     try:
         async with asyncio.timeout(SECONDS), open_session(target) as session:
             found = await _list_deployments(session, target.namespace)

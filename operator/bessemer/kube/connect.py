@@ -36,9 +36,14 @@ async def connect(
             await config.load_kube_config(  # type: ignore[no-untyped-call]  # it has no types
                 kubeconfig, context, configuration, persist_config=False
             )
+        if "://" not in configuration.host:
+            raise ValueError("the cluster has no URL as its server")
         client = ApiClient(configuration)  # reads the certificates
     except _UNUSABLE as error:
-        raise Invalid("NoCluster", f"no way to a Kubernetes cluster is configured: {error}") from error
+        where = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+        if _is_in_pod(context, kubeconfig):
+            where = "the pod's service account"
+        raise Invalid("NoCluster", f"no way to a Kubernetes cluster is configured in {where}: {error}") from error
     async with client as api:
         yield api
 

@@ -8,9 +8,10 @@ from bessemer.cli.target import Target, on_cluster
 
 @on_cluster
 def retry(target: Target, name: BuildArgument) -> None:
-    """Try again what failed; ends an abort and a pause.
+    """Try again what failed.
 
-    Each phase gets a new budget of attempts."""
+    Each phase gets a new budget of attempts. Ends an abort and a pause.
+    """
     _order("RETRY", name, target)
 
 
@@ -28,7 +29,7 @@ def resume(target: Target, name: BuildArgument) -> None:
 
 @on_cluster
 def abort(target: Target, name: BuildArgument) -> None:
-    """Stop the running phase and take back what was staged."""
+    """Stop a build and take back what was staged."""
     _order("ABORT", name, target)
 
 

@@ -15,11 +15,11 @@ def plan(
     file: Annotated[Path, typer.Argument(help="Manifest of a ClusterBuild or RunnerPool; - for stdin.")],
     output: FormOption = None,
 ) -> None:
-    """Show what a manifest would do; touches nothing.
+    """Show what a manifest would do.
 
     For a ClusterBuild: what is done to which machine. For a RunnerPool: the config.toml of its runners.
 
-    Reads the manifest only, no cluster is needed. Exit code 2 for a manifest that is not valid.
+    Reads the manifest only: nothing is changed, no cluster is needed. Exit code 2 for a manifest that is not valid.
     """
     from bessemer.cli.plan import print_plan
 

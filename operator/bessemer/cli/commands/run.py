@@ -6,7 +6,10 @@ import typer
 
 
 def run() -> None:
-    """Run the operator; settings come from the environment."""
+    """Run the operator.
+
+    Its settings come from the environment.
+    """
     import asyncio
     import logging
 

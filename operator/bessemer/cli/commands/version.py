@@ -16,7 +16,7 @@ def version(
     client: Annotated[bool, typer.Option("--client", help="Ask no cluster.")] = False,
     output: FormOption = None,
 ) -> None:
-    """Show the versions of the command and of the operator.
+    """Show versions of command and operator.
 
     That of the operator where a cluster can be reached; exit code 0 also where it can't."""
     from bessemer.cli.version import print_version
