@@ -1,4 +1,4 @@
-"""The one source of the time of day, so that tests can give their own."""
+"""The only source of the current time, so that tests can replace it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 Now = Callable[[], datetime]
-"""Gives the present moment with a time zone."""
+"""Returns the current time with a time zone."""
 
 
 def get_now() -> datetime:
-    """Give the present moment in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Make CRDs, their field reference and admission policies from the models; with ``--check``, fail where they differ.
+"""Generate CRDs, their field reference and admission policies from the models; ``--check`` only compares them.
 
 ``python -m bessemer.crdgen [--check] [ROOT]`` writes ``crds/*.yaml``, the chart's copies of them,
 ``docs/user/*-reference.md`` and ``helm/bessemer/files/*.yaml`` below ROOT (default: the working directory).
@@ -28,16 +28,16 @@ GENERATED = "Generated from the models by `make crds`. Do not edit."
 
 
 class _PlainDumper(yaml.SafeDumper):
-    """Writes everything out: anchors are hard to read, and not every YAML reader of the field knows them."""
+    """Writes no anchors and aliases: they are hard to read, and not every YAML parser supports them."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  the base class passes it
-        """Never refer back."""
+        """Return True: never write an alias."""
         return True
 
 
 @dataclass(frozen=True)
 class KindDescription:
-    """What the CRD of a kind is made from."""
+    """Input for the CRD of a kind."""
 
     kind: str
     plural: str
@@ -47,11 +47,11 @@ class KindDescription:
     """Spec and status."""
     columns: tuple[dict[str, Any], ...]
     rules: tuple[Validation, ...]
-    """Of the admission policies, beyond those that ask for what the spec names."""
+    """Rules of the admission policies, in addition to those for the objects that the spec names."""
     scale: dict[str, str] | None = None
     """The scale subresource."""
     variables: tuple[Rule, ...] = ()
-    """What the rules are written with."""
+    """Variables of the rules."""
 
 
 KINDS = (
@@ -59,7 +59,7 @@ KINDS = (
         clusterbuild.KIND,
         clusterbuild.PLURAL,
         "cb",
-        "One cluster, from the power button to a verified Slurm job.",
+        "An HPC cluster on bare metal, from power on to verified Slurm jobs.",
         clusterbuild.MODELS,
         clusterbuild.PRINTER_COLUMNS,
         tuple(build_build_rules()),
@@ -68,7 +68,7 @@ KINDS = (
         runnerpool.KIND,
         runnerpool.PLURAL,
         "rp",
-        "GitLab runner pods that exist only while there are jobs.",
+        "A pool of GitLab runner pods that exist only while there are jobs.",
         runnerpool.MODELS,
         runnerpool.PRINTER_COLUMNS,
         tuple(build_pool_rules()),
@@ -79,7 +79,7 @@ KINDS = (
 
 
 def build_crd(kind: KindDescription) -> dict[str, Any]:
-    """Give the CustomResourceDefinition of a kind."""
+    """Return the CustomResourceDefinition of a kind."""
     spec, status = kind.models
     schema = {
         "type": "object",
@@ -122,26 +122,26 @@ def build_crd(kind: KindDescription) -> dict[str, Any]:
 
 
 def build_author_policies() -> dict[str, Any]:
-    """Return the rules of the policies for the authors of objects, by the plural of the kind."""
+    """Return the admission policies for authors of objects, by the plural of the kind."""
     return {kind.plural: build_policies(kind.kind, kind.models[0], kind.rules, kind.variables) for kind in KINDS}
 
 
 def render_yaml(content: Any) -> str:
-    """Return a CRD, or what the chart reads, as a file's text."""
+    """Return a CRD, or another file of the chart, as YAML."""
     return f"# {GENERATED}\n" + yaml.dump(content, Dumper=_PlainDumper, sort_keys=False, width=110, allow_unicode=True)
 
 
 def render_chart_template(crd: dict[str, Any]) -> str:
-    """Give the CRD as a chart's template: the same, kept on uninstall so that removing a chart removes no cluster."""
+    """Return the CRD as a chart template; it is kept on uninstall, so that removing the chart removes no cluster."""
     kept = {**crd, "metadata": {**crd["metadata"], "annotations": {"helm.sh/resource-policy": "keep"}}}
     text = render_yaml(kept)
     if "{{" in text:
-        raise ValueError("a description holds '{{', which Helm would take for a template")
+        raise ValueError("a description contains '{{', which Helm would read as a template")
     return text
 
 
 def render_reference(crd: dict[str, Any]) -> str:
-    """Give the field reference of a CRD as Markdown, a table of the spec and one of the status."""
+    """Return the field reference of a CRD as Markdown: a table of the spec and one of the status."""
     version = crd["spec"]["versions"][0]
     names = crd["spec"]["names"]
     schema = version["schema"]["openAPIV3Schema"]
@@ -153,7 +153,7 @@ def render_reference(crd: dict[str, Any]) -> str:
         f"`apiVersion: {GROUP}/{VERSION}`, `kind: {names['kind']}`, short name `{names['shortNames'][0]}`.",
         schema["description"],
         "",
-        "The same texts are given by `kubectl explain " + names["singular"] + ".spec`.",
+        "`kubectl explain` shows the same descriptions: `kubectl explain " + names["singular"] + ".spec`.",
     ]
     for part in ("spec", "status"):
         lines += ["", f"## {part}", "", "| field | type | default | bounds | meaning |", "|---|---|---|---|---|"]
@@ -211,11 +211,11 @@ def _render_rules(schema: dict[str, Any], path: str) -> list[str]:
             visit(node["items"], f"{here}[]")
 
     visit(schema, path)
-    return ["", "Further rules, checked by the API server:", "", *found] if found else []
+    return ["", "Additional rules, checked by the API server:", "", *found] if found else []
 
 
 def compute_files() -> dict[str, str]:
-    """Give the text of every generated file by its path from the project's root."""
+    """Return the text of every generated file by its path relative to the project's root."""
     files = {}
     for kind in KINDS:
         crd = build_crd(kind)
@@ -229,9 +229,9 @@ def compute_files() -> dict[str, str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the files, or say which ones are out of date; exit code 1 if any is."""
+    """Write the files, or with ``--check`` list those that are out of date; exit code 1 if there are any."""
     parser = argparse.ArgumentParser(prog="bessemer.crdgen", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where a file is out of date")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is out of date")
     parser.add_argument("root", nargs="?", type=Path, default=Path(), help="the project's root")
     options = parser.parse_args(arguments)
     stale = 0

@@ -1,14 +1,14 @@
-"""The errors whose class is their policy.
+"""Errors whose class is the policy for handling them.
 
-``Invalid``: the user must change something, trying again is useless. ``Retry``: the world must change, try again.
-Messages are made from facts, never from secrets.
+``Invalid``: the user must change something; retrying is useless. ``Retry``: the outside state must change; retry.
+Messages contain facts, never secrets.
 """
 
 from __future__ import annotations
 
 
 class BessemerError(Exception):
-    """What every error of ours has: a reason that programs may compare and a message for people."""
+    """Base class: a reason that programs can compare and a message for people."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(f"{reason}: {message}")
@@ -19,13 +19,13 @@ class BessemerError(Exception):
 
 
 class Invalid(BessemerError):
-    """The user must change the spec or what it refers to."""
+    """The user must change the spec or an object that it refers to."""
 
 
 class Retry(BessemerError):
-    """The world must change; trying again may help."""
+    """A temporary condition; retrying may help."""
 
     def __init__(self, reason: str, message: str, after: float | None = None) -> None:
         super().__init__(reason, message)
         self.after = after
-        """Seconds to wait first; None leaves it to the caller's back-off."""
+        """Seconds to wait before the next attempt; None: the caller's back-off applies."""

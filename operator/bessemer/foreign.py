@@ -1,6 +1,6 @@
-"""What other systems and users write is data: JSON is decoded within bounds, text is made printable.
+"""Decode untrusted data: JSON within bounds, text made printable.
 
-Everything that does not come from our own code or from a validated model passes here first: free-form fields of
+All data that does not come from our code or from a validated model passes through here first: free-form fields of
 objects, labels and termination messages of pods, Secrets edited by hand, answers of GitLab, webhooks, the boot journal,
 and the output of powerman, Slurm, Ansible and installers. Each function is total: for any input it returns a value or
 raises :class:`Unreadable`.
@@ -18,18 +18,18 @@ from typing import Any
 from pydantic_core import from_json
 
 DEEPEST = 32
-"""Levels of lists and objects that data may nest. The API server takes 10,000, and Python's own decoder ends the
-process' work with a RecursionError at about 1,000; no document of Kubernetes, GitLab or Slurm nests half as deep."""
+"""Maximum nesting depth of lists and objects. The API server accepts 10,000, and Python's decoder raises RecursionError
+at about 1,000; no document of Kubernetes, GitLab or Slurm is nested even half as deep."""
 KEPT_LEVELS = 64
-"""Levels that :func:`decode_cut` keeps: enough that what was cut still nests deeper than DEEPEST wherever in an object
-it stands, so that who reads the field refuses it."""
+"""Levels that :func:`decode_cut` keeps: enough for a field with cut data to still exceed DEEPEST, wherever it is in the
+object, so that reading the field fails."""
 _MOST_DIGITS = 4300
-"""Python reads no longer whole number. Source: https://docs.python.org/3/library/stdtypes.html#int-max-str-digits"""
+"""Python's limit for integers. Source: https://docs.python.org/3/library/stdtypes.html#int-max-str-digits"""
 TEXT_CHARACTERS = 1024
-"""Characters of foreign text that a message keeps, unless its caller says another number."""
+"""Default number of characters of foreign text that are kept."""
 
 YEARS = range(1970, 3000)
-"""Of moments that are taken for such: to any of them durations can be added."""
+"""Accepted years of time stamps: adding a duration can't overflow."""
 
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movements
@@ -38,28 +38,28 @@ _ESCAPES = re.compile(
     r"|\x9b[0-?]*[ -/]*[@-~]"
     r"|\x1b[ -/]*[0-~]?"
 )
-"""Control sequences of terminals. Source: ECMA-48, 5.4 and 5.6."""
+"""Terminal control sequences. Source: ECMA-48, 5.4 and 5.6."""
 
 
 _STRINGS_AND_BRACKETS = re.compile(rb'"[^"\\]*+(?:\\(?:.|\Z)[^"\\]*+)*+(?:"|\Z)|[\[\]{}]', re.DOTALL)
-"""Possessive, and a string that is not closed ends with the text: no byte is looked at twice."""
+"""Possessive, and an unclosed string ends with the text: no byte is visited twice."""
 
 
 class Unreadable(ValueError):  # noqa: N818  the name says what the data is, as those in errors.py do
-    """What was read is not of the form that it should have; the message says how, and is printable and short."""
+    """The data does not have the expected format; the message says why, and is printable and short."""
 
 
 def decode_json(data: bytes | str, *, most_bytes: int, deepest: int = DEEPEST) -> Any:
     """Return the value of a JSON text; raises Unreadable for anything that is too large, too deep or not JSON.
 
-    Refused, too: numbers that are not finite or have more than 4,300 digits, and lone surrogates, since neither can be
+    Also refused: numbers that are not finite or have more than 4,300 digits, and lone surrogates, since they can't be
     written back as JSON or UTF-8.
     """
     if len(data) > most_bytes:
         raise Unreadable(f"longer than {most_bytes} bytes")
     try:
         value = from_json(data, allow_inf_nan=False)
-    except (ValueError, TypeError) as error:  # the latter for text that is no UTF-8: lone surrogates
+    except (ValueError, TypeError) as error:  # TypeError for text with lone surrogates
         raise Unreadable(f"not JSON that can be read: {make_line(str(error), 160)}") from None
     if compute_depth(value, deepest) > deepest:
         raise Unreadable(f"nested deeper than {deepest} levels")
@@ -69,11 +69,11 @@ def decode_json(data: bytes | str, *, most_bytes: int, deepest: int = DEEPEST) -
 
 
 def decode_cut(data: bytes) -> Any:
-    """Return the value of a JSON text that may nest anything; raises Unreadable only for what is not JSON.
+    """Return the value of a JSON text of any depth; raises Unreadable only if it is not JSON.
 
-    For objects that the API server has stored and others wrote: one that can't be read must not hide all others. What
-    is nested deeper than KEPT_LEVELS levels becomes null, in a time that is linear in the length and without recursion;
-    a lone surrogate, and a byte that is not UTF-8, becomes U+FFFD; NaN and Infinity become null.
+    For stored objects that users wrote: one unreadable object must not hide all others. Values that are nested deeper
+    than KEPT_LEVELS levels become null, in linear time and without recursion; lone surrogates and invalid UTF-8 become
+    U+FFFD; NaN and Infinity become null.
     """
     try:
         return from_json(data, allow_inf_nan=False)  # which refuses more than 200 levels
@@ -88,7 +88,7 @@ def decode_cut(data: bytes) -> Any:
 
 
 def compute_depth(value: object, most: int = DEEPEST) -> int:
-    """Return how many levels of lists and objects a value has, counted no further than one more than ``most``."""
+    """Return the nesting depth of lists and objects of a value; counting stops at ``most`` + 1."""
     depth, level = 0, _find_containers([value])
     while level and depth <= most:
         depth += 1
@@ -102,22 +102,22 @@ def is_finite(value: object) -> bool:
 
 
 def make_line(text: str, most: int = TEXT_CHARACTERS) -> str:
-    """Return a text as one line that may be shown anywhere: no control sequence, no control character, bounded.
+    """Return a text as one bounded line that is safe to show anywhere: without control sequences and characters.
 
-    Line ends and other white space become one blank each; characters that are invisible or change the direction of
-    writing become ``?``. Applying it twice changes nothing.
+    Each line end or other white-space character becomes a space; characters that are invisible or change the writing
+    direction become ``?``. The function is idempotent.
     """
     return _make_printable(text, most, keep="")
 
 
 def make_text(text: str, most: int = TEXT_CHARACTERS) -> str:
-    """Return a text of several lines in the same way; its line feeds stay."""
+    """Return a text of several lines in the same way; line feeds are kept."""
     return _make_printable(text.replace("\r\n", "\n"), most, keep="\n")
 
 
 def parse_time(value: object) -> datetime:
-    """Return the moment of an RFC 3339 time stamp, in UTC; raises Unreadable for anything else, without a zone, or
-    out of YEARS.
+    """Return the time of an RFC 3339 time stamp in UTC; raises Unreadable for anything else, including time stamps
+    without a time zone or outside YEARS.
     """
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) and len(value) <= 64 else None
@@ -125,20 +125,20 @@ def parse_time(value: object) -> datetime:
             return moment.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    raise Unreadable(f"not a time stamp with a time zone, of the years {YEARS.start} to {YEARS.stop - 1}")
+    raise Unreadable(f"not a time stamp with a time zone, from {YEARS.start} to {YEARS.stop - 1}")
 
 
 def parse_int(value: object, *, least: int = 0, most: int = 2**63 - 1) -> int:
-    """Return a whole number that is given as such or in ASCII digits; raises Unreadable for anything else."""
+    """Return an integer, also from ASCII digits; raises Unreadable for anything else."""
     if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,19}", value):
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
         return value
-    raise Unreadable(f"not a whole number from {least} to {most}")
+    raise Unreadable(f"not an integer from {least} to {most}")
 
 
 def _cut(data: bytes) -> bytes:
-    """Replace each list or object that lies deeper than KEPT_LEVELS levels by null."""
+    """Replace each list or object below KEPT_LEVELS levels with null."""
     pieces, kept_from, depth = [], 0, 0
     for found in _STRINGS_AND_BRACKETS.finditer(data):
         mark = data[found.start()]
@@ -158,7 +158,7 @@ def _read_int(digits: str) -> int | float:
 
 
 def _mend_surrogates(value: Any) -> Any:
-    """Replace lone surrogates, which no UTF-8 can hold; the value nests no deeper than KEPT_LEVELS levels."""
+    """Replace lone surrogates, which UTF-8 can't encode; the value has at most KEPT_LEVELS levels."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
@@ -169,7 +169,7 @@ def _mend_surrogates(value: Any) -> Any:
 
 
 def _make_printable(text: str, most: int, keep: str) -> str:
-    # The control sequences are looked for in little more than what is kept: a text may have any length.
+    # Only a little more than the kept part is searched for control sequences: the text can have any length.
     head = _ESCAPES.sub("", text[: 4 * most + 64])
     cut = len(head) > most or len(text) > 4 * most + 64
     shown = "".join(c if c.isprintable() or c in keep else " " if c.isspace() else "?" for c in head[:most])

@@ -1,8 +1,8 @@
-"""A few members of a JSON object that comes in pieces and may be long, such as a webhook of 25 MB. Pure.
+"""Extract a few members of a JSON object that arrives in chunks and may be long, such as a webhook of 25 MB. Pure.
 
-Decoders hold a document whole, and those that stream (ijson, yajl) at least each of its strings: the message of a
-commit is one string. This one holds nothing but the members that are asked for. It reads what RFC 8259 allows, checks
-the structure, and of strings that were not asked for nothing; what it finds is decoded by :mod:`bessemer.foreign`.
+Decoders keep the whole document in memory; streaming decoders (ijson, yajl) keep at least each of its strings, and the
+message of a commit is one string. This scanner keeps only the requested members. It accepts what RFC 8259 allows and
+checks the structure, but not the contents of other strings; the members are decoded by :mod:`bessemer.foreign`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from enum import Enum, auto
 from bessemer.foreign import DEEPEST, Unreadable, decode_json
 
 Path = tuple[str, ...]
-"""Names of members from the outermost object on."""
+"""Names of members, from the outermost object inwards."""
 Scalar = str | int | float | bool | None
 MOST_PARTS = 20_000
-"""Strings, numbers and signs of a document; GitLab's webhooks of jobs have some hundred. It bounds the time: strings
-are skipped by the hundred megabytes a second, parts by the hundred thousand."""
+"""Maximum number of strings, numbers and punctuation characters of a document; GitLab's job webhooks have a few
+hundred. It bounds the time: strings are skipped at hundreds of megabytes per second, other parts at hundreds of
+thousands per second."""
 MOST_CHARACTERS = 4096
-"""Bytes of a member that is asked for, as it is written."""
+"""Maximum number of bytes of a requested member, as it is written."""
 _NUMBER_BYTES = 64
 _SIGNS = frozenset((b"{", b"}", b"[", b"]", b":", b",", b'"'))
 _SPACE = re.compile(rb"[ \t\r\n]*+")
@@ -30,7 +31,7 @@ _BARE = re.compile(rb"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-
 
 
 class _Next(Enum):
-    """What may come."""
+    """What may come next."""
 
     OBJECT = auto()
     VALUE = auto()
@@ -43,7 +44,9 @@ class _Next(Enum):
 
 
 class MemberScanner:
-    """Finds the scalar members at some paths; of members of one name the last one counts, as for other decoders."""
+    """Finds scalar members by their paths; of several members with one name the last one counts, as in other
+    decoders.
+    """
 
     def __init__(self, wanted: Collection[Path]) -> None:
         self._wanted = frozenset(wanted)
@@ -52,32 +55,32 @@ class MemberScanner:
         self._next = _Next.OBJECT
         self._open: list[bytes] = []
         self._names: list[str | None] = []
-        """For each open list or object, the name of its member that is being read; None in a list."""
+        """For each open list or object, the name of the member that is being read; None in a list."""
         self._parts = 0
         self._bare = b""
-        """The beginning of a number or word that the last piece ended in."""
+        """The part of a number or word at the end of the last chunk."""
         self._in_string = False
         self._kept: bytearray | None = None
-        """What there is of the string that is being read, where it is asked for."""
+        """The part of the current string that has been read, if the string is requested."""
         self._rest = b""
 
     def feed(self, piece: bytes) -> None:
-        """Take the next piece; raises Unreadable, after which there is no use in more."""
+        """Process the next chunk; raises Unreadable, after which the scanner must not be used."""
         data, at = self._rest + piece, 0
         self._rest = b""
         while at < len(data):
             at = self._read_string(data, at) if self._in_string else self._read_outside(data, at)
 
     def finish(self) -> dict[Path, Scalar]:
-        """Return the members that were found; raises Unreadable where the document has no end."""
+        """Return the members that were found; raises Unreadable if the document is incomplete."""
         if self._next is not _Next.NOTHING or self._bare or self._rest:
-            raise Unreadable("it is broken off")
+            raise Unreadable("it is incomplete")
         return self._found
 
     def _read_outside(self, data: bytes, at: int) -> int:
-        if self._bare:  # the last piece ended in a word, which may go on
+        if self._bare:  # the last chunk ended within a word
             return self._read_word(data, at)
-        at = _SPACE.match(data, at).end()  # type: ignore[union-attr]  # it matches everywhere
+        at = _SPACE.match(data, at).end()  # type: ignore[union-attr]  # it always matches
         if at == len(data):
             return at
         sign = data[at : at + 1]
@@ -87,8 +90,8 @@ class MemberScanner:
         return at + 1
 
     def _read_word(self, data: bytes, at: int) -> int:
-        """Read a number, true, false or null; its end is seen by what comes next."""
-        end = _WORD.match(data, at).end()  # type: ignore[union-attr]  # it matches everywhere
+        """Read a number, true, false or null; the next character shows its end."""
+        end = _WORD.match(data, at).end()  # type: ignore[union-attr]  # it always matches
         self._bare += data[at : min(end, at + _NUMBER_BYTES + 1)]
         if len(self._bare) > _NUMBER_BYTES:
             raise Unreadable(f"it has a word or number of more than {_NUMBER_BYTES} bytes")
@@ -97,14 +100,14 @@ class MemberScanner:
         return end
 
     def _read_string(self, data: bytes, at: int) -> int:
-        end = _IN_STRING.match(data, at).end()  # type: ignore[union-attr]  # it matches everywhere
+        end = _IN_STRING.match(data, at).end()  # type: ignore[union-attr]  # it always matches
         if self._kept is not None:
             self._kept += data[at : min(end, at + MOST_CHARACTERS + 1)]
             if len(self._kept) > MOST_CHARACTERS:
                 self._refuse_long()
         if end == len(data):
             return end
-        if data[end] == ord("\\"):  # the last byte of this piece
+        if data[end] == ord("\\"):  # the last byte of this chunk
             self._rest = data[end:]
             return len(data)
         self._end_string()
@@ -113,7 +116,7 @@ class MemberScanner:
     def _refuse_long(self) -> None:
         if self._next is not _Next.COLON:
             raise Unreadable(f"{'.'.join(self._get_path())} is longer than {MOST_CHARACTERS} bytes")
-        self._kept = None  # no name that is asked for is as long
+        self._kept = None  # no requested name is that long
 
     def _take_sign(self, sign: bytes) -> None:
         self._count_part()
@@ -127,7 +130,7 @@ class MemberScanner:
         elif sign in (b"}", b"]"):
             opened, empty = (b"{", _Next.KEY_OR_END) if sign == b"}" else (b"[", _Next.VALUE_OR_END)
             if not self._open or self._open[-1] != opened or self._next not in (empty, _Next.COMMA_OR_END):
-                raise Unreadable(f"{sign.decode()} where it can't be")
+                raise Unreadable(f"{sign.decode()} in an invalid place")
             self._open.pop()
             self._names.pop()
             self._end_value()
@@ -138,7 +141,7 @@ class MemberScanner:
         elif sign == b"," and self._next is _Next.COMMA_OR_END:
             self._next = _Next.KEY if self._open[-1] == b"{" else _Next.VALUE
         else:
-            raise Unreadable(f"{sign.decode()} where it can't be")
+            raise Unreadable(f"{sign.decode()} in an invalid place")
 
     def _begin_string(self) -> None:
         if self._next in (_Next.KEY, _Next.KEY_OR_END):
@@ -166,16 +169,16 @@ class MemberScanner:
         self._count_part()
         self._begin_value()
         if not _BARE.fullmatch(word):
-            raise Unreadable("it has a word that means nothing")
+            raise Unreadable("it has an unknown word")
         if self._get_path() in self._wanted:
             self._found[self._get_path()] = decode_json(word, most_bytes=_NUMBER_BYTES)
         self._end_value()
 
     def _begin_value(self, is_object: bool = False) -> None:
         if self._next is _Next.OBJECT and not is_object:
-            raise Unreadable("it is no object")
+            raise Unreadable("it is not an object")
         if self._next not in (_Next.OBJECT, _Next.VALUE, _Next.VALUE_OR_END):
-            raise Unreadable("a value where none can be")
+            raise Unreadable("a value in an invalid place")
         path = self._get_path()
         if path in self._wanted or path in self._before_wanted:
             for other in [other for other in self._found if other[: len(path)] == path]:
@@ -185,7 +188,7 @@ class MemberScanner:
         self._next = _Next.COMMA_OR_END if self._open else _Next.NOTHING
 
     def _get_path(self) -> tuple[str, ...]:
-        # A list, or a name that is not asked for, is no part of a path that is.
+        # Lists and names that are not requested never match a requested path.
         return tuple(name if name is not None else "\0" for name in self._names)
 
     def _count_part(self) -> None:

@@ -1,4 +1,4 @@
-"""Lines of our logs: what others wrote is in them, and they are read in terminals."""
+"""Formatting of log lines: they contain text from untrusted sources and are read in terminals."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ TRACE_CHARACTERS = 65536
 
 
 class PrintableFormatter(logging.Formatter):
-    """One line for each record, printable, so that no message can forge a record or steer a terminal.
+    """Formats each record as one printable line, so that a message can't forge a record or control a terminal.
 
-    Tracebacks follow on lines of their own, indented, so that no error's text is taken for a record either.
+    Tracebacks follow on indented lines, so that the text of an error can't be mistaken for a record.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record's line, and its traceback."""
+        """Return the record as a line, followed by its traceback."""
         record.message = make_line(record.getMessage(), MESSAGE_CHARACTERS)
         if self.usesTime():
             record.asctime = self.formatTime(record, self.datefmt)
@@ -32,7 +32,7 @@ class PrintableFormatter(logging.Formatter):
 
 
 def configure_logging(pattern: str) -> None:
-    """Write all records to the standard output in this form."""
+    """Write all records to standard output in this format."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(PrintableFormatter(pattern))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

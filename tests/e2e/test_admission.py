@@ -55,9 +55,9 @@ def site(make_shared_site: MakeSite) -> Site:
         (own_playbooks("ssh://git@git.example/site.git"), "knownHosts are required for ssh://"),
         (
             own_playbooks("http://git.example/site.git", loginSecretName="git"),
-            "needs a repository by https:// or ssh://",
+            "needs a repository with https:// or ssh://",
         ),
-        (own_playbooks("https://me:secret@git.example/site.git"), "must not hold a password"),
+        (own_playbooks("https://me:secret@git.example/site.git"), "must not contain a password"),
         (own_playbooks("file:///srv/site.git"), "spec.configuration.playbooks.repository"),
     ],
 )

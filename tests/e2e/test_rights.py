@@ -155,7 +155,7 @@ def test_a_tenant_gets_no_more_than_an_ordinary_pod(tenancy: Kubectl, given: str
     manifest, switch = TENANTS_INPUTS[given]
     assert AS_AUTHOR in explain_refusal(tenancy, manifest, "tenant")
     assert switch in explain_refusal(tenancy, manifest, "editor")
-    assert switch in explain_refusal(tenancy, manifest), "an administrator has to switch it on first"
+    assert switch in explain_refusal(tenancy, manifest), "an administrator must allow it first"
 
 
 @pytest.mark.parametrize("given", TENANTS_SECRETS)
@@ -171,7 +171,7 @@ def test_a_tenant_uses_no_secret_that_he_can_not_read(tenancy: Kubectl, given: s
 def test_an_account_for_runners_is_for_those_who_may_do_as_much(tenancy: Kubectl) -> None:
     manifest = build_pool(executor={"type": "Kubernetes", "kubernetes": {"image": "x"}})
     refused = explain_refusal(tenancy, manifest, "careful")
-    assert "spec.executor.type Kubernetes gives the runner an account" in refused
+    assert "spec.executor.type Kubernetes gives the runner permissions" in refused
     assert "you lack the verb" in refused
     assert explain_refusal(tenancy, manifest, "editor") == ""
 

@@ -182,10 +182,10 @@ SLURM = {
                 "executor": {"type": "Kubernetes", "kubernetes": {"image": "debian"}},
                 "schedules": [{"name": "day", "start": "0 7 * * *", "durationSeconds": 3600, "min": 5}],
             },
-            "min of a schedule is 0 or 1",
+            "min of a schedule must be 0 or 1",
         ),
         ({"cache": {}}, "exactly one of s3 and volume is required"),
-        ({"executor": {"type": "Slurm", "slurm": SLURM | {"options": ["--arr=0-9"]}}}, "nor any beginning of its name"),
+        ({"executor": {"type": "Slurm", "slurm": SLURM | {"options": ["--arr=0-9"]}}}, "not even abbreviated"),
         ({"proxy": {"https": "http://me:secret@proxy:3128"}}, "spec.proxy.https"),
     ],
 )

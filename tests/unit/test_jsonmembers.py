@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import tracemalloc
@@ -71,11 +72,8 @@ def test_what_is_no_json_is_unreadable_and_nothing_else(parts: list[bytes]) -> N
 
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_anything_else(body: bytes) -> None:
-    try:
+    with contextlib.suppress(Unreadable):  # {} is an object, and the search may well find it
         scan(body)
-    except Unreadable:
-        return
-    raise AssertionError("random bytes are no object")
 
 
 @pytest.mark.parametrize(

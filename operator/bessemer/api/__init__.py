@@ -1,1 +1,1 @@
-"""What users write and read: the models of all kinds, and the contract between the operator and its phase pods."""
+"""The API: models of all kinds, and the contract between the operator and its phase pods."""

@@ -1,12 +1,12 @@
 """Admission policies of the chart: an object can do no more than its author could do without it. Pure.
 
-The operator acts for those who write ClusterBuilds and RunnerPools, with rights of its own. So the API server asks
-whether the author himself may create pods in the namespace and read each object that the spec names; and what is more
-than a pod's usual rights has to be switched on by the administrator. Expressions are CEL, see
+The operator acts on behalf of the authors of ClusterBuilds and RunnerPools, with its own permissions. So the API server
+checks whether the author may create pods in the namespace and read each object that the spec names; anything beyond the
+usual permissions of a pod must be enabled by the administrator. Expressions are CEL, see
 https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/
 
-An expression has a budget for two questions to the authorizer, all expressions of a policy together for 28; so lists
-are asked for in pairs, and questions are spread over policies.
+The cost budget allows an expression two authorizer checks, and all expressions of a policy together 28. So names in
+lists are checked in pairs, and checks are spread over several policies.
 Source: RuntimeCELCostBudget and PerCallLimit in k8s.io/apiserver/pkg/apis/cel/config.go; CallCost("check") in
 k8s.io/apiserver/pkg/cel/library/cost.go.
 """
@@ -32,14 +32,14 @@ class Reference:
     """A field of a spec that names an object."""
 
     path: tuple[str, ...]
-    """Names of the fields from the spec on, as the API has them; a list ends in ``[]``."""
+    """Names of the fields below the spec, as in the API; a list ends in ``[]``."""
     target: ReferenceTo
     most: int
-    """How many objects the field can name."""
+    """Maximum number of objects that the field can name."""
 
     @property
     def field(self) -> str:
-        """The field as messages call it; of a reference with more than a name, the reference itself."""
+        """The field as it is shown in messages: without a final ``.name``."""
         shown = self.path[:-1] if self.path[-1] == "name" else self.path
         return ".".join(("spec", *shown)).removesuffix("[]")
 
@@ -52,9 +52,9 @@ class Validation:
     message: str
     message_expression: str | None = None
     unless: str | None = None
-    """The chart's switch under ``policies.allow`` that takes the rule away."""
+    """The chart's switch under ``policies.allow`` that disables the rule."""
     checks: int = 0
-    """How many questions to the authorizer it costs."""
+    """Number of authorizer checks in the expression."""
 
     def to_rule(self) -> Rule:
         """Return the rule as the chart's template reads it."""
@@ -79,7 +79,7 @@ def _walk(model: type[BaseModel], path: tuple[str, ...], most: int) -> Iterator[
         for mark in marks:
             if isinstance(mark, ReferenceTo):
                 if "".join(here).count("[]") > 1:
-                    raise ValueError(f"{'.'.join(here)}: a list in a list can't be asked for")
+                    raise ValueError(f"{'.'.join(here)}: references in nested lists are not supported")
                 yield Reference(here, mark, most)
         for inner, repeated in _list_models(field.annotation):
             step = (*path, f"{here[-1]}[]") if repeated else here
@@ -87,7 +87,7 @@ def _walk(model: type[BaseModel], path: tuple[str, ...], most: int) -> Iterator[
 
 
 def _list_marks(annotation: Any) -> list[Any]:
-    """List what an annotation such as ``Annotated[str, mark] | None`` is marked with."""
+    """List the metadata of an annotation such as ``Annotated[str, mark] | None``."""
     marks = list(getattr(annotation, "__metadata__", ()))
     if isinstance(annotation, type):
         return marks
@@ -95,7 +95,7 @@ def _list_marks(annotation: Any) -> list[Any]:
 
 
 def _list_models(annotation: Any, *, repeated: bool = False) -> list[tuple[type[BaseModel], bool]]:
-    """List the models that an annotation such as ``list[Model] | None`` holds, and whether there may be many."""
+    """List the models in an annotation such as ``list[Model] | None``, and whether each may occur several times."""
     origin = getattr(annotation, "__origin__", None)
     if isinstance(annotation, type) and origin is None:
         return [(annotation, repeated)] if issubclass(annotation, BaseModel) else []
@@ -104,7 +104,7 @@ def _list_models(annotation: Any, *, repeated: bool = False) -> list[tuple[type[
 
 
 def build_policies(kind: str, model: type[BaseModel], further: Sequence[Validation], variables: Sequence[Rule]) -> Rule:
-    """Return the policies of a kind: who may write it, and which objects it may name, then the kind's own rules."""
+    """Return the policies of a kind: who may write it, which objects it may name, then the kind-specific rules."""
     pods = Validation(
         _ask("", "pods", "create"),
         f"{kind}: you must be allowed to create pods in this namespace, as it runs pods for you; ask for the verb "
@@ -121,7 +121,7 @@ def build_policies(kind: str, model: type[BaseModel], further: Sequence[Validati
 
 
 def _split(validations: Sequence[Validation]) -> list[list[Rule]]:
-    """Spread validations over policies, so that each can pay for its questions."""
+    """Spread validations over policies, so that each stays within its cost budget."""
     policies: list[list[Rule]] = [[]]
     spent = 0
     for validation in validations:
@@ -134,10 +134,10 @@ def _split(validations: Sequence[Validation]) -> list[list[Rule]]:
 
 
 def build_checks(variable: str, target: ReferenceTo, field: str, most: int) -> list[Validation]:
-    """Return the rules for a list of names: the author may read each; more than ``most`` can't be asked for."""
+    """Return the rules for a list of names: the author may read each; at most ``most`` can be checked."""
     names = f"variables.{variable}"
     what = {"secrets": "Secret", "serviceaccounts": "ServiceAccount", "clusterbuilds": "ClusterBuild"}[target.plural]
-    message = f"{field}: you must be allowed to get each {what} that is named there, in this namespace"
+    message = f"{field}: you must be allowed to get each {what} that it names, in this namespace"
     shown = f"'{field}: you must be allowed to get {what} ' + {{}} + ' in this namespace (verb get on {target.plural})'"
     found = []
     for first in range(0, most, CHECKS_PER_EXPRESSION):
@@ -148,21 +148,19 @@ def build_checks(variable: str, target: ReferenceTo, field: str, most: int) -> l
         listed = f"{names}[{first}]" if most == 1 else f"{names}.join(', ')"
         found.append(Validation(" && ".join(asked), message, shown.format(listed), checks=len(asked)))
     if most > 1:
-        found.append(
-            Validation(f"size({names}) <= {most}", f"{field}: more than {most} of {target.plural} are named there")
-        )
+        found.append(Validation(f"size({names}) <= {most}", f"{field}: names more than {most} {target.plural}"))
     return found
 
 
 def _ask(group: str, resource: str, verb: str, name: str | None = None, subresource: str = "") -> str:
-    """Return the question whether the author may do something in the namespace of the request."""
+    """Return the expression that checks whether the author may do something in the namespace of the request."""
     narrowed = (f".subresource('{subresource}')" if subresource else "") + ".namespace(request.namespace)"
     named = f".name({name})" if name is not None else ""
     return f"authorizer.group('{group}').resource('{resource}'){narrowed}{named}.check('{verb}').allowed()"
 
 
 def build_may_do(rules: Sequence[Rule], guard: str, message: str) -> list[Validation]:
-    """Return the rules that the author may do all that a role allows, where ``guard`` does not hold."""
+    """Return the rules that require the author to have all permissions of a role, unless ``guard`` holds."""
     found = []
     for rule in rules:
         for group in rule["apiGroups"]:
@@ -176,12 +174,12 @@ def build_may_do(rules: Sequence[Rule], guard: str, message: str) -> list[Valida
 
 
 def unless(switch: str, *validations: Validation) -> list[Validation]:
-    """Return the rules as such that a switch of the chart takes away."""
+    """Return the same rules, disabled by a switch of the chart."""
     return [replace(validation, unless=switch) for validation in validations]
 
 
 def build_names(reference: Reference) -> str:
-    """Return the expression for the list of the names that stand in a field; empty where it is absent."""
+    """Return the expression for the list of names in a field; an empty list if the field is absent."""
     here, guards = "object.spec", []
     for at, step in enumerate(reference.path):
         plain = step.removesuffix("[]")

@@ -1,7 +1,7 @@
-"""What every custom resource of ours shares: how models map to the API, how an object is read, the standard condition.
+"""The base of all custom resources: how models map to the API, how objects are read, and the standard condition.
 
-Models are read leniently (unknown fields ignored), because the CRD may be newer than the operator that reads it;
-the API server, which knows the schema, is what refuses or prunes unknown fields.
+Reading is lenient (unknown fields are ignored), because the CRD may be newer than the operator. The API server, which
+has the schema, rejects or prunes unknown fields.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 
 
 class ApiModel(BaseModel):
-    """A part of a resource: snake_case in Python, camelCase on the wire, docstrings become descriptions."""
+    """A part of a resource: snake_case in Python, camelCase in the API; attribute docstrings become descriptions."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -34,12 +34,12 @@ class ApiModel(BaseModel):
     )
 
     def to_api(self) -> dict[str, Any]:
-        """Give the JSON object that the Kubernetes API takes, without absent fields."""
+        """Return the JSON object for the Kubernetes API, without absent fields."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 MOST_SPEC_BYTES = (1 << 20) - (4 << 10)
-"""Of a spec as JSON: it has to fit into a ConfigMap or a Secret, beside a little more.
+"""Maximum size of a spec as JSON: it must fit into a ConfigMap or a Secret together with a few other values.
 Source: https://kubernetes.io/docs/concepts/configuration/configmap/#motivation"""
 
 
@@ -59,9 +59,9 @@ def write_json(value: Any) -> str:
 
 
 def build_merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the merge patch that makes one JSON object the other: what is not there any more must be said, at any depth.
+    """Return the JSON merge patch that turns ``before`` into ``after``; removed members become null, at any depth.
 
-    Neither has a null. Source: RFC 7396.
+    Neither argument may contain a null. Source: RFC 7396.
     """
     patch: dict[str, Any] = dict.fromkeys(set(before) - set(after))
     for key, value in after.items():
@@ -76,15 +76,16 @@ def build_merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> di
 
 
 def cel(*rules: tuple[str, str]) -> dict[str, Any]:
-    """Give the schema extension for CEL rules, each a pair of expression and the message a user sees.
+    """Return the schema extension for CEL rules; each rule is a pair of an expression and the message for users.
 
-    Source: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-rules
+    Source:
+    https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-rules
     """
     return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in rules]}
 
 
 def list_map(*keys: str) -> dict[str, Any]:
-    """Give the schema extension for a list whose elements are told apart by these fields."""
+    """Return the schema extension for a list whose elements are identified by these fields."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
 
 
@@ -93,22 +94,22 @@ FREE_FORM: dict[str, Any] = {"x-kubernetes-preserve-unknown-fields": True}
 
 
 PrintableLine = Annotated[str, AfterValidator(lambda text: make_line(text, len(text)))]
-"""Text that others may have written: made one printable line wherever such a model is made or read."""
+"""Text from an untrusted source: validation turns it into one printable line."""
 PrintableText = Annotated[str, AfterValidator(lambda text: make_text(text, len(text)))]
-"""The same of several lines."""
+"""The same for text of several lines."""
 
 
 class Condition(ApiModel):
-    """One aspect of how the object is, in the form of metav1.Condition."""
+    """One aspect of the object's state, in the form of metav1.Condition."""
 
     type: PrintableLine = Field(max_length=316)
     """The aspect, in CamelCase."""
     status: Literal["True", "False", "Unknown"]
     """Whether the aspect holds."""
     reason: PrintableLine = Field(min_length=1, max_length=1024)
-    """Why, as one CamelCase word that programs may compare."""
+    """The reason for the status, as one CamelCase word that programs can compare."""
     message: PrintableText = Field(default="", max_length=32768)
-    """Why, in a sentence for people."""
+    """The reason in a sentence, for people."""
     observed_generation: int | None = Field(default=None, ge=0)
     """The generation of the spec that this was computed from."""
     last_transition_time: datetime
@@ -116,8 +117,8 @@ class Condition(ApiModel):
 
 
 def explain_validation_error(error: ValidationError, root: str) -> str:
-    """Turn pydantic's error into one line per wrong field, each naming the field as it stands in the manifest; ``root``
-    names what was read.
+    """Return one line per invalid field, with the field's path as in the manifest; ``root`` is the path's
+    first part.
     """
     lines = []
     for detail in error.errors(include_url=False, include_context=False, include_input=False):
@@ -131,7 +132,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def parse_lenient(model: type[_Model], raw: Mapping[str, Any]) -> _Model:
-    """Read a status; fields that can't be read (written by another version) are left out one by one."""
+    """Read a status; fields that can't be read (another version wrote them) are dropped one by one."""
     fields = dict(raw)
     for _ in range(len(fields) + 1):
         try:
@@ -153,7 +154,7 @@ _Status = TypeVar("_Status", bound=ApiModel)
 
 @dataclass(frozen=True)
 class Resource(Generic[_Spec, _Status]):
-    """One object as it was read: metadata that matters, spec (or why it can't be read) and status."""
+    """One object as it was read: the metadata we use, the spec (or why it can't be read) and the status."""
 
     KIND: ClassVar[str]
 
@@ -171,12 +172,12 @@ class Resource(Generic[_Spec, _Status]):
     status: _Status
 
     def reference(self) -> dict[str, str]:
-        """Give what events about the object refer to it by."""
+        """Return the object reference that events about this object carry."""
         own = {"namespace": self.namespace, "name": self.name, "uid": self.uid}
         return {"apiVersion": API_VERSION, "kind": self.KIND, **own}
 
     def owner_reference(self) -> dict[str, Any]:
-        """Give the owner reference that objects made for this one carry."""
+        """Return the owner reference for objects that are created for this one."""
         return {
             "apiVersion": API_VERSION,
             "kind": self.KIND,
@@ -193,7 +194,9 @@ _Resource = TypeVar("_Resource")
 def parse_resource(
     make: Callable[..., _Resource], spec_model: type[ApiModel], status_model: type[ApiModel], raw: Mapping[str, Any]
 ) -> _Resource:
-    """Turn a raw object into typed facts; a spec or status that can't be read is a fact too, never an exception."""
+    """Turn a raw object into a typed one; a spec that can't be read ends up in ``spec_error``, never in an
+    exception.
+    """
     metadata = raw["metadata"]
     spec, spec_error = None, ""
     try:

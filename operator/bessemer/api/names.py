@@ -1,9 +1,9 @@
-"""Names of the objects that belong to a ClusterBuild or a RunnerPool: always valid, and no two owners share one.
+"""Names of the objects that belong to a ClusterBuild or a RunnerPool: always valid, and unique for each owner.
 
-A name that fits is used as it is. One that does not (too long, or with dots, where a DNS label is needed) is cut and
-given the first digits of its SHA-256; so is one that looks as if it had been, so that no two names give the same. What
-follows the build's name has a fixed form, so that the name of one build's pod can't be read as another's; owner UIDs
-are compared all the same before anything is adopted.
+A name that fits is used unchanged. A name that does not (too long, or with dots where a DNS label is needed) is
+shortened and gets the first digits of its SHA-256 as a suffix; so does a name that already looks like that, so that two
+names never give the same result. The part after the build's name has a fixed form, so that one build's pod name can't
+be read as another's. Owner UIDs are nevertheless compared before an object is adopted.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ from bessemer.api.phase_contract import PhaseName
 DNS_LABEL_LIMIT = 63
 """Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names"""
 _DIGEST_DIGITS = 16
-"""64 bits: nobody finds a name whose digits are those of another's."""
+"""64 bits: finding two names with the same digits is infeasible."""
 _DIGESTED = re.compile(rf"(.*-)?[0-9a-f]{{{_DIGEST_DIGITS}}}")
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 
 def bounded_label(name: str, limit: int) -> str:
-    """Return a DNS label of at most ``limit`` characters for a valid object name: itself where it is one that nothing
-    else is turned into.
-    """
+    """Return a DNS label of at most ``limit`` characters for a valid object name: the name itself where possible."""
     if len(name) <= limit and _DNS_LABEL.fullmatch(name) and not _DIGESTED.fullmatch(name):
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_DIGITS]
@@ -33,41 +31,41 @@ def bounded_label(name: str, limit: int) -> str:
 
 
 def build_label_value(build: str) -> str:
-    """Give the value of the label that says which build or pool an object belongs to."""
+    """Return the value of the label that names the build or pool an object belongs to."""
     return bounded_label(build, DNS_LABEL_LIMIT)
 
 
 def attempt_name(build: str, phase: PhaseName, attempt: int) -> str:
-    """Give the name of the pod, and of the ConfigMap with its input, of one attempt of one phase."""
+    """Return the name of the pod of one attempt of one phase, and of the ConfigMap with its input."""
     words = re.sub(r"(?<!^)([A-Z])", r"-\1", phase.value).lower()
     suffix = f"-{words}-{attempt}"
     return bounded_label(build, DNS_LABEL_LIMIT - len(suffix)) + suffix
 
 
 def secret_name(build: str) -> str:
-    """Give the name of the Secret with the build's seed, key and progress token."""
+    """Return the name of the Secret with the build's seed, key and progress token."""
     return bounded_label(build, DNS_LABEL_LIMIT - len("-bessemer")) + "-bessemer"
 
 
 def runner_pod_name(pool: str, slot: int) -> str:
-    """Give the name of the pod in a slot of a RunnerPool: no two pods can be in one slot."""
+    """Return the name of the pod in a slot of a RunnerPool: two pods can't occupy one slot."""
     suffix = f"-runner-{slot}"
     return bounded_label(pool, DNS_LABEL_LIMIT - len("-runner-9999")) + suffix
 
 
 def runner_secret_name(pool: str) -> str:
-    """Give the name of the Secret with the configuration of a RunnerPool's runners."""
+    """Return the name of the Secret with the configuration of a RunnerPool's runners."""
     return bounded_label(pool, DNS_LABEL_LIMIT - len("-runner")) + "-runner"
 
 
 def runner_account_name(pool: str) -> str:
-    """Give the name of the service account, and its RoleBinding, of runners that create pods for jobs."""
+    """Return the name of the ServiceAccount, and of its RoleBinding, of runners that create pods for jobs."""
     return runner_secret_name(pool)
 
 
 def runner_system_id(pool_uid: str, slot: int) -> str:
-    """Give the system_id by which GitLab tells the runner managers of a RunnerPool apart, one for each slot.
+    """Return the system_id by which GitLab distinguishes the runner managers of a RunnerPool, one for each slot.
 
-    gitlab-runner takes ``r_`` or ``s_`` and twelve letters or digits, and replaces anything else.
+    gitlab-runner accepts ``r_`` or ``s_`` with twelve letters or digits, and replaces anything else.
     """
     return "r_" + hashlib.sha256(f"{pool_uid}/{slot}".encode()).hexdigest()[:12]

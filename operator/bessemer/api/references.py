@@ -1,4 +1,4 @@
-"""How the spec of a RunnerPool names things that it does not hold itself."""
+"""References from the spec of a RunnerPool to other objects."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Turn a pydantic model into a structural OpenAPI v3 schema for a CRD.
 
-What pydantic emits and Kubernetes does not take is translated: references are inlined, ``anyOf`` with null loses the
-null, ``const`` becomes a one-value ``enum``, machine-made titles go, descriptions are filled paragraph by paragraph.
-No field is ``nullable``: the API server takes an explicit null for an absent field, and no CEL rule meets one. A
-keyword that is not known here is refused, so that nothing is lost in silence.
+What pydantic emits and Kubernetes does not accept is translated: references are inlined, ``anyOf`` with null loses the
+null, ``const`` becomes a one-value ``enum``, generated titles are removed, descriptions are filled paragraph by
+paragraph. No field is ``nullable``: the API server treats an explicit null as an absent field, so that CEL rules never
+see one. An unknown keyword raises an error, so that nothing is silently lost.
 Source: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema
 """
 
@@ -26,9 +26,10 @@ _ENUM_TYPES: dict[type, Literal["string", "integer", "boolean"]] = {str: "string
 
 
 def compute_structural_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Give the structural schema of a model.
+    """Return the structural schema of a model.
 
-    Raises ValueError for what a structural schema can't say: a recursive model, a union of models, an unknown keyword.
+    Raises ValueError for what a structural schema can't express: a recursive model, a union of models, an unknown
+    keyword.
     """
     root = _without_nulls(model.model_json_schema(by_alias=True, mode="validation"))
     definitions: dict[str, Any] = root.pop("$defs", {})
@@ -54,7 +55,7 @@ def _translate(schema: dict[str, Any], definitions: dict[str, Any], path: tuple[
         elif keyword in _KEPT:
             result[keyword] = _fill(value) if keyword == "description" else value
         elif keyword not in _DROPPED:
-            raise ValueError(f"{'.'.join(path)}: {keyword} can't be said in a structural schema")
+            raise ValueError(f"{'.'.join(path)}: {keyword} can't be expressed in a structural schema")
     if "enum" in result and "type" not in result:
         result["type"] = _ENUM_TYPES[type(result["enum"][0])]
     if result.get("x-kubernetes-int-or-string"):
@@ -65,19 +66,19 @@ def _translate(schema: dict[str, Any], definitions: dict[str, Any], path: tuple[
 
 
 def _without_nulls(value: Any) -> Any:
-    """Leave out defaults that are null, and what is null within others: no field is nullable."""
+    """Remove nulls at any depth, such as null defaults: no field is nullable."""
     if isinstance(value, dict):
         return {name: _without_nulls(part) for name, part in value.items() if part is not None}
     return [_without_nulls(part) for part in value] if isinstance(value, list) else value
 
 
 def _fill(text: str) -> str:
-    """Make each paragraph one line, as kubectl explain breaks lines itself."""
+    """Join each paragraph into one line; kubectl explain wraps lines itself."""
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def _inline(schema: dict[str, Any], definitions: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
-    """Resolve a reference and an optional or int-or-string union; what stands beside them wins over what is in them."""
+    """Resolve a reference and an optional or int-or-string union; keywords beside a reference override those in it."""
     seen: set[str] = set()
     while True:
         if "$ref" in schema:
@@ -99,4 +100,4 @@ def _merge_union(schema: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any
         return {**options[0], **rest}
     if {option.get("type") for option in options} == {"integer", "string"}:
         return {"x-kubernetes-int-or-string": True, **rest}
-    raise ValueError(f"{'.'.join(path)}: a union of models can't be said in a structural schema")
+    raise ValueError(f"{'.'.join(path)}: a union of models can't be expressed in a structural schema")

@@ -109,7 +109,7 @@ def test_a_wrong_pattern_names_its_job_before_anything_runs() -> None:
 def test_a_script_that_sbatch_would_not_take_names_its_job_before_anything_runs() -> None:
     slurm = FakeSlurm([IDLE])
     job = {"name": "bad", "script": "#!/bin/sh\r\ntrue\r\n"}
-    with pytest.raises(Invalid, match=r"spec\.verify\.jobs\[bad\]\.script: its lines must end in line feeds"):
+    with pytest.raises(Invalid, match=r"spec\.verify\.jobs\[bad\]\.script: it must have Unix line endings"):
         verify.run(verify_input(job), FakeContext(slurm=slurm).as_context())
     assert slurm.submitted == []
 

@@ -1,4 +1,4 @@
-"""How long things may take, and how often they are tried."""
+"""Deadlines and retries of a ClusterBuild."""
 
 from __future__ import annotations
 
@@ -8,28 +8,32 @@ from bessemer.api.base import ApiModel
 
 
 class Deadlines(ApiModel):
-    """How long each step of a machine's install may take, in seconds, before the machine is cycled and tried again."""
+    """Maximum duration of each step of a machine's install, in seconds; then it is power-cycled and retried."""
 
     power_on_seconds: int = Field(default=60, ge=1, le=3600)
-    """From the power command until power control reads back what was wanted; else NeverPoweredOn."""
+    """Seconds from the power command until power control reports the requested state; after that, NeverPoweredOn."""
     netboot_seconds: int = Field(default=300, ge=1, le=7200)
-    """From power on until the kernel is asked for, and then until the installer calls back; else NeverNetbooted."""
+    """Seconds from power on until the node requests the kernel, and again until the first call-back of the installer;
+    after that, NeverNetbooted."""
     install_seconds: int = Field(default=1800, ge=1, le=14400)
-    """From the start of the install until its final call-back; else InstallStalled."""
+    """Seconds from the start of the install until its final call-back; after that, InstallStalled."""
     reachable_seconds: int = Field(default=300, ge=1, le=7200)
-    """From the final call-back until SSH answers with the planted host key; else NeverReachable."""
+    """Seconds from the final call-back until SSH answers with the host key that Bessemer generated; after that,
+    NeverReachable."""
     phase_seconds: int = Field(default=7200, ge=10, le=86400)
-    """For one attempt of any phase, as the last resort: the pod's activeDeadlineSeconds."""
+    """Maximum duration in seconds of one attempt of any phase: the activeDeadlineSeconds of its pod."""
 
 
 class Retries(ApiModel):
-    """How often what fails is tried again."""
+    """How often failed steps are retried."""
 
     node_attempts: int = Field(default=2, ge=1, le=10)
-    """Attempts of one machine's install within one phase attempt."""
+    """Maximum number of attempts to install one machine within one attempt of the phase."""
     phase_attempts: int = Field(default=3, ge=1, le=10)
-    """Attempts of one phase; the budget is new after a change of the spec or the annotation bessemer.dev/retry."""
+    """Maximum number of attempts of one phase. A change of the spec or of the annotation bessemer.dev/retry resets the
+    count."""
     back_off_seconds: int = Field(default=5, ge=0, le=600)
-    """Wait before the second attempt of a phase; doubled for each further one, up to maxBackOffSeconds."""
+    """Seconds between the first and the second attempt of a phase; doubled for each further attempt, up to
+    maxBackOffSeconds."""
     max_back_off_seconds: int = Field(default=60, ge=0, le=3600)
-    """Longest wait between two attempts of a phase."""
+    """Maximum number of seconds between two attempts of a phase."""

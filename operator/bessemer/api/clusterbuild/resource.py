@@ -1,4 +1,4 @@
-"""The kind ClusterBuild: how it is known to Kubernetes, and how a raw object becomes typed facts."""
+"""The kind ClusterBuild: its names and columns in Kubernetes, and how a raw object is read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ class ClusterBuild(Resource[ClusterBuildSpec, ClusterBuildStatus]):
 
 
 def parse_cluster_build(raw: Mapping[str, Any]) -> ClusterBuild:
-    """Turn the raw object into typed facts; a spec or status that can't be read is a fact too, never an exception."""
+    """Turn a raw object into a typed one; a spec that can't be read ends up in ``spec_error``, never in an
+    exception.
+    """
     return parse_resource(ClusterBuild, ClusterBuildSpec, ClusterBuildStatus, raw)
 
 
@@ -37,12 +39,17 @@ PRINTER_COLUMNS: tuple[dict[str, Any], ...] = (
         "jsonPath": '.status.conditions[?(@.type=="Ready")].status',
         "description": "Whether the cluster is verified for this spec.",
     },
-    {"name": "Phase", "type": "string", "jsonPath": ".status.phase", "description": "Where the build is."},
+    {
+        "name": "Phase",
+        "type": "string",
+        "jsonPath": ".status.phase",
+        "description": "The current phase, or the result of the build.",
+    },
     {
         "name": "Nodes",
         "type": "integer",
         "jsonPath": ".status.nodes.desired",
-        "description": "Compute nodes that the spec asks for.",
+        "description": "Compute nodes in the spec.",
     },
     {
         "name": "Failed",
@@ -54,7 +61,7 @@ PRINTER_COLUMNS: tuple[dict[str, Any], ...] = (
         "name": "Elapsed",
         "type": "string",
         "jsonPath": ".status.elapsed",
-        "description": "How long the build took or has taken so far.",
+        "description": "How long the build took, or has been running.",
     },
     {
         "name": "Age",
@@ -67,7 +74,7 @@ PRINTER_COLUMNS: tuple[dict[str, Any], ...] = (
         "type": "string",
         "priority": 1,
         "jsonPath": '.status.conditions[?(@.type=="Progressing")].reason',
-        "description": "What the build waits for or why it rests.",
+        "description": "What the build is doing or waiting for, or why it stopped.",
     },
 )
 """Columns of ``kubectl get clusterbuild``; those with priority 1 only with ``-o wide``."""

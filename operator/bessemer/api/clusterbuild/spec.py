@@ -1,7 +1,7 @@
-"""The spec of a ClusterBuild: what the user asks for.
+"""The spec of a ClusterBuild, as users write it.
 
-The sentence under a field is its comment here, its description in the CRD and its text in ``kubectl explain``.
-Bounds are part of the contract: what a schema or CEL can refuse is refused by ``kubectl apply``, naming the field.
+The docstring of a field is its description in the CRD, and so its text in ``kubectl explain``. Bounds are part of the
+API: ``kubectl apply`` rejects what the schema or CEL rules can reject, and names the field.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ from bessemer.api.fields import (
 )
 
 MAX_NODES = 1024
-"""More would not fit into one Secret and one status object comfortably; nothing else depends on it."""
+"""The secrets and the status of more nodes would not safely fit into one object; nothing else depends on this limit."""
 
 
 class InstallMethod(StrEnum):
-    """How a machine gets its operating system."""
+    """How the operating system of a machine is installed."""
 
     DISK_IMAGE = "DiskImage"
     STATELESS = "Stateless"
 
 
 class OnDelete(StrEnum):
-    """What becomes of the machines when the ClusterBuild is deleted."""
+    """What happens to the machines when the ClusterBuild is deleted."""
 
     KEEP = "Keep"
     POWER_OFF = "PowerOff"
 
 
 class SharedHome(StrEnum):
-    """How compute nodes see the users' homes of the management node."""
+    """How compute nodes mount the home directories of the management node."""
 
     NONE = "None"
     NFS = "NFS"
@@ -60,87 +60,89 @@ class SharedHome(StrEnum):
 
 
 class SshEndpoint(ApiModel):
-    """Where the phases reach a machine by SSH."""
+    """How the phase pods reach a machine by SSH."""
 
     address: RemoteHost
-    """Host name or IPv4 address, as seen from the cluster's pods; not localhost, which is the pod itself."""
+    """Host name or IPv4 address as seen from pods. localhost is rejected, because it is the pod itself."""
     port: Port = 22
     """TCP port of sshd."""
     user: str = Field(default="root", pattern=r"^[a-z_][a-z0-9_-]*$", max_length=32)
-    """User to log in as: root on the management node; on the boot host also one that may write to bootDirectory and to
-    /var/lib/bessemer."""
+    """User to log in as. Must be root on the management node; on the boot host it can be any user with write access to
+    bootDirectory and /var/lib/bessemer."""
     host_key: HostKey | None = None
-    """The public host key in the form of known_hosts (type and base64). Required where Bessemer did not plant the key
-    itself: there is no trust on first use."""
+    """Public host key in the format of known_hosts (type and base64). Required where Bessemer did not generate the host
+    key itself: no key is trusted on first use."""
 
 
 class Install(ApiModel):
-    """What is installed on a machine, and how."""
+    """The operating system of a machine and how it is installed."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(
             (
                 "self.method == 'Stateless' || self.image.matches('.*\\\\.(tar|tar\\\\.gz|tgz)$')",
-                "method DiskImage takes an image that ends in .tar, .tar.gz or .tgz",
+                "method DiskImage needs an image that ends in .tar, .tar.gz or .tgz",
             ),
             (
                 "self.method == 'DiskImage' || self.image.endsWith('.squashfs')",
-                "method Stateless takes an image that ends in .squashfs",
+                "method Stateless needs an image that ends in .squashfs",
             ),
         )
     )
 
     method: InstallMethod = InstallMethod.DISK_IMAGE
-    """DiskImage unpacks a root archive to the disk; Stateless runs from a root image in memory."""
+    """DiskImage unpacks an archive of the root file system to the disk; Stateless runs from a root image in memory."""
     image: HttpUrl
-    """URL of the root file system, fetched on the boot network: .tar, .tar.gz or .tgz for DiskImage, .squashfs for
+    """URL of the root file system, as seen from the boot network: .tar, .tar.gz or .tgz for DiskImage, .squashfs for
     Stateless."""
     kernel: HttpUrl
-    """URL of the Linux kernel that runs the installer (and a stateless node)."""
+    """URL of the Linux kernel for the installer and for stateless nodes."""
     initrds: list[HttpUrl] = Field(default_factory=list, max_length=4, json_schema_extra=ATOMIC_LIST)
-    """URLs of further initial RAM disks loaded before Bessemer's own, such as one with the site's kernel modules."""
+    """URLs of additional initial RAM disks, loaded before Bessemer's own."""
     kernel_arguments: list[Annotated[str, Field(pattern=r"^[!-~]+$", max_length=256)]] = Field(
         default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST
     )
-    """Further arguments of the kernel command line, such as console=ttyS0."""
+    """Additional arguments on the kernel command line, such as console=ttyS0."""
     disk: str = Field(default="/dev/sda", pattern=r"^/dev(/[A-Za-z0-9_][A-Za-z0-9_.:+-]*)+$", max_length=128)
-    """Block device that method DiskImage overwrites, such as /dev/nvme0n1 or one below /dev/disk/by-path."""
+    """Block device that method DiskImage overwrites, such as /dev/nvme0n1 or a link in /dev/disk/by-path."""
 
 
 class BootHost(ApiModel):
     """The site's provisioning server, which network-boots the management node.
 
-    Its DHCP server points iPXE at a script named after the MAC address with hyphens, such as 52-54-00-77-00-01.ipxe.
+    Its DHCP server must point iPXE to a script named after the node's MAC address with hyphens, such as
+    52-54-00-77-00-01.ipxe.
     """
 
     ssh: SshEndpoint
-    """How the phases log in to it; hostKey is required."""
+    """How phase pods log in to the boot host; hostKey is required."""
     address: Address
-    """Its IPv4 address on the network that the management node boots from; used in URLs. IPv6 is not supported."""
+    """IPv4 address of the boot host on the network that the management node boots from; used in URLs. IPv6 is not
+    supported."""
     boot_directory: Directory
-    """Directory of its HTTP server in which the node's iPXE script is looked for."""
+    """Directory from which its HTTP server serves iPXE scripts."""
     callback_port: Port = 8099
-    """TCP port on which Bessemer's boot daemon gives out installer configurations and takes call-backs."""
+    """TCP port on which Bessemer's boot daemon serves installer configurations and receives call-backs."""
 
 
 class ClusterInterface(ApiModel):
-    """The management node's foot in the network of the compute nodes."""
+    """The management node's interface on the network of the compute nodes."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(
-            ("!(self.name in ['lo', 'all', 'default'])", "name must be that of an interface: not lo, all or default")
+            ("!(self.name in ['lo', 'all', 'default'])", "name must be a network interface: not lo, all or default")
         )
     )
 
     name: str = Field(default="eth1", pattern=r"^[a-zA-Z0-9_-][a-zA-Z0-9_.-]{0,14}$", max_length=15)
-    """Name of the network interface; not lo."""
+    """Name of the network interface; lo is rejected."""
     address: InterfaceAddress
-    """Its IPv4 address with the prefix length (8 to 30), such as 10.141.0.1/16; in another network than the management
+    """IPv4 address with prefix length (8 to 30), such as 10.141.0.1/16. Must not be on the network that the management
     node boots from."""
 
 
 class Management(ApiModel):
-    """The node that boots, configures and schedules the others."""
+    """The node that boots and configures the compute nodes and runs the Slurm controller."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(
@@ -154,134 +156,138 @@ class Management(ApiModel):
             ),
             (
                 "!has(self.ssh) || self.ssh.user == 'root'",
-                "ssh.user must be root: what is done on the management node needs it, and sudo is not used",
+                "ssh.user must be root: the management node is configured as root, and sudo is not used",
             ),
             (
                 "!self.clusterInterface.address.startsWith(self.address + '/')",
-                "clusterInterface.address must differ from address: they are of two interfaces in two networks",
+                "clusterInterface.address must differ from address: they belong to two interfaces on two networks",
             ),
             (
                 "!(self.host in ['localhost', 'default', 'all', 'management', 'compute', 'cluster'])",
-                "host must be a name without another meaning for the hosts file, Slurm or Ansible",
+                "host must be a name without a special meaning in /etc/hosts, Slurm or Ansible",
             ),
         )
     )
 
     host: DnsLabel
-    """Its host name: one label, which is no compute node's and has no other meaning, as localhost has."""
+    """Host name: one DNS label. Must differ from the names of the compute nodes, and from names with a special meaning
+    such as localhost."""
     address: Address
-    """Its IPv4 address on the boot host's network; in another network than clusterInterface."""
+    """IPv4 address on the boot host's network. Must not be on the network of clusterInterface."""
     provision: bool = True
-    """False where the node is installed already: BootManagement is skipped."""
+    """Whether Bessemer installs the node. If false, the node is already installed and BootManagement is skipped."""
     mac: MacAddress | None = None
-    """MAC address of the interface that it network-boots from."""
+    """MAC address of the interface that the node network-boots from."""
     install: Install | None = None
-    """What is installed on it."""
+    """The operating system of the node."""
     ssh: SshEndpoint | None = None
-    """How the phases reach it; default: port 22 of its address, as root."""
+    """How phase pods reach the node. Defaults to root on port 22 of its address."""
     cluster_interface: ClusterInterface
-    """Its interface in the network of the compute nodes."""
+    """The node's interface on the network of the compute nodes."""
 
 
 class Compute(ApiModel):
-    """The compute nodes; all of one kind."""
+    """The compute nodes; all have the same configuration."""
 
     hosts: str = Field(min_length=1, max_length=4096, pattern=r"^[a-z0-9][-a-z0-9,\[\]]*$")
-    """Their names as a hostlist, such as oxygen[2-65] or r[1-2]n[1-16]; each of at most 63 characters."""
+    """Names of the nodes as a hostlist, such as oxygen[2-65] or r[1-2]n[1-16]; each name has at most 63 characters."""
     addresses: str = Field(min_length=1, max_length=4096, pattern=r"^[0-9][-0-9.,\[\]]*$")
-    """Their IPv4 addresses in the network of clusterInterface, as a list of the same length, such as
+    """IPv4 addresses of the nodes on the network of clusterInterface, as a list of the same length, such as
     10.141.0.[2-65]."""
     macs: list[MacAddress] = Field(min_length=1, max_length=MAX_NODES, json_schema_extra=ATOMIC_LIST)
-    """Their MAC addresses, in the order of hosts."""
+    """MAC addresses of the nodes, in the order of hosts."""
     install: Install
-    """What is installed on them; URLs are fetched once by the management node, which serves them on."""
+    """The operating system of the nodes. The management node downloads each URL once and serves it to them."""
     min_ready: Count = "100%"
-    """How many nodes must be ready for the build to go on, as a count or a percentage, at least one; the rest are named
-    in the status."""
+    """Minimum number of ready nodes for the build to continue, as a count or a percentage; at least one. The other
+    nodes are listed in the status."""
     max_concurrent: int = Field(default=32, ge=1, le=MAX_NODES)
-    """How many nodes are booted at once, so that a boot storm stays bounded."""
+    """Maximum number of nodes that boot at the same time (the size of a wave), to limit the load on the management
+    node."""
 
 
 class Powerman(ApiModel):
-    """A powermand that switches the machines; it must know them by their host names."""
+    """A powermand that controls the power of the machines; it must know them by their host names."""
 
     address: RemoteHost
-    """Host name or IPv4 address, as seen from the cluster's pods; not localhost, which is the pod itself."""
+    """Host name or IPv4 address as seen from pods. localhost is rejected, because it is the pod itself."""
     port: Port = 10101
-    """TCP port."""
+    """TCP port of powermand."""
     timeout_seconds: int = Field(default=120, ge=1, le=600)
-    """How long an answer may take, in seconds. Longer than the timeouts of its devices (60 for IPMI and Redfish, 100
-    for another powermand), so that powermand itself says which node's controller is silent; that node alone fails."""
+    """Maximum number of seconds for an answer. Must be longer than the timeouts of powermand's devices (60 for IPMI and
+    Redfish, 100 for another powermand), so that powermand can report which node's controller does not answer; then only
+    that node fails."""
     management_address: HostOrAddress | None = None
-    """Its host name or address as the management node sees it, for a powerman command that root has there; where
-    absent, there is none. powermand has no passwords: other users of the node must be kept from it by a firewall."""
+    """Host name or address of powermand as seen from the management node. If given, the powerman command of root on the
+    management node connects to it. powermand has no passwords: a firewall must keep other users of the node from it."""
 
 
 class Power(ApiModel):
-    """How machines are switched on and off."""
+    """How machines are powered on and off."""
 
     powerman: Powerman
-    """Control by powerman."""
+    """Power control with powerman."""
 
 
 class Ssh(ApiModel):
-    """The key with which Bessemer logs in to boot host and nodes."""
+    """The key with which Bessemer logs in to the boot host and the nodes."""
 
     private_key_secret: SecretKeyReference | None = None
-    """An ed25519 private key in OpenSSH format; its public half must be authorized on the boot host. Where absent, one
-    is made for the build, whose public half stands in status.sshPublicKey."""
+    """An ed25519 private key in OpenSSH format, whose public key must be authorized on the boot host. If absent,
+    Bessemer generates a key for the build; its public key is in status.sshPublicKey."""
 
 
 class PlaybookRepository(ApiModel):
-    """A Git repository with playbooks of the site's own, cloned at one commit."""
+    """A Git repository with the site's playbooks, cloned at one commit."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(
             (
                 "!self.repository.startsWith('ssh://') || (has(self.loginSecretName) && has(self.knownHosts))",
-                "loginSecretName and knownHosts are required for ssh://: there is no trust on first use",
+                "loginSecretName and knownHosts are required for ssh://: no key is trusted on first use",
             ),
             (
                 "!has(self.loginSecretName) || self.repository.matches('^(https|ssh)://')",
-                "loginSecretName needs a repository by https:// or ssh://, so that nobody can read along",
+                "loginSecretName needs a repository with https:// or ssh://, so that credentials are sent encrypted",
             ),
             (
                 "!self.repository.matches('^[a-z]+://[^/]*:[^/]*@')",
-                "repository must not hold a password: name a Secret in loginSecretName",
+                "repository must not contain a password: use a Secret and name it in loginSecretName",
             ),
         )
     )
 
     repository: str = Field(pattern=r"^(https?|ssh|git)://[^\s]+$", max_length=2048)
-    """URL of the repository, as seen from the cluster's pods: https://, http://, git:// or ssh://."""
+    """URL of the repository as seen from pods: https://, http://, git:// or ssh://."""
     login_secret_name: SecretName | None = None
-    """Secret to log in with, in the namespace of the ClusterBuild: of type kubernetes.io/basic-auth for https://
-    (username, and password or access token), kubernetes.io/ssh-auth for ssh:// (ssh-privatekey)."""
+    """Name of a Secret with credentials for the repository, in the namespace of the ClusterBuild: of type
+    kubernetes.io/basic-auth for https:// (username, and password or access token), of type kubernetes.io/ssh-auth for
+    ssh:// (ssh-privatekey)."""
     known_hosts: str | None = Field(default=None, min_length=1, max_length=8192)
-    """Lines of known_hosts that hold the host keys of the server, for ssh://."""
+    """Host keys of the server, as lines of known_hosts, for ssh://."""
     commit: str = Field(pattern=r"^[0-9a-f]{40}$", max_length=40)
     """Full SHA-1 of the commit."""
     management: PlaybookPath | None = None
-    """Playbook run after ours in ConfigureManagement."""
+    """Path of a playbook that runs at the end of ConfigureManagement."""
     services: PlaybookPath | None = None
-    """Playbook run after ours in ConfigureServices."""
+    """Path of a playbook that runs at the end of ConfigureServices."""
 
 
 class Configuration(ApiModel):
-    """What Ansible is told beyond our defaults."""
+    """Settings for Ansible beyond the defaults."""
 
     variables: FreeForm = Field(default_factory=dict)
-    """Ansible variables for all hosts, such as those of our roles, which Preflight checks by type and form. Values are
-    data: templates in them are not rendered. No secrets: whoever may read this object may read them."""
+    """Ansible variables for all hosts. Preflight checks the type and format of variables of Bessemer's roles. Templates
+    in values are not rendered. Don't put secrets here: anyone who may read this object can read them."""
     shared_home: SharedHome = SharedHome.NONE
-    """How compute nodes see the homes of the management node: NFS mounts all of them; SSHFS mounts each by SSH, as the
-    account that it belongs to, and needs no more than sshd and FUSE; None leaves each machine its own."""
+    """How compute nodes mount the home directories of the management node. NFS mounts all of them; SSHFS mounts each
+    home over SSH as its owner, and needs only sshd and FUSE; None: each machine has its own homes."""
     playbooks: PlaybookRepository | None = None
-    """Playbooks of the site's own."""
+    """The site's own playbooks."""
 
 
 class ClusterBuildSpec(SpecModel):
-    """What cluster is wanted, from which machines."""
+    """The desired cluster and its machines."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(
@@ -291,7 +297,7 @@ class ClusterBuildSpec(SpecModel):
             ),
             (
                 "!has(self.bootHost) || has(self.bootHost.ssh.hostKey)",
-                "bootHost.ssh.hostKey is required: there is no trust on first use",
+                "bootHost.ssh.hostKey is required: no key is trusted on first use",
             ),
             (
                 "!has(self.bootHost) || self.bootHost.address != self.management.address",
@@ -313,20 +319,21 @@ class ClusterBuildSpec(SpecModel):
     power: Power
     """Power control of all machines."""
     ssh: Ssh = Ssh()
-    """Keys of Bessemer's own logins."""
+    """The key with which Bessemer logs in to machines."""
     configuration: Configuration = Configuration()
-    """What Ansible is told."""
+    """Settings for Ansible."""
     services: list[DnsLabel] = Field(
         default_factory=list, max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"}
     )
-    """Ansible roles run on the management node and all ready nodes in ConfigureServices, after Slurm, in this order."""
+    """Ansible roles that run in ConfigureServices after Slurm, in this order, on the management node and all ready
+    nodes."""
     verify: Verify = Verify()
-    """The proof that it works."""
+    """Slurm jobs that verify the cluster."""
     deadlines: Deadlines = Deadlines()
-    """How long things may take."""
+    """Maximum durations."""
     retries: Retries = Retries()
-    """How often things are tried."""
+    """How often failed steps are retried."""
     on_delete: OnDelete = OnDelete.KEEP
-    """What becomes of the machines when this object is deleted."""
+    """What happens to the machines when this object is deleted: Keep leaves them running, PowerOff powers them off."""
     priority_class_name: ObjectName | None = None
     """PriorityClass of the phase pods."""

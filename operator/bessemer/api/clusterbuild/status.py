@@ -1,6 +1,6 @@
-"""The status of a ClusterBuild: what has become of what the user asked for.
+"""The status of a ClusterBuild.
 
-It is computed whole and written once in each pass of the reconcile. ``phase`` is for people; nothing branches on it.
+Each reconcile pass computes all of it and writes it once. ``phase`` is for people; no decision depends on it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bessemer.api.phase_contract import JobResult, NodeGroup, PhaseName
 
 
 class PhaseState(StrEnum):
-    """How far a phase has come."""
+    """The state of a phase."""
 
     PENDING = "Pending"
     RUNNING = "Running"
@@ -25,103 +25,103 @@ class PhaseState(StrEnum):
 
 
 class PhaseStatus(ApiModel):
-    """What became of one phase."""
+    """The state of one phase."""
 
     name: PhaseName
-    """The phase."""
+    """Name of the phase."""
     state: PhaseState = PhaseState.PENDING
-    """How far it has come; Failed may yet be followed by another attempt."""
+    """State of the phase. After Failed, there may be another attempt."""
     attempt: int = Field(default=0, ge=0)
-    """The number of its latest attempt, counted over the life of the build."""
+    """Number of the latest attempt, counted over the lifetime of the build."""
     failures: int = Field(default=0, ge=0)
-    """Attempts that failed or were lost since the budget was last renewed."""
+    """Number of attempts that failed or were lost since the count was last reset."""
     retryable: bool = False
-    """Whether another attempt may help where it failed."""
+    """Whether another attempt may succeed."""
     pod: str | None = Field(default=None, max_length=253)
-    """The pod of the latest attempt; its log is the log of the phase."""
+    """Name of the pod of the latest attempt; its log is the log of the phase."""
     pod_uid: str | None = Field(default=None, max_length=64)
-    """Its UID, as Kubernetes gave it when it was created: no other pod is taken for it."""
+    """UID of that pod; a pod with another UID is not accepted as the attempt's pod."""
     start_time: datetime | None = None
-    """When the latest attempt began."""
+    """When the latest attempt started."""
     end_time: datetime | None = None
     """When the latest attempt ended."""
     reason: PrintableLine | None = Field(default=None, max_length=128)
-    """Why it is in its state, as one CamelCase word."""
+    """Why the phase is in its state, as one CamelCase word."""
     message: PrintableText | None = Field(default=None, max_length=2048)
-    """Why it is in its state, in a sentence."""
+    """Why the phase is in its state, in a sentence."""
     input_digest: str | None = Field(default=None, max_length=64)
-    """Digest of the parts of the spec that the latest attempt was started with."""
+    """Digest of the parts of the spec that the latest attempt depends on."""
 
 
 class NodesStatus(ApiModel):
-    """What became of the compute nodes."""
+    """The state of the compute nodes."""
 
     desired: int = Field(default=0, ge=0)
-    """How many the spec asks for."""
+    """Number of compute nodes in the spec."""
     installed: int = Field(default=0, ge=0)
-    """How many have their operating system."""
+    """Number of nodes with an installed operating system."""
     ready: int = Field(default=0, ge=0)
-    """How many have run a verified job."""
+    """Number of nodes that have run a verification job."""
     failed: int = Field(default=0, ge=0)
-    """How many failed for good in the last attempt."""
+    """Number of nodes that failed in the last attempt."""
     groups: list[NodeGroup] = Field(default_factory=list, max_length=1024, json_schema_extra=ATOMIC_LIST)
-    """The nodes, alike ones as one range, as the finished phases found them."""
+    """The nodes grouped by state, as reported by the finished phases."""
     hosts: PrintableLine = Field(default="", max_length=4096)
-    """The hostlist of the spec that groups and fingerprints are about."""
+    """The hostlist of the spec that groups and fingerprints refer to."""
     fingerprints: str = Field(default="", max_length=16384)
-    """Eight hexadecimal digits for each of hosts, over what it is installed with; a node whose digits change is
-    installed anew."""
+    """Eight hexadecimal digits for each of hosts: a digest of the node's install settings. A node whose digits
+    change is reinstalled."""
     removed: PrintableLine = Field(default="", max_length=4096)
-    """Nodes that left the spec and are still to be drained and taken out of Slurm."""
+    """Nodes that were removed from the spec and have yet to be drained and removed from Slurm."""
 
 
 class PhaseProgress(ApiModel):
-    """How far the running phase is, as it says itself; for people."""
+    """Progress of the running phase, as it reports itself; for people only."""
 
     phase: PhaseName
-    """The phase that runs."""
+    """The running phase."""
     message: PrintableLine = Field(default="", max_length=256)
-    """What it is doing."""
+    """Current activity."""
     done: int = Field(default=0, ge=0)
-    """Steps done."""
+    """Number of finished steps."""
     total: int = Field(default=0, ge=0)
-    """Steps in all; 0 where not known."""
+    """Total number of steps; 0 if it is not known."""
     nodes: list[NodeGroup] = Field(default_factory=list, max_length=1024, json_schema_extra=ATOMIC_LIST)
-    """Compute nodes as the phase sees them now."""
+    """Current state of the compute nodes, as the phase sees them."""
 
 
 class ClusterBuildStatus(ApiModel):
-    """What has become of the build."""
+    """The observed state of the build."""
 
     observed_generation: int = Field(default=0, ge=0)
     """The generation of the spec that this status was computed from."""
     phase: PrintableLine = Field(default="Pending", max_length=64)
-    """Where the build is, for people: a phase's name, Ready, Failed, Aborted or Deleting."""
+    """Summary for people: the name of the current phase, Ready, Failed, Aborted or Deleting."""
     start_time: datetime | None = None
-    """When work on the present spec began."""
+    """When work on the current spec started."""
     end_time: datetime | None = None
-    """When it ended: the build came to rest, ready or not."""
+    """When the build finished, ready or not."""
     elapsed: PrintableLine = Field(default="", max_length=32)
-    """Time between the two, such as 4m10s; while the build runs it is brought up to date every ten seconds."""
+    """Time between startTime and endTime, such as 4m10s; updated every ten seconds while the build is running."""
     ssh_public_key: PrintableLine | None = Field(default=None, max_length=1024)
-    """Public half of the key that Bessemer made, to be authorized on the boot host; absent where one was given."""
+    """Public key that Bessemer generated, which must be authorized on the boot host; absent if the spec names a key."""
     phases: list[PhaseStatus] = Field(default_factory=list, max_length=16, json_schema_extra=list_map("name"))
-    """The phases in their order."""
+    """The phases in order."""
     nodes: NodesStatus = NodesStatus()
     """The compute nodes."""
     jobs: list[JobResult] = Field(default_factory=list, max_length=16, json_schema_extra=list_map("name"))
     """The verification jobs of the latest attempt of Verify."""
     progress: PhaseProgress | None = None
-    """How far the running phase is."""
+    """Progress of the running phase."""
     handled_retry: str | None = Field(default=None, max_length=1024)
-    """The value of the annotation bessemer.dev/retry that was last acted upon."""
+    """The last value of the annotation bessemer.dev/retry that was acted upon."""
     conditions: list[Condition] = Field(default_factory=list, max_length=32, json_schema_extra=list_map("type"))
-    """How the build is, aspect by aspect."""
+    """Conditions of the build."""
 
     def phase_status(self, name: PhaseName) -> PhaseStatus:
-        """Give what became of one phase; one that was never looked at is pending."""
+        """Return the status of one phase; Pending if it is not listed."""
         return next((phase for phase in self.phases if phase.name == name), PhaseStatus(name=name))
 
     def condition(self, type_: str) -> Condition | None:
-        """Give one condition, None where it was never set."""
+        """Return one condition, None if it was never set."""
         return next((condition for condition in self.conditions if condition.type == type_), None)

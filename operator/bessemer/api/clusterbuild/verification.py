@@ -1,4 +1,4 @@
-"""How the finished cluster is proven to work: Slurm jobs and what must hold of them."""
+"""Verification of the finished cluster: Slurm jobs and their expected results."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from bessemer.api.base import ApiModel, cel, list_map
 from bessemer.api.fields import DnsLabel, NodeCount
 
 _INTERPRETER = re.compile(r"#![ \t]*/[^\s/]")
-"""What Linux starts a script by. Source: https://man7.org/linux/man-pages/man2/execve.2.html#DESCRIPTION"""
+"""The beginning of a script with an interpreter. Source: https://man7.org/linux/man-pages/man2/execve.2.html#DESCRIPTION"""
 _SEVERAL_JOBS = re.compile(r"-a.*|--arr?a?y?(=.*)?|hetjob|packjob")
-"""An option of sbatch, also by the beginning of its name, that makes several jobs of one script."""
+"""An option of sbatch, also abbreviated, that turns one script into several jobs."""
 
 
 class Expectation(ApiModel):
-    """What must hold of a finished Slurm job."""
+    """Expected results of a Slurm job."""
 
     exit_code: int = Field(default=0, ge=0, le=255)
-    """The job's exit code."""
+    """Expected exit code of the job."""
     output: str | None = Field(
         default=None,
         min_length=1,
@@ -29,41 +29,43 @@ class Expectation(ApiModel):
         json_schema_extra=cel(
             (
                 "'x'.matches(self) || !'x'.matches(self)",
-                "must be a regular expression of RE2: without look-around and back-references",
+                "must be a regular expression in RE2 syntax: without look-around and back-references",
             )
         ),
     )
-    """A regular expression of RE2 (https://github.com/google/re2/wiki/Syntax) that must be found in the last MiB of the
-    output; ^ and $ also match at the ends of lines. Control sequences of terminals may stand in between."""
+    """A regular expression in RE2 syntax (https://github.com/google/re2/wiki/Syntax) that must match somewhere in the
+    last MiB of the output; ^ and $ also match at the beginning and end of lines. Terminal control sequences in the
+    output are ignored."""
     every_node: bool = False
-    """Whether the host name of each of the job's nodes must stand in the output, as a word. A name of letters alone or
-    of digits alone must stand on a line with nothing but host names, as srun hostname prints it."""
+    """Whether the output must contain the host name of each of the job's nodes as a word. A name that consists only of
+    letters, or only of digits, must be on a line that has nothing but host names, as srun hostname prints it."""
 
 
 class SlurmJob(ApiModel):
     """One Slurm job that verifies the cluster."""
 
     name: DnsLabel
-    """Its name, unique in the list."""
+    """Name of the job, unique in the list."""
     script: str = Field(
         min_length=1,
         max_length=65536,
         json_schema_extra=cel(
             ("self.startsWith('#!')", "must begin with #! and the path of an interpreter, such as #!/bin/sh"),
-            ("!self.contains('\\r\\n')", "must have line feeds alone at line ends, not carriage returns with them"),
+            ("!self.contains('\\r\\n')", "must have Unix line endings: line feeds without carriage returns"),
         ),
     )
-    """The batch script, with its first line (#!/bin/sh); one job, without #SBATCH --array or hetjob."""
+    """The batch script, beginning with an interpreter line such as #!/bin/sh. It must be a single job: without #SBATCH
+    --array or hetjob."""
     nodes: NodeCount = "All"
-    """How many nodes it runs on, or All for every ready compute node."""
+    """Number of nodes that the job runs on, or All for all ready compute nodes."""
     time_limit_seconds: int = Field(default=300, ge=1, le=86400)
-    """After that many seconds of run time Slurm ends it; as long again is allowed for waiting in the queue."""
+    """Time limit of the job in Slurm, in seconds. The job may wait in the queue for the same time."""
     expect: Expectation = Expectation()
-    """What must hold of it."""
+    """Expected results of the job."""
 
 
 class Verify(ApiModel):
-    """How the finished cluster is proven to work."""
+    """Verification of the finished cluster."""
 
     jobs: list[SlurmJob] = Field(
         default_factory=lambda: [
@@ -73,13 +75,13 @@ class Verify(ApiModel):
         max_length=16,
         json_schema_extra=list_map("name"),
     )
-    """Slurm jobs, run one after the other; all must pass."""
+    """Slurm jobs, which run one after another; all must pass."""
 
 
 def find_script_problems(script: str) -> list[str]:
-    """List why sbatch would not take a batch script, or make several jobs of it.
+    """List the reasons why sbatch would reject a batch script, or turn it into several jobs.
 
-    Source: https://slurm.schedmd.com/sbatch.html and, of what it takes for a script, src/sbatch/sbatch.c.
+    Source: https://slurm.schedmd.com/sbatch.html and src/sbatch/sbatch.c.
     """
     problems = []
     if script.startswith("\ufeff"):
@@ -87,21 +89,21 @@ def find_script_problems(script: str) -> list[str]:
     elif not _INTERPRETER.match(script):
         problems.append("it must begin with #! and the path of an interpreter, such as #!/bin/sh")
     if "\r\n" in script or "\r" in script.split("\n", 1)[0]:
-        problems.append("its lines must end in line feeds alone, not in carriage returns with them")
+        problems.append("it must have Unix line endings: line feeds without carriage returns")
     if "\0" in script:
-        problems.append("it has a NUL character")
+        problems.append("it contains a NUL character")
     if any(_SEVERAL_JOBS.fullmatch(option) for option in _iterate_options(script)):
-        problems.append("it must be one job, without #SBATCH --array or hetjob")
+        problems.append("it must be a single job: without #SBATCH --array or hetjob")
     return problems
 
 
 def _iterate_options(script: str) -> Iterator[str]:
-    """Return the options that a script gives sbatch; those behind the first command are none."""
+    """Return the #SBATCH options of a script; lines after the first command don't count."""
     for line in script.split("\n"):
         if line.strip() and not line.startswith("#"):
             return
         if line.startswith("#SBATCH"):
             try:
                 yield from shlex.split(line.removeprefix("#SBATCH"), comments=True)
-            except ValueError:  # an open quote, of which sbatch makes what it likes
+            except ValueError:  # an unclosed quote; how sbatch reads it is not defined
                 yield from line.split()

@@ -1,7 +1,7 @@
-"""Cron expressions: which are taken, by the API server and here alike, and when they come in a time zone. Pure.
+"""Cron expressions: validation, the same in the API server and here, and their next time in a time zone. Pure.
 
-As in Debian's cron, a time of day that the clock skips comes when the clock has been put forward, and one that it shows
-twice comes the first time; where minute or hour begin with an asterisk, each hour that passes is one.
+As in Debian's cron, a time that is skipped when daylight saving time begins fires at the moment of the change, and one
+that occurs twice fires the first time; expressions whose minute or hour begins with an asterisk follow elapsed time.
 Source: cron(8) of Debian, "Daylight Saving Time and other time changes"
 """
 
@@ -22,7 +22,7 @@ from bessemer.api.base import cel
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _NUMBERS = (range(60), range(24), range(1, 32), range(1, 13), range(8))
-"""Of minute, hour, day of the month, month and day of the week; 0 and 7 are Sunday."""
+"""Ranges of minute, hour, day of the month, month and day of the week; 0 and 7 are Sunday."""
 _MONTH, _DAY_OF_WEEK = 3, 4
 _VALUES = (
     "[0-5]?[0-9]",
@@ -32,11 +32,11 @@ _VALUES = (
     f"([0-7]|(?i:{'|'.join(_DAYS)}))",
 )
 _MORE = ("", "", "|[lL][wW]?", "", f"|{_VALUES[4]}[#][1-5]|[0-7][lL]")
-"""The last day of the month, or its last from Monday to Friday; the second Friday, or the last one."""
+"""Extensions: the last day of the month (L) or its last weekday (LW); the second Friday (5#2) or the last one (5L)."""
 
 
 def _build_pattern() -> str:
-    """Return a regular expression for what may stand in the fields, without what a month allows."""
+    """Return a regular expression for the five fields; it does not compare days with months."""
     items = [
         f"([*](/[1-9][0-9]*)?|{value}(-{value})?(/[1-9][0-9]*)?{more})"
         for value, more in zip(_VALUES, _MORE, strict=True)
@@ -47,20 +47,20 @@ def _build_pattern() -> str:
 CRON_PATTERN = _build_pattern()
 _LATE, _SHORT = "(30|31|30-31)", "(0?[2469]|11|(?i:feb|apr|jun|sep|nov))"
 NEVER_PATTERN = rf"^[^ ]+ +[^ ]+ +({_LATE}(,{_LATE})* +(0?2|(?i:feb))|31(,31)* +{_SHORT}(,{_SHORT})*) +[*][^ ]*$"
-"""Dates that never come, as they are usually written; a day of the week beside them would come all the same."""
+"""Dates that never occur, in their usual spelling; with a day of the week, the expression would still fire."""
 _WHY = (
     "must be a cron expression of five fields: minute 0-59, hour 0-23, day of the month 1-31, "
     "month 1-12 or jan-dec, day of the week 0-7 or sun-sat; such as 0 7 * * 1-5"
 )
-_NEVER = "never comes: no month of these has that day"
+_NEVER = "never fires: none of these months has that day"
 
 
 def _check_cron(text: str) -> str:
     if not re.search(CRON_PATTERN, text):
         raise ValueError(_WHY)
     try:
-        CronSim(_unfold(text), datetime(2000, 1, 1))  # noqa: DTZ001  any moment will do
-    except CronSimError as error:  # of what the pattern lets pass, nothing else is refused
+        CronSim(_unfold(text), datetime(2000, 1, 1))  # noqa: DTZ001  any time works
+    except CronSimError as error:  # the only error that the pattern does not catch
         raise ValueError(_NEVER) from error
     return text
 
@@ -80,9 +80,9 @@ CronExpression = Annotated[
 
 
 def find_start(text: str, zone: ZoneInfo, after: datetime) -> datetime | None:
-    """Return the first time after a moment, in UTC, at which an expression comes; None where it never does.
+    """Return the first time after ``after``, in UTC, at which an expression fires; None if it never does.
 
-    Parts of a second are left out, as it is a whole minute of some clock: changes of that are looked for by seconds.
+    Fractions of a second are dropped: the result is a whole minute, and changes of the clock are searched by seconds.
     """
     text = _unfold(text)
     minute, hour, *_ = text.split()
@@ -96,12 +96,12 @@ def find_start(text: str, zone: ZoneInfo, after: datetime) -> datetime | None:
 def _find_by_clock(text: str, zone: ZoneInfo, after: datetime) -> datetime:
     times = CronSim(text, after.astimezone(zone).replace(tzinfo=None))
     while (start := _find_first(next(times), zone)) <= after:
-        pass  # of an hour that the clock shows twice: it was the first time
+        pass  # in an hour that occurs twice: it has fired the first time
     return start
 
 
 def _find_by_hours(text: str, zone: ZoneInfo, after: datetime) -> datetime:
-    """The clock is followed as it is now; where it is another one by then, from its change on."""
+    """Compute with the current UTC offset; if that changes before the result, continue from the change."""
     offset = _get_offset(after, zone)
     while True:
         start = next(CronSim(text, (after + offset).replace(tzinfo=None))).replace(tzinfo=UTC) - offset
@@ -112,7 +112,7 @@ def _find_by_hours(text: str, zone: ZoneInfo, after: datetime) -> datetime:
 
 
 def _find_first(wall: datetime, zone: ZoneInfo) -> datetime:
-    """Return when a clock first shows a time, or, where it skips it, when it was put forward."""
+    """Return when the wall clock first shows a time; if the time is skipped, when the clock was put forward."""
     moment = wall.replace(tzinfo=zone).astimezone(UTC)
     if moment.astimezone(zone).replace(tzinfo=None) == wall:
         return moment
@@ -120,7 +120,7 @@ def _find_first(wall: datetime, zone: ZoneInfo) -> datetime:
 
 
 def _find_change(before: datetime, after: datetime, has_changed: Callable[[datetime], bool]) -> datetime:
-    """Return the second at which something has changed that has not before, and has after."""
+    """Return the first second at which ``has_changed`` is true; it is false at ``before`` and true at ``after``."""
     while after - before > timedelta(seconds=1):
         middle = before + timedelta(seconds=(after - before) // timedelta(seconds=2))
         before, after = (before, middle) if has_changed(middle) else (middle, after)
@@ -140,7 +140,7 @@ def _get_offset(moment: datetime, zone: ZoneInfo) -> timedelta:
 
 
 def _unfold(text: str) -> str:
-    """Write ranges that go over the end, such as fri-mon, as lists."""
+    """Replace ranges that wrap around, such as fri-mon, with lists."""
     return " ".join(
         ",".join(_unfold_item(item, number) for item in field.split(",")) for number, field in enumerate(text.split())
     )

@@ -1,7 +1,7 @@
-"""Which settings an executor can't be given: what Bessemer sets itself, and what stands elsewhere in config.toml. Pure.
+"""Executor settings that are rejected: those that Bessemer sets, and those of other sections of config.toml. Pure.
 
-gitlab-runner passes over a setting at the wrong place, and reads one written in other letters as if it were its own, so
-both would be accepted and do nothing, or undo what the pool depends on.
+gitlab-runner ignores a setting in the wrong section, and matches names regardless of case. Without these checks, such
+settings would be accepted and have no effect, or override what the pool depends on.
 Source: common/config.go of gitlab-runner 19.4, and https://docs.gitlab.com/runner/configuration/advanced-configuration/
 """
 
@@ -43,9 +43,9 @@ _ELSEWHERE = {
     "token": "stands in [[runners]]: spec.runner.tokenSecret",
     "tls-ca-file": "stands in [[runners]]: spec.gitlab.caSecret",
 }
-_OWN_CLUSTER = "can't be given: jobs run in the cluster of the pool"
-_OWN_NAMESPACE = "can't be given: jobs run in the namespace of the pool"
-_OWN_DAEMON = "can't be given: the Docker daemon is the one in the runner's pod"
+_OWN_CLUSTER = "can't be set: jobs run in the cluster of the pool"
+_OWN_NAMESPACE = "can't be set: jobs run in the namespace of the pool"
+_OWN_DAEMON = "can't be set: jobs use the Docker daemon in the runner pod"
 _OWN = {
     "kubernetes": {
         "image": "is spec.executor.kubernetes.image",
@@ -78,18 +78,18 @@ _OWN = {
     },
     "virtualbox": {"base_name": "is spec.executor.virtualbox.baseName"},
 }
-"""Of each executor's section; what stands in no other field is refused only where a field says it, too."""
+"""Rejected settings of each executor's section, with the reason."""
 KINDS = ("cpu", "memory", "ephemeral_storage")
-"""Of what a container of a job's pod asks for: <kind>_request and <kind>_limit, after a prefix."""
+"""Resources of the containers of job pods: the settings are <prefix><kind>_request and <prefix><kind>_limit."""
 PREFIXES = ("", "helper_", "service_", "pod_")
-"""Of the build container, the helper container, each service's, and of the pod as a whole."""
+"""Prefixes for the build container, the helper container, each service container, and the whole pod."""
 _QUANTITIES = tuple(
     f"{prefix}{kind}_{suffix}" for prefix in PREFIXES for kind in KINDS for suffix in ("request", "limit")
 )
 
 
 def drop_nulls(value: Any, at: str = "") -> Any:
-    """Leave out fields that are null, as if they were absent: TOML can't say it. In a list nothing can be left out."""
+    """Return the settings without null members, as TOML has no null. Raises ValueError for a null in a list."""
     if isinstance(value, dict):
         return {str(name): drop_nulls(part, f"{at}.{name}") for name, part in value.items() if part is not None}
     if isinstance(value, list):
@@ -100,10 +100,10 @@ def drop_nulls(value: Any, at: str = "") -> Any:
 
 
 def refuse_both(settings: Mapping[str, Any], given: Mapping[str, tuple[object, str]]) -> None:
-    """Raise ValueError where a setting is given that a field says, too; ``given`` has the field's value and name."""
+    """Raise ValueError for a setting that duplicates a field; ``given`` maps settings to the field's value and name."""
     for name, (value, field) in given.items():
         if value and name in settings:
-            raise ValueError(f"settings.{name}: is {field}, which is given, too")
+            raise ValueError(f"settings.{name}: conflicts with {field}; remove one of them")
 
 
 def _check_names(section: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -112,28 +112,30 @@ def _check_names(section: str, settings: dict[str, Any]) -> dict[str, Any]:
         if why is not None:
             raise ValueError(f"{name}: {why}, and not here" if why.startswith(("is ", "stands ")) else f"{name}: {why}")
         if not re.fullmatch("[a-z][a-z0-9_-]*", name):
-            raise ValueError(f"{name}: GitLab's names of settings have small letters, digits and underscores alone")
+            raise ValueError(
+                f"{name}: names of settings consist of lower-case letters, digits, hyphens and underscores"
+            )
     return settings
 
 
 def _check_kubernetes(settings: dict[str, Any]) -> dict[str, Any]:
-    """Refuse what can't be added to, of those settings that the pool adds something of its own to, or reads itself."""
+    """Check the types of settings that the pool extends or reads."""
     for name in ("pod_labels", "pod_annotations"):
         found = settings.get(name, {})
         if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-            raise ValueError(f'{name}: must be texts by their names, such as team: "7"')
+            raise ValueError(f'{name}: must be a map of strings, such as team: "7"')
         ours = next((key for key in found if key.startswith(f"{GROUP}/") or key == MANAGED_BY_LABEL), None)
         if ours is not None:
-            raise ValueError(f"{name}: {ours} is for Bessemer to give")
+            raise ValueError(f"{name}: {ours} is reserved for Bessemer")
     volumes = settings.get("volumes", {})
     if not isinstance(volumes, dict):
-        raise ValueError("volumes: must be lists of volumes by their kinds, such as pvc")
+        raise ValueError("volumes: must map volume types, such as pvc, to lists of volumes")
     claims = volumes.get("pvc", [])
     if not isinstance(claims, list) or not all(isinstance(claim, dict) for claim in claims):
-        raise ValueError("volumes.pvc: must be a list of volumes, each with its name and mount_path")
+        raise ValueError("volumes.pvc: must be a list of volumes, each with name and mount_path")
     services = settings.get("services", [])
     if not isinstance(services, list) or not all(isinstance(one, dict) and one.get("name") for one in services):
-        raise ValueError("services: must be a list of services, each with its name")
+        raise ValueError("services: must be a list of services, each with a name")
     for name in _QUANTITIES:
         found = settings.get(name, "1")
         if not isinstance(found, str) or not re.fullmatch(QUANTITY_PATTERN, found):
@@ -144,7 +146,7 @@ def _check_kubernetes(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 Settings = Annotated[FreeForm, AfterValidator(drop_nulls)]
-"""What an executor can be told beyond our fields: whatever JSON may be, as far as TOML can say it."""
+"""Additional executor settings: any JSON that TOML can express."""
 KubernetesSettings = Annotated[
     Settings, AfterValidator(lambda settings: _check_kubernetes(_check_names("kubernetes", settings)))
 ]

@@ -1,6 +1,6 @@
-"""The part of a RunnerPool's spec that says how a runner runs a job.
+"""The part of a RunnerPool's spec about executors: how a runner runs jobs.
 
-What an executor can be told beyond our fields goes under ``settings``, by the names that GitLab's documentation has:
+Options of an executor without a field of their own go under ``settings``, with the names from GitLab's documentation:
 https://docs.gitlab.com/runner/configuration/advanced-configuration/
 """
 
@@ -31,7 +31,7 @@ Arguments = Annotated[list[str], Field(max_length=32, json_schema_extra=ATOMIC_L
 
 
 class ExecutorType(StrEnum):
-    """How a runner runs a job."""
+    """How a runner runs jobs."""
 
     SHELL = "Shell"
     KUBERNETES = "Kubernetes"
@@ -44,8 +44,8 @@ class ExecutorType(StrEnum):
 
 _JOB_KINDS = tuple(kind.replace("_", "-") for kind in KINDS)
 _ONLY_THESE = (
-    f"must be of {', '.join(_JOB_KINDS)}; others, such as nvidia.com/gpu, are given to jobs by settings.pod_spec, "
-    "which needs FF_USE_ADVANCED_POD_SPEC_CONFIGURATION: true in spec.pod.environment"
+    f"must be one of {', '.join(_JOB_KINDS)}; request others, such as nvidia.com/gpu, with settings.pod_spec, which "
+    "needs FF_USE_ADVANCED_POD_SPEC_CONFIGURATION: true in spec.pod.environment"
 )
 
 
@@ -63,41 +63,42 @@ _JobQuantities = Annotated[
 
 
 class JobResources(Resources):
-    """What the build container of a job asks for, and may use."""
+    """Resource requests and limits of the build container of a job."""
 
     requests: _JobQuantities = Field(default_factory=dict)
-    """What is set aside for it, such as cpu: 500m."""
+    """Resource requests, such as cpu: 500m."""
     limits: _JobQuantities = Field(default_factory=dict)
-    """What it may use at most, such as memory: 2Gi."""
+    """Resource limits, such as memory: 2Gi."""
 
 
 class KubernetesExecutor(ApiModel):
-    """Jobs in pods of their own, in the pool's namespace."""
+    """Runs each job in a separate pod, in the pool's namespace."""
 
     image: ImageName
-    """Image of jobs that name none."""
+    """Default image of jobs."""
     helper_image: ImageName | None = None
-    """Image of the helper container, which fetches sources and keeps artifacts; by default the one that belongs to the
-    runner."""
+    """Image of the helper container, which fetches sources and transfers caches and artifacts. Defaults to the image
+    that matches the runner's version."""
     pull_policy: PullPolicy | None = None
-    """Always, IfNotPresent or Never, for job pods; by default the cluster's."""
+    """Image pull policy of job pods: Always, IfNotPresent or Never. Defaults to that of the cluster."""
     image_pull_secrets: PullSecrets = Field(default_factory=list)
-    """Pull Secrets of job pods, in the pool's namespace."""
+    """Image pull Secrets of job pods, in the pool's namespace."""
     service_account_name: ServiceAccountName | None = None
-    """Service account of job pods; they get no token of it unless settings.automount_service_account_token is true."""
+    """ServiceAccount of job pods. Its token is mounted only if settings.automount_service_account_token is true."""
     resources: JobResources = JobResources()
-    """What the build container of a job asks for, and may use: cpu, memory and ephemeral-storage. A ResourceQuota is
-    looked at for this, too, before a runner pod is created."""
+    """Resource requests and limits of the build container of a job: cpu, memory and ephemeral-storage. Before a runner
+    pod is created, a ResourceQuota is checked for these as well."""
     node_selector: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
-    """Labels of the nodes that job pods may run on."""
+    """Labels that nodes must have for job pods to run on them."""
     start_seconds: int = Field(default=180, ge=10, le=3600)
-    """How long a job's pod may take to start; then the job fails."""
+    """Maximum number of seconds for a job pod to start; after that, the job fails."""
     settings: KubernetesSettings = Field(default_factory=dict)
-    """Further settings of [runners.kubernetes], by GitLab's names; none that a field says, or that stands elsewhere."""
+    """Additional settings of [runners.kubernetes], with GitLab's names. Settings that have a field here, or belong to
+    another section, are rejected."""
 
     @model_validator(mode="after")
-    def _say_once(self) -> Self:
-        """Refuse a setting that a field says, too: one of them would do nothing."""
+    def _refuse_duplicates(self) -> Self:
+        """Reject a setting that duplicates a field: one of the two would have no effect."""
         own = "spec.executor.kubernetes"
         given: dict[str, tuple[object, str]] = {
             "helper_image": (self.helper_image, f"{own}.helperImage"),
@@ -115,48 +116,48 @@ class KubernetesExecutor(ApiModel):
 
 
 class DockerExecutor(ApiModel):
-    """Jobs in containers of a Docker daemon of their own, beside the runner in its pod; the daemon is privileged."""
+    """Runs jobs in containers of a Docker daemon in the runner pod; the daemon is privileged."""
 
     image: ImageName
-    """Image of jobs that name none."""
+    """Default image of jobs."""
     daemon_image: ImageName = "docker.io/library/docker:28-dind"
     """Image of the Docker daemon."""
     daemon_resources: Resources = Resources()
-    """What the daemon, with the job's containers in it, asks for, and may use."""
+    """Resource requests and limits of the daemon, which include the containers of the job."""
     settings: DockerSettings = Field(default_factory=dict)
-    """Further settings of [runners.docker], by GitLab's names."""
+    """Additional settings of [runners.docker], with GitLab's names."""
 
 
 class SshExecutor(ApiModel):
-    """Jobs on another machine, by SSH; gitlab-runner has to be installed there for artifacts and caches."""
+    """Runs jobs on another machine over SSH. gitlab-runner must be installed there for artifacts and caches."""
 
     host: HostOrAddress
-    """The machine."""
+    """Host name or address of the machine."""
     port: Port = 22
-    """Its SSH port."""
+    """TCP port of sshd."""
     user: str = Field(pattern=r"^[a-z_][a-z0-9_-]*\$?$", max_length=32)
-    """The account that jobs run under."""
+    """The user that jobs run as."""
     identity_secret: SecretReference
-    """The private key to log in with, without a passphrase."""
+    """The Secret with the private key to log in with, without a passphrase."""
     host_key: HostKey
-    """The machine's public host key; nothing else is trusted."""
+    """Public host key of the machine; a connection with any other key is refused."""
 
 
 class CustomExecutor(ApiModel):
-    """Jobs by programs of the pod's image or its volumes, as in GitLab's Custom executor."""
+    """Runs jobs with your own programs, as in GitLab's Custom executor; they are in the pod's image or volumes."""
 
     run: Program
-    """Path of the program that runs a stage of a job (run_exec)."""
+    """Path of the program that runs one stage of a job (run_exec)."""
     run_arguments: Arguments = Field(default_factory=list)
-    """Arguments before the ones that GitLab's runner adds."""
+    """Arguments of the program, before those that gitlab-runner adds."""
     config: Program | None = None
-    """Path of the program that tells settings of the job (config_exec)."""
+    """Path of the program that prints settings for the job (config_exec)."""
     prepare: Program | None = None
-    """Path of the program that makes the environment (prepare_exec)."""
+    """Path of the program that prepares the job's environment (prepare_exec)."""
     cleanup: Program | None = None
-    """Path of the program that takes it away (cleanup_exec)."""
+    """Path of the program that removes the job's environment (cleanup_exec)."""
     settings: CustomSettings = Field(default_factory=dict)
-    """Further settings of [runners.custom], by GitLab's names."""
+    """Additional settings of [runners.custom], with GitLab's names."""
 
 
 class ClusterReference(ApiModel):
@@ -167,44 +168,44 @@ class ClusterReference(ApiModel):
 
 
 class SlurmExecutor(ApiModel):
-    """Jobs under sbatch on a Slurm cluster."""
+    """Submits jobs with sbatch to a Slurm cluster."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(
             ("has(self.clusterRef) != has(self.host)", "exactly one of clusterRef and host is required"),
-            ("has(self.host) == has(self.hostKey)", "hostKey is required with host, and with it alone"),
+            ("has(self.host) == has(self.hostKey)", "hostKey is required with host, and must be absent otherwise"),
         )
     )
 
     cluster_ref: ClusterReference | None = None
-    """The ClusterBuild that made the cluster; jobs are submitted on its management node once it is Ready."""
+    """The ClusterBuild of the cluster. Jobs are submitted on its management node once it is Ready."""
     host: HostOrAddress | None = None
-    """A host of another cluster on which sbatch may be called."""
+    """Login host of a cluster that has no ClusterBuild, on which sbatch is available."""
     port: Port = 22
-    """Its SSH port."""
+    """TCP port of sshd."""
     host_key: HostKey | None = None
-    """Its public host key; nothing else is trusted. That of a ClusterBuild is known."""
+    """Public host key of host; a connection with any other key is refused. With clusterRef, the key is known."""
     user: str = Field(pattern=r"^[a-z_][a-z0-9_-]*\$?$", max_length=32)
-    """The account that jobs run under; it has to be on all nodes."""
+    """The user that jobs run as; it must exist on all nodes."""
     identity_secret: SecretReference
-    """The private key that the account logs in with, without a passphrase."""
+    """The Secret with the user's private key, without a passphrase."""
     builds_directory: Directory
-    """A directory, on storage that all nodes share, that the account may write to; each job has one of its own in it
-    while it runs."""
+    """A directory on storage that all nodes share, with write access for the user. While a job runs, it has a
+    subdirectory there."""
     options: list[SbatchOption] = Field(default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST)
-    """Options of sbatch for every job, such as --partition=gpu; none that Bessemer depends on, such as --output. A
-    job's variable SCHEDULER_PARAMETERS adds to them."""
+    """Options of sbatch for every job, such as --partition=gpu. Options that Bessemer depends on, such as --output, are
+    rejected. A job can add options with the variable SCHEDULER_PARAMETERS."""
 
 
 class VirtualBoxExecutor(ApiModel):
-    """Jobs in virtual machines of VirtualBox: for bessemer plan only, as a pod has no hypervisor."""
+    """Runs jobs in VirtualBox virtual machines. Only for bessemer plan, as a pod has no hypervisor."""
 
     base_name: str = Field(min_length=1, max_length=255)
-    """Name of the virtual machine that jobs' machines are cloned from."""
+    """Name of the virtual machine that is cloned for each job."""
     user: str = Field(pattern=r"^[a-z_][a-z0-9_-]*\$?$", max_length=32)
-    """Account in the virtual machine."""
+    """User to log in to the virtual machine as."""
     settings: VirtualBoxSettings = Field(default_factory=dict)
-    """Further settings of [runners.virtualbox], by GitLab's names."""
+    """Additional settings of [runners.virtualbox], with GitLab's names."""
 
 
 _FIELDS = {
@@ -218,21 +219,21 @@ _FIELDS = {
 
 
 NO_HYPERVISOR = (
-    "VirtualBox needs a hypervisor on the host, which a pod does not have: run gitlab-runner on that host "
-    "with the configuration that bessemer plan prints, or take another type"
+    "VirtualBox needs a hypervisor on the host, which a pod does not have: run gitlab-runner on such a host "
+    "with the configuration that bessemer plan prints, or use another type"
 )
-"""Why the API server refuses a pool with that type."""
+"""The message with which the API server rejects a pool of that type."""
 
 
 class Executor(ApiModel):
-    """How the runner runs a job."""
+    """How the runner runs jobs."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(
             *(
                 (
                     f"(self.type == '{type_}') == has(self.{name})",
-                    f"{name} is required for type {type_}, and for it alone",
+                    f"{name} is required for type {type_}, and must be absent for other types",
                 )
                 for type_, name in _FIELDS.items()
             ),
@@ -241,18 +242,18 @@ class Executor(ApiModel):
     )
 
     type: ExecutorType = ExecutorType.SHELL
-    """Shell: in the runner pod itself. Kubernetes: in a pod for each job. Docker: in containers beside the runner. SSH:
-    on another machine. Custom: by programs of your own. Slurm: under sbatch on a cluster. VirtualBox: refused, as a pod
-    has no hypervisor."""
+    """Where jobs run. Shell: in the runner pod itself. Kubernetes: in a separate pod for each job. Docker: in
+    containers in the runner pod. SSH: on another machine. Custom: with your own programs. Slurm: on a cluster, with
+    sbatch. VirtualBox: rejected, as a pod has no hypervisor."""
     kubernetes: KubernetesExecutor | None = None
-    """For type Kubernetes."""
+    """Settings for type Kubernetes."""
     docker: DockerExecutor | None = None
-    """For type Docker."""
+    """Settings for type Docker."""
     ssh: SshExecutor | None = None
-    """For type SSH."""
+    """Settings for type SSH."""
     custom: CustomExecutor | None = None
-    """For type Custom."""
+    """Settings for type Custom."""
     slurm: SlurmExecutor | None = None
-    """For type Slurm."""
+    """Settings for type Slurm."""
     virtualbox: VirtualBoxExecutor | None = None
-    """For type VirtualBox."""
+    """Settings for type VirtualBox."""

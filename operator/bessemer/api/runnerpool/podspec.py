@@ -1,4 +1,4 @@
-"""The part of a RunnerPool's spec that says what its pods look like: the fields that we mean to support."""
+"""The part of a RunnerPool's spec about its pods: the supported fields of a pod."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bessemer.api.runnerpool.podtypes import Affinity, Quantities, Toleration, V
 ImageName = Annotated[str, Field(pattern=r"^[^\s]+$", min_length=1, max_length=512)]
 PullPolicy = Annotated[str, Field(pattern=r"^(Always|IfNotPresent|Never)$", max_length=16)]
 
-_OURS = f"names that begin with {GROUP}/ are for Bessemer to give"
+_OURS = f"names that begin with {GROUP}/ are reserved for Bessemer"
 
 
 def _refuse_ours(given: dict[str, str]) -> dict[str, str]:
@@ -28,25 +28,25 @@ Names = Annotated[
     Field(max_length=32, json_schema_extra=cel((f"!self.exists(name, name.startsWith('{GROUP}/'))", _OURS))),
     AfterValidator(_refuse_ours),
 ]
-"""Labels or annotations that a user may give to what is ours."""
+"""Labels or annotations that users may add to pods of the operator."""
 
 
 class Resources(ApiModel):
-    """What the runner's container asks for, and may use."""
+    """Resource requests and limits of the runner container."""
 
     requests: Quantities = Field(default_factory=dict)
-    """What is set aside for it, such as cpu: 500m."""
+    """Resource requests, such as cpu: 500m."""
     limits: Quantities = Field(default_factory=dict)
-    """What it may use at most, such as memory: 2Gi."""
+    """Resource limits, such as memory: 2Gi."""
 
 
 class EnvironmentVariable(ApiModel):
-    """A variable of jobs' environment."""
+    """An environment variable of jobs."""
 
     name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)
-    """Its name."""
+    """Name of the variable."""
     value: str = Field(default="", max_length=4096)
-    """Its value. No secrets: use GitLab's masked variables, or a volume with a Secret."""
+    """Value of the variable. Don't put secrets here: use GitLab's masked variables, or a volume with a Secret."""
 
 
 class PullSecret(ApiModel):
@@ -60,33 +60,35 @@ PullSecrets = Annotated[list[PullSecret], Field(max_length=8, json_schema_extra=
 
 
 class RunnerPodSpec(ApiModel):
-    """The runner pods."""
+    """Settings of the runner pods."""
 
     image: ImageName | None = None
-    """Image with gitlab-runner, bash and what shell jobs need; by default that of the operator's chart."""
+    """Image with gitlab-runner, bash and the tools that shell jobs need. Defaults to the image in the operator's
+    chart."""
     image_pull_policy: PullPolicy | None = None
-    """Always, IfNotPresent or Never; by default that of the operator's chart."""
+    """Image pull policy: Always, IfNotPresent or Never. Defaults to the one in the operator's chart."""
     image_pull_secrets: PullSecrets = Field(default_factory=list)
-    """Pull Secrets in the pool's namespace, as in a pod; by default those of the operator's chart."""
+    """Image pull Secrets in the pool's namespace, as in a pod. Defaults to those in the operator's chart."""
     resources: Resources = Resources()
-    """What the runner's container asks for, and may use."""
+    """Resource requests and limits of the runner container."""
     environment: list[EnvironmentVariable] = Field(
         default_factory=list, max_length=64, json_schema_extra=list_map("name")
     )
-    """Variables that every job gets, by the runner's configuration."""
+    """Environment variables of all jobs."""
     node_selector: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
-    """Labels of the nodes that the pods may run on."""
+    """Labels that nodes must have for the pods to run on them."""
     tolerations: list[Toleration] = Field(default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST)
     """Tolerations, as in a pod."""
     affinity: Affinity | None = None
     """Affinity, as in a pod."""
     volumes: list[Volume] = Field(default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST)
-    """Further volumes, as in a pod, but for drivers that are part of Kubernetes itself, such as iscsi: csi has them."""
+    """Additional volumes, as in a pod. In-tree volume drivers of Kubernetes, such as iscsi, are not supported: use
+    csi."""
     volume_mounts: list[VolumeMount] = Field(default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST)
-    """Where the further volumes are mounted, as in a container."""
+    """Mounts of the additional volumes, as in a container."""
     priority_class_name: ObjectName | None = None
     """PriorityClass of the pods."""
     labels: Names = Field(default_factory=dict)
-    """Further labels of the pods; none of bessemer.dev/."""
+    """Additional labels of the pods. The prefix bessemer.dev/ is reserved."""
     annotations: Names = Field(default_factory=dict)
-    """Further annotations of the pods; none of bessemer.dev/."""
+    """Additional annotations of the pods. The prefix bessemer.dev/ is reserved."""

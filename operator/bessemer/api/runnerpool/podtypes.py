@@ -1,8 +1,8 @@
-"""Parts of a pod that a RunnerPool's spec has as Kubernetes has them: tolerations, affinity, volumes and their mounts.
+"""Parts of a pod in a RunnerPool's spec, as in Kubernetes: tolerations, affinity, volumes and their mounts.
 
-They are models and no free form, so that the API server refuses what Kubernetes would refuse, when a pool is applied
-and not when its first pod is created, and so that ``kubectl explain`` has them. Names are those of Kubernetes; of the
-sources of volumes, those that need a driver in Kubernetes itself (iscsi, rbd ...) are left out: csi has them.
+They are models and not free-form objects, so that the API server rejects invalid values when a pool is applied, not
+when its first pod is created, and so that ``kubectl explain`` describes them. Field names are those of Kubernetes.
+In-tree volume drivers (iscsi, rbd ...) are omitted, as csi replaces them.
 Sources: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/ and
 https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/volume/
 """
@@ -42,19 +42,21 @@ Mode = Annotated[int, Field(ge=0, le=0o777)]
 AbsolutePath = Annotated[str, Field(pattern=r"^/[^\s:]*$", max_length=4096)]
 _STEP = r"([^/.][^/]*|\.[^/.][^/]*|\.\.[^/]+|\.)"  # anything but ..
 RelativePath = Annotated[str, Field(pattern=rf"^{_STEP}(/+{_STEP})*/*$", min_length=1, max_length=1024)]
-"""A path that stays below where it begins. A pattern, as a CEL rule in lists of lists is beyond the budget of a CRD."""
+"""A relative path without ``..``. A pattern, because a CEL rule in nested lists would exceed the CRD's cost budget."""
 
 
 class PodPart(ApiModel):
-    """A part of a pod as the user gave it."""
+    """A part of a pod as written by the user."""
 
     def to_api(self) -> dict[str, Any]:
-        """Return what was given, and no default: an empty selector is not the same to Kubernetes as none."""
+        """Return only the given fields, without defaults: for Kubernetes, an empty selector differs from an
+        absent one.
+        """
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
 
 
 class Toleration(PodPart):
-    """A taint of nodes that does not keep the pods away."""
+    """Lets pods run on nodes with a matching taint."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(
@@ -68,120 +70,122 @@ class Toleration(PodPart):
     )
 
     key: LabelKey | None = None
-    """The taint's key; all taints where it is left out, with operator Exists."""
+    """Key of the taint. If absent, with operator Exists, all taints match."""
     operator: Literal["Exists", "Equal"] = "Equal"
-    """Equal: the taint has this value. Exists: whatever its value is."""
+    """Equal: the taint must have this value. Exists: any value matches."""
     value: LabelValue | None = None
-    """The taint's value."""
+    """Value of the taint."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    """The taint's effect; all where it is left out."""
+    """Effect of the taint. If absent, all effects match."""
     toleration_seconds: int | None = Field(default=None, ge=-(2**31), le=2**31)
-    """How long a pod stays once a taint with effect NoExecute is there; for ever where it is left out."""
+    """Number of seconds for which a pod stays on the node after a taint with effect NoExecute is added. If absent, it
+    stays."""
 
 
 class NodeRequirement(PodPart):
-    """What is asked of a node's label or field."""
+    """A requirement for a label or field of nodes."""
 
     key: LabelKey
-    """The label or field."""
+    """Name of the label or field."""
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
-    """How the values are compared with it."""
+    """How the label or field is compared with values."""
     values: LabelValues = Field(default_factory=list)
-    """The values: one or more for In and NotIn, a whole number for Gt and Lt, else none."""
+    """Values: one or more for In and NotIn, one integer for Gt and Lt, none otherwise."""
 
 
 NodeRequirements = Annotated[list[NodeRequirement], Field(max_length=16, json_schema_extra=ATOMIC_LIST)]
 
 
 class NodeTerm(PodPart):
-    """Nodes that meet all of these."""
+    """Selects nodes that meet all requirements."""
 
     match_expressions: NodeRequirements = Field(default_factory=list)
-    """By labels."""
+    """Requirements for labels of nodes."""
     match_fields: NodeRequirements = Field(default_factory=list)
-    """By fields, such as metadata.name."""
+    """Requirements for fields of nodes, such as metadata.name."""
 
 
 class NodeChoice(PodPart):
-    """Nodes that meet any of the terms."""
+    """Selects nodes that match at least one of the terms."""
 
     node_selector_terms: list[NodeTerm] = Field(min_length=1, max_length=16, json_schema_extra=ATOMIC_LIST)
-    """The terms."""
+    """Node selector terms, of which at least one must match."""
 
 
 class PreferredNode(PodPart):
-    """Nodes that are taken rather than others."""
+    """A preference for nodes."""
 
     weight: Weight
-    """How much rather."""
+    """Weight of the preference, 1 to 100."""
     preference: NodeTerm
-    """Which nodes."""
+    """The preferred nodes."""
 
 
 class NodeAffinity(PodPart):
-    """Which nodes the pods may run on, and which rather than others."""
+    """Node affinity of the pods."""
 
     required: NodeChoice | None = Field(default=None, alias="requiredDuringSchedulingIgnoredDuringExecution")
-    """Nodes that the pods may run on."""
+    """Nodes on which the pods may run."""
     preferred: list[PreferredNode] = Field(
         default_factory=list,
         alias="preferredDuringSchedulingIgnoredDuringExecution",
         max_length=16,
         json_schema_extra=ATOMIC_LIST,
     )
-    """Nodes that are taken rather than others."""
+    """Nodes on which the pods run preferably."""
 
 
 class LabelRequirement(PodPart):
-    """What is asked of a label."""
+    """A requirement for a label."""
 
     key: LabelKey
-    """The label."""
+    """Key of the label."""
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
-    """How the values are compared with it."""
+    """How the label is compared with values."""
     values: LabelValues = Field(default_factory=list)
-    """The values: one or more for In and NotIn, else none."""
+    """Values: one or more for In and NotIn, none otherwise."""
 
 
 class LabelSelector(PodPart):
-    """Objects that have all of these labels; all objects where nothing is given."""
+    """Selects objects that meet all requirements; an empty selector selects all objects."""
 
     match_labels: Labels = Field(default_factory=dict)
-    """Labels with their values."""
+    """Labels that the objects must have."""
     match_expressions: list[LabelRequirement] = Field(
         default_factory=list, max_length=16, json_schema_extra=ATOMIC_LIST
     )
-    """What is asked of labels."""
+    """Requirements for labels of the objects."""
 
 
 class PodTerm(PodPart):
-    """Pods, and what counts as one place."""
+    """Selects pods, and the topology in which they are compared."""
 
     topology_key: LabelKey
-    """The label of nodes whose value says what is one place, such as kubernetes.io/hostname."""
+    """Label of nodes that defines the topology, such as kubernetes.io/hostname: nodes with the same value count as one
+    location."""
     label_selector: LabelSelector | None = None
-    """Which pods; none where it is left out."""
+    """Selects pods. If absent, no pod is selected."""
     namespaces: list[DnsLabel] = Field(default_factory=list, max_length=16, json_schema_extra=ATOMIC_LIST)
-    """Their namespaces; that of the pool where this and namespaceSelector are left out."""
+    """Namespaces of the pods. If this and namespaceSelector are absent, the pool's namespace."""
     namespace_selector: LabelSelector | None = None
-    """Their namespaces, by labels."""
+    """Selects namespaces of the pods by their labels."""
     match_label_keys: list[LabelKey] = Field(default_factory=list, max_length=16, json_schema_extra=ATOMIC_LIST)
-    """Labels in which they are to be like the new pod."""
+    """Keys of labels whose values must equal those of the new pod."""
     mismatch_label_keys: list[LabelKey] = Field(default_factory=list, max_length=16, json_schema_extra=ATOMIC_LIST)
-    """Labels in which they are to differ from the new pod."""
+    """Keys of labels whose values must differ from those of the new pod."""
 
 
 class PreferredPods(PodPart):
-    """Pods that it is better to be with, or apart from."""
+    """A preference for running with, or apart from, other pods."""
 
     weight: Weight
-    """How much better."""
+    """Weight of the preference, 1 to 100."""
     pod_affinity_term: PodTerm
-    """Which pods."""
+    """The other pods."""
 
 
 class PodAffinity(PodPart):
-    """Which pods the new one is with, or apart from."""
+    """Rules for running with, or apart from, other pods."""
 
     required: list[PodTerm] = Field(
         default_factory=list,
@@ -189,29 +193,29 @@ class PodAffinity(PodPart):
         max_length=8,
         json_schema_extra=ATOMIC_LIST,
     )
-    """Always."""
+    """Rules that must be met."""
     preferred: list[PreferredPods] = Field(
         default_factory=list,
         alias="preferredDuringSchedulingIgnoredDuringExecution",
         max_length=8,
         json_schema_extra=ATOMIC_LIST,
     )
-    """Where it can be."""
+    """Rules that are met if possible."""
 
 
 class Affinity(PodPart):
-    """Where the pods may run, and where rather than elsewhere."""
+    """Affinity rules of the pods."""
 
     node_affinity: NodeAffinity | None = None
-    """By nodes."""
+    """Rules for nodes."""
     pod_affinity: PodAffinity | None = None
-    """Where other pods are."""
+    """Rules for running in the same location as other pods."""
     pod_anti_affinity: PodAffinity | None = None
-    """Where other pods are not."""
+    """Rules for running in another location than other pods."""
 
 
 class VolumeMount(PodPart):
-    """Where a volume is mounted."""
+    """Mounts a volume in the container."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(
@@ -222,55 +226,55 @@ class VolumeMount(PodPart):
     name: DnsLabel
     """Name of the volume."""
     mount_path: AbsolutePath
-    """Where in the container."""
+    """Path in the container."""
     read_only: bool | None = None
-    """Whether nothing can be written to it."""
+    """Whether the mount is read-only."""
     recursive_read_only: Literal["Disabled", "IfPossible", "Enabled"] | None = None
-    """Whether mounts below it are read-only, too."""
+    """Whether mounts below it are read-only as well."""
     sub_path: RelativePath | None = None
-    """The path in the volume; its root where it is left out."""
+    """Path in the volume. Defaults to the root of the volume."""
     sub_path_expr: RelativePath | None = None
-    """The same, with $(VARIABLE) for variables of the container."""
+    """Path in the volume, in which $(VARIABLE) is replaced with an environment variable of the container."""
     mount_propagation: Literal["None", "HostToContainer"] | None = None
-    """Whether mounts that are made on the node later are seen."""
+    """Whether later mounts on the node are visible in the container."""
 
 
 class KeyToPath(PodPart):
-    """A key that becomes a file."""
+    """Maps a key to a file."""
 
     key: str = Field(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)
-    """The key."""
+    """Name of the key."""
     path: RelativePath
-    """The file's path in the volume."""
+    """Path of the file in the volume."""
     mode: Mode | None = None
-    """The file's permissions."""
+    """Permissions of the file."""
 
 
 Keys = Annotated[list[KeyToPath], Field(max_length=32, json_schema_extra=ATOMIC_LIST)]
 
 
 class FieldReference(PodPart):
-    """A field of the pod."""
+    """Selects a field of the pod."""
 
     field_path: str = Field(pattern=r"^(metadata|spec|status)\.[A-Za-z0-9_./'\[\]-]+$", max_length=512)
-    """Its path, such as metadata.labels."""
+    """Path of the field, such as metadata.labels."""
     api_version: Literal["v1"] | None = None
-    """The version that the path is of."""
+    """API version of the path."""
 
 
 class ResourceReference(PodPart):
-    """A request or a limit of a container."""
+    """Selects a resource request or limit of a container."""
 
     resource: str = Field(pattern=r"^(requests|limits)\.[a-z0-9./-]+$", max_length=256)
-    """Such as limits.memory."""
+    """Name of the resource, such as limits.memory."""
     container_name: DnsLabel
-    """The container."""
+    """Name of the container."""
     divisor: Quantity | None = None
-    """The unit it is told in."""
+    """Unit of the value."""
 
 
 class DownwardFile(PodPart):
-    """A file with what the pod knows of itself."""
+    """A file with information about the pod."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(
@@ -279,198 +283,198 @@ class DownwardFile(PodPart):
     )
 
     path: RelativePath
-    """The file's path in the volume."""
+    """Path of the file in the volume."""
     field_ref: FieldReference | None = None
     """A field of the pod."""
     resource_field_ref: ResourceReference | None = None
-    """A request or a limit of a container."""
+    """A resource request or limit of a container."""
     mode: Mode | None = None
-    """The file's permissions."""
+    """Permissions of the file."""
 
 
 DownwardFiles = Annotated[list[DownwardFile], Field(max_length=32, json_schema_extra=ATOMIC_LIST)]
 
 
 class HostPathSource(PodPart):
-    """A path of the node; refused unless the operator's administrator allows it."""
+    """A path on the node; rejected unless the administrator of the operator allows it."""
 
     path: AbsolutePath
-    """The path."""
+    """Path on the node."""
     type: (
         Literal["", "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice"]
         | None
     ) = None
-    """What has to be there; nothing is looked at where it is left out."""
+    """Required type of the path. If absent, it is not checked."""
 
 
 class EmptyDirSource(PodPart):
-    """An empty directory that lives as long as the pod."""
+    """A directory that is created empty and deleted with the pod."""
 
     medium: Literal["", "Memory", "HugePages", "HugePages-2Mi", "HugePages-1Gi"] | None = None
-    """Where it lies; on the node's disk where it is left out."""
+    """Storage medium. Defaults to the node's disk."""
     size_limit: Quantity | None = None
-    """How much it may hold."""
+    """Maximum size."""
 
 
 class SecretSource(PodPart):
     """A Secret in the pool's namespace."""
 
     secret_name: ObjectName
-    """Its name."""
+    """Name of the Secret."""
     items: Keys = Field(default_factory=list)
-    """Which keys; all where it is left out."""
+    """Keys to mount. Defaults to all keys."""
     default_mode: Mode | None = None
     """Permissions of the files."""
     optional: bool | None = None
-    """Whether pods start without it."""
+    """Whether pods can start if it does not exist."""
 
 
 class ConfigMapSource(PodPart):
     """A ConfigMap in the pool's namespace."""
 
     name: ObjectName
-    """Its name."""
+    """Name of the ConfigMap."""
     items: Keys = Field(default_factory=list)
-    """Which keys; all where it is left out."""
+    """Keys to mount. Defaults to all keys."""
     default_mode: Mode | None = None
     """Permissions of the files."""
     optional: bool | None = None
-    """Whether pods start without it."""
+    """Whether pods can start if it does not exist."""
 
 
 class ClaimSource(PodPart):
     """A PersistentVolumeClaim in the pool's namespace, which all pods share."""
 
     claim_name: ObjectName
-    """Its name."""
+    """Name of the PersistentVolumeClaim."""
     read_only: bool | None = None
-    """Whether nothing can be written to it."""
+    """Whether the volume is read-only."""
 
 
 class ClaimMetadata(PodPart):
-    """What a claim is given."""
+    """Metadata of the PersistentVolumeClaims."""
 
     labels: Labels = Field(default_factory=dict)
-    """Labels."""
+    """Labels of the PersistentVolumeClaims."""
     annotations: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
-    """Annotations."""
+    """Annotations of the PersistentVolumeClaims."""
 
 
 class ClaimResources(PodPart):
-    """How much a claim is for."""
+    """Requested size of the volume."""
 
     requests: Quantities = Field(default_factory=dict)
-    """At least, such as storage: 10Gi."""
+    """Minimum size, such as storage: 10Gi."""
     limits: Quantities = Field(default_factory=dict)
-    """At most."""
+    """Maximum size."""
 
 
 class ClaimSpec(PodPart):
-    """What a claim is for."""
+    """Spec of the PersistentVolumeClaims."""
 
     access_modes: list[Literal["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"]] = Field(
         min_length=1, max_length=4, json_schema_extra=ATOMIC_LIST
     )
-    """How it is mounted."""
+    """Access modes of the volume."""
     resources: ClaimResources
-    """How much it is for."""
+    """Requested size of the volume."""
     storage_class_name: ObjectName | None = None
-    """The StorageClass; the cluster's default where it is left out."""
+    """Name of the StorageClass. Defaults to the cluster's default StorageClass."""
     volume_mode: Literal["Filesystem"] | None = None
-    """A file system: pods of a pool mount it."""
+    """Must be Filesystem, as runner pods mount the volume."""
     selector: LabelSelector | None = None
-    """Which PersistentVolumes may serve it."""
+    """Selects PersistentVolumes by their labels."""
 
 
 class ClaimTemplate(PodPart):
-    """What claims are made from."""
+    """Template of the PersistentVolumeClaims."""
 
     metadata: ClaimMetadata = ClaimMetadata()
-    """What they are given."""
+    """Metadata of the PersistentVolumeClaims."""
     spec: ClaimSpec
-    """What they are for."""
+    """Spec of the PersistentVolumeClaims."""
 
 
 class EphemeralSource(PodPart):
-    """A PersistentVolumeClaim of each pod's own, which goes with it."""
+    """A separate PersistentVolumeClaim for each pod, which is deleted with the pod."""
 
     volume_claim_template: ClaimTemplate
-    """What it is made from."""
+    """Template of the PersistentVolumeClaims."""
 
 
 class NfsSource(PodPart):
-    """A directory of an NFS server; the node mounts it."""
+    """An exported directory of an NFS server; the node mounts it."""
 
     server: str = Field(pattern=r"^[^\s]+$", max_length=253)
-    """The server."""
+    """Host name or address of the NFS server."""
     path: AbsolutePath
-    """The directory."""
+    """Exported directory."""
     read_only: bool | None = None
-    """Whether nothing can be written to it."""
+    """Whether the volume is read-only."""
 
 
 class LocalReference(PodPart):
-    """An object in the pool's namespace."""
+    """A reference to an object in the pool's namespace."""
 
     name: ObjectName
-    """Its name."""
+    """Name of the object."""
 
 
 class CsiSource(PodPart):
-    """A volume that a CSI driver makes for each pod."""
+    """A volume that a CSI driver provides for each pod."""
 
     driver: ObjectName
-    """The driver."""
+    """Name of the CSI driver."""
     fs_type: str | None = Field(default=None, pattern=r"^[a-z0-9]+$", max_length=32)
-    """The file system."""
+    """Type of the file system."""
     read_only: bool | None = None
-    """Whether nothing can be written to it."""
+    """Whether the volume is read-only."""
     volume_attributes: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = Field(
         default_factory=dict
     )
-    """What the driver is told."""
+    """Driver-specific attributes of the volume."""
     node_publish_secret_ref: LocalReference | None = None
-    """A Secret that the driver is given."""
+    """The Secret that is passed to the driver."""
 
 
 class ProjectedSecret(PodPart):
     """A Secret in the pool's namespace."""
 
     name: ObjectName
-    """Its name."""
+    """Name of the Secret."""
     items: Keys = Field(default_factory=list)
-    """Which keys; all where it is left out."""
+    """Keys to mount. Defaults to all keys."""
     optional: bool | None = None
-    """Whether pods start without it."""
+    """Whether pods can start if it does not exist."""
 
 
 class ProjectedConfigMap(PodPart):
     """A ConfigMap in the pool's namespace."""
 
     name: ObjectName
-    """Its name."""
+    """Name of the ConfigMap."""
     items: Keys = Field(default_factory=list)
-    """Which keys; all where it is left out."""
+    """Keys to mount. Defaults to all keys."""
     optional: bool | None = None
-    """Whether pods start without it."""
+    """Whether pods can start if it does not exist."""
 
 
 class ProjectedDownward(PodPart):
-    """What the pod knows of itself."""
+    """Files with information about the pod (downward API)."""
 
     items: DownwardFiles = Field(default_factory=list)
-    """The files."""
+    """Files in the volume."""
 
 
 class ServiceAccountToken(PodPart):
-    """A token of the pod's ServiceAccount; refused unless the operator's administrator allows it."""
+    """A token of the pod's ServiceAccount; rejected unless the administrator of the operator allows it."""
 
     path: RelativePath
-    """The file's path in the volume."""
+    """Path of the file in the volume."""
     audience: str | None = Field(default=None, max_length=2048)
-    """Who is to take it; the API server where it is left out."""
+    """Intended audience of the token. Defaults to the API server."""
     expiration_seconds: int | None = Field(default=None, ge=600, le=2**32)
-    """How long it is good."""
+    """Lifetime of the token in seconds."""
 
 
 _PROJECTIONS = ("secret", "configMap", "downwardAPI", "serviceAccountToken")
@@ -478,7 +482,7 @@ _SOURCES = (
     "hostPath", "emptyDir", "secret", "configMap", "persistentVolumeClaim", "ephemeral", "nfs", "csi", "projected",
     "downwardAPI", "image",
 )  # fmt: skip
-"""Kinds of volumes, by the names of their fields."""
+"""Field names of the volume types."""
 
 
 def _one_of(names: tuple[str, ...], what: str) -> tuple[str, str]:
@@ -487,7 +491,7 @@ def _one_of(names: tuple[str, ...], what: str) -> tuple[str, str]:
 
 
 class Projection(PodPart):
-    """One of several sources of one volume."""
+    """One source of a projected volume."""
 
     model_config = ConfigDict(json_schema_extra=cel(_one_of(_PROJECTIONS, "exactly one source")))
 
@@ -496,36 +500,36 @@ class Projection(PodPart):
     config_map: ProjectedConfigMap | None = None
     """A ConfigMap."""
     downward_api: ProjectedDownward | None = Field(default=None, alias="downwardAPI")
-    """What the pod knows of itself."""
+    """Files with information about the pod (downward API)."""
     service_account_token: ServiceAccountToken | None = None
     """A token of the pod's ServiceAccount."""
 
 
 class ProjectedSource(PodPart):
-    """Several sources in one volume."""
+    """A projected volume: several sources in one volume."""
 
     sources: list[Projection] = Field(min_length=1, max_length=16, json_schema_extra=ATOMIC_LIST)
-    """The sources."""
+    """Sources of the volume."""
     default_mode: Mode | None = None
     """Permissions of the files."""
 
 
 class DownwardSource(PodPart):
-    """What the pod knows of itself."""
+    """Files with information about the pod (downward API)."""
 
     items: DownwardFiles = Field(default_factory=list)
-    """The files."""
+    """Files in the volume."""
     default_mode: Mode | None = None
     """Permissions of the files."""
 
 
 class ImageSource(PodPart):
-    """The contents of an image, or of another artifact of a registry."""
+    """The contents of an image or another OCI artifact."""
 
     reference: str = Field(pattern=r"^[^\s]+$", min_length=1, max_length=512)
-    """The image."""
+    """Reference of the image."""
     pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
-    """When it is pulled."""
+    """Image pull policy."""
 
 
 class Volume(PodPart):
@@ -534,27 +538,27 @@ class Volume(PodPart):
     model_config = ConfigDict(json_schema_extra=cel(_one_of(_SOURCES, "exactly one kind of volume")))
 
     name: DnsLabel
-    """Its name, for volumeMounts."""
+    """Name of the volume, used in volumeMounts."""
     host_path: HostPathSource | None = None
-    """A path of the node."""
+    """A path on the node."""
     empty_dir: EmptyDirSource | None = None
-    """An empty directory that lives as long as the pod."""
+    """A directory that is created empty and deleted with the pod."""
     secret: SecretSource | None = None
     """A Secret."""
     config_map: ConfigMapSource | None = None
     """A ConfigMap."""
     persistent_volume_claim: ClaimSource | None = None
-    """A PersistentVolumeClaim that is there."""
+    """An existing PersistentVolumeClaim."""
     ephemeral: EphemeralSource | None = None
-    """A PersistentVolumeClaim of each pod's own."""
+    """A separate PersistentVolumeClaim for each pod."""
     nfs: NfsSource | None = None
-    """A directory of an NFS server."""
+    """An exported directory of an NFS server."""
     csi: CsiSource | None = None
     """A volume of a CSI driver."""
     projected: ProjectedSource | None = None
-    """Several sources in one."""
+    """Several sources in one volume."""
     downward_api: DownwardSource | None = Field(default=None, alias="downwardAPI")
-    """What the pod knows of itself."""
+    """Files with information about the pod (downward API)."""
     image: ImageSource | None = None
     """The contents of an image."""
 

@@ -1,4 +1,4 @@
-"""The kind RunnerPool: how it is known to Kubernetes, and how a raw object becomes typed facts."""
+"""The kind RunnerPool: its names and columns in Kubernetes, and how a raw object is read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ class RunnerPool(Resource[RunnerPoolSpec, RunnerPoolStatus]):
 
 
 def parse_runner_pool(raw: Mapping[str, Any]) -> RunnerPool:
-    """Turn the raw object into typed facts; a spec or status that can't be read is a fact too, never an exception."""
+    """Turn a raw object into a typed one; a spec that can't be read ends up in ``spec_error``, never in an
+    exception.
+    """
     return parse_resource(RunnerPool, RunnerPoolSpec, RunnerPoolStatus, raw)
 
 
@@ -35,7 +37,7 @@ SCALE = {
     "statusReplicasPath": ".status.replicas",
     "labelSelectorPath": ".status.selector",
 }
-"""What ``kubectl scale`` sets: the pods that are kept even without jobs."""
+"""The scale subresource: ``kubectl scale`` sets the number of pods that are kept without jobs."""
 
 
 def _column(name: str, path: str, description: str, **more: Any) -> dict[str, Any]:
@@ -43,20 +45,18 @@ def _column(name: str, path: str, description: str, **more: Any) -> dict[str, An
 
 
 PRINTER_COLUMNS: tuple[dict[str, Any], ...] = (
-    _column(
-        "Ready", '.status.conditions[?(@.type=="Ready")].status', "Whether jobs of the pool are run.", type="string"
-    ),
-    _column("Min", ".status.min", "Runner pods that are kept even without jobs."),
-    _column("Max", ".spec.max", "Most runner pods at a time."),
-    _column("Pending", ".status.pending", "Jobs that wait for a runner."),
-    _column("Starting", ".status.starting", "Pods that do not run yet."),
-    _column("Running", ".status.running", "Pods that have a job."),
-    _column("Idle", ".status.idle", "Pods that wait for a job."),
+    _column("Ready", '.status.conditions[?(@.type=="Ready")].status', "Whether the pool can run jobs.", type="string"),
+    _column("Min", ".status.min", "Runner pods that are kept without jobs."),
+    _column("Max", ".spec.max", "Maximum number of runner pods."),
+    _column("Pending", ".status.pending", "Jobs that are waiting for a runner."),
+    _column("Starting", ".status.starting", "Runner pods that are starting."),
+    _column("Running", ".status.running", "Runner pods with a job."),
+    _column("Idle", ".status.idle", "Runner pods that are waiting for a job."),
     _column("Age", ".metadata.creationTimestamp", "Time since the object was created.", type="date"),
     _column(
         "Reason",
         '.status.conditions[?(@.type=="Ready")].reason',
-        "Why it is ready or not.",
+        "Why the pool is ready or not.",
         type="string",
         priority=1,
     ),

@@ -1,4 +1,4 @@
-"""What the author of a RunnerPool must be allowed to do, beyond reading what it names. Pure."""
+"""Permissions that the author of a RunnerPool needs, in addition to reading the objects that it names. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from bessemer.api.admission import Rule, Validation, build_checks, build_may_do,
 from bessemer.api.fields import ReferenceTo
 
 MOST_SECRETS = 16
-"""Secrets that the volumes of one pool may name, as each is a question to the authorizer."""
+"""Maximum number of Secrets in the volumes of one pool, as each needs an authorizer check."""
 EXECUTOR_RULES: list[Rule] = [
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "delete"]},
     {"apiGroups": [""], "resources": ["pods/attach", "pods/exec"], "verbs": ["get", "create", "patch", "delete"]},
@@ -16,15 +16,15 @@ EXECUTOR_RULES: list[Rule] = [
     {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["list", "watch"]},
 ]
-"""What a runner that runs jobs in pods may do in the pool's namespace.
+"""Permissions of a runner that runs jobs in pods, in the pool's namespace.
 Source: https://docs.gitlab.com/runner/executors/kubernetes/#configure-runner-api-permissions"""
 VOLUME_SECRETS = (("secret", "secretName"), ("csi", "nodePublishSecretRef", "name"))
-"""Where a volume names a Secret, but for projected ones."""
+"""Fields in which a volume names a Secret, except in projected volumes."""
 PROJECTED_SECRET = ("projected", "sources", "secret", "name")
-"""Where a source of a projected volume does."""
+"""The field in which a source of a projected volume names a Secret."""
 HIDDEN = r"\\\\[ux\n\r\u0085\u2028\u2029]|!!|!<|%TAG"
-"""What writes a name in a patch so that it is not found: escapes of letters, lines that go on in the middle of a word,
-and YAML's tags, by which a name may stand in base64. As it stands in a string of CEL.
+"""Syntax that could hide a name in a patch: escape sequences, line continuations within a word, and YAML tags, with
+which a name can be written in base64. Escaped for a CEL string.
 Source: https://yaml.org/spec/1.1/#id872840 (escapes), #id861060 (line breaks), https://yaml.org/type/binary.html"""
 _CONTROL_PLANE = ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"]
 
@@ -38,7 +38,7 @@ def _if_has(*path: str, absent: str) -> str:
 
 
 def _build_volume_secrets() -> str:
-    """Return the expression for all Secrets that volumes name. Lists in lists are folded by way of a text."""
+    """Return the expression for all Secrets that volumes name. Nested lists are flattened by joining and splitting."""
     plain = [f"variables.volumes.filter(v, {_has('v', *path)}).map(v, v.{'.'.join(path)})" for path in VOLUME_SECRETS]
     projected = (
         "variables.volumes.filter(v, has(v.projected) && has(v.projected.sources))"
@@ -58,16 +58,16 @@ VARIABLES: list[Rule] = [
     {"name": "executor", "expression": "has(object.spec.executor) && has(object.spec.executor.type) "
                                        "? object.spec.executor.type : 'Shell'"},
 ]  # fmt: skip
-"""What the rules below are written with."""
+"""Variables of the rules below."""
 
 
 def _off(switch: str, expression: str, message: str) -> list[Validation]:
-    remedy = f"an administrator has to allow it, by the chart's value policies.allow.{switch}"
+    remedy = f"an administrator must allow it with the chart's value policies.allow.{switch}"
     return unless(switch, Validation(expression, f"{message}: {remedy}"))
 
 
 def _build_switches() -> list[Validation]:
-    """Return the rules that the administrator may switch off."""
+    """Return the rules that the administrator can disable."""
     settings = "spec.executor.kubernetes.settings"
     no_patch = (
         "variables.patches.all(p, !has(p.patch_path) && (!has(p.patch) || !p.patch.matches('(?i){}|" + HIDDEN + "')))"
@@ -96,7 +96,7 @@ def _build_switches() -> list[Validation]:
         *_off(
             "privileged",
             no_patch.format("privileged|hostNetwork|hostPID|hostIPC|hostPort|capabilities"),
-            f"{settings}.pod_spec patches what is root on the node, or is a file that can't be looked into",
+            f"{settings}.pod_spec patches a field that gives root on the node, or is a file that can't be checked",
         ),
         *_off(
             "hostPath",
@@ -111,20 +111,20 @@ def _build_switches() -> list[Validation]:
         *_off(
             "hostPath",
             no_patch.format("hostPath"),
-            f"{settings}.pod_spec patches hostPath, the node's own file system, or is a file that can't be looked into",
+            f"{settings}.pod_spec patches hostPath, the node's own file system, or is a file that can't be checked",
         ),
         *_off(
             "systemPriority",
             "!has(object.spec.pod) || !has(object.spec.pod.priorityClassName) "
             "|| !object.spec.pod.priorityClassName.startsWith('system-')",
-            "spec.pod.priorityClassName: system-* pushes the node's own pods aside",
+            "spec.pod.priorityClassName: system-* would evict system pods of the node",
         ),
         *_off(
             "systemPriority",
             "(!has(variables.settings.priority_class_name) "
             "|| !variables.settings.priority_class_name.startsWith('system-')) && "
             + no_patch.format("system-(node|cluster)"),
-            f"{settings}: a priority class system-* pushes the node's own pods aside",
+            f"{settings}: a priority class system-* would evict system pods of the node",
         ),
         *_off(
             "anyNode",
@@ -139,8 +139,8 @@ def _build_switches() -> list[Validation]:
         ),
         *_off(
             "anyNode",
-            no_patch.format("(^|[^.])nodeName"),  # spec.nodeName is what a variable is told of
-            f"{settings}.pod_spec patches the name of the node, or is a file that can't be looked into",
+            no_patch.format("(^|[^.])nodeName"),  # spec.nodeName also occurs in field references of variables
+            f"{settings}.pod_spec patches nodeName, or is a file that can't be checked",
         ),
         *_off(
             "serviceAccountTokens",
@@ -152,10 +152,10 @@ def _build_switches() -> list[Validation]:
 
 
 def build_rules() -> list[Validation]:
-    """Return the rules of RunnerPools, but for those that ask for what the spec names."""
+    """Return the rules for RunnerPools, except those for the objects that the spec names."""
     secrets = build_checks("volumeSecrets", ReferenceTo("", "secrets"), "spec.pod.volumes", MOST_SECRETS)
     account = (
-        "spec.executor.type Kubernetes gives the runner an account in this namespace, and you must be allowed all of it"
+        "spec.executor.type Kubernetes gives the runner permissions in this namespace, and you must have all of them"
     )
     lower = "matches('^[a-z0-9_-]+$')"
     nested = "k == 'volumes' || k.endsWith('security_context')"
@@ -165,8 +165,8 @@ def build_rules() -> list[Validation]:
         f"&& variables.settings.all(k, {nested} ? variables.settings[k].all(name, name.{lower} "
         f"&& ({deeper.format(lower)})) : true) "
         f"&& variables.patches.all(p, p.all(name, name.{lower}))",
-        "spec.executor.kubernetes.settings: write names in lower case, as GitLab's documentation does: the runner "
-        "reads others as well, and these rules would not see them",
+        "spec.executor.kubernetes.settings: write names in lower case, as in GitLab's documentation: gitlab-runner "
+        "ignores case, but these rules don't",
     )
     return [
         spelled,

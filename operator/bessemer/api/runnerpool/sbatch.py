@@ -1,7 +1,7 @@
-"""Which options of sbatch a pool can't be given: those that Bessemer sets, or that it depends on. Pure.
+"""Options of sbatch that a pool can't have, because Bessemer sets them or depends on them. Pure.
 
-sbatch takes a long option by any beginning of its name that is no other's, too; which those are depends on its version.
-So every beginning is refused. slurm/executor.sh refuses the same to jobs, and their letters.
+sbatch accepts any unambiguous abbreviation of a long option; which ones are unambiguous depends on its version. So all
+abbreviations are refused. slurm/executor.sh refuses the same options, and their one-letter forms, in jobs.
 Source: https://slurm.schedmd.com/sbatch.html
 """
 
@@ -19,11 +19,11 @@ REFUSED = (
     *("array", "chdir", "clusters", "error", "gid", "help", "input", "job-name", "open-mode", "output", "parsable"),
     *("quiet", "requeue", "test-only", "uid", "usage", "version", "wait", "workdir", "wrap"),
 )
-_WHY = "can't be given, nor any beginning of its name: Bessemer sets it or depends on it"
+_WHY = "can't be set, not even abbreviated: Bessemer sets this option or depends on it"
 
 
 def _match_beginnings(name: str) -> str:
-    """Give a regular expression for a name and all that it begins with."""
+    """Return a regular expression for a name and all its abbreviations."""
     return reduce(lambda rest, letter: f"{letter}({rest})?" if rest else letter, reversed(name), "")
 
 

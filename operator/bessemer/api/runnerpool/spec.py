@@ -1,6 +1,6 @@
-"""The spec of a RunnerPool: what the user asks for.
+"""The spec of a RunnerPool, as users write it.
 
-The sentence under a field is its comment here, its description in the CRD and its text in ``kubectl explain``.
+The docstring of a field is its description in the CRD, and so its text in ``kubectl explain``.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from bessemer.api.runnerpool.executors import Executor
 from bessemer.api.runnerpool.podspec import RunnerPodSpec
 
 MAX_PODS = 500
-"""Pods of one pool; a slot, and so a runner manager in GitLab, stands behind each."""
+"""Maximum number of pods of one pool; each has a slot, and so a runner manager in GitLab."""
 Tag = Annotated[str, Field(pattern=r"^[^,\s]([^,]{0,253}[^,\s])?$", min_length=1, max_length=255)]
-"""Source: https://docs.gitlab.com/ci/yaml/#tags (tags are separated by commas where they are written as a list)"""
+"""Source: https://docs.gitlab.com/ci/yaml/#tags (lists of tags are separated by commas)"""
 
 
 class ScopeType(StrEnum):
-    """Whose jobs a runner takes."""
+    """Scope of a runner in GitLab."""
 
     INSTANCE = "Instance"
     GROUP = "Group"
@@ -34,17 +34,17 @@ class ScopeType(StrEnum):
 
 
 class PoolScope(ApiModel):
-    """Whose jobs the pool takes: the scope that the runner has in GitLab."""
+    """The scope of the runner in GitLab: from where it takes jobs."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(
             (
                 "(self.type == 'Instance') != has(self.path)",
-                "path is required for a Group or a Project, and for them alone",
+                "path is required for a Group or Project, and must be absent for an Instance",
             ),
             (
                 "self.type != 'Project' || !has(self.path) || self.path.contains('/')",
-                "path of a Project is its full path, with its group or user, such as hpc/simulations",
+                "path of a Project must be its full path, including its group or user, such as hpc/simulations",
             ),
         )
     )
@@ -61,43 +61,46 @@ class GitLabConnection(ApiModel):
     """The GitLab that the jobs come from."""
 
     url: GitLabUrl
-    """Its URL, as runner pods and the operator reach it."""
+    """URL of GitLab, as seen from runner pods and the operator."""
     scope: PoolScope
-    """Whose jobs the pool takes."""
+    """From where the pool takes jobs."""
     api_token_secret: SecretReference | None = None
-    """An access token of GitLab. To see which jobs wait it needs the scope read_api (read access to the project, group
-    or instance); for runner.managed, create_runner and manage_runner. Without it, the pool keeps min runners."""
+    """The Secret with an access token of GitLab. The token needs the scope read_api to list waiting jobs (and read
+    access to the project, group or instance), and create_runner and manage_runner for runner.managed. Without a
+    token, the pool keeps min runners."""
     webhook_secret: SecretReference | None = None
-    """The secret token, or the signing token, of the webhook for job events that points at the operator:
-    .../v1/gitlab/<namespace>/<name of the pool>."""
+    """The Secret with the secret token or the signing token of GitLab's webhook for job events. The URL of the
+    webhook is .../v1/gitlab/<namespace>/<name of the pool> of the operator."""
     poll_seconds: int = Field(default=60, ge=10, le=3600)
-    """How often the waiting jobs are listed, whatever webhooks say; pools with the same url, token and scope share
-    it."""
+    """Interval in seconds at which waiting jobs are listed, regardless of webhooks. Pools with the same url, token and
+    scope share one poll."""
     ca_secret: SecretReference | None = None
-    """A PEM bundle of certificate authorities that GitLab's certificate is checked with; by default those of the
-    images."""
+    """The Secret with a PEM bundle of certificate authorities to verify GitLab's certificate. Defaults to the
+    certificate authorities in the images."""
 
 
 class AccessLevel(StrEnum):
-    """Which refs' jobs a runner takes."""
+    """From which refs a runner takes jobs."""
 
     NOT_PROTECTED = "NotProtected"
     REF_PROTECTED = "RefProtected"
 
 
 class ManagedRunner(ApiModel):
-    """A runner that Bessemer creates in GitLab, whose token it rotates, and which it deletes with the pool."""
+    """A runner that Bessemer manages in GitLab: it creates the runner, rotates its token, and deletes it with the
+    pool."""
 
     description: str = Field(default="", max_length=128)
-    """What GitLab shows as the runner's description; by default namespace and name of the pool."""
+    """Description of the runner in GitLab. Defaults to namespace and name of the pool."""
     locked: bool = True
-    """Whether a project runner may not be enabled for other projects."""
+    """Whether a project runner is locked, so that it can't be enabled for other projects."""
     rotate_before_seconds: int = Field(default=86400, ge=60, le=31536000)
-    """A token that expires is rotated that long before; one that lives shorter than twice that, at half of its life."""
+    """How many seconds before its expiry the runner token is rotated. A token with a lifetime of less than twice this
+    value is rotated at half of its lifetime."""
 
 
 class Runner(ApiModel):
-    """The runner as GitLab knows it; all pods of the pool are its managers."""
+    """The runner in GitLab; each pod of the pool is one of its runner managers."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(
@@ -107,60 +110,61 @@ class Runner(ApiModel):
     )
 
     token_secret: SecretReference | None = None
-    """The runner's authentication token (glrt-...). tags, runUntagged and accessLevel must then say what GitLab has for
-    that runner."""
+    """The Secret with the authentication token of an existing runner (glrt-...). tags, runUntagged and accessLevel must
+    then match the settings of that runner in GitLab."""
     managed: ManagedRunner | None = None
-    """Have Bessemer create the runner; gitlab.apiTokenSecret is required."""
+    """Lets Bessemer create and manage the runner; requires gitlab.apiTokenSecret."""
     tags: list[Tag] = Field(default_factory=list, max_length=50, json_schema_extra={"x-kubernetes-list-type": "set"})
-    """The runner takes jobs all of whose tags are among these."""
+    """Tags of the runner. It takes a job if the runner has all of the job's tags."""
     run_untagged: bool = False
-    """Whether it also takes jobs without tags."""
+    """Whether the runner also takes jobs without tags."""
     access_level: AccessLevel = AccessLevel.NOT_PROTECTED
-    """RefProtected: only jobs of protected branches and tags."""
+    """RefProtected: the runner takes only jobs on protected branches and tags."""
     maximum_timeout_seconds: int = Field(default=3600, ge=600, le=2592000)
-    """Longest time of a job. The least is GitLab's."""
+    """Maximum duration of a job in seconds. GitLab does not accept less than 600."""
     grace_period_seconds: int | None = Field(default=None, ge=0, le=2592000)
-    """How long a pod that is to go, such as by a drained node, may take to end its job; then the job fails as
-    runner_interrupted. By default maximumTimeoutSeconds: no job is interrupted. On nodes that may be taken away, what
-    they give notice of, less a minute: GitLab then hears of it, and would else wait an hour."""
+    """How many seconds a pod that is being deleted, for example because its node is drained, may take to finish its
+    job; after that, the job fails with runner_interrupted. Defaults to maximumTimeoutSeconds, so that no job is
+    interrupted. On preemptible nodes, set it to their notice period minus one minute, so that the runner can report
+    the failure to GitLab, which would otherwise wait an hour."""
 
 
 def _check_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError("no time zone of the IANA database, such as Europe/Berlin") from error
+        raise ValueError("must be a time zone of the IANA database, such as Europe/Berlin") from error
     return name
 
 
 class Schedule(ApiModel):
-    """A time in which other bounds hold."""
+    """A recurring period with another minimum of runner pods."""
 
     name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)
-    """Name of the schedule, for messages."""
+    """Name of the schedule, shown in messages."""
     start: CronExpression
-    """When it begins, as a cron expression of five fields, such as 0 7 * * 1-5. A time of day that the clock skips
-    comes when it is put forward, one that it shows twice comes the first time."""
+    """Start of the period, as a cron expression with five fields, such as 0 7 * * 1-5. A time that is skipped when
+    daylight saving time begins counts at the moment of the change; a time that occurs twice counts the first time."""
     duration_seconds: int = Field(ge=60, le=604800)
-    """How long it lasts."""
+    """Length of the period in seconds."""
     time_zone: Annotated[str, AfterValidator(_check_zone)] = Field(
         default="Etc/UTC", pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}$", max_length=64
     )
-    """Time zone of start, by its IANA name."""
+    """Time zone of start, as an IANA name."""
     min: int = Field(ge=0, le=MAX_PODS)
-    """The pool's min while it lasts, be it more or less than spec.min; where schedules overlap, the greatest of theirs
-    counts."""
+    """Replaces spec.min during the period, whether it is greater or less. Where schedules overlap, the greatest min
+    applies."""
 
 
 class Mode(StrEnum):
-    """Who takes the jobs."""
+    """How jobs are distributed to runners."""
 
     PODS = "Pods"
     MANAGER = "Manager"
 
 
 class RunnerPoolSpec(SpecModel):
-    """What the pool is to be."""
+    """The desired state of the pool."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(
@@ -176,17 +180,17 @@ class RunnerPoolSpec(SpecModel):
             (
                 "has(self.gitlab.apiTokenSecret) || self.min > 0 || self.mode == 'Manager' || "
                 "(has(self.schedules) && self.schedules.exists(schedule, schedule.min > 0))",
-                "without gitlab.apiTokenSecret nobody sees which jobs wait: min, or the min of a schedule, must be "
-                "greater than 0, so that runners are there to ask for themselves",
+                "without gitlab.apiTokenSecret the operator can't see waiting jobs: min, or the min of a schedule, "
+                "must be greater than 0, so that there are runners that poll for jobs",
             ),
             (
                 "self.mode != 'Manager' || self.executor.type == 'Kubernetes'",
                 "mode Manager needs executor.type Kubernetes",
             ),
-            ("self.mode != 'Manager' || self.min <= 1", "mode Manager has one manager: min is 0 or 1"),
+            ("self.mode != 'Manager' || self.min <= 1", "mode Manager has one runner pod: min must be 0 or 1"),
             (
                 "self.mode != 'Manager' || !has(self.schedules) || self.schedules.all(schedule, schedule.min <= 1)",
-                "mode Manager has one manager: min of a schedule is 0 or 1",
+                "mode Manager has one runner pod: min of a schedule must be 0 or 1",
             ),
         )
     )
@@ -194,27 +198,27 @@ class RunnerPoolSpec(SpecModel):
     gitlab: GitLabConnection
     """The GitLab that the jobs come from."""
     runner: Runner
-    """The runner as GitLab knows it."""
+    """The runner in GitLab."""
     mode: Mode = Mode.PODS
-    """Pods: a runner pod for each job. Manager: one runner for all jobs, each in a pod by the executor Kubernetes; it
-    is there while there are jobs, and max is how many it runs at a time."""
+    """Pods: one runner pod for each job. Manager: one runner pod for all jobs, which creates a job pod for each of them
+    (executor Kubernetes); it exists while there are jobs, and max is the number of concurrent jobs."""
     min: int = Field(default=0, ge=0, le=MAX_PODS)
-    """Runner pods that are there even without jobs; those that wait start their job at once."""
+    """Minimum number of runner pods, kept even without jobs; waiting pods start a job without delay."""
     max: int = Field(default=10, ge=1, le=MAX_PODS)
-    """Most runner pods at a time; those count that were deleted and still finish a job."""
+    """Maximum number of runner pods, including pods that are being deleted and still finish a job."""
     priority: int = Field(default=0, ge=-1000, le=1000)
-    """Where a ResourceQuota has no room for all pools of the namespace, those of higher priority get it first."""
+    """If a ResourceQuota is not sufficient for all pools of the namespace, pools with a higher priority come first."""
     max_starting: int = Field(default=50, ge=1, le=MAX_PODS)
-    """Most pods that are starting at a time, so that a burst of jobs does not flood the cluster."""
+    """Maximum number of pods that start at the same time, so that a burst of jobs does not overload the cluster."""
     idle_seconds: int = Field(default=60, ge=0, le=86400)
-    """How long a pod that waits for a job is kept above min."""
+    """How many seconds a waiting pod is kept if there are more than min."""
     schedules: list[Schedule] = Field(default_factory=list, max_length=16, json_schema_extra=list_map("name"))
-    """Times with another min."""
+    """Recurring periods with another min."""
     executor: Executor = Executor()
-    """How the runner runs a job."""
+    """How the runner runs jobs."""
     cache: Cache | None = None
-    """Where jobs' caches lie."""
+    """Where caches of jobs are stored."""
     proxy: Proxy | None = None
-    """The proxies that runners and jobs use."""
+    """HTTP proxies for runners and jobs."""
     pod: RunnerPodSpec = RunnerPodSpec()
-    """The runner pods."""
+    """Settings of the runner pods."""

@@ -96,7 +96,7 @@ def explain_options(*options: str) -> tuple[str, list[str]]:
     "option", [f"--{name[:end]}{value}" for name in REFUSED for end in range(1, len(name) + 1) for value in ("", "=x")]
 )
 def test_a_pool_may_not_name_what_bessemer_depends_on_nor_abbreviate_it(option: str) -> None:
-    said = "options[1]: can't be given, nor any beginning of its name: Bessemer sets it or depends on it"
+    said = "options[1]: can't be set, not even abbreviated: Bessemer sets this option or depends on it"
     assert explain_options("--mem=4G", option) == (f"spec.executor.slurm.{said}", [f"slurm.{said}"])
 
 

@@ -137,7 +137,7 @@ def test_a_pool_that_can_never_do_anything_is_refused_at_apply(spec: dict[str, A
     gitlab = {"url": "http://gitlab.example", "scope": {"type": "Instance"}}
     found = RunnerPoolSpec.model_validate(manifest(gitlab=gitlab, **spec)["spec"])
     broken = list_broken_rules(found.to_api(), compute_structural_schema(RunnerPoolSpec), "spec")
-    assert [rule for rule in broken if "nobody sees which jobs wait" in rule] == broken
+    assert [rule for rule in broken if "can't see waiting jobs" in rule] == broken
     assert bool(broken) is refused
 
 

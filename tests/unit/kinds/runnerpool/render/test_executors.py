@@ -120,20 +120,20 @@ def test_a_setting_that_is_null_is_left_out_at_any_depth() -> None:
     ("settings", "said"),
     [
         ({"allowed_images": ["a", None]}, "allowed_images[1]: None can't stand in config.toml"),
-        ({"pod_labels": "x"}, 'pod_labels: must be texts by their names, such as team: "7"'),
-        ({"pod_annotations": {"team": 7}}, 'pod_annotations: must be texts by their names, such as team: "7"'),
-        ({"volumes": ["a"]}, "volumes: must be lists of volumes by their kinds, such as pvc"),
-        ({"volumes": {"pvc": "a"}}, "volumes.pvc: must be a list of volumes, each with its name and mount_path"),
-        ({"volumes": {"pvc": ["a"]}}, "volumes.pvc: must be a list of volumes, each with its name and mount_path"),
+        ({"pod_labels": "x"}, 'pod_labels: must be a map of strings, such as team: "7"'),
+        ({"pod_annotations": {"team": 7}}, 'pod_annotations: must be a map of strings, such as team: "7"'),
+        ({"volumes": ["a"]}, "volumes: must map volume types, such as pvc, to lists of volumes"),
+        ({"volumes": {"pvc": "a"}}, "volumes.pvc: must be a list of volumes, each with name and mount_path"),
+        ({"volumes": {"pvc": ["a"]}}, "volumes.pvc: must be a list of volumes, each with name and mount_path"),
         ({"cpu_request": 1}, 'cpu_request: must be a quantity in quotes, such as "500m" or "2Gi"'),
         ({"helper_memory_limit": "much"}, 'helper_memory_limit: must be a quantity in quotes, such as "500m" or "2Gi"'),
         (
             {"pod_labels": {"bessemer.dev/runner-uid": "x"}},
-            "pod_labels: bessemer.dev/runner-uid is for Bessemer to give",
+            "pod_labels: bessemer.dev/runner-uid is reserved for Bessemer",
         ),
-        ({"services": "postgres"}, "services: must be a list of services, each with its name"),
-        ({"services": [7]}, "services: must be a list of services, each with its name"),
-        ({"services": [{"alias": "db"}]}, "services: must be a list of services, each with its name"),
+        ({"services": "postgres"}, "services: must be a list of services, each with a name"),
+        ({"services": [7]}, "services: must be a list of services, each with a name"),
+        ({"services": [{"alias": "db"}]}, "services: must be a list of services, each with a name"),
         ({"priority_class_name": 7}, "priority_class_name: must be the name of a PriorityClass"),
     ],
 )
@@ -142,8 +142,8 @@ def test_a_setting_that_can_not_be_is_named(settings: dict[str, Any], said: str)
     assert (pool.spec, pool.spec_error) == (None, f"spec.executor.kubernetes.settings: {said}")
 
 
-OTHER_CLUSTER = "can't be given: jobs run in the cluster of the pool"
-SMALL = "GitLab's names of settings have small letters, digits and underscores alone"
+OTHER_CLUSTER = "can't be set: jobs run in the cluster of the pool"
+SMALL = "names of settings consist of lower-case letters, digits, hyphens and underscores"
 
 
 @pytest.mark.parametrize(
@@ -151,14 +151,14 @@ SMALL = "GitLab's names of settings have small letters, digits and underscores a
     [
         ("Kubernetes", "host", OTHER_CLUSTER),
         ("Kubernetes", "bearer_token", OTHER_CLUSTER),
-        ("Kubernetes", "namespace_per_job", "can't be given: jobs run in the namespace of the pool"),
+        ("Kubernetes", "namespace_per_job", "can't be set: jobs run in the namespace of the pool"),
         ("Kubernetes", "image", "is spec.executor.kubernetes.image, and not here"),
         ("Kubernetes", "Namespace", SMALL),  # which gitlab-runner reads as namespace
         ("Kubernetes", "output_limit", "stands in [[runners]], and not here"),
         ("Kubernetes", "clone_url", "stands in [[runners]], and not here"),
         ("Kubernetes", "pre_get_sources_script", "stands in [[runners]], and not here"),
         ("Kubernetes", "concurrent", "stands at the top of config.toml: spec.max, and not here"),
-        ("Docker", "host", "can't be given: the Docker daemon is the one in the runner's pod"),
+        ("Docker", "host", "can't be set: jobs use the Docker daemon in the runner pod"),
         ("Docker", "environment", "stands in [[runners]]: spec.pod.environment, and not here"),
         ("Docker", "HOST", SMALL),
         ("Custom", "run_exec", "is spec.executor.custom.run, and not here"),
@@ -201,7 +201,7 @@ def test_what_a_field_and_a_setting_both_say_is_refused_and_either_alone_is_take
         return build_pool(executor={"type": "Kubernetes", "kubernetes": {"image": "debian", **fields}}).spec_error
 
     assert build(**field) == build(settings=setting) == ""
-    assert "which is given, too" in build(**field, settings=setting)
+    assert "conflicts with" in build(**field, settings=setting)
 
 
 def test_what_gitlabs_runner_can_not_ask_for_is_refused_at_apply_saying_how_else() -> None:
@@ -209,7 +209,7 @@ def test_what_gitlabs_runner_can_not_ask_for_is_refused_at_apply_saying_how_else
         executor = {"image": "debian", "resources": {kind: {"cpu": "1", "nvidia.com/gpu": "1"}}}
         (said,) = list_broken_rules(executor, compute_structural_schema(KubernetesExecutor), "kubernetes")
         assert said.startswith(
-            f"kubernetes.resources.{kind}: must be of cpu, memory, ephemeral-storage; others, such as"
+            f"kubernetes.resources.{kind}: must be one of cpu, memory, ephemeral-storage; request others, such as"
         )
         pool = build_pool(executor={"type": "Kubernetes", "kubernetes": executor})
         assert pool.spec_error == f"spec.executor.{said}"
@@ -234,7 +234,7 @@ def test_whatever_settings_are_they_are_refused_or_stand_in_the_configuration(
 @pytest.mark.parametrize("field", ["labels", "annotations"])
 def test_names_of_bessemers_own_are_refused_by_the_crd_and_by_the_pool(field: str) -> None:
     given = {field: {"team": "hpc", "bessemer.dev/job": "nightly"}}
-    said = "names that begin with bessemer.dev/ are for Bessemer to give"
+    said = "names that begin with bessemer.dev/ are reserved for Bessemer"
     assert build_pool(pod=given).spec_error == f"spec.pod.{field}: bessemer.dev/job: {said}"
     schema = compute_structural_schema(RunnerPodSpec)
     assert list_broken_rules(given, schema, "spec.pod") == [f"spec.pod.{field}: {said}"]

@@ -79,7 +79,7 @@ EXPRESSIONS = st.tuples(*(st.lists(items(value), min_size=1, max_size=2).map(","
 def test_the_api_server_and_the_operator_take_the_same_cron_expressions(start: str) -> None:
     taken = bool(re.search(CRON_PATTERN, start)) and not re.search(NEVER_PATTERN, start)
     error = build_pool(schedules=[schedule(start=start)]).spec_error
-    if taken and "never comes" in error:
+    if taken and "never fires" in error:
         return  # of unusual ways to write 30 February
     assert (error == "") is taken, error
 
@@ -116,7 +116,7 @@ def test_a_range_of_days_may_go_over_the_end_of_the_week(span: str, days: str) -
 @pytest.mark.parametrize("start", ["0 0 30 2 *", "0 0 30,31 feb *", "0 0 31 4,6,9,11 *", "0 0 31 11 */2"])
 def test_a_date_that_never_comes_is_refused(start: str) -> None:
     assert re.search(NEVER_PATTERN, start)
-    assert "never comes" in build_pool(schedules=[schedule(start=start)]).spec_error
+    assert "never fires" in build_pool(schedules=[schedule(start=start)]).spec_error
 
 
 @pytest.mark.parametrize("start", ["0 0 29 2 *", "0 0 30 2 1", "0 0 31 2,3 *", "0 0 28,30 2 *"])
@@ -224,7 +224,7 @@ def test_a_schedule_may_ask_for_less_than_the_pool_and_of_several_the_greatest_h
 @pytest.mark.parametrize("name", ["Mars/Olympus", "CET-Sometimes", "Europe"])
 def test_a_time_zone_that_is_not_there_is_said(name: str) -> None:
     error = build_pool(schedules=[schedule(timeZone=name)]).spec_error
-    assert error == "spec.schedules[0].timeZone: no time zone of the IANA database, such as Europe/Berlin"
+    assert error == "spec.schedules[0].timeZone: must be a time zone of the IANA database, such as Europe/Berlin"
 
 
 @settings(max_examples=300, deadline=None)
