@@ -16,15 +16,24 @@ import typer
 Arguments = ParamSpec("Arguments")
 NamespaceOption = Annotated[
     str | None,
-    typer.Option("--namespace", "-n", help="Namespace; default: the one of the context.", show_default=False),
+    typer.Option(
+        "--namespace", "-n", metavar="NAME", help="Namespace; default: the one of the context.", show_default=False
+    ),
 ]
 ContextOption = Annotated[
     str | None,
-    typer.Option("--context", help="Context of the kubeconfig; default: the current one.", show_default=False),
+    typer.Option(
+        "--context", metavar="NAME", help="Context of the kubeconfig; default: the current one.", show_default=False
+    ),
 ]
 KubeconfigOption = Annotated[
     str | None,
-    typer.Option("--kubeconfig", help="Kubeconfig file; default: $KUBECONFIG, ~/.kube/config.", show_default=False),
+    typer.Option(
+        "--kubeconfig",
+        metavar="FILE",
+        help="Kubeconfig file; default: $KUBECONFIG, ~/.kube/config.",
+        show_default=False,
+    ),
 ]
 _OPTIONS = {"namespace": NamespaceOption, "context": ContextOption, "kubeconfig": KubeconfigOption}
 

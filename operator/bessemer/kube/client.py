@@ -47,7 +47,7 @@ class KubernetesClient:
         try:
             answer = await self._request("GET", _path(kind, namespace), query={k: v for k, v in query.items() if v})
         except _Absent as error:
-            raise NotServed("NotServed", f"{kind.plural} of {kind.group or 'core'}/{kind.version}") from error
+            raise NotServed(error.reason, f"{kind.plural} of {kind.group or 'core'}/{kind.version}") from error
         items = answer.get("items")
         if not isinstance(items, list):
             raise Unavailable("ApiUnavailable", f"GET {_path(kind, namespace)}: the answer is no list")

@@ -51,7 +51,9 @@ def reasons_in_code() -> dict[str, str]:
     """
     found = {}
     for path in PACKAGE.rglob("*.py"):
-        if "cli" in path.parts or path.name.startswith("crd") or path.name == "podtypes.py":  # words of Kubernetes
+        if (
+            "cli" in path.relative_to(PACKAGE).parts or path.name.startswith("crd") or path.name == "podtypes.py"
+        ):  # words of Kubernetes
             continue
         for node in walk_but_enums(ast.parse(path.read_text())):
             word = node.value if isinstance(node, ast.Constant) else None

@@ -23,7 +23,12 @@ def logs(
     name: BuildArgument,
     phase: Annotated[
         str | None,
-        typer.Argument(help="Default: the phase that began last.", show_default=False, autocompletion=complete_phase),
+        typer.Argument(
+            metavar="PHASE",
+            help="Default: the phase that began last.",
+            show_default=False,
+            autocompletion=complete_phase,
+        ),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the phase goes on.")] = False,
     list_: Annotated[bool, typer.Option("--list", "-l", help="List the phases that have a log.")] = False,

@@ -12,7 +12,9 @@ from bessemer.cli.options import FormOption
 
 
 def plan(
-    file: Annotated[Path, typer.Argument(help="Manifest of a ClusterBuild or RunnerPool; - for stdin.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Manifest of a ClusterBuild or RunnerPool; - for stdin.")
+    ],
     output: FormOption = None,
 ) -> None:
     """Show what a manifest would do.

@@ -16,7 +16,7 @@ def status(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...",
+            metavar="NAME",
             help="clusterbuild/NAME (cb/NAME) or runnerpool/NAME (rp/NAME); a bare NAME is a ClusterBuild. "
             "Default: a line for each object.",
             autocompletion=complete_any,

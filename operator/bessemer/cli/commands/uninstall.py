@@ -12,7 +12,9 @@ from bessemer.cli.target import Target, on_cluster
 @on_cluster
 def remove_traces(
     target: Target,
-    watched: Annotated[str, typer.Option(help="The namespaces that it watched, with commas; all by default.")] = "",
+    watched: Annotated[
+        str, typer.Option(metavar="NAMES", help="The namespaces that it watched, with commas; all by default.")
+    ] = "",
 ) -> None:
     """Take finalizers and Leases away that only the operator of a namespace would; the chart's uninstall hook."""
     import asyncio

@@ -16,11 +16,12 @@ def watch(
     name: Annotated[
         str,
         typer.Argument(
+            metavar="NAME",
             help="clusterbuild/NAME (cb/NAME) or runnerpool/NAME (rp/NAME); a bare NAME is a ClusterBuild.",
             autocompletion=complete_any,
         ),
     ],
-    timeout: Annotated[float, typer.Option(help="Seconds to watch at most; 0: for ever.", min=0)] = 0,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="End after this time; 0: never.", min=0)] = 0,
     output: FormOption = None,
 ) -> None:
     """Follow a build to its end, or a pool.
