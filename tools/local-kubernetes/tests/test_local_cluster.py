@@ -20,6 +20,7 @@ from local_kubernetes.local.loop_devices import LoopDevice, decide_is_left_over
 from local_kubernetes.local.network import INDEXES, ClusterNetwork, decide_index
 from local_kubernetes.local.pki import build_authority, build_kubeconfig, build_leaf, build_server_names
 from local_kubernetes.local.processes import ProcessIdentity
+from local_kubernetes.local.remains import sweep_locked
 from local_kubernetes.local.sandbox_image import create_sandbox_archive
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -190,6 +191,21 @@ def test_a_container_engine_uses_the_machine_as_a_cluster_does(machine: Path) ->
     assert (machine / "sys/fs/file-max").read_text() == "99\n"
     registry.delete_record(engine)
     assert (machine / "sys/fs/file-max").read_text() == "0"
+
+
+def test_files_of_what_a_reboot_ended_are_swept_and_nothing_else(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(machine))
+    own = ProcessIdentity.get(os.getpid())
+    assert own is not None
+    running = machine / "bessemer/engines/podman-of-7"
+    for folder in ("clusters/dev", "engines/docker-of-6", "engines/podman-of-7", "engines/docker-0123456789ab"):
+        (machine / "bessemer" / folder).mkdir(parents=True)
+    registry.apply_record(registry.EngineRecord(name="podman-of-7", engine="podman", directory=running, creator=own))
+    assert sweep_locked() == []
+    left = sorted(str(path.relative_to(machine / "bessemer")) for path in machine.glob("bessemer/*/*"))
+    assert left == ["engines/docker-0123456789ab", "engines/podman-of-7"]
 
 
 def test_an_engine_is_swept_when_its_creator_is_gone() -> None:

@@ -18,10 +18,15 @@ from local_kubernetes.errors import ClusterError
 from local_kubernetes.kind import NODE_IMAGES, get_kind_directory
 from local_kubernetes.local.namespaces import create_namespaces
 from local_kubernetes.local.processes import ProcessIdentity
-from local_kubernetes.local.registry import EngineRecord, apply_record, registry_locked, require_root
+from local_kubernetes.local.registry import (
+    EngineRecord,
+    apply_record,
+    get_engines_directory,
+    registry_locked,
+    require_root,
+)
 from local_kubernetes.local.remains import delete_use, sweep_locked
 from local_kubernetes.node_image.build import build_node_archive
-from local_kubernetes.storage import get_cache_directory
 from local_kubernetes.waiting import wait_until
 
 HERE = Path(__file__).parent
@@ -135,7 +140,7 @@ def create_record(name: str) -> EngineRecord:
     creator = ProcessIdentity.get(os.getpid())
     if creator is None:
         raise ClusterError("/proc does not show our own process: is it mounted?")
-    directory = get_cache_directory() / "engines" / f"{name}-of-{creator.pid}"
+    directory = get_engines_directory() / f"{name}-of-{creator.pid}"
     record = EngineRecord(name=f"{name}-of-{creator.pid}", engine=name, directory=directory, creator=creator)
     with registry_locked():
         sweep_locked()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from local_kubernetes.commands import run
 from local_kubernetes.errors import ClusterError, announce
-from local_kubernetes.storage import get_cache_directory, locked
+from local_kubernetes.local.registry import get_engines_directory
+from local_kubernetes.storage import locked
 
 PACKAGES = {"docker": ("docker.io", "iptables"), "podman": ("podman", "netavark", "aardvark-dns", "iptables")}
 FETCH_SECONDS = 600
@@ -34,7 +35,7 @@ def fetch_packages(engine: str) -> Path:
         run([*APT, "update"], timeout=FETCH_SECONDS)
         missing = simulate(wanted)
     digest = hashlib.sha256(" ".join(missing).encode()).hexdigest()[:12]
-    folder = get_cache_directory() / "engines" / f"{engine}-{digest}"
+    folder = get_engines_directory() / f"{engine}-{digest}"
     with locked(folder.parent / "lock"):
         if not folder.is_dir():
             announce(f"fetching {engine}: {' '.join(missing) or 'it is installed'}")

@@ -141,6 +141,11 @@ def get_clusters_directory() -> Path:
     return get_cache_directory() / "clusters"
 
 
+def get_engines_directory() -> Path:
+    """Return the folder that holds the directories of this user's engines (`docker-of-PID`), and their packages."""
+    return get_cache_directory() / "engines"
+
+
 def list_records() -> list[ClusterRecord]:
     """List the clusters of this machine, alive or not."""
     require_root()

@@ -18,6 +18,7 @@ from local_kubernetes.local.registry import (
     delete_record,
     get_baseline,
     get_clusters_directory,
+    get_engines_directory,
     list_engines,
     list_records,
     registry_locked,
@@ -99,14 +100,14 @@ def sweep() -> list[str]:
 
 
 def sweep_locked() -> list[str]:
-    """Remove abandoned clusters, and the files of clusters that a reboot ended. Called with the registry locked."""
+    """Remove abandoned clusters and engines, and files that a reboot left. Called with the registry locked."""
     clusters = [record for record in list_records() if record.is_abandoned()]
     engines = [record for record in list_engines() if record.is_abandoned()]
     for record in (*clusters, *engines):
         announce(f"removing what is left of {record.prefix} {record.name}: nobody uses it any more")
         delete_cluster(record) if isinstance(record, ClusterRecord) else delete_use(record)
-    listed = {record.directory for record in list_records()}
-    for directory in get_clusters_directory().glob("*"):
+    listed = {record.directory for record in (*list_records(), *list_engines())}
+    for directory in (*get_clusters_directory().glob("*"), *get_engines_directory().glob("*-of-*")):
         if directory not in listed:
             shutil.rmtree(directory)
     return [record.name for record in (*clusters, *engines)]

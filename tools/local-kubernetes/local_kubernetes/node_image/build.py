@@ -96,7 +96,8 @@ def build_archive(archive: Path, programs: Mapping[str, Path]) -> None:
     announce(f"building the image of kind's nodes for Kubernetes {VERSION}, once: about 2 min; kept in {archive}")
     started = time.monotonic()
     work = archive.with_suffix(".work")
-    shutil.rmtree(work, ignore_errors=True)
+    for left in archive.parent.glob("*.work"):  # by a build that was killed
+        shutil.rmtree(left)
     root, images = work / "root", work / "images"
     images.mkdir(parents=True)
     create_node_root(root)
