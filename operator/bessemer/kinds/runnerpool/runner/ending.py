@@ -109,13 +109,13 @@ def _choose(facts: EndFacts) -> Plan | None:
         left = explain_undeletable(record, facts.connection.url)
         if left is not None:
             raise left
-        return Plan(DeleteRunner(record.id), "PoolDeleted", f"runner {record.id} of {record.scope}")
+        return Plan(DeleteRunner(record.id), "Deleted", f"runner {record.id} of {record.scope}")
     if failure is not None:
         return None
     if facts.listed is None:
-        return Plan(ListRunners(scope), "PoolDeleted", f"runners of {scope} that were created for this pool")
+        return Plan(ListRunners(scope), "Deleted", f"runners of {scope} that were created for this pool")
     text = f"of {scope}, which was created for this pool and never recorded"
-    return next((Plan(DeleteRunner(id_), "PoolDeleted", f"runner {id_} {text}") for id_ in sorted(facts.listed)), None)
+    return next((Plan(DeleteRunner(id_), "Deleted", f"runner {id_} {text}") for id_ in sorted(facts.listed)), None)
 
 
 def _went_with_scope(facts: EndFacts, failure: BessemerError) -> bool:
