@@ -174,23 +174,28 @@ def test_last_cluster_gives_the_machine_its_settings_back(machine: Path) -> None
     assert (machine / "sys/kernel/panic").read_text() == "10\n"
     assert (machine / "kubelet").is_dir()
     registry.delete_record(second)
-    assert {(machine / "sys" / name).read_text() for name in registry.SYSCTLS} == {"0"}
+    assert {(machine / "sys" / name).read_text() for name in registry.KUBELET_SYSCTLS} == {"0"}
     assert not (machine / "kubelet").exists()
     assert list((machine / "registry").iterdir()) == []
 
 
-def test_a_container_engine_uses_the_machine_as_a_cluster_does(machine: Path) -> None:
+@pytest.mark.parametrize("first_to_go", ["cluster", "engine"])
+def test_a_setting_is_given_back_when_the_last_that_changes_it_goes(machine: Path, first_to_go: str) -> None:
     creator = ProcessIdentity(pid=1, start_ticks=1)
     cluster = build_record("test-1", creator)
     engine = registry.EngineRecord(name="docker-of-1", engine="docker", directory=machine / "e", creator=creator)
     registry.apply_record(cluster)
+    (machine / "sys/kernel/panic").write_text("10\n")
     registry.apply_record(engine)
     assert (registry.list_records(), registry.list_engines()) == ([cluster], [engine])
     (machine / "sys/fs/file-max").write_text("99\n")  # as systemd in a node of kind does
-    registry.delete_record(cluster)
-    assert (machine / "sys/fs/file-max").read_text() == "99\n"
-    registry.delete_record(engine)
-    assert (machine / "sys/fs/file-max").read_text() == "0"
+    first, last = (cluster, engine) if first_to_go == "cluster" else (engine, cluster)
+    registry.delete_record(first)
+    settings = [(machine / "sys" / name).read_text().strip() for name in ("fs/file-max", "kernel/panic")]
+    assert settings == (["99", "10"] if first is cluster else ["0", "10"])
+    registry.delete_record(last)
+    assert {(machine / "sys" / name).read_text().strip() for name in registry.SYSCTLS} == {"0"}
+    assert list((machine / "registry").iterdir()) == []
 
 
 def test_files_of_what_a_reboot_ended_are_swept_and_nothing_else(

@@ -31,9 +31,10 @@ MOUNT_POINTS = (Path("/var/lib/kubelet"), Path("/var/lib/cni"))
 
 
 class MachineBaseline(BaseModel):
-    """What the machine was like before the first cluster."""
+    """What the machine was like before what uses it changed it."""
 
     sysctls: dict[str, str]
+    """Those that a listed use of the machine changes."""
     made_mount_points: list[Path]
     loop_devices: list[str]
     """Loop devices that were attached, which are none of ours."""
@@ -44,6 +45,8 @@ class MachineUse(BaseModel):
 
     prefix: ClassVar[str]
     """How the names of the registry's files of this kind begin."""
+    sysctls: ClassVar[tuple[str, ...]]
+    """What it changes of the machine's settings."""
     name: str
     directory: Path
     creator: ProcessIdentity
@@ -77,6 +80,7 @@ class EngineRecord(MachineUse):
     """One container engine."""
 
     prefix: ClassVar[str] = "engine"
+    sysctls: ClassVar[tuple[str, ...]] = SYSCTLS
     engine: str
     """`docker` or `podman`."""
 
@@ -90,6 +94,7 @@ class ClusterRecord(MachineUse):
     """One cluster."""
 
     prefix: ClassVar[str] = "cluster"
+    sysctls: ClassVar[tuple[str, ...]] = KUBELET_SYSCTLS
     index: int
     kube_minor: str
     kept: bool
@@ -169,45 +174,51 @@ def get_file(record: MachineUse) -> Path:
 
 
 def apply_record(record: MachineUse) -> None:
-    """List a use of the machine, or change what is listed; the first one also notes what the machine is like."""
-    if not (REGISTRY / "baseline.json").exists():
-        write_whole(REGISTRY / "baseline.json", take_baseline().model_dump_json())
+    """List a use of the machine, or change what is listed; note what the machine is like where this changes it."""
+    baseline = get_baseline() if get_baseline_file().exists() else take_baseline()
+    for name in record.sysctls:
+        baseline.sysctls.setdefault(name, (SYSCTL_ROOT / name).read_text().strip())
+    write_baseline(baseline)
     write_whole(get_file(record), record.model_dump_json())
 
 
 def delete_record(record: MachineUse) -> None:
-    """Forget a use of the machine; with the last one, give the machine back its settings."""
+    """Forget a use of the machine; give it back the settings that no other use changes, with the last one the rest."""
     get_file(record).unlink()
-    if not list_records() and not list_engines():
-        restore_baseline(get_baseline())
-        (REGISTRY / "baseline.json").unlink()
-
-
-def get_baseline() -> MachineBaseline:
-    """Read what the machine was like before the first cluster."""
-    return MachineBaseline.model_validate_json((REGISTRY / "baseline.json").read_text())
-
-
-def take_baseline() -> MachineBaseline:
-    """Note the settings that a cluster changes, and make the mount points."""
-    missing = [path for path in MOUNT_POINTS if not path.exists()]
-    baseline = MachineBaseline(
-        sysctls={name: (SYSCTL_ROOT / name).read_text().strip() for name in SYSCTLS},
-        made_mount_points=missing,
-        loop_devices=list_loop_device_names(),
-    )
-    for path in missing:
-        path.mkdir(parents=True)
-    return baseline
-
-
-def restore_baseline(baseline: MachineBaseline) -> None:
-    """Set the settings back, and remove the mount points that we made."""
-    for name, value in baseline.sysctls.items():
-        (SYSCTL_ROOT / name).write_text(value)
+    baseline, others = get_baseline(), [*list_records(), *list_engines()]
+    changed = {name for other in others for name in other.sysctls}
+    for name in baseline.sysctls.keys() - changed:
+        (SYSCTL_ROOT / name).write_text(baseline.sysctls.pop(name))
+    if others:
+        write_baseline(baseline)
+        return
     for path in baseline.made_mount_points:
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
+    get_baseline_file().unlink()
+
+
+def get_baseline_file() -> Path:
+    """Return where it is noted what the machine was like."""
+    return REGISTRY / "baseline.json"
+
+
+def get_baseline() -> MachineBaseline:
+    """Read what the machine was like."""
+    return MachineBaseline.model_validate_json(get_baseline_file().read_text())
+
+
+def write_baseline(baseline: MachineBaseline) -> None:
+    """Note what the machine was like."""
+    write_whole(get_baseline_file(), baseline.model_dump_json())
+
+
+def take_baseline() -> MachineBaseline:
+    """Look at the machine before its first use, and make the mount points."""
+    missing = [path for path in MOUNT_POINTS if not path.exists()]
+    for path in missing:
+        path.mkdir(parents=True)
+    return MachineBaseline(sysctls={}, made_mount_points=missing, loop_devices=list_loop_device_names())
 
 
 def write_whole(path: Path, content: str) -> None:
