@@ -36,12 +36,13 @@ demo-runners: .venv/ready ## twenty GitLab jobs on pods that come and go, before
 
 check: lint unit component ## the inner loop: lint, types, contracts, generated files, unit and component tests
 
-lint: .venv/ready ## style, types, layers, generated files
+lint: .venv/ready ## style, types, layers, generated files, charts
 	.venv/bin/ruff format --check
 	.venv/bin/ruff check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	$(PY) -m bessemer.crdgen --check
+	$(PY) -m tests.support.chart
 	ANSIBLE_COLLECTIONS_PATH=/dev/null .venv/bin/ansible-lint --offline -q playbooks
 
 unit: .venv/ready ## unit tests with coverage; they need nothing installed
@@ -78,8 +79,9 @@ bench-runners: .venv/ready ## figures of runner pools, beside GitLab's own execu
 bench-strangers: .venv/ready ## figures of the operator's web server, flooded by strangers
 	$(PY) -m tests.bench.flood
 
-crds: .venv/ready ## generate crds/, the CRD chart and the field reference from the models
+crds: .venv/ready ## generate crds/, the CRD chart, the field reference and the table of the chart's values
 	$(PY) -m bessemer.crdgen
+	$(PY) -m tests.support.chart --write
 
 image: .venv/ready ## build the operator's image as an OCI archive
 	$(SUDO) $(PY) -m tests.support.image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import sys
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ from bessemer.engine.events import EventRecorder
 from bessemer.kinds.clusterbuild.outcome import parse_outcome
 from bessemer.kube.pods import PodFact, PodState
 from bessemer.kube.protocol import EVENTS
-from bessemer.logformat import PrintableFormatter
+from bessemer.logformat import JsonFormatter, PrintableFormatter
 from tests.fakes.kubernetes import FakeKubernetes
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -110,6 +111,25 @@ def test_a_traceback_can_forge_no_line_of_the_log() -> None:
     assert first == "ERROR failed"
     assert any("ValueError: boom" in line for line in rest)
     assert all(line.startswith("  ") and is_printable(line) for line in rest)
+
+
+@settings(deadline=None)
+@given(FOREIGN)
+@example("done\n{}")
+@example(EVIL)
+def test_a_record_is_one_json_object_on_one_line(text: str) -> None:
+    try:
+        raise ValueError(text)
+    except ValueError:
+        record = logging.LogRecord("bessemer.x", logging.ERROR, "x", 1, "said: %s", (text,), sys.exc_info())
+    line = JsonFormatter().format(record)
+    assert is_printable(line)
+    found = json.loads(line)
+    assert set(found) == {"time", "level", "logger", "message", "trace"}
+    assert (found["level"], found["logger"]) == ("ERROR", "bessemer.x")
+    assert is_printable(found["message"])
+    assert "ValueError" in found["trace"]
+    assert is_printable(found["trace"], "\n")
 
 
 @settings(deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -10,6 +11,11 @@ from ipaddress import IPv4Network
 from bessemer.errors import Invalid
 
 PREFIX = "BESSEMER_"
+_WORDS: Mapping[str, tuple[str, ...]] = {"log_level": ("info", "warning", "error"), "log_format": ("text", "json")}
+"""Settings that are one of some words, the default first. No level is below info: libraries log what they send and
+receive there, Secrets among it."""
+_PROXY = re.compile(r"(https?://[^\s@]+)?")
+"""Without a password: it would stand in the pods' manifests."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,16 @@ class Settings:
     """Memory that a phase pod asks for."""
     memory_limit: str = "1Gi"
     """Memory that a phase pod may use, its scratch directory included."""
+    log_level: str = "info"
+    """The least that is logged: info, warning or error."""
+    log_format: str = "text"
+    """text, or json: one JSON object for each line."""
+    http_proxy: str = ""
+    """Proxy for http:// of phase pods and of pools without a proxy of their own."""
+    https_proxy: str = ""
+    """The same for https://."""
+    no_proxy: str = ""
+    """What these reach without a proxy: hosts, domains, addresses and networks, separated by commas."""
 
     @property
     def repeated_compute_networks(self) -> tuple[IPv4Network, ...]:
@@ -72,6 +88,12 @@ class Settings:
     def watched_namespaces(self) -> tuple[str, ...]:
         """The namespaces of watch_namespaces; empty: all."""
         return tuple(name.strip() for name in self.watch_namespaces.split(",") if name.strip())
+
+
+def build_proxy_environment(http: str | None, https: str | None, none: str) -> dict[str, str]:
+    """Return the variables that programs look for, in both spellings; ``none`` is what NO_PROXY is."""
+    given = {name: value for name, value in (("HTTP_PROXY", http), ("HTTPS_PROXY", https), ("NO_PROXY", none)) if value}
+    return given | {name.lower(): value for name, value in given.items()}
 
 
 def parse_settings(environment: Mapping[str, str]) -> Settings:
@@ -91,6 +113,12 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
     for name in ("image", "namespace", "identity"):
         if not values.get(name):
             raise Invalid("InvalidSetting", f"{PREFIX}{name.upper()} must be set")
+    for name, words in _WORDS.items():
+        if values.get(name, words[0]) not in words:
+            raise Invalid("InvalidSetting", f"{PREFIX}{name.upper()} must be one of {', '.join(words)}")
+    for name in ("http_proxy", "https_proxy"):
+        if not _PROXY.fullmatch(str(values.get(name, ""))):
+            raise Invalid("InvalidSetting", f"{PREFIX}{name.upper()} must be a URL, without user and password")
     settings = Settings(**values)  # type: ignore[arg-type]  # types were checked above, field by field
     try:
         _ = settings.repeated_compute_networks

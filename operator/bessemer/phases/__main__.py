@@ -25,7 +25,7 @@ from bessemer.api.phase_contract import (
     PhaseResult,
 )
 from bessemer.errors import BessemerError, Invalid, Retry
-from bessemer.logformat import configure_logging
+from bessemer.logformat import PrintableFormatter, configure_logging
 from bessemer.machines.clock import SystemClock, Terminated
 from bessemer.phases.context import Directories, PhaseContext
 from bessemer.phases.grouping import build_termination_message, shrink_result
@@ -105,7 +105,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in MODULES:
         sys.stderr.write(f"usage: python -m bessemer.phases PHASE; PHASE is one of {names}\n")
         return 2
-    configure_logging("%(asctime)s %(levelname)s %(message)s")
+    configure_logging(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
     termination_log = Path(os.environ.get("BESSEMER_TERMINATION_LOG", TERMINATION_LOG))
 
     def give_up() -> None:

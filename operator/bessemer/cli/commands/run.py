@@ -14,9 +14,12 @@ def run() -> None:
     import logging
 
     from bessemer.engine.settings import get_settings
-    from bessemer.logformat import configure_logging
+    from bessemer.logformat import JsonFormatter, PrintableFormatter, configure_logging
     from bessemer.process import run_operator
 
-    configure_logging("%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # else a line for every event
-    raise typer.Exit(asyncio.run(run_operator(get_settings())))
+    settings = get_settings()
+    text = PrintableFormatter("%(asctime)s %(levelname)s %(name)s %(message)s")
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    configure_logging(JsonFormatter() if settings.log_format == "json" else text, level)
+    logging.getLogger("kopf.objects").setLevel(max(logging.WARNING, level))  # a line for each event
+    raise typer.Exit(asyncio.run(run_operator(settings)))

@@ -6,6 +6,7 @@ The pod gets only what it needs: no service account token, no root, no capabilit
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 from bessemer.api.base import write_json
@@ -35,7 +36,7 @@ from bessemer.api.wellknown import (
     PHASE_LABEL,
     RESULT_FINALIZER,
 )
-from bessemer.engine.settings import Settings
+from bessemer.engine.settings import Settings, build_proxy_environment
 from bessemer.kinds.clusterbuild import checkout
 from bessemer.kinds.clusterbuild.claims import Claim
 from bessemer.kinds.clusterbuild.keys import BuildKeys
@@ -193,11 +194,14 @@ def _phase_container(phase: PhaseName, spec: ClusterBuildSpec, settings: Setting
         **_container(PHASE_CONTAINER, settings, mounts),
         # An init, as signals that process 1 has no handler for (yet: Python is still importing) are not delivered.
         "command": ["tini", "--", "python", "-m", "bessemer.phases", phase.value],
-        "env": [
-            {"name": "HOME", "value": SCRATCH_DIRECTORY},
-            {"name": "TMPDIR", "value": SCRATCH_DIRECTORY},
-            {"name": INPUT_DIGEST_VARIABLE, "value": hashlib.sha256(told.encode()).hexdigest()},
-        ],
+        "env": _environment(
+            settings,
+            {
+                "HOME": SCRATCH_DIRECTORY,
+                "TMPDIR": SCRATCH_DIRECTORY,
+                INPUT_DIGEST_VARIABLE: hashlib.sha256(told.encode()).hexdigest(),
+            },
+        ),
         "terminationMessagePolicy": "File",
     }
 
@@ -209,13 +213,18 @@ def _playbook_container(playbooks: PlaybookRepository, settings: Settings) -> Ob
     ]
     if playbooks.login_secret_name:
         mounts.append({"name": "login", "mountPath": checkout.LOGIN_DIRECTORY, "readOnly": True})
-    environment = checkout.build_environment(playbooks)
     return {
         **_container(PLAYBOOK_CONTAINER, settings, mounts),
         "command": list(checkout.COMMAND),
-        "env": [{"name": name, "value": value} for name, value in environment.items()],
+        "env": _environment(settings, checkout.build_environment(playbooks)),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
+
+
+def _environment(settings: Settings, variables: Mapping[str, str]) -> list[Object]:
+    """Return these variables and the site's proxies, as a container's ``env``."""
+    proxies = build_proxy_environment(settings.http_proxy, settings.https_proxy, settings.no_proxy)
+    return [{"name": name, "value": value} for name, value in {**variables, **proxies}.items()]
 
 
 def _container(name: str, settings: Settings, mounts: list[Object]) -> dict[str, Any]:

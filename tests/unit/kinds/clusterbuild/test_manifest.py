@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64encode
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,15 @@ def test_a_phase_pod_gets_no_more_than_it_needs() -> None:
         assert container["resources"]["limits"]["memory"]
         writable = {mount["name"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
         assert writable <= {"scratch", *(["playbooks"] if container["name"] == "playbooks" else [])}
+
+
+def test_phase_and_checkout_use_the_sites_proxies() -> None:
+    site = replace(SETTINGS, https_proxy="http://proxy:3128", no_proxy=".svc,10.96.0.1")
+    spec = build_phase_pod(build(configuration={"playbooks": PLAYBOOKS}), CONFIGURE, site, TOLD)["spec"]
+    wanted = {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": ".svc,10.96.0.1"}
+    for container in (*spec["containers"], *spec["initContainers"]):
+        assert wanted.items() <= {item["name"]: item["value"] for item in container["env"]}.items()
+    assert "PROXY" not in str(pod(CONFIGURE, configuration={"playbooks": PLAYBOOKS}))
 
 
 def test_a_phase_pod_can_be_found_and_is_held_until_its_result_is_taken() -> None:

@@ -111,6 +111,19 @@ HELM = Component(
     build_minutes=3,
     linker_variables={"helm.sh/helm/v4/internal/version.version": "v4.3.1"},
 )
+HELM_UNITTEST = Component(
+    "helm-unittest",
+    "1.1.2",
+    "helm-unittest",
+    {"helm-unittest": "github.com/helm-unittest/helm-unittest/cmd/helm-unittest"},
+    1,
+)
+HELM_DOCS = Component(
+    "helm-docs", "1.14.2", "helm-docs", {"helm-docs": "github.com/norwoodj/helm-docs/cmd/helm-docs"}, 0.5
+)
+KUBECONFORM = Component(
+    "kubeconform", "0.8.0", "kubeconform", {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"}, 0.2
+)
 KIND = Component("kind", "0.33.0", "kind", {"kind": "sigs.k8s.io/kind"}, 0.5)
 KWOK = Component("kwok", "0.8.0", "kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, 2.5)
 VERSITYGW = Component(

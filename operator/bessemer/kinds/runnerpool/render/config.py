@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -16,6 +17,7 @@ from bessemer.api.references import SecretReference
 from bessemer.api.runnerpool.cache import Proxy, S3Authentication, S3Cache
 from bessemer.api.runnerpool.resource import RunnerPool
 from bessemer.api.runnerpool.spec import Mode, RunnerPoolSpec
+from bessemer.engine.settings import Settings, build_proxy_environment
 from bessemer.kinds.runnerpool.render import slurm_files
 from bessemer.kinds.runnerpool.render.executor_config import (
     IDENTITY_FILE,
@@ -68,7 +70,7 @@ _PRIVATE_KEY = re.compile(
 def build_config(pool: RunnerPool, spec: RunnerPoolSpec, token: str, secrets: Mapping[str, str]) -> str:
     """Give the text of config.toml; ``secrets`` are the values of :func:`list_references`."""
     claim = spec.cache.volume.claim_name if spec.cache and spec.cache.volume else None
-    environment = build_proxy_environment(spec.proxy) | {item.name: item.value for item in spec.pod.environment}
+    environment = build_proxies(spec.proxy) | {item.name: item.value for item in spec.pod.environment}
     runner: dict[str, Any] = {
         "name": pool.name,
         "url": spec.gitlab.url,
@@ -120,13 +122,21 @@ def write_private_key(text: str) -> str:
     return "\n".join((f"-----BEGIN {kind}-----", *lines, f"-----END {kind}-----", ""))
 
 
-def build_proxy_environment(proxy: Proxy | None) -> dict[str, str]:
-    """Give the variables that programs look for, in both spellings."""
-    if proxy is None:
-        return {}
-    values = {"HTTP_PROXY": proxy.http, "HTTPS_PROXY": proxy.https, "NO_PROXY": ",".join(proxy.none)}
-    given = {name: value for name, value in values.items() if value}
-    return given | {name.lower(): value for name, value in given.items()}
+def build_proxies(proxy: Proxy | None) -> dict[str, str]:
+    """Return the variables that tell the runner and its jobs of the pool's proxies."""
+    return {} if proxy is None else build_proxy_environment(proxy.http, proxy.https, ",".join(proxy.none))
+
+
+def add_site_proxy(pool: RunnerPool, settings: Settings) -> RunnerPool:
+    """Return the pool with the site's proxy where its spec has none; one without any URL is a proxy, too."""
+    if pool.spec is None or pool.spec.proxy is not None or not (settings.http_proxy or settings.https_proxy):
+        return pool
+    proxy = Proxy.model_construct(
+        http=settings.http_proxy or None,
+        https=settings.https_proxy or None,
+        none=[name for name in settings.no_proxy.split(",") if name],
+    )
+    return replace(pool, spec=pool.spec.model_copy(update={"proxy": proxy}))
 
 
 def _build_s3(cache: S3Cache, secrets: Mapping[str, str]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from bessemer.kinds.runnerpool.render.config import (
     CONFIG_DIRECTORY,
     ENTRYPOINT_KEY,
     HOME_DIRECTORY,
-    build_proxy_environment,
+    build_proxies,
     list_files,
 )
 from bessemer.kinds.runnerpool.render.executor_config import BUILDS_DIRECTORY, CACHE_DIRECTORY, DOCKER_DIRECTORY
@@ -227,7 +227,7 @@ def _build_docker_daemon(executor: DockerExecutor, proxy: Proxy | None) -> Objec
         "args": ["dockerd", f"--host={socket}", f"--group={USER_ID}"],
         "env": [
             {"name": name, "value": value}
-            for name, value in ({"DOCKER_HOST": socket} | build_proxy_environment(proxy)).items()  # it pulls the images
+            for name, value in ({"DOCKER_HOST": socket} | build_proxies(proxy)).items()  # it pulls the images
         ],
         "resources": executor.daemon_resources.model_dump(exclude_defaults=True),
         "securityContext": {"privileged": True, "runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": False},
@@ -262,7 +262,7 @@ def _find_builds_directory(spec: RunnerPoolSpec) -> str:
 
 
 def _build_container(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings, system_id: str) -> Object:
-    environment = build_proxy_environment(spec.proxy) | {
+    environment = build_proxies(spec.proxy) | {
         "BESSEMER_MODE": spec.mode.value,
         "BESSEMER_RUNNER": pool.name,
         "BESSEMER_SYSTEM_ID": system_id,

@@ -17,7 +17,13 @@ from bessemer.api.runnerpool.podspec import RunnerPodSpec
 from bessemer.api.schema import compute_structural_schema
 from bessemer.cli.rules import list_broken_rules
 from bessemer.engine.settings import Settings
-from bessemer.kinds.runnerpool.render.config import build_config, build_secret_data, list_references
+from bessemer.kinds.runnerpool.render.config import (
+    add_site_proxy,
+    build_config,
+    build_proxies,
+    build_secret_data,
+    list_references,
+)
 from bessemer.kinds.runnerpool.render.manifest import build_runner_pod, compute_template
 from bessemer.kinds.runnerpool.render.slurm_files import SlurmHost
 from tests.unit.kinds.runnerpool.scenes import build_pool, build_spec
@@ -374,6 +380,24 @@ def test_runner_and_jobs_use_the_proxy() -> None:
     (container,) = render_pod(proxy=proxy)["spec"]["containers"]
     assert wanted.items() <= {item["name"]: item.get("value") for item in container["env"]}.items()
     assert {f"{name}={value}" for name, value in wanted.items()} <= set(render(proxy=proxy)["environment"])
+
+
+def test_a_pool_without_a_proxy_of_its_own_uses_the_sites() -> None:
+    site = replace(SETTINGS, http_proxy="http://site:3128", no_proxy=".svc,10.96.0.1")
+
+    def get_proxy(**spec: Any) -> Any:
+        found = add_site_proxy(build_pool(**spec), site).spec
+        assert found is not None
+        return build_proxies(found.proxy)
+
+    assert get_proxy()["HTTP_PROXY"] == get_proxy()["http_proxy"] == "http://site:3128"
+    assert get_proxy()["NO_PROXY"] == ".svc,10.96.0.1"
+    assert get_proxy(proxy={"https": "http://own:3128"}) == {
+        "HTTPS_PROXY": "http://own:3128",
+        "https_proxy": "http://own:3128",
+    }
+    assert get_proxy(proxy={}) == {}
+    assert add_site_proxy(build_pool(), SETTINGS) == build_pool()
 
 
 def test_a_manager_runs_as_many_jobs_as_max() -> None:

@@ -1,0 +1,1 @@
+"""Checks of the Helm charts that need no cluster."""
