@@ -9,7 +9,7 @@ from tests.support.image import build_image
 from tests.support.runner_image import build_runner_image
 
 if __name__ == "__main__":
-    for name in ("helm", "kind", "kubectl"):
+    for name in ("helm", "kind"):
         tool(name, get_kube_minor())
     for image in (build_image(), build_rack_image(), build_runner_image()):
         print(image.archive)

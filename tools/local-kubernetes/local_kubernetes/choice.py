@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 
 from local_kubernetes.binaries.components import DEFAULT_KUBERNETES, KUBERNETES_RELEASES
-from local_kubernetes.binaries.tools import tool
+from local_kubernetes.binaries.tools import find_tool, tool
 from local_kubernetes.commands import run
 from local_kubernetes.errors import ClusterError, announce
 from local_kubernetes.existing import ExistingCluster, open_existing
@@ -152,7 +152,8 @@ def sweep_kind() -> list[str]:
 
 def build_kind(engine: str, kube_minor: str) -> Kind:
     """Find or build what runs kind on an engine."""
-    return Kind(engine, program=tool("kind", kube_minor), kubectl=tool("kubectl", kube_minor))
+    kubectl = find_tool("kubectl", kube_minor) or get_kind_directory() / kube_minor / "kubectl"
+    return Kind(engine, program=tool("kind", kube_minor), kubectl=kubectl)
 
 
 def get_named_by_user() -> ExistingCluster:

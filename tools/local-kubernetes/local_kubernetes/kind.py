@@ -30,6 +30,7 @@ Source: https://kind.sigs.k8s.io/docs/user/configuration/#kubeadm-config-patches
 """
 CREATE_SECONDS = 600
 """kind first pulls a node image of about 400 MB."""
+COPY_SECONDS = 60
 
 
 class KindRecord(BaseModel):
@@ -65,6 +66,7 @@ class Kind:
     """`docker` or `podman`."""
     program: Path
     kubectl: Path
+    """Copied from a node where it is missing: building it would be building Kubernetes."""
 
     def run(self, *words: str) -> str:
         """Run kind and return its output."""
@@ -144,11 +146,23 @@ def create_kind(name: str, kind: Kind, *, kube_minor: str, kept: bool) -> KindCl
     options = ["--image", NODE_IMAGES[kube_minor], "--kubeconfig", str(record.kubeconfig), "--wait", "120s"]
     try:
         kind.run("create", "cluster", "--name", name, "--config", str(configuration), *options)
+        if not kind.kubectl.exists():
+            copy_kubectl(name, kind)
         apply_marker(kind.kubectl, record.kubeconfig, name)
     except BaseException:  # Ctrl-C included: nothing may be left of half a cluster
         cluster.down()
         raise
     return cluster
+
+
+def copy_kubectl(name: str, kind: Kind) -> None:
+    """Copy kubectl out of a cluster's node."""
+    kind.kubectl.parent.mkdir(parents=True, exist_ok=True)
+    partial, node = kind.kubectl.with_suffix(".partial"), f"{name}-control-plane"
+    # The path without links, which Docker's `cp` would copy as such and Podman's has no option for.
+    source = run([kind.engine, "exec", node, "readlink", "--canonicalize", "/usr/bin/kubectl"]).strip()
+    run([kind.engine, "cp", f"{node}:{source}", partial], timeout=COPY_SECONDS)
+    partial.rename(kind.kubectl)
 
 
 def get_kind(name: str, kind: Kind) -> KindCluster:

@@ -1,6 +1,7 @@
 """Clusters of kind: how they are created, and that those of killed processes go. The program is a script."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,21 @@ def test_kind_is_told_to_run_on_hosts_with_cgroup_v1(kind: Kind) -> None:
     assert [yaml.safe_load(patch) for patch in configuration["kubeadmConfigPatches"]] == [
         {"kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1beta1", "failCgroupV1": False}
     ]
+
+
+def test_kubectl_comes_from_the_node_where_the_machine_has_none(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = kind.program.parent
+    docker = folder / "docker"
+    docker.write_text(
+        f'#!/bin/sh\ncd {folder}\necho "$*" >>said\n'
+        f'case $1 in exec) echo /usr/bin/kube;; cp) cp {kind.program} "$3";; esac\n'
+    )
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    missing = replace(kind, kubectl=get_kind_directory() / "1.37" / "kubectl")
+    create_kind("dev", missing, kube_minor="1.37", kept=True)
+    assert "cp dev-control-plane:/usr/bin/kube " in (folder / "said").read_text()
+    assert os.access(missing.kubectl, os.X_OK)
 
 
 def test_a_cluster_that_is_removed_leaves_nothing(kind: Kind) -> None:

@@ -35,14 +35,18 @@ def decide_tool_is_good_enough(name: str, version: tuple[int, int], kube_minor: 
     return version >= {"helm": (4, 0), "kind": (0, 30), "kwok": (0, 7)}[name]
 
 
+def find_tool(name: str, kube_minor: str) -> Path | None:
+    """Return the path of a tool that the PATH has and that is good enough, else None."""
+    on_path = shutil.which(name)
+    if on_path is None:
+        return None
+    version = parse_tool_version(run([on_path, *VERSION_ARGUMENTS[name]]))
+    return Path(on_path) if version is not None and decide_tool_is_good_enough(name, version, kube_minor) else None
+
+
 def tool(name: str, kube_minor: str = DEFAULT_KUBERNETES) -> Path:
     """Return the path of `helm`, `kind`, `kwok` or `kubectl`, built when the PATH has no good one (minutes, once)."""
     if name not in VERSION_ARGUMENTS:
         raise ClusterError(f"{name}: not a tool we know; one of {', '.join(VERSION_ARGUMENTS)}")
-    on_path = shutil.which(name)
-    if on_path is not None:
-        version = parse_tool_version(run([on_path, *VERSION_ARGUMENTS[name]]))
-        if version is not None and decide_tool_is_good_enough(name, version, kube_minor):
-            return Path(on_path)
     component = {"helm": HELM, "kind": KIND, "kwok": KWOK, "kubectl": build_kubernetes(kube_minor)}[name]
-    return get_binaries(component) / name
+    return find_tool(name, kube_minor) or get_binaries(component) / name
