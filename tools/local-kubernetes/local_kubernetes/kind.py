@@ -13,8 +13,11 @@ from local_kubernetes.local.processes import ProcessIdentity
 from local_kubernetes.marker import apply_marker
 from local_kubernetes.storage import get_cache_directory, locked
 
-NODE_IMAGES = {"1.37": "kindest/node:v1.37.0", "1.34": "kindest/node:v1.34.0"}
-"""The node image that the kind of each Kubernetes release names as its default (pkg/apis/config/defaults/image.go)."""
+NODE_IMAGES = {"1.37": "docker.io/kindest/node:v1.37.0", "1.34": "docker.io/kindest/node:v1.34.0"}
+"""The node image that the kind of each Kubernetes release names as its default (pkg/apis/config/defaults/image.go).
+
+With the registry: Podman does not look for a name without one at Docker's.
+"""
 CONFIGURATION = """\
 kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4

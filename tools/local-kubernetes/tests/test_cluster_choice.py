@@ -60,7 +60,7 @@ def test_where_docker_has_the_image_of_kinds_nodes_it_is_used(docker: Path) -> N
 def test_where_docker_can_pull_the_image_it_does(docker: Path) -> None:
     (docker / "refused").write_text("image")
     assert get_provider("1.37") is Provider.KIND_DOCKER
-    assert (docker / "asked").read_text().splitlines()[-1] == "pull --quiet kindest/node:v1.37.0"
+    assert (docker / "asked").read_text().splitlines()[-1] == "pull --quiet docker.io/kindest/node:v1.37.0"
 
 
 @pytest.mark.parametrize(

@@ -113,8 +113,7 @@ def run_engine(name: str, kube_minor: str) -> Iterator[Engine]:
         with terminable():
             engine = start_engine(record, packages)
             options = [word for change in IMAGE_CHANGES for word in ("--change", change)]
-            image = f"docker.io/{NODE_IMAGES[kube_minor]}"  # Podman takes a name without a host for localhost's
-            engine.run([name, "import", *options, archive, image], timeout=IMPORT_SECONDS)
+            engine.run([name, "import", *options, archive, NODE_IMAGES[kube_minor]], timeout=IMPORT_SECONDS)
             yield engine
     finally:
         with registry_locked():
