@@ -88,7 +88,7 @@ def main() -> None:
         app(prog_name=PROGRAM)
     except BessemerError as error:
         _fail(error.message)
-    except OSError as error:  # of the output: what commands read and connect to has errors of ours
+    except OSError as error:  # of the output: reading and connecting raise our own errors
         _fail(str(error.strerror or error))
 
 

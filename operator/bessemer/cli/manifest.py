@@ -1,4 +1,4 @@
-"""Read a manifest as the API server would, without asking it: one object of ours, its name and its spec."""
+"""Read a manifest as the API server would, without a request: one object of our kinds, its name and its spec."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9]
 def parse_manifest(
     text: str, kinds: Mapping[str, type[ApiModel]], tolerated: Collection[str] = ()
 ) -> tuple[str, ApiModel]:
-    """Give name and spec of the only object of one of these kinds; raises Invalid naming what is wrong.
+    """Return name and spec of the only object of one of these kinds; raises Invalid naming what is wrong.
 
     Rules of the CRD with a message that is ``tolerated`` may be broken.
     """

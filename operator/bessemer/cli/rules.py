@@ -39,7 +39,7 @@ def list_broken_rules(value: Any, schema: Mapping[str, Any], path: str) -> list[
 
 @cache
 def _get_environment() -> celpy.Environment:
-    """Give the one that compiles all rules: it takes its time to be made."""
+    """Return the one that compiles all rules: it takes its time to be made."""
     return celpy.Environment()
 
 

@@ -1,1 +1,1 @@
-"""The door to GitLab: which jobs wait, the runners of pools, and the events that GitLab sends."""
+"""The GitLab client: waiting jobs, runners of pools, and the webhooks that GitLab sends."""

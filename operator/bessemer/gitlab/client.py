@@ -84,7 +84,7 @@ class GitLabClient:
         return await _run(self._create_runner(request), request.scope)
 
     async def list_runners(self, scope: Scope, marker: str) -> list[int]:
-        """List the runners of a scope that bear the marker; raises GitLabUnavailable where it can't be said of all."""
+        """List the runners of a scope that have the marker; raises GitLabUnavailable if not all could be checked."""
         return await _run(self._list_runners(scope, marker), scope)
 
     async def update_runner(self, runner_id: int, request: RunnerRequest) -> None:
@@ -165,7 +165,7 @@ class GitLabClient:
         raise GitLabUnavailable(f"{scope} has more runners than are listed, and none of those is the pool's")
 
     async def _verify(self, runner_token: str) -> Identity | None:
-        # GitLab makes a record of a manager for whoever asks; the one of that name is deleted again.
+        # GitLab creates a runner manager for each client that verifies a token; it is deleted again by its system_id.
         data = {"token": runner_token, "system_id": VERIFIER}
         answer = await self._transport.fetch("POST", "/runners/verify", body=data, private=False)
         if is_token_refusal(answer.status, answer.data):

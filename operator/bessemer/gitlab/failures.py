@@ -3,7 +3,7 @@
 An answer is GitLab's own where it is JSON of the form that GitLab gives its refusals:
 ``{"message": ...}``, ``{"error": ..., "error_description": ...}`` or, of GraphQL, ``{"errors": [{"message": ...}]}``.
 What anything else in between says (a proxy, a captive portal, a firewall) says nothing of tokens, projects and runners,
-and no word of it is shown: it may be a page of a service that whoever wrote the URL may not read.
+and none of it is shown: it may be a page of a service that the author of the URL may not read.
 Source: https://docs.gitlab.com/api/rest/troubleshooting/ and, for 401,
 https://gitlab.com/gitlab-org/gitlab/-/blob/master/lib/api/api_guard.rb
 """
@@ -72,7 +72,7 @@ def explain_errors(errors: list[Any]) -> str:
 
 
 def is_token_refusal(status: int, body: Any) -> bool:
-    """Return whether GitLab itself says that it does not take a runner's token, in the words of its own source.
+    """Return whether the answer is GitLab's own refusal of a runner token, with the text from its source code.
 
     A firewall or proxy may answer with the same status, and GitLab itself for an address that it does not let in; that
     must not cost a runner its token. So a 403 has no reason behind it, or that the runner's owner is gone.
@@ -93,7 +93,9 @@ def explain_unreadable(error: Unreadable) -> GitLabUnavailable:
 
 
 def _explain_token(body: Mapping[str, Any]) -> str:
-    """Say what is wrong with an access token. GitLab tells expired and revoked ones from those that it never gave."""
+    """Return what is wrong with an access token. GitLab tells expired and revoked ones from those that it
+    never gave.
+    """
     text = str(body.get("error_description") or "").lower()
     if "expired" in text:
         return "the access token has expired"

@@ -166,7 +166,7 @@ class GroupReader:
             del self._busy[next(iter(self._busy))]
 
     def _explain(self, all_seen: bool, unlisted: int, cut: int) -> str:
-        """Say which bound was met, and what helps."""
+        """Return which bound was met, and what helps."""
         parts = []
         if not all_seen:
             at_once = MAX_PAGES * PROJECTS_PER_PAGE

@@ -23,7 +23,7 @@ from bessemer.gitlab.protocol import ProjectRef
 from bessemer.jsonmembers import MemberScanner, Path, Scalar
 
 TOLERANCE_SECONDS = 300
-"""A signature that is older, or that much ahead of our clock, is refused: somebody may be repeating what was heard."""
+"""Seconds. A signature that is older, or that far in the future, is refused: it may be a replayed request."""
 _STAMP = re.compile(r"[0-9]{1,12}")
 """Seconds since 1970, to the year 33658."""
 _SIGNING_PREFIX = "whsec_"
@@ -149,7 +149,7 @@ class HookReader:
 
 
 def check_secret(secret: str) -> None:
-    """Check what webhooks are to prove themselves with; raises Unreadable, whose message says what is wrong with it."""
+    """Check the secret that authenticates webhooks; raises Unreadable with the problem."""
     if secret.startswith(_SIGNING_PREFIX) and len(parse_key(secret)) < LEAST_KEY_BYTES:
         raise Unreadable(f"what follows whsec_ is not the base64 of a key of {LEAST_KEY_BYTES} bytes or more")
 

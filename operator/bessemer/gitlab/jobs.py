@@ -17,7 +17,8 @@ from bessemer.gitlab.protocol import PendingJob, ProjectRef, Scope
 NAME_CHARACTERS = 255
 """Of a job's name, a tag or a ref that are kept. GitLab has the same limit for names and tags."""
 MOST_TAGS = 50
-"""Of a job. GitLab allows as many, and a pool's runner has no more: a job with more than that is none of ours."""
+"""Maximum number of tags of a job. GitLab has the same limit, and a pool's runner has no more: it can't run a job with
+more tags."""
 PATH_CHARACTERS = 1024
 _PATH = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*(/[A-Za-z0-9_.][A-Za-z0-9_.-]*)*")
 
@@ -38,7 +39,7 @@ def compute_matches(job: PendingJob, runner: RunnerTraits) -> bool:
     """Return whether GitLab would give the job to the runner.
 
     A job whose ref is not known to be protected counts as unprotected, so a runner for protected refs is not started
-    for it in vain.
+    for it without success.
     """
     if not runner.scope.has_project(job.project) or (runner.protected and not job.protected):
         return False
@@ -51,7 +52,7 @@ def make_name(text: object) -> str:
 
 
 def parse_rest_job(raw: object, project: ProjectRef) -> PendingJob | None:
-    """Read a job of the jobs API; None for one that no runner of ours can take, by its tags. Raises Unreadable."""
+    """Read a job of the jobs API; None for one that no runner of Bessemer can take, by its tags. Raises Unreadable."""
     job = parse_object(raw)
     pipeline = job.get("pipeline")
     number = pipeline.get("project_id") if isinstance(pipeline, dict) else None

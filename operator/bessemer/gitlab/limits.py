@@ -15,10 +15,10 @@ _SECONDS = re.compile("[0-9]{1,12}")
 
 
 def parse_wait(headers: Mapping[str, str]) -> float | None:
-    """Give the seconds to wait, at least 0; None where the headers say nothing, or nothing that makes sense.
+    """Return the seconds to wait, at least 0; None where the headers say nothing, or nothing that makes sense.
 
     Retry-After says it in seconds, or as a date (RFC 9110, 10.2.3). Some of GitLab's limits leave it out and say in
-    RateLimit-Reset, in seconds since 1970, when the count begins anew. Times are compared with the answer's own Date:
+    RateLimit-Reset, in seconds since 1970, when the count starts again. Times are compared with the answer's own Date:
     clocks differ.
     """
     asked = headers.get("Retry-After", "")

@@ -62,7 +62,7 @@ class Effort:
 
     @property
     def spent(self) -> bool:
-        """Whether nothing more is to be asked for."""
+        """Whether all pages have been requested."""
         return self.requests <= 0 or time.monotonic() >= self.until
 
 

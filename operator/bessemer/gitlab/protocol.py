@@ -1,6 +1,6 @@
-"""The door to GitLab: the jobs that wait for a runner, the runners themselves and their managers.
+"""The interface of the GitLab client: waiting jobs, runners and runner managers.
 
-Tokens of two kinds open it. An access token (of a user, group or project) is the door's own, for everything that says
+It uses two kinds of tokens. The client has an access token (of a user, group or project), for everything that says
 so. A runner authentication token (``glrt-...``) is handed in by the caller, for what a runner may do by itself.
 Neither appears in a message or in the repr of anything here.
 Sources: https://docs.gitlab.com/api/ and https://docs.gitlab.com/security/tokens/
@@ -149,11 +149,11 @@ class PendingJobs:
 
 @dataclass(frozen=True)
 class RunnerRequest:
-    """A runner as it is to be in GitLab."""
+    """The desired settings of a runner in GitLab."""
 
     scope: Scope
     description: str
-    """What GitLab shows as its name; the marker is added to it, as lists of runners show no other field of ours."""
+    """The name that GitLab shows; the marker is appended, because lists of runners show no other field that we set."""
     marker: str
     """What the runner is found by again; unique among those who use this GitLab, such as the UID of a pool."""
     tags: frozenset[str]
@@ -233,7 +233,7 @@ class GitLab(Protocol):
     async def rotate_runner(self, runner_id: int) -> Registration:
         """Replace a runner's token. Access token: ``manage_runner``. The old token is refused from then on.
 
-        Not idempotent: when the answer is lost nobody has the token; rotate again.
+        Not idempotent: if the answer is lost, so is the token; rotate again.
         """
         ...
 
@@ -258,5 +258,5 @@ class GitLab(Protocol):
         ...
 
     async def close(self) -> None:
-        """Give connections and files back; nothing else may be called afterwards."""
+        """Close connections and files; no other method may be called afterwards."""
         ...

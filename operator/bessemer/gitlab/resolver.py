@@ -1,4 +1,4 @@
-"""Look names up, in threads of each client's own.
+"""Resolve host names, in threads of each client.
 
 The C library can't be told to stop, and takes as long as the name servers of a domain let it: half a minute with usual
 settings. In the threads that all share, the names of one tenant's GitLab would keep those of all others waiting.

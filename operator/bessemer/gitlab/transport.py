@@ -1,12 +1,12 @@
 """The one way out to GitLab: every request of the operator to one goes through here, REST and GraphQL alike.
 
-Whoever may create a RunnerPool says where GitLab is, so what answers there may be anything, and many pools share this
-process. So each request has a deadline for all of it (connecting, TLS, headers, body, redirects), answers are bounded
-after they are unpacked, as are the head, what precedes it, and how many values the JSON holds; few large answers are
-held at once in all. A redirect is followed to the same origin (scheme, host and port) only: also not from http to https
-of one host, as the token would have gone out unencrypted first. Cookies are not kept. There are no threads: what is
-cancelled or closed is over. (Names are looked up in threads, as the C library has it: see :mod:`resolver`.)
-"""
+Anyone who may create a RunnerPool says where GitLab is, so what answers there may be anything, and many pools share
+this process. So each request has a deadline for all of it (connecting, TLS, headers, body, redirects), answers are
+bounded after they are unpacked, as are the head, what precedes it, and how many values the JSON holds; few large
+answers are held at once in all. A redirect is followed to the same origin (scheme, host and port) only: also not
+from http to https of one host, as the token would have gone out unencrypted first. Cookies are not kept. There are
+no threads: what is cancelled or closed is over. (Names are looked up in threads, as the C library has it: see
+:mod:`resolver`.)"""
 
 from __future__ import annotations
 
@@ -146,7 +146,9 @@ class _BoundedHandler(ResponseHandler):
 
 
 def _explain(error: Exception) -> str:
-    """Say what went wrong below HTTP, without the objects of the libraries in between and without what was answered."""
+    """Return what went wrong below HTTP, without the objects of the libraries in between and without what was
+    answered.
+    """
     said = next((explain(error) for kind, explain in _EXPLANATIONS if isinstance(error, kind)), None)
     return make_line(said, SHOWN) if said else type(error).__name__
 

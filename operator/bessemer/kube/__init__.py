@@ -1,1 +1,1 @@
-"""The door to the Kubernetes API."""
+"""The Kubernetes client."""

@@ -18,7 +18,7 @@ from bessemer.foreign import Unreadable, decode_cut, decode_json, make_line
 from bessemer.kube.protocol import PODS, AlreadyExists, Conflict, Kind, NotServed, Object, Refused, Unavailable
 
 REQUEST_SECONDS = 30.0
-"""No request of ours takes that long; a connection that died in silence must not hold a reconcile."""
+"""Seconds; longer than any of our requests. A connection that was lost silently must not block a reconcile."""
 MOST_FAILURE_BYTES = 4 << 20
 """Of an answer that is no success: a message may repeat what was wrong with the whole object."""
 MESSAGE_CHARACTERS = 2048
@@ -86,7 +86,7 @@ class KubernetesClient:
         try:
             await self._request_or_none("DELETE", _path(kind, namespace, name), body=body)
         except Conflict:
-            return  # it has changed, or another one bears the name by now: what was to be deleted is gone
+            return  # it has changed, or another object has its name: the one to delete does not exist any more
 
     async def get_log(self, namespace: str, pod: str, container: str) -> str:
         """Read the whole log of a container of a pod."""
@@ -152,7 +152,7 @@ class _Absent(BessemerError):
 
 
 def translate_failure(status: int, data: bytes) -> BessemerError:
-    """Turn an answer of the API that is not a success into the error whose class says what to do about it."""
+    """Return the error for an unsuccessful answer of the API; its class is the policy for handling it."""
     try:
         body = decode_json(data, most_bytes=MOST_FAILURE_BYTES)
     except Unreadable:
@@ -174,6 +174,6 @@ def translate_failure(status: int, data: bytes) -> BessemerError:
 
 
 def _path(kind: Kind, namespace: str, name: str = "") -> str:
-    """Give where an object is; a name that holds more than a name stays one part of the path."""
+    """Return the path of an object; a name with special characters stays one segment of the path."""
     where = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
     return f"{kind.prefix}{where}/{kind.plural}" + (f"/{quote(name, safe='')}" if name else "")

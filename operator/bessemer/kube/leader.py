@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class LeaderLock(BaseLock):
-    """A Lease, read and written through our own door.
+    """A Lease, read and written with our own client.
 
     Once we hold it, whatever takes longer than ``renew_seconds`` after its last renewal fails.
     """
@@ -54,7 +54,7 @@ class LeaderLock(BaseLock):
         return True, _parse_record(lease.get("spec") or {})
 
     async def create(self, name: str, namespace: str, election_record: LeaderElectionRecord) -> bool:
-        """Create the Lease; False where somebody was faster or it can't be done now."""
+        """Create the Lease; returns False if another replica was faster or it can't be created now."""
         body = {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",

@@ -21,7 +21,7 @@ from bessemer.foreign import make_line, parse_int, parse_time
 
 Line = Annotated[str, AfterValidator(make_line)]
 Word = Annotated[str, AfterValidator(lambda text: text if re.fullmatch("[A-Za-z][A-Za-z0-9]{0,99}", text) else "")]
-"""A reason as Kubernetes writes them: it becomes one in a status of ours."""
+"""The format of reasons in Kubernetes; such a reason is copied into our status."""
 Moment = Annotated[datetime, BeforeValidator(parse_time)]
 Number = Annotated[int, BeforeValidator(lambda value: parse_int(value, least=-(2**63)))]
 

@@ -156,7 +156,9 @@ def _classify_failed(pod: Pod, container: str) -> tuple[PodState, str, str]:
 
 
 def _explain_exit(pod: Pod, container: str) -> tuple[str, str]:
-    """Say which container's error a pod failed by: its main one's, if that had any, whatever became of others then."""
+    """Return which container's error a pod failed by: its main one's, if that had any, whatever became of
+    others then.
+    """
     ours = get_terminated(pod, container)
     if ours.exit_code:
         return ours.reason or "Error", ""

@@ -1,6 +1,6 @@
 """What Kubernetes says of a pod that does not start and whose status has no reason: in its Warning events alone.
 
-Such as FailedMount (kubelet) and FailedAttachVolume (attach-detach controller). Whoever may create events in the
+Such as FailedMount (kubelet) and FailedAttachVolume (attach-detach controller). Anyone who may create events in the
 namespace may have written them, so that they are read as foreign data, and are shown and nothing more.
 Source: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 """

@@ -18,7 +18,7 @@ from bessemer.foreign import Unreadable, decode_cut
 MOST_LINE_BYTES = 64 << 20
 """Of one object of a watch; etcd takes 1.5 MiB, which may be six times as long where it is written in escapes."""
 GONE: dict[str, Any] = {"type": "ERROR", "object": {"code": 410}}
-"""The event after which a watch is begun anew by a list. Source:
+"""The event after which a watch is restarted with a list. Source:
 https://kubernetes.io/docs/reference/using-api/api-concepts/#410-gone-responses"""
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ async def iterate_lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 
 def parse_event(line: bytes) -> dict[str, Any]:
     """Return an event of a watch with an object that has metadata, or GONE for a line that is none: a list then shows
-    what was missed. An error that the API server tells in the stream is one to begin anew after, too.
+    what was missed. The watch is also restarted after an error event in the stream.
     """
     try:
         event = decode_cut(line)
@@ -56,10 +56,10 @@ def parse_event(line: bytes) -> dict[str, Any]:
         _log.warning("a line of a watch is passed over: %s", error)
         return GONE
     if not isinstance(event, dict) or not isinstance(event.get("type"), str) or not _has_metadata(event.get("object")):
-        _log.warning("a watch is begun anew after an event without an object")
+        _log.warning("a watch is restarted after an event without an object")
         return GONE
     if event.get("type") == "ERROR":
-        _log.info("a watch is begun anew: the API server has ended it with an error")
+        _log.info("a watch is restarted: the API server has ended it with an error")
         return GONE
     return event
 

@@ -31,7 +31,7 @@ class Watcher(Protocol):
     """What is asked of Kubernetes to hear of changes."""
 
     def watch_object(self, kind: Kind, namespace: str, name: str, /) -> AsyncGenerator[str]:
-        """Give the resource version of an object that exists, then one for each change and for its end.
+        """Return the resource version of an object that exists, then one for each change and for its end.
 
         Ends after a while in good order; raises Refused where it is not allowed, Unavailable where the API is away.
         """
@@ -44,7 +44,7 @@ class ObjectWatcher:
         self._api = api
 
     async def watch_object(self, kind: Kind, namespace: str, name: str, /) -> AsyncGenerator[str]:
-        """Give the resource version of an object that exists, then one for each change and for its end."""
+        """Return the resource version of an object that exists, then one for each change and for its end."""
         path = f"{kind.prefix}/namespaces/{namespace}/{kind.plural}"
         query = {"watch": "true", "fieldSelector": f"metadata.name={name}", "timeoutSeconds": str(WATCH_SECONDS)}
         request = await self._api.param_serialize(

@@ -1,4 +1,4 @@
-"""The door to Ansible: run a playbook on an inventory, and say for each host how it went.
+"""The Ansible client: run a playbook on an inventory and return the result for each host.
 
 The real one is ansible-runner. Host keys are always checked: Ansible connects with the configuration of ``ssh_files``
 and nothing else. Secrets are files of mode 0600 in scratch; on the command line stand their names only.
@@ -73,13 +73,13 @@ class PlaybookOutcome:
     hosts: Mapping[str, HostOutcome]
 
     def failed(self) -> dict[str, HostOutcome]:
-        """Give the hosts for which it failed."""
+        """Return the hosts for which it failed."""
         return {host: outcome for host, outcome in self.hosts.items() if outcome.state is not HostState.OK}
 
 
 @dataclass(frozen=True)
 class PlaybookRun:
-    """What is to be run."""
+    """A playbook run."""
 
     playbook: Path
     inventory: Mapping[str, Any]
@@ -247,7 +247,7 @@ class AnsibleRunner:
 
 
 def build_failure_message(failed: Mapping[str, HostOutcome]) -> str:
-    """Say which hosts failed at what, those that failed alike together: ``oxygen[2-3]: Install munge: ...``."""
+    """Return which hosts failed at what, those that failed alike together: ``oxygen[2-3]: Install munge: ...``."""
     alike: dict[str, list[str]] = {}
     for host, outcome in failed.items():
         alike.setdefault(outcome.message or outcome.state.value, []).append(host)
@@ -267,6 +267,6 @@ def _say_end(exit_code: int | None) -> str:
 
 
 def _write_secret(file: Path, content: bytes) -> None:
-    """Write a file that nobody else can read at any moment."""
+    """Write a file that is never readable by other users."""
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
         stream.write(content)

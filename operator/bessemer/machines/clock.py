@@ -1,4 +1,4 @@
-"""Time inside a phase, behind a door, so that tests don't wait."""
+"""The clock of a phase, behind an interface, so that tests don't wait."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Clock(Protocol):
     """A clock that never goes back, and waiting on it."""
 
     def now(self) -> float:
-        """Give the seconds since some moment."""
+        """Return the seconds since some moment."""
         ...
 
     def sleep(self, seconds: float) -> None:
@@ -58,7 +58,7 @@ class SystemClock:
         return self._stopping.is_set()
 
     def now(self) -> float:
-        """Give the time; see Clock."""
+        """Return the time; see Clock."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:

@@ -33,8 +33,8 @@ MAX_ANSWERED = 4 * MAX_NODES
 HOSTLIST_LIMIT = 4096
 """Characters of one hostlist in the status and in what phases report."""
 POWERMAN_LIMIT = 4000
-"""Characters of one hostlist for powermand, which reads commands of up to 8192 (CP_LINEMAX), and ends without a word
-when a string of its configuration is some times as long."""
+"""Characters of one hostlist for powermand, which reads commands of up to 8192 (CP_LINEMAX), and closes the
+connection silently when a string of its configuration is some times as long."""
 _LAST_NUMBER = re.compile(r"(?P<prefix>.*[^0-9])(?P<number>[0-9]{1,15})")
 """A name whose last number can be folded: neither the whole name, nor one near the 64 bits that Slurm has for it."""
 _QUOTED = 100

@@ -81,7 +81,7 @@ def parse_compute_machines(spec: ClusterBuildSpec) -> tuple[Machine, ...]:
 
 
 def compute_min_ready(spec: ClusterBuildSpec) -> int:
-    """Say how many compute nodes must be ready; a percentage is rounded up.
+    """Return how many compute nodes must be ready; a percentage is rounded up.
 
     Raises:
         Invalid: more than there are.
@@ -94,13 +94,13 @@ def compute_min_ready(spec: ClusterBuildSpec) -> int:
 
 
 def build_management_machine(spec: ClusterBuildSpec) -> Machine:
-    """Give the management node."""
+    """Return the management node."""
     management = spec.management
     return Machine(management.host, management.address, management.mac.lower() if management.mac else None)
 
 
 def build_boot_host_target(spec: ClusterBuildSpec) -> SshTarget:
-    """Say how SSH reaches the given boot host, whose key the spec must hold.
+    """Return how SSH reaches the given boot host, whose key the spec must hold.
 
     Raises:
         Invalid: the spec has no boot host or no host key for it.
@@ -111,7 +111,7 @@ def build_boot_host_target(spec: ClusterBuildSpec) -> SshTarget:
 
 
 def build_management_target(spec: ClusterBuildSpec, planted_host_key: str) -> SshTarget:
-    """Say how SSH reaches the management node.
+    """Return how SSH reaches the management node.
 
     Args:
         spec: what was asked for.
@@ -126,7 +126,7 @@ def build_management_target(spec: ClusterBuildSpec, planted_host_key: str) -> Ss
 
 
 def build_compute_target(machine: Machine, planted_host_key: str, management: SshTarget) -> SshTarget:
-    """Say how SSH reaches a compute node: through the management node, as root."""
+    """Return how SSH reaches a compute node: through the management node, as root."""
     return SshTarget(name=machine.host, address=machine.address, host_key=planted_host_key, jump=management)
 
 

@@ -2,7 +2,7 @@
 
 Ansible itself checks these when a role runs, but leniently: it splits a text where a list is wanted, and then
 goes on with the text. Here a value must have the type and the form that are written down (:mod:`.value_forms`), before
-a machine is touched. Variables of no role of ours are the site's own and left alone, unless they look like one of ours
+a machine is touched. Other variables belong to the site and are not checked, unless they look like one of a role
 with a slip in it.
 """
 

@@ -57,22 +57,22 @@ class BuildSecrets:
     """The key that logs in to boot host and nodes; its public half is planted on nodes."""
 
     def host_key(self, host: str) -> SshKeyPair:
-        """Give the SSH host key that is planted on a host."""
+        """Return the SSH host key that is planted on a host."""
         return derive_host_key(self.uid, self.seed, host)
 
     def install_token(self, host: str, phase: str, phase_attempt: int, node_attempt: int) -> str:
-        """Give the one-time token with which a host's installer authenticates, in URL-safe base64."""
+        """Return the one-time token with which a host's installer authenticates, in URL-safe base64."""
         info = f"install/{self.uid}/{host}/{phase}/{phase_attempt}/{node_attempt}"
         return base64.urlsafe_b64encode(self._derive(info, TOKEN_BYTES)).decode()
 
     @cached_property
     def homes_key(self) -> SshKeyPair:
-        """Give the key with which compute nodes mount the homes of the management node by SSH."""
+        """Return the key with which compute nodes mount the homes of the management node by SSH."""
         return _key_pair(Ed25519PrivateKey.from_private_bytes(self._derive(f"homes/{self.uid}", 32)))
 
     @cached_property
     def munge_key(self) -> bytes:
-        """Give the key that all munge daemons of the cluster share."""
+        """Return the key that all munge daemons of the cluster share."""
         return self._derive(f"munge/{self.uid}", MUNGE_KEY_BYTES)
 
     def _derive(self, info: str, length: int) -> bytes:
@@ -80,7 +80,7 @@ class BuildSecrets:
 
 
 def derive_host_key(uid: str, seed: bytes, host: str) -> SshKeyPair:
-    """Give the SSH host key that a build plants on a host, from the build's UID and seed."""
+    """Return the SSH host key that a build plants on a host, from the build's UID and seed."""
     return _key_pair(Ed25519PrivateKey.from_private_bytes(_derive(seed, f"hostkey/{uid}/{host}", 32)))
 
 

@@ -87,7 +87,7 @@ class SlurmNode:
 
     @property
     def withdrawn(self) -> bool:
-        """Whether somebody or Slurm itself took it out of service already."""
+        """Whether an administrator or Slurm itself has already taken it out of service."""
         return self.state.startswith(("down", "drain", "fail"))
 
 
@@ -126,7 +126,7 @@ class Slurm(Protocol):
         ...
 
     def get_job(self, job_id: int) -> JobState:
-        """Tell how a job stands.
+        """Return how a job stands.
 
         Raises:
             Invalid: its script asked for several jobs.
@@ -143,7 +143,7 @@ class Slurm(Protocol):
         ...
 
     def drain(self, hosts: Collection[str], reason: str) -> None:
-        """Let no further job start on hosts."""
+        """Drain hosts: no further job starts on them."""
         ...
 
 
@@ -178,7 +178,7 @@ class SshSlurm:
         return job_id
 
     def get_job(self, job_id: int) -> JobState:
-        """Tell how a job stands; see Slurm."""
+        """Return how a job stands; see Slurm."""
         mark = secrets.token_hex(16)
         fields = ",".join(JOB_FIELDS) + mark
         command = ["squeue", "--noheader", "--states=all", f"--jobs={job_id}", f"--Format={fields}"]

@@ -1,7 +1,7 @@
-"""The door to machines' SSH: probe, run a command, upload a file.
+"""The SSH client: probe a machine, run a command, upload a file.
 
 The host key must be the one we expect; anything else is refused, before we authenticate. Why a machine can't be used
-is told apart by class: nobody answers, somebody else answers, or it doesn't take our key.
+has a class for each cause: no answer, the wrong host key, or our key is rejected.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class SshUnreachable(SshFailure):
 
 
 class HostKeyMismatch(SshFailure):
-    """Somebody answers with another host key than the machine must have."""
+    """The server has another host key than expected."""
 
     def __init__(self, message: str) -> None:
         super().__init__("HostKeyMismatch", message)
@@ -99,7 +99,7 @@ class Ssh(Protocol):
     """
 
     def probe(self, target: SshTarget, timeout_seconds: float) -> None:
-        """Connect anew, check the host key and log in; returns if all that went well."""
+        """Reconnect, check the host key and log in; returns if all that went well."""
         ...
 
     def run(self, target: SshTarget, command: str, stdin: bytes = b"", timeout_seconds: float = 60) -> CommandResult:
@@ -116,7 +116,7 @@ class Ssh(Protocol):
 
 
 def build_fingerprint(public_key: str) -> str:
-    """Give the fingerprint of a public key (type and base64) as OpenSSH shows it: ``SHA256:...``."""
+    """Return the fingerprint of a public key (type and base64) as OpenSSH shows it: ``SHA256:...``."""
     digest = hashlib.sha256(base64.b64decode(public_key.split()[1])).digest()
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
@@ -130,7 +130,7 @@ class ParamikoSsh:
         self._lock = threading.Lock()
 
     def probe(self, target: SshTarget, timeout_seconds: float) -> None:
-        """Connect anew; see Ssh."""
+        """Reconnect; see Ssh."""
         self._connect(target, timeout_seconds).close()
 
     def run(self, target: SshTarget, command: str, stdin: bytes = b"", timeout_seconds: float = 60) -> CommandResult:
@@ -169,7 +169,7 @@ class ParamikoSsh:
             self._kept.clear()
 
     def _transport(self, target: SshTarget) -> paramiko.Transport:
-        """Give the kept connection to a machine; makes it if there is none or it is dead."""
+        """Return the kept connection to a machine; makes it if there is none or it is dead."""
         with self._lock:
             kept = self._kept.get(target)
         if kept is not None and kept.is_active():

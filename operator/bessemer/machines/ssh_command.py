@@ -20,7 +20,7 @@ class NotBegunError(Exception):
 
 
 class Conversation:
-    """One command on one channel: feeds it and reads both its outputs at once, so that neither side waits for ever."""
+    """One command on one channel: feeds it and reads both its outputs at once, so that neither side blocks forever."""
 
     def __init__(self, channel: paramiko.Channel, frame: Frame) -> None:
         self._channel = channel

@@ -95,6 +95,6 @@ def _render_host(target: SshTarget) -> str:
 
 
 def _write(file: Path, content: str) -> None:
-    """Write a file that nobody else can read at any moment."""
+    """Write a file that is never readable by other users."""
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
         stream.write(content)

@@ -2,7 +2,7 @@
 
 sshd runs a command by the user's login shell, whose start-up files may print a greeting before it (bash reads .bashrc
 for commands, too) and something after it, to both outputs, in lines, parts of lines or bytes that are no text. So each
-command is run between two marks that nobody else can have written; only what lies between them is its output. The
+command is run between two random marks that no other program can guess; only the text between them is its output. The
 shell of the user is replaced before the command runs, so that its traps and functions are out of play, and input is
 sent only after the first mark, so that no start-up file reads it.
 """
@@ -98,7 +98,7 @@ class FramedOutput:
 
 
 def build_complaint(stdout: FramedOutput, stderr: FramedOutput) -> str:
-    """Say what a shell printed that never ran the command."""
+    """Return what a shell printed that never ran the command."""
     shown = make_line((stdout.greeting or stderr.greeting).decode(errors="replace"), _SHOWN_CHARACTERS)
     prints = f"its shell prints: {shown}" if shown else "its shell prints nothing"
     return f"{prints}; start-up files such as .bashrc must let a command run that is given by SSH"

@@ -106,7 +106,7 @@ FORMS: Mapping[str, Form] = {
 
 
 def explain_misfit(value: object, form: str) -> str | None:
-    """Say what a text or number has to be by a form; None if it is that.
+    """Return what a text or number has to be by a form; None if it is that.
 
     Raises:
         KeyError: there is no such form.

@@ -1,1 +1,1 @@
-"""What runs inside a phase pod: one module per phase, and the doors to the machines."""
+"""The programs that run in phase pods: one module per phase."""

@@ -56,7 +56,7 @@ def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
 
 
 def build_progress(outcomes: Sequence[NodeOutcome]) -> Progress:
-    """Say how far the nodes are: how many of each state."""
+    """Return how far the nodes are: how many of each state."""
     counts = Counter(node.state for node in outcomes)
     return Progress(
         message=", ".join(f"{count} {state}" for state, count in counts.items()),
@@ -67,7 +67,7 @@ def build_progress(outcomes: Sequence[NodeOutcome]) -> Progress:
 
 
 def build_result(outcomes: Sequence[NodeOutcome], min_ready: int) -> PhaseResult:
-    """Say how the phase ended: enough nodes, or too few, and who is missing."""
+    """Return how the phase ended: enough nodes, or too few, and who is missing."""
     installed = sum(node.state is NodeState.INSTALLED for node in outcomes)
     failed: dict[str, list[str]] = {}
     for node in outcomes:

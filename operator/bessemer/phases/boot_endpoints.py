@@ -10,7 +10,7 @@ from bessemer.machines.netboot.ssh_server import SERVICE_DAEMON, BootEndpoint
 
 
 def build_boot_host_endpoint(spec: ClusterBuildSpec) -> BootEndpoint:
-    """Give the boot server that boots the management node.
+    """Return the boot server that boots the management node.
 
     Raises:
         Invalid: the spec has no boot host.
@@ -23,7 +23,7 @@ def build_boot_host_endpoint(spec: ClusterBuildSpec) -> BootEndpoint:
 
 
 def build_management_endpoint(spec: ClusterBuildSpec, management: SshTarget) -> BootEndpoint:
-    """Give the boot server that boots the compute nodes: a service of the management node."""
+    """Return the boot server that boots the compute nodes: a service of the management node."""
     return BootEndpoint(
         target=management,
         address=spec.management.cluster_interface.address.partition("/")[0],

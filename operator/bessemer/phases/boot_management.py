@@ -45,7 +45,7 @@ def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
 
 
 def build_result(outcome: NodeOutcome) -> PhaseResult:
-    """Say how the phase ended: as its one machine did."""
+    """Return how the phase ended: as its one machine did."""
     if outcome.state is NodeState.INSTALLED:
         return PhaseResult(succeeded=True, reason="Succeeded", message=f"{outcome.host} is installed")
     reason = outcome.reason or "InternalError"

@@ -94,7 +94,7 @@ def switch_off(driver: Power, clock: Clock, hosts: list[str], deadline_seconds: 
 
 
 def build_result(problems: list[str], notes: list[str]) -> PhaseResult:
-    """Say how the phase ended."""
+    """Return how the phase ended."""
     message = "; ".join([*problems, *notes])[:2048]
     if problems:
         return PhaseResult(succeeded=False, reason="CleanupIncomplete", message=message, retryable=True)

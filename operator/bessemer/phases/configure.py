@@ -97,12 +97,12 @@ def add_outcomes(
 
 
 def failure_reason(outcome: HostOutcome) -> str:
-    """Give the reason of a host that failed in a playbook."""
+    """Return the reason of a host that failed in a playbook."""
     return UNREACHABLE if outcome.state is HostState.UNREACHABLE else CONFIGURATION_FAILED
 
 
 def build_secret_files(phase_input: PhaseInput, secrets: BuildSecrets) -> dict[str, bytes]:
-    """Give the secret keys that the roles need, by the variable that is to name the file."""
+    """Return the secret keys that the roles need, by the variable that names the file."""
     files = {"munge_key_file": secrets.munge_key}
     if phase_input.spec.configuration.shared_home is SharedHome.SSHFS:
         files["sshfs_key_file"] = secrets.homes_key.private.encode()
@@ -110,7 +110,7 @@ def build_secret_files(phase_input: PhaseInput, secrets: BuildSecrets) -> dict[s
 
 
 def build_public_keys(phase_input: PhaseInput, context: PhaseContext) -> dict[str, str]:
-    """Give the public keys that the roles need, by variable."""
+    """Return the public keys that the roles need, by variable."""
     spec = phase_input.spec
     if spec.configuration.shared_home is not SharedHome.SSHFS:
         return {}

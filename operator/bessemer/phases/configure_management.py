@@ -71,7 +71,7 @@ def drain(slurm: Slurm, clock: Clock, hosts: Collection[str], patience_seconds: 
 
 
 def build_result(management: str, outcome: PlaybookOutcome) -> PhaseResult:
-    """Say how the phase ended: as its playbooks did for the management node."""
+    """Return how the phase ended: as its playbooks did for the management node."""
     failed = outcome.failed()
     if not failed:
         return PhaseResult(succeeded=True, reason="Succeeded", message=f"{management} is configured")

@@ -28,7 +28,7 @@ def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
 
 
 def build_result(spec: ClusterBuildSpec, computes: Sequence[str], outcome: PlaybookOutcome) -> PhaseResult:
-    """Say how the phase ended: the management node's failure is everybody's, a compute node's is its own."""
+    """Return how the phase ended: the management node's failure is everybody's, a compute node's is its own."""
     nodes = build_outcomes(computes, outcome)
     failed = outcome.failed()
     if spec.management.host in failed:
@@ -41,7 +41,7 @@ def build_result(spec: ClusterBuildSpec, computes: Sequence[str], outcome: Playb
 
 
 def build_outcomes(computes: Sequence[str], outcome: PlaybookOutcome) -> list[NodeOutcome]:
-    """Say what became of each compute node."""
+    """Return what became of each compute node."""
     nodes = []
     for host in computes:
         found = outcome.hosts[host]
@@ -53,7 +53,7 @@ def build_outcomes(computes: Sequence[str], outcome: PlaybookOutcome) -> list[No
 
 
 def build_nodes_result(nodes: Sequence[NodeOutcome], min_ready: int, done: str, missing: str) -> PhaseResult:
-    """Say how a phase ended by its nodes: enough of them, or too few, and who is missing."""
+    """Return how a phase ended by its nodes: enough of them, or too few, and who is missing."""
     good = sum(node.state is not NodeState.FAILED for node in nodes)
     message = f"{good} of {len(nodes)} nodes {done}" + (f"; {missing}" if missing else "")
     groups = build_node_groups(nodes)

@@ -1,4 +1,4 @@
-"""What a phase works with: its doors to the outside, each made when it is first used.
+"""The context of a phase: its clients for outside systems, each created on first use.
 
 Tests make a context of fakes by setting the attributes.
 """
@@ -49,7 +49,7 @@ class Directories:
 
 
 class PhaseContext:
-    """The doors of one phase attempt."""
+    """The clients of one phase attempt."""
 
     def __init__(self, phase_input: PhaseInput, directories: Directories, clock: Clock | None = None) -> None:
         self.phase_input = phase_input
@@ -103,12 +103,12 @@ class PhaseContext:
         return SshSlurm(self.ssh, self.targets[self.phase_input.spec.management.host], self.targets)
 
     def boot_server(self, endpoint: BootEndpoint) -> BootServer:
-        """Give the boot server at an endpoint."""
+        """Return the boot server at an endpoint."""
         installer = Path(os.environ.get("BESSEMER_INSTALLER", INSTALLER_FILE))
         return SshBootServer(self.ssh, endpoint, installer)
 
     def close(self) -> None:
-        """Close the doors that were opened."""
+        """Close the clients that were created."""
         for name in ("progress", "ssh"):
             if name in self.__dict__:
                 self.__dict__[name].close()

@@ -22,7 +22,7 @@ GROUP = "bessemer_failed"
 """Group of the inventory that the playbook is for."""
 LONGEST_SECONDS = 120.0
 _TASK = "Daemons: "
-"""The task that fails with what is to be told, as it begins its message."""
+"""The beginning of the message of the task that fails with the logs."""
 
 _log = logging.getLogger(__name__)
 

@@ -46,7 +46,7 @@ def build_node_groups(outcomes: Iterable[NodeOutcome]) -> list[NodeGroup]:
 
 
 def parse_node_groups(groups: Iterable[NodeGroup], all_hosts: Sequence[str]) -> dict[str, NodeGroup]:
-    """Tell for each node which group it is in; a group ``*`` takes all of ``all_hosts`` that no other group names.
+    """Return for each node which group it is in; a group ``*`` takes all of ``all_hosts`` that no other group names.
 
     Places are understood only if ``all_hosts`` are those that they were counted in.
 
@@ -81,7 +81,7 @@ def _build_positions(hosts: Iterable[str], all_hosts: Sequence[str]) -> str:
 
 
 def _read_positions(text: str, all_hosts: Sequence[str]) -> tuple[str, ...]:
-    """Give the nodes in their places; none where the places were counted among other nodes."""
+    """Return the nodes in their places; none where the places were counted among other nodes."""
     digest, _, encoded = text.removeprefix(POSITIONS).partition(":")
     if digest != _digest(all_hosts):
         return ()
@@ -115,7 +115,7 @@ def shrink_result(
 
 
 def _shrink(result: PhaseResult, known: Sequence[NodeGroup]) -> Iterator[PhaseResult]:
-    """Give ever smaller versions of a result."""
+    """Return ever smaller versions of a result."""
     yield result
     for length in (400, 100):
         jobs = [job.model_copy(update={"output_tail": job.output_tail[-length:]}) for job in result.jobs]
@@ -137,7 +137,7 @@ def _shrink(result: PhaseResult, known: Sequence[NodeGroup]) -> Iterator[PhaseRe
 
 
 def _select_untouched(known: Sequence[NodeGroup], reported: Sequence[NodeGroup]) -> list[NodeGroup]:
-    """Give what is known of the nodes that the phase doesn't report, so that ``*`` can't be taken for them."""
+    """Return what is known of the nodes that the phase doesn't report, so that ``*`` can't be taken for them."""
     named = {host for group in reported for host in _read_hosts(group)}
     left = [(group, [host for host in _read_hosts(group) if host not in named]) for group in known]
     return [

@@ -93,7 +93,7 @@ def build_inventory(
     Source: https://docs.ansible.com/ansible/latest/collections/ansible/builtin/yaml_inventory.html
 
     Args:
-        phase_input: what the build is to be.
+        phase_input: the input of the phase.
         computes: the compute nodes to deal with.
         public_keys: public keys that roles need, by the variable that holds them.
         failed: compute nodes that have failed in this very phase, and the reason of each.
@@ -115,12 +115,12 @@ def build_inventory(
 
 
 def build_cluster_name(build: str) -> str:
-    """Give the name that Slurm knows the cluster by; it is also part of a group's name."""
+    """Return the name that Slurm knows the cluster by; it is also part of a group's name."""
     return re.sub(r"[^a-z0-9]", "_", build)
 
 
 def build_address(spec: ClusterBuildSpec) -> str:
-    """Give the management node's address in the network of the compute nodes."""
+    """Return the management node's address in the network of the compute nodes."""
     return str(_interface(spec).ip)
 
 

@@ -53,7 +53,7 @@ class InstallDoors:
 
 @dataclass(frozen=True)
 class InstallJob:
-    """What is to be installed."""
+    """The machines to install."""
 
     kind: InstallKind
     machines: Sequence[Machine]
@@ -88,7 +88,7 @@ def run_install(
 
 
 def build_outcomes(nodes: Sequence[NodeInstall]) -> tuple[NodeOutcome, ...]:
-    """Say what became of each machine so far."""
+    """Return what became of each machine so far."""
     return tuple(
         NodeOutcome(
             host=node.host,
@@ -146,7 +146,9 @@ class _Run:
             nodes.append(NodeInstall(machine.host, prefix, step=step, since=now, keep=keep))
         self.nodes = tuple(nodes)
         self._restore_entries([node.host for node in nodes if node.step is Step.STARTING])
-        with suppress(PowerControlUnreachable, PowerControlRefused):  # told when a machine is to be switched
+        with suppress(
+            PowerControlUnreachable, PowerControlRefused
+        ):  # reported when a machine must be powered on or off
             self._power.state([machine.host for machine in self._job.machines])  # so that no wave waits for silent ones
 
     def _restore_entries(self, hosts: Sequence[str]) -> None:
@@ -209,7 +211,7 @@ class _Run:
         return self._doors.boot_server.stage(entries)
 
     def _switch(self, verb: Callable[[Collection[str]], Mapping[str, str]], hosts: Sequence[str]) -> None:
-        """Give a switching command; that it failed shows when states are read back, until then it is a complaint."""
+        """Return a switching command; that it failed shows when states are read back, until then it is a complaint."""
         if not hosts:
             return
         try:

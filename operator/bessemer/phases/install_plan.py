@@ -1,16 +1,16 @@
 """Deciding what to do next to each machine that is being installed: pure, from facts and the time to a plan.
 
-The steps of one attempt, each with a deadline of its own:
+The steps of one attempt, each with its own deadline:
 
     off -> wait until off, stage, on -> wait until on -> wait for the network boot -> wait for the installer's end
     -> wait for SSH with the planted host key and our key -> Installed
 
 Staging waits until the machine is off, so that one that happens to reboot just then doesn't use its boot entry up.
 
-Past a deadline, or when the installer reports an error, the next attempt begins with a power cycle, until the attempts
-are used up; then the boot entry is withdrawn and the machine is left as it is, for somebody to look at. Machines are
-independent: no one's failure touches another. Never more than ``max_concurrent`` are under way at once.
-"""
+Past a deadline, or when the installer reports an error, the next attempt begins with a power cycle, until the
+attempts are used up; then the boot entry is withdrawn and the machine is left in its state, so that it can be
+examined. Machines are independent: no one's failure touches another. Never more than ``max_concurrent`` are under
+way at once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LOG_TAIL_CHARACTERS = 300
 
 
 BOOTING = (BootEventKind.SCRIPT, BootEventKind.KERNEL, BootEventKind.INITRD)
-"""What firmware asks for: the machine is on, but nothing of ours runs on it yet."""
+"""Requests of the firmware: the machine is on, but Bessemer's installer does not run on it yet."""
 START = (BootEventKind.STARTED, BootEventKind.CONFIG)
 """The install has started with whichever is seen first: the installer itself has called."""
 OURS = (*BOOTING, *START, BootEventKind.FINISHED, BootEventKind.FAILED)
@@ -192,7 +192,7 @@ class _Mover:
             self.node = replace(self.node, complaint=probe.detail or probe.kind)
         if self.node.attempt == 0 and self.facts.power.get(self.node.host) is PowerState.OFF:
             return self._fail("NeverReachable", "installed by an earlier attempt, but switched off")
-        if probe is not None and probe.kind is ProbeKind.UNKNOWN:  # nobody could look: the time begins anew
+        if probe is not None and probe.kind is ProbeKind.UNKNOWN:  # the probe was not possible: the time starts again
             return replace(self.node, since=self.now)
         if self.now - self.node.since < limit or probe is None:
             return self.node
@@ -233,7 +233,7 @@ def find_finished(events: Sequence[BootEvent]) -> dict[str, str]:
 
 
 def _explain_asked(event: BootEvent) -> str:
-    """Say how far the firmware is, as what comes before "within 300 s"."""
+    """Return how far the firmware is, as what comes before "within 300 s"."""
     if event.kind is BootEventKind.SCRIPT:
         return "asked for its boot script, but not for its kernel"
     if event.kind is BootEventKind.KERNEL:
@@ -245,7 +245,7 @@ def _explain_asked(event: BootEvent) -> str:
 
 
 def _summarise(log: str) -> str:
-    """Give what the end of an installer's log says of its error, as one line: the error, and what programs said last.
+    """Return what the end of an installer's log says of its error, as one line: the error, and what programs said last.
 
     Our installer marks its own lines; those that only tell its progress are left out.
     """

@@ -53,7 +53,7 @@ def decide_variable_problems(spec: ClusterBuildSpec, roles: Roles) -> list[Probl
 
 
 def build_result(problems: Iterable[Problem]) -> PhaseResult:
-    """Say how Preflight ended; all problems are listed, and worth another try only if every one is."""
+    """Return how Preflight ended; all problems are listed, and worth another try only if every one is."""
     listed = list(problems)
     found = [problem for problem in listed if not problem.hint]
     message = "; ".join(dict.fromkeys(problem.message for problem in [*found, *listed]))
@@ -75,7 +75,7 @@ def _collect(check: Callable[[], object]) -> list[Problem]:
 
 
 def _decide_urls(spec: ClusterBuildSpec) -> Iterator[Problem]:
-    """Check where machines are to fetch from; whether the files are there is asked on the boot host."""
+    """Check the URLs from which machines fetch files; whether the files exist is checked on the boot host."""
     own = spec.management.install
     installs = [("spec.compute.install", spec.compute.install, False)]
     installs += [("spec.management.install", own, True)] if own and spec.management.provision else []
@@ -87,7 +87,7 @@ def _decide_urls(spec: ClusterBuildSpec) -> Iterator[Problem]:
 
 
 def _find_url_problem(url: str, *, remote: bool) -> str | None:
-    """Say what is wrong with a URL; one that is not ``remote`` may be of the machine itself that fetches from it."""
+    """Return what is wrong with a URL; one that is not ``remote`` may be of the machine itself that fetches from it."""
     if not all("!" <= character <= "~" for character in url):
         return "characters other than printable ASCII must be written as %XX"
     try:

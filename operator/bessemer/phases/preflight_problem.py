@@ -16,7 +16,7 @@ class Problem:
     message: str
     """The field or system, and what would be right."""
     retryable: bool = False
-    """Whether it may go away without a change of the spec."""
+    """Whether it may be resolved without a change of the spec."""
     hint: bool = False
     """Whether it is only told, as it may be as wanted."""
 

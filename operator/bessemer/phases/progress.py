@@ -28,7 +28,7 @@ class ProgressSink(Protocol):
     """Takes progress; never raises, never blocks."""
 
     def post(self, progress: Progress) -> None:
-        """Tell how far the phase is."""
+        """Return how far the phase is."""
         ...
 
     def close(self) -> None:
@@ -37,7 +37,7 @@ class ProgressSink(Protocol):
 
 
 class NoProgress:
-    """For phases that nobody listens to."""
+    """Discards progress: for phases without a progress URL."""
 
     def post(self, progress: Progress) -> None:
         """Forget it."""
@@ -47,7 +47,7 @@ class NoProgress:
 
 
 class HttpProgress:
-    """Posts the latest progress from a thread of its own."""
+    """Posts the latest progress from a separate thread."""
 
     def __init__(self, url: str, token: str | None) -> None:
         self._url = url

@@ -75,7 +75,7 @@ def wait_for_nodes(slurm: Slurm, clock: Clock, hosts: Sequence[str], patience_se
 
 
 def build_outcome(host: str, found: Mapping[str, SlurmNode], late: bool) -> NodeOutcome:
-    """Say what became of one node in Slurm."""
+    """Return what became of one node in Slurm."""
     if not late:
         return NodeOutcome(host, NodeState.READY)
     node = found.get(host)
@@ -95,7 +95,7 @@ def describe_missing(nodes: Sequence[NodeOutcome]) -> str:
 
 
 def build_result(ready: PhaseResult, jobs: Sequence[JobResult]) -> PhaseResult:
-    """Say how the phase ended: nodes are ready only when every job has passed."""
+    """Return how the phase ended: nodes are ready only when every job has passed."""
     failed = [job for job in jobs if not job.passed]
     if not failed:
         message = f"{ready.message}; {len(jobs)} of {len(jobs)} jobs passed"

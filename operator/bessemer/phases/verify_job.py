@@ -110,7 +110,7 @@ def watch(slurm: Slurm, clock: Clock, job_id: int, limit_seconds: float, end: fl
 
 
 def find_problems(job: SlurmJob, found: JobState, output: str) -> Iterable[str]:
-    """Tell which expectations don't hold of a job that has ended."""
+    """Return which expectations don't hold of a job that has ended."""
     expect = job.expect
     if found.state not in ENDED_BY_ITSELF:
         yield f"Slurm ended it as {found.state}{_say_reason(found)}"

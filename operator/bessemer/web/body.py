@@ -73,7 +73,8 @@ async def answer_at_once(request: web.Request, answer: web.StreamResponse) -> we
     """Send an answer before the body is read, and end the connection.
 
     The rest of the body is read for a while and thrown away: a connection that is closed with bytes unread is reset,
-    and the sender would not see the answer. aiohttp does that too, but logs the error of a broken body as one of ours.
+    and the sender would not see the answer. aiohttp does that too, but logs the error of a broken body as an error of
+    the operator.
     """
     answer.force_close()
     try:

@@ -1,11 +1,10 @@
 """Connections to the operator: how many, from whom, and which one goes when there are too many.
 
-aiohttp limits neither their number nor the size of a request's head, and no other server that is kept well does it by
-address (uvicorn refuses whoever comes last, which is the real sender as soon as strangers fill it). So the protocol
-that aiohttp makes for each connection is extended here, by the methods that asyncio calls and by ``handle_error``.
-aiohttp itself has the deadline for heads and idle connections (``keepalive_timeout``), pauses a transport whose body is
-not read, and bounds the number and length of header fields.
-"""
+aiohttp limits neither their number nor the size of a request's head, and no other server that is kept well does it
+by address (uvicorn refuses the latest connection, which is the real sender as soon as strangers have used up the
+limit). So the protocol that aiohttp makes for each connection is extended here, by the methods that asyncio calls
+and by ``handle_error``. aiohttp itself has the deadline for heads and idle connections (``keepalive_timeout``),
+pauses a transport whose body is not read, and bounds the number and length of header fields."""
 
 from __future__ import annotations
 
@@ -208,7 +207,7 @@ async def serve(
         except OSError as error:
             raise Invalid("PortTaken", f"{variable}: can't listen on port {port}: {error.strerror}") from error
         try:
-            # With port 0, each family has a port of its own.
+            # With port 0, each address family has its own port.
             yield max(server.sockets, key=lambda one: one.family == socket.AF_INET).getsockname()[1]
         finally:
             server.close()

@@ -28,7 +28,7 @@ ANY_PATH = "/{path:.*}"
 KEPT_BYTES = 64 * 1024
 """Of a signed body, which is looked at a second time where the secret has just been changed."""
 MOST_PROVEN = 32
-"""Requests of one pool that keep their connections whoever else comes: a pool is not to take all that there are."""
+"""Requests of one pool whose connections are never closed for others; one pool must not use up all connections."""
 
 
 class HookDoor:

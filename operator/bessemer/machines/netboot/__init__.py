@@ -1,1 +1,1 @@
-"""The door to boot servers: stage, withdraw, and the journal of what machines fetched and reported."""
+"""The client of boot servers: stage, withdraw, and the journal of what machines fetched and reported."""

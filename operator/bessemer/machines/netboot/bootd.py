@@ -1,15 +1,14 @@
 """The boot daemon: gives out network boots and installer configurations, takes call-backs, keeps a journal.
 
 Runs on boot hosts and on the management node, where nothing but Python 3.9 or newer can be counted on: so it is one
-file, longer than others of ours, and uses the standard library alone. It boots a machine from the network only while an
-install is wanted and withdraws the entry by itself when the installer has called back, so that no machine installs
-itself for ever. Tokens are per machine and attempt, and good for one install; what is used up, unknown or comes from a
+file, longer than our other modules, and uses only the standard library. It boots a machine from the network only while
+an install is wanted and withdraws the entry by itself when the installer has called back, so that no machine installs
+itself forever. Tokens are per machine and attempt, and good for one install; what is used up, unknown or comes from a
 foreign address is refused and written down. So is what does not come from a port that only root can use: a machine's
 users have its address, too.
 
 The state directory is the truth: every request reads it, every change is a file renamed into place under a lock. The
-daemon and the commands may therefore be killed and started at any moment, and run side by side.
-"""
+daemon and the commands may therefore be killed and started at any moment, and run side by side."""
 
 from __future__ import annotations
 
@@ -361,7 +360,7 @@ def use_script(store: Store, mac: str, client: str) -> str | None:
     """Return a machine's boot script, or None where it shall boot from its disk.
 
     The entry of a stateless machine is good for one boot. It is good again when the machine was power-cycled by us
-    (it is staged anew), or when DHCP has seen it boot; never because a script is asked for, which any user of the
+    (it is staged again), or when DHCP has seen it boot; never because a script is asked for, which any user of the
     machine can do. Where DHCP is not ours and doesn't tell, asking has to do; the rest still takes root.
     """
     with store.locked():
@@ -437,7 +436,7 @@ class Received(io.RawIOBase):
         self.allow(seconds)
 
     def allow(self, seconds: float) -> None:
-        """Set the deadline anew."""
+        """Reset the deadline."""
         self._deadline = time.monotonic() + seconds
 
     def readable(self) -> bool:
@@ -633,7 +632,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 def version() -> str:
-    """Give the version of this file: the start of its SHA-256."""
+    """Return the version of this file: the start of its SHA-256."""
     return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
 
 
@@ -662,7 +661,7 @@ def take_lock(lock: IO[str]) -> None:
 
 
 def status(store: Store) -> Json:
-    """Say whether a daemon serves this state directory, and which."""
+    """Return whether a daemon serves this state directory, and which."""
     try:
         with open(store.root / "serve.lock") as lock:
             try:

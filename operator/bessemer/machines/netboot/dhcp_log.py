@@ -25,7 +25,7 @@ def explain_dhcp(log: str, now: str, machines: Mapping[str, str], seconds: float
     Args:
         log: the end of the log.
         now: the time at which it was read, in the form of its time stamps.
-        machines: addresses that the machines are to be given, by MAC address in lower case.
+        machines: addresses that DHCP must assign to the machines, by MAC address in lower case.
         seconds: how far back lines matter.
     """
     lines = [text for age, text in _list_lines(log, now) if age <= seconds]
@@ -52,7 +52,7 @@ def _parse_clock(text: str) -> datetime | None:
 
 
 def _explain(lines: list[str], mac: str, address: str) -> str:
-    """Say what the lines say of a machine; the last that names it counts."""
+    """Return what the lines say of a machine; the last that names it counts."""
     held = [match[2] for line in lines if (match := NOT_GIVEN.match(line)) and match[1] == address]
     named = [line for line in lines if mac in line.lower().split()]
     if not named:

@@ -41,7 +41,7 @@ class BootSources:
 
 
 def build_boot_host_sources(spec: ClusterBuildSpec, install: Install) -> BootSources:
-    """Say where the management node boots from: a given boot host, with URLs as they stand in the spec."""
+    """Return where the management node boots from: a given boot host, with URLs as they stand in the spec."""
     if spec.boot_host is None:
         raise Invalid("InvalidSpec", "spec.bootHost is required")
     return BootSources(
@@ -54,7 +54,7 @@ def build_boot_host_sources(spec: ClusterBuildSpec, install: Install) -> BootSou
 
 
 def build_management_sources(spec: ClusterBuildSpec) -> BootSources:
-    """Say where compute nodes boot from: the management node, which has fetched all files once."""
+    """Return where compute nodes boot from: the management node, which has fetched all files once."""
     install = spec.compute.install
     address = spec.management.cluster_interface.address.partition("/")[0]
     server = f"http://{address}:{MANAGEMENT_BOOT_PORT}"
@@ -67,7 +67,7 @@ def build_management_sources(spec: ClusterBuildSpec) -> BootSources:
 
 
 def compute_install_digest(machine: Machine, install: Install) -> str:
-    """Give a short digest of what is installed where: a finished install counts only for the same one."""
+    """Return a short digest of what is installed where: a finished install counts only for the same one."""
     text = "\n".join([machine.host, machine.address, str(machine.mac), install.model_dump_json()])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -85,11 +85,11 @@ class InstallKind:
     secrets: BuildSecrets
 
     def digest(self, machine: Machine) -> str:
-        """Give the digest of a machine's install."""
+        """Return the digest of a machine's install."""
         return compute_install_digest(machine, self.install)
 
     def label(self, machine: Machine, node_attempt: int) -> str:
-        """Give the label that the journal shows for one attempt: digest, phase attempt, node attempt."""
+        """Return the label that the journal shows for one attempt: digest, phase attempt, node attempt."""
         return f"{self.digest(machine)}-{self.phase_attempt}-{node_attempt}"
 
     def build_entry(self, machine: Machine, node_attempt: int, installer: str) -> BootEntry:
@@ -145,5 +145,5 @@ def _file(path: str, mode: int, content: str) -> dict[str, Any]:
 
 
 def parse_file_name(url: str) -> str:
-    """Give the last part of a URL's path: the name of the file on the management node."""
+    """Return the last part of a URL's path: the name of the file on the management node."""
     return posixpath.basename(urlsplit(url).path)

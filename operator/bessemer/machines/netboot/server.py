@@ -1,4 +1,4 @@
-"""The door to boot servers: have a machine install itself at its next network boot, and read what it did.
+"""The client of boot servers: make a machine install itself at its next network boot, and read its journal.
 
 Staging, withdrawing and preparing may be repeated without harm. What is staged is marked with the build's UID, and
 nothing of other builds is ever touched.
@@ -32,7 +32,7 @@ class BootEventKind(StrEnum):
 
     STAGED = "staged"
     RESTORED = "restored"
-    """Staged for the next boot of a machine that runs; nothing begins anew."""
+    """Staged for the next boot of a running machine; nothing is restarted."""
     SCRIPT = "script"
     KERNEL = "kernel"
     CONFIG = "config"
@@ -76,7 +76,7 @@ class Withdrawn:
 class BootServer(Protocol):
     """One boot server.
 
-    Raises (all methods): BootServerFailed, or what the SSH door raises.
+    Raises (all methods): BootServerFailed, or the errors of the SSH client.
     """
 
     @property
@@ -85,7 +85,7 @@ class BootServer(Protocol):
         ...
 
     def prepare(self) -> None:
-        """Have the boot daemon running and the installer in place."""
+        """Ensure that the boot daemon runs and the installer is in place."""
         ...
 
     def stage(self, entries: Sequence[BootEntry]) -> None:
@@ -109,10 +109,10 @@ class BootServer(Protocol):
         ...
 
     def explain_silence(self, machines: Mapping[str, str], seconds: float) -> dict[str, str]:
-        """Say what the server's own DHCP has said of machines that never asked for their boot script.
+        """Return what the server's own DHCP has said of machines that never asked for their boot script.
 
         Args:
-            machines: addresses that they are to be given, by MAC address in lower case.
+            machines: addresses that DHCP must assign to them, by MAC address in lower case.
             seconds: how far back to look.
 
         Returns:

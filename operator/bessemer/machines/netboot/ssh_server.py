@@ -40,8 +40,8 @@ PAGE_EVENTS = 1000
 EVENT_BYTES, EVENT_CHARACTERS = 65536, 4096
 """Most of one line of a journal, and of the end of an installer's log in it."""
 JOURNAL_CHARACTERS = 48 << 20
-"""Most of what is read of a journal in one go, as a foreign host may go on for ever; the daemon keeps 16 MiB, and has
-twice that before it compacts."""
+"""Maximum size of a journal that is read at once, as a remote host could send data forever; the daemon keeps 16 MiB,
+and has twice that before it compacts."""
 ANSWER_BYTES = 16 << 20
 WORDS = 300
 """Characters of a foreign message that are told."""
@@ -81,7 +81,7 @@ class SshBootServer:
         return f"{self._endpoint.base_directory}/upload/installer-{self._installer_digest}.cpio.gz"
 
     def prepare(self) -> None:
-        """Have the daemon running and the installer in place; see BootServer."""
+        """Ensure that the daemon runs and the installer is in place; see BootServer."""
         self._run(f"mkdir -p -m 0700 {shlex.quote(self._endpoint.base_directory + '/upload')}")
         self._upload_once(self.installer, self._installer_file.read_bytes())
         self._upload_once(self._program, self._daemon)

@@ -1,1 +1,1 @@
-"""The door to power control: on, off, cycle, state, each for many nodes at once."""
+"""Power control: on, off, cycle and state, each for many nodes at once."""

@@ -81,7 +81,7 @@ class PatientPower:
         return [node for node in nodes if node not in self._silent]
 
     def _ask(self, command: Callable[[Collection[str]], T], nodes: list[str]) -> list[T]:
-        """Give one command for all nodes; where it is not answered, one for each, and note those that stay silent.
+        """Return one command for all nodes; where it is not answered, one for each, and note those that stay silent.
 
         Raises:
             PowerControlUnreachable: no answer for any node, ever: it is the power control that doesn't answer.

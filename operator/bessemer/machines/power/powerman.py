@@ -86,7 +86,7 @@ class Powerman:
         return complaints
 
     def _command(self, command: str) -> list[tuple[int, str]]:
-        """Give the numbered lines of the reply to a command, the last of which says how it ended."""
+        """Return the numbered lines of the reply to a command, the last of which says how it ended."""
         where = f"powermand at {self._address}:{self._port}"
         deadline = time.monotonic() + self._deadline_seconds
         try:

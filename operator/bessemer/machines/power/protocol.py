@@ -1,4 +1,4 @@
-"""The door to power control: four verbs, each for many nodes at once.
+"""The interface of power control: four operations, each for many nodes at once.
 
 What a driver answers to ``on`` or ``off`` is a promise, not a fact: callers read ``state`` back until it is as wanted.
 All verbs may be repeated without harm, but for ``cycle``, which cuts power each time.
