@@ -1,4 +1,4 @@
-"""A GitLab in memory behind the same door as the real one: for speed, and for what can't be had from a real one."""
+"""A GitLab in memory behind the same client as the real one: for speed, and for what can't be had from a real one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Kubernetes in memory behind the same door as the real one; tests/contract runs the same tests on both.
+"""A Kubernetes in memory behind the same client as the real one; tests/contract runs the same tests on both.
 
 It keeps what the reconcile depends on: UIDs, resource versions and conflicts, generations, finalizers and graceful
 deletion, label selectors, owner-based garbage collection. It can refuse creations, and die before or after any call.

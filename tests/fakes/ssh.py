@@ -1,4 +1,4 @@
-"""Machines behind a fake SSH door, for tests; behaves like the real one towards its callers."""
+"""Machines behind a fake SSH client, for tests; behaves like the real one towards its callers."""
 
 from __future__ import annotations
 

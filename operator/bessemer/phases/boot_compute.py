@@ -17,7 +17,7 @@ from bessemer.machines.netboot.entries import InstallKind, build_management_sour
 from bessemer.phases.boot_endpoints import build_management_endpoint
 from bessemer.phases.context import PhaseContext
 from bessemer.phases.grouping import NodeOutcome, build_node_groups, parse_node_groups
-from bessemer.phases.install import InstallDoors, InstallJob, run_install
+from bessemer.phases.install import InstallClients, InstallJob, run_install
 from bessemer.phases.install_facts import Policy
 
 HAS_SYSTEM = (NodeState.INSTALLED, NodeState.CONFIGURED, NodeState.READY, NodeState.DRAINED)
@@ -50,8 +50,8 @@ def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
         installed_before=[host for host, group in known.items() if group.state in HAS_SYSTEM],
     )
     boot_server = context.boot_server(build_management_endpoint(spec, management))
-    doors = InstallDoors(context.power, boot_server, context.ssh, context.clock, context.pool)
-    outcomes = run_install(job, doors, lambda seen: context.progress.post(build_progress(seen)))
+    clients = InstallClients(context.power, boot_server, context.ssh, context.clock, context.pool)
+    outcomes = run_install(job, clients, lambda seen: context.progress.post(build_progress(seen)))
     return build_result(outcomes, min_ready)
 
 

@@ -11,7 +11,7 @@ from bessemer.machines.netboot.entries import InstallKind, build_boot_host_sourc
 from bessemer.phases.boot_endpoints import build_boot_host_endpoint
 from bessemer.phases.context import PhaseContext
 from bessemer.phases.grouping import NodeOutcome
-from bessemer.phases.install import InstallDoors, InstallJob, run_install
+from bessemer.phases.install import InstallClients, InstallJob, run_install
 from bessemer.phases.install_facts import Policy
 
 
@@ -34,13 +34,13 @@ def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
     target = build_management_target(spec, context.secrets.host_key(machine.host).public)
     job = InstallJob(kind, [machine], {machine.host: target}, Policy(spec.deadlines, spec.retries.node_attempts, 1))
     boot_server = context.boot_server(build_boot_host_endpoint(spec))
-    doors = InstallDoors(context.power, boot_server, context.ssh, context.clock, context.pool)
+    clients = InstallClients(context.power, boot_server, context.ssh, context.clock, context.pool)
 
     def report(outcomes: Sequence[NodeOutcome]) -> None:
         done = sum(node.state is NodeState.INSTALLED for node in outcomes)
         context.progress.post(Progress(message=f"{machine.host}: {outcomes[0].state}", done=done, total=1))
 
-    (outcome,) = run_install(job, doors, report)
+    (outcome,) = run_install(job, clients, report)
     return build_result(outcome)
 
 

@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class InstallDoors:
+class InstallClients:
     """The systems that installing needs."""
 
     power: Power
@@ -65,7 +65,7 @@ class InstallJob:
 
 
 def run_install(
-    job: InstallJob, doors: InstallDoors, report: Callable[[Sequence[NodeOutcome]], None]
+    job: InstallJob, clients: InstallClients, report: Callable[[Sequence[NodeOutcome]], None]
 ) -> tuple[NodeOutcome, ...]:
     """Install machines until each is installed or has failed; ``report`` is called whenever something changed.
 
@@ -74,14 +74,14 @@ def run_install(
             machines.
         Terminated: the pod is being stopped.
     """
-    doors.boot_server.prepare()
-    run = _Run(job, doors)
+    clients.boot_server.prepare()
+    run = _Run(job, clients)
     try:
         run.adopt()
         while not run.is_done:
             if run.do_round():
                 report(build_outcomes(run.nodes))
-            doors.clock.sleep(run.round_seconds)
+            clients.clock.sleep(run.round_seconds)
         return build_outcomes(run.nodes)
     finally:
         run.close()
@@ -104,14 +104,14 @@ def build_outcomes(nodes: Sequence[NodeInstall]) -> tuple[NodeOutcome, ...]:
 class _Run:
     """The state of one run: where machines stand, how far the journal was read, which probes are under way."""
 
-    def __init__(self, job: InstallJob, doors: InstallDoors) -> None:
+    def __init__(self, job: InstallJob, clients: InstallClients) -> None:
         self._job = job
-        self._doors = doors
-        self._power = PatientPower(doors.power, doors.clock)
+        self._clients = clients
+        self._power = PatientPower(clients.power, clients.clock)
         self._machines = {machine.host: machine for machine in job.machines}
         self._sequence = 0
-        self._boot_server_seen = doors.clock.now()
-        self._probes = Probes(doors.ssh, doors.pool, doors.clock)
+        self._boot_server_seen = clients.clock.now()
+        self._probes = Probes(clients.ssh, clients.pool, clients.clock)
         self._complaints: dict[str, str] = {}
         self._to_withdraw: set[str] = set()
         self.round_seconds = SHORTEST_ROUND_SECONDS
@@ -132,9 +132,9 @@ class _Run:
             Retry: the journal can't be read. It would be taken for an empty one, and machines that run for new ones.
         """
         while (events := self._list_events()) is None:
-            self._doors.clock.sleep(LONGEST_ROUND_SECONDS)
+            self._clients.clock.sleep(LONGEST_ROUND_SECONDS)
         finished = find_finished(events)
-        now, kind = self._doors.clock.now(), self._job.kind
+        now, kind = self._clients.clock.now(), self._job.kind
         nodes = []
         for machine in self._job.machines:
             keep = machine.host in self._job.installed_before
@@ -155,7 +155,7 @@ class _Run:
         """Stage stateless machines that run already: Cleanup of a build that failed took what their next boot needs."""
         kind = self._job.kind
         if hosts and kind.install.method == InstallMethod.STATELESS:
-            installer = self._doors.boot_server.installer
+            installer = self._clients.boot_server.installer
             self._stage([kind.build_entry(self._machines[host], 0, installer) for host in hosts])
 
     def do_round(self) -> bool:
@@ -170,7 +170,7 @@ class _Run:
             silences=self._explain_silent(),
         )
         self._complaints = {}
-        plan = decide_install(self.nodes, facts, self._doors.clock.now(), self._job.policy)
+        plan = decide_install(self.nodes, facts, self._clients.clock.now(), self._job.policy)
         for reason in plan.reasons:
             _log.info("%s", reason)
         self.nodes = plan.nodes
@@ -185,12 +185,12 @@ class _Run:
         self._to_withdraw.update(plan.withdraw)
         if self._to_withdraw:
             wanted = sorted(self._to_withdraw)
-            if self._use_boot_server(lambda: self._doors.boot_server.withdraw(self._job.kind.build, wanted)):
+            if self._use_boot_server(lambda: self._clients.boot_server.withdraw(self._job.kind.build, wanted)):
                 self._to_withdraw.clear()
         self._switch(self._power.off, plan.off)
         if plan.stage:
             attempts = {node.host: node.attempt for node in self.nodes}
-            installer = self._doors.boot_server.installer
+            installer = self._clients.boot_server.installer
             build_entry = self._job.kind.build_entry
             entries = [build_entry(self._machines[host], attempts[host], installer) for host in plan.stage]
             self._stage(entries)
@@ -204,11 +204,11 @@ class _Run:
         """
         for seconds in STAGE_BACK_OFF_SECONDS:
             try:
-                return self._doors.boot_server.stage(entries)
+                return self._clients.boot_server.stage(entries)
             except (SshFailure, BootServerFailed) as error:
                 _log.warning("boot server: %s", error.message)
-                self._doors.clock.sleep(seconds)
-        return self._doors.boot_server.stage(entries)
+                self._clients.clock.sleep(seconds)
+        return self._clients.boot_server.stage(entries)
 
     def _switch(self, verb: Callable[[Collection[str]], Mapping[str, str]], hosts: Sequence[str]) -> None:
         """Return a switching command; that it failed shows when states are read back, until then it is a complaint."""
@@ -239,13 +239,13 @@ class _Run:
     def _explain_silent(self) -> dict[str, str]:
         """Ask what DHCP said of machines that are about to be given up; where it can't be told, nothing is."""
         policy = self._job.policy
-        silent = [self._machines[host] for host in list_silent(self.nodes, self._doors.clock.now(), policy)]
+        silent = [self._machines[host] for host in list_silent(self.nodes, self._clients.clock.now(), policy)]
         wanted = {machine.mac: machine for machine in silent if machine.mac}
         if not wanted:
             return {}
         addresses = {mac: machine.address for mac, machine in wanted.items()}
         try:
-            said = self._doors.boot_server.explain_silence(addresses, policy.deadlines.netboot_seconds + 60)
+            said = self._clients.boot_server.explain_silence(addresses, policy.deadlines.netboot_seconds + 60)
         except (SshFailure, BootServerFailed) as error:
             _log.warning("boot server: %s", error.message)
             return {}
@@ -256,7 +256,7 @@ class _Run:
         events: list[BootEvent] = []
 
         def read() -> None:
-            events.extend(self._doors.boot_server.list_events(self._job.kind.build, self._sequence))
+            events.extend(self._clients.boot_server.list_events(self._job.kind.build, self._sequence))
 
         if not self._use_boot_server(read):
             return None
@@ -269,7 +269,7 @@ class _Run:
         Raises:
             Retry: it has been out of reach for too long.
         """
-        now = self._doors.clock.now()
+        now = self._clients.clock.now()
         try:
             action()
         except (SshFailure, BootServerFailed) as error:

@@ -1,4 +1,4 @@
-"""The door to GitLab when GitLab does not answer as it should, over real connections on loopback."""
+"""The client for GitLab when GitLab does not answer as it should, over real connections on loopback."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCOPE = Scope(ScopeType.PROJECT, "hpc/sim")
 
 @asynccontextmanager
 async def serve(answer: Callable[[asyncio.StreamWriter], object]) -> AsyncIterator[GitLab]:
-    """Give a door to a server that reads a request's head and then does as it likes."""
+    """Give a client for a server that reads a request's head and then does as it likes."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):

@@ -1,4 +1,4 @@
-"""The door to Kubernetes: the fake in memory and the real API server pass the same tests."""
+"""The client for Kubernetes: the fake in memory and the real API server pass the same tests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FINALIZER = "bessemer.dev/result"
 
 
 @dataclass(frozen=True)
-class Door:
+class Client:
     kubernetes: Kubernetes
     namespace: str
 
@@ -43,9 +43,9 @@ class Door:
 
 
 @pytest.fixture(params=["fake", "real"])
-async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
     if request.param == "fake":
-        yield Door(FakeKubernetes(now=lambda: datetime(2026, 11, 23, tzinfo=UTC)), "lab")
+        yield Client(FakeKubernetes(now=lambda: datetime(2026, 11, 23, tzinfo=UTC)), "lab")
         return
     cluster: Cluster = request.getfixturevalue("cluster")
     kubectl: Kubectl = request.getfixturevalue("namespace")
@@ -54,109 +54,117 @@ async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
         config_file=str(cluster.kubeconfig), client_configuration=configuration
     )
     async with ApiClient(configuration) as api:
-        yield Door(KubernetesClient(api), kubectl.namespace)
+        yield Client(KubernetesClient(api), kubectl.namespace)
 
 
-async def test_what_was_created_can_be_read_and_has_an_identity(door: Door) -> None:
-    created = await door.create_map("one")
-    found = await door.kubernetes.get_object(CONFIG_MAPS, door.namespace, "one")
+async def test_what_was_created_can_be_read_and_has_an_identity(client: Client) -> None:
+    created = await client.create_map("one")
+    found = await client.kubernetes.get_object(CONFIG_MAPS, client.namespace, "one")
     assert found is not None
     assert found["data"] == {"a": "1"}
     for field in ("uid", "resourceVersion", "creationTimestamp"):
         assert created["metadata"][field] == found["metadata"][field]
 
 
-async def test_creating_twice_is_already_there(door: Door) -> None:
-    await door.create_map("one")
+async def test_creating_twice_is_already_there(client: Client) -> None:
+    await client.create_map("one")
     with pytest.raises(AlreadyExists):
-        await door.create_map("one")
+        await client.create_map("one")
 
 
-async def test_what_is_absent_is_none_for_every_verb(door: Door) -> None:
-    assert await door.kubernetes.get_object(CONFIG_MAPS, door.namespace, "none") is None
-    assert await door.kubernetes.patch_object(CONFIG_MAPS, door.namespace, "none", {"data": {}}) is None
-    await door.kubernetes.delete_object(CONFIG_MAPS, door.namespace, "none")
-    assert await door.kubernetes.list_objects(LEASES, door.namespace) == []
+async def test_what_is_absent_is_none_for_every_verb(client: Client) -> None:
+    assert await client.kubernetes.get_object(CONFIG_MAPS, client.namespace, "none") is None
+    assert await client.kubernetes.patch_object(CONFIG_MAPS, client.namespace, "none", {"data": {}}) is None
+    await client.kubernetes.delete_object(CONFIG_MAPS, client.namespace, "none")
+    assert await client.kubernetes.list_objects(LEASES, client.namespace) == []
 
 
-async def test_labels_choose(door: Door) -> None:
-    await door.create_map("one", labels={"build": "a"})
-    await door.create_map("two", labels={"build": "b"})
+async def test_labels_choose(client: Client) -> None:
+    await client.create_map("one", labels={"build": "a"})
+    await client.create_map("two", labels={"build": "b"})
     for labels, names in (("build=a", ["one"]), ("build", ["one", "two"]), ("build=c", [])):
-        found = await door.kubernetes.list_objects(CONFIG_MAPS, door.namespace, labels=labels)
+        found = await client.kubernetes.list_objects(CONFIG_MAPS, client.namespace, labels=labels)
         assert sorted(raw["metadata"]["name"] for raw in found) == names
 
 
-async def test_a_patch_merges_and_none_removes(door: Door) -> None:
-    await door.create_map("one")
-    patched = await door.kubernetes.patch_object(CONFIG_MAPS, door.namespace, "one", {"data": {"a": None, "b": "2"}})
+async def test_a_patch_merges_and_none_removes(client: Client) -> None:
+    await client.create_map("one")
+    patched = await client.kubernetes.patch_object(
+        CONFIG_MAPS, client.namespace, "one", {"data": {"a": None, "b": "2"}}
+    )
     assert patched is not None
     assert patched["data"] == {"b": "2"}
 
 
-async def test_a_conditional_patch_of_what_has_changed_is_a_conflict(door: Door) -> None:
-    old = (await door.create_map("one"))["metadata"]["resourceVersion"]
-    await door.kubernetes.patch_object(CONFIG_MAPS, door.namespace, "one", {"data": {"a": "2"}})
+async def test_a_conditional_patch_of_what_has_changed_is_a_conflict(client: Client) -> None:
+    old = (await client.create_map("one"))["metadata"]["resourceVersion"]
+    await client.kubernetes.patch_object(CONFIG_MAPS, client.namespace, "one", {"data": {"a": "2"}})
     patch = {"metadata": {"resourceVersion": old}, "data": {"a": "3"}}
     with pytest.raises(Conflict):
-        await door.kubernetes.patch_object(CONFIG_MAPS, door.namespace, "one", patch)
+        await client.kubernetes.patch_object(CONFIG_MAPS, client.namespace, "one", patch)
 
 
-async def test_a_finalizer_holds_what_is_deleted_until_it_is_taken_off(door: Door) -> None:
-    await door.create_map("one", finalizers=[FINALIZER])
-    await door.kubernetes.delete_object(CONFIG_MAPS, door.namespace, "one")
-    held = await door.kubernetes.get_object(CONFIG_MAPS, door.namespace, "one")
+async def test_a_finalizer_holds_what_is_deleted_until_it_is_taken_off(client: Client) -> None:
+    await client.create_map("one", finalizers=[FINALIZER])
+    await client.kubernetes.delete_object(CONFIG_MAPS, client.namespace, "one")
+    held = await client.kubernetes.get_object(CONFIG_MAPS, client.namespace, "one")
     assert held is not None
     assert "deletionTimestamp" in held["metadata"]
-    await door.kubernetes.patch_object(CONFIG_MAPS, door.namespace, "one", {"metadata": {"finalizers": []}})
-    assert await door.kubernetes.get_object(CONFIG_MAPS, door.namespace, "one") is None
+    await client.kubernetes.patch_object(CONFIG_MAPS, client.namespace, "one", {"metadata": {"finalizers": []}})
+    assert await client.kubernetes.get_object(CONFIG_MAPS, client.namespace, "one") is None
 
 
-async def test_another_object_of_the_name_is_not_deleted(door: Door) -> None:
-    await door.create_map("one")
-    await door.kubernetes.delete_object(CONFIG_MAPS, door.namespace, "one", uid="00000000-0000-0000-0000-000000000000")
-    assert await door.kubernetes.get_object(CONFIG_MAPS, door.namespace, "one") is not None
+async def test_another_object_of_the_name_is_not_deleted(client: Client) -> None:
+    await client.create_map("one")
+    await client.kubernetes.delete_object(
+        CONFIG_MAPS, client.namespace, "one", uid="00000000-0000-0000-0000-000000000000"
+    )
+    assert await client.kubernetes.get_object(CONFIG_MAPS, client.namespace, "one") is not None
 
 
-async def test_an_object_that_has_changed_since_is_not_deleted(door: Door) -> None:
-    seen = await door.create_map("one")
+async def test_an_object_that_has_changed_since_is_not_deleted(client: Client) -> None:
+    seen = await client.create_map("one")
     patch = {"data": {"changed": "since"}}
-    changed = await door.kubernetes.patch_object(CONFIG_MAPS, door.namespace, "one", patch)
+    changed = await client.kubernetes.patch_object(CONFIG_MAPS, client.namespace, "one", patch)
     assert changed is not None
-    await door.kubernetes.delete_object(CONFIG_MAPS, door.namespace, "one", version=seen["metadata"]["resourceVersion"])
-    assert await door.kubernetes.get_object(CONFIG_MAPS, door.namespace, "one") is not None
+    await client.kubernetes.delete_object(
+        CONFIG_MAPS, client.namespace, "one", version=seen["metadata"]["resourceVersion"]
+    )
+    assert await client.kubernetes.get_object(CONFIG_MAPS, client.namespace, "one") is not None
     version = changed["metadata"]["resourceVersion"]
-    await door.kubernetes.delete_object(CONFIG_MAPS, door.namespace, "one", version=version)
-    assert await door.kubernetes.get_object(CONFIG_MAPS, door.namespace, "one") is None
+    await client.kubernetes.delete_object(CONFIG_MAPS, client.namespace, "one", version=version)
+    assert await client.kubernetes.get_object(CONFIG_MAPS, client.namespace, "one") is None
 
 
-async def test_a_pod_that_never_ran_goes_at_once_but_for_our_finalizer(door: Door) -> None:
+async def test_a_pod_that_never_ran_goes_at_once_but_for_our_finalizer(client: Client) -> None:
     selector = {"nodeSelector": {"no-such": "node"}, "containers": [{"name": "phase", "image": "localhost/none:1"}]}
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "finalizers": [FINALIZER]}, "spec": selector}
-    await door.kubernetes.create_object(PODS, door.namespace, body)
-    await door.kubernetes.delete_object(PODS, door.namespace, "p")
-    held = await door.kubernetes.get_object(PODS, door.namespace, "p")
+    await client.kubernetes.create_object(PODS, client.namespace, body)
+    await client.kubernetes.delete_object(PODS, client.namespace, "p")
+    held = await client.kubernetes.get_object(PODS, client.namespace, "p")
     assert held is not None
     assert held["metadata"]["deletionGracePeriodSeconds"] == 0
 
 
-async def test_a_pod_that_its_kubelet_would_end_goes_at_once_without_a_grace_period(door: Door) -> None:
+async def test_a_pod_that_its_kubelet_would_end_goes_at_once_without_a_grace_period(client: Client) -> None:
     spec = {"nodeName": "nowhere", "containers": [{"name": "runner", "image": "localhost/none:1"}]}
-    await door.kubernetes.create_object(PODS, door.namespace, {"kind": "Pod", "metadata": {"name": "p"}, "spec": spec})
-    await door.kubernetes.delete_object(PODS, door.namespace, "p")
-    held = await door.kubernetes.get_object(PODS, door.namespace, "p")
+    await client.kubernetes.create_object(
+        PODS, client.namespace, {"kind": "Pod", "metadata": {"name": "p"}, "spec": spec}
+    )
+    await client.kubernetes.delete_object(PODS, client.namespace, "p")
+    held = await client.kubernetes.get_object(PODS, client.namespace, "p")
     assert held is not None
     assert held["metadata"]["deletionGracePeriodSeconds"] == 30
-    await door.kubernetes.delete_object(PODS, door.namespace, "p", uid=held["metadata"]["uid"], grace_seconds=0)
-    assert await door.kubernetes.get_object(PODS, door.namespace, "p") is None
+    await client.kubernetes.delete_object(PODS, client.namespace, "p", uid=held["metadata"]["uid"], grace_seconds=0)
+    assert await client.kubernetes.get_object(PODS, client.namespace, "p") is None
 
 
-async def test_the_events_of_a_pod_are_chosen_by_its_uid_and_its_latest_warning_is_told(door: Door) -> None:
+async def test_the_events_of_a_pod_are_chosen_by_its_uid_and_its_latest_warning_is_told(client: Client) -> None:
     containers = {"nodeSelector": {"no-such": "node"}, "containers": [{"name": "c", "image": "localhost/none:1"}]}
     uids = []
     for name in ("one", "two"):
         body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": containers}
-        uids.append((await door.kubernetes.create_object(PODS, door.namespace, body))["metadata"]["uid"])
+        uids.append((await client.kubernetes.create_object(PODS, client.namespace, body))["metadata"]["uid"])
     for number, (uid, type_, reason) in enumerate(
         [
             (0, "Warning", "FailedAttachVolume"),
@@ -169,44 +177,44 @@ async def test_the_events_of_a_pod_are_chosen_by_its_uid_and_its_latest_warning_
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {"name": f"e{number}"},
-            "involvedObject": {"kind": "Pod", "namespace": door.namespace, "name": "p", "uid": uids[uid]},
+            "involvedObject": {"kind": "Pod", "namespace": client.namespace, "name": "p", "uid": uids[uid]},
             "type": type_,
             "reason": reason,
             "message": f"words {number}",
             # The scheduler's own event of these pods, that no node has their label, is of today.
             "lastTimestamp": f"2999-01-01T00:0{number}:00Z",
         }
-        await door.kubernetes.create_object(CORE_EVENTS, door.namespace, event)
-    assert await get_pod_warning(door.kubernetes, door.namespace, uids[0]) == PodWarning("FailedMount", "words 1")
-    assert await get_pod_warning(door.kubernetes, door.namespace, uids[1]) == PodWarning("", "X: words 3")
-    assert await get_pod_warning(door.kubernetes, door.namespace, "none") is None
+        await client.kubernetes.create_object(CORE_EVENTS, client.namespace, event)
+    assert await get_pod_warning(client.kubernetes, client.namespace, uids[0]) == PodWarning("FailedMount", "words 1")
+    assert await get_pod_warning(client.kubernetes, client.namespace, uids[1]) == PodWarning("", "X: words 3")
+    assert await get_pod_warning(client.kubernetes, client.namespace, "none") is None
 
 
-async def test_a_field_that_kubernetes_does_not_have_is_refused_by_name(door: Door) -> None:
+async def test_a_field_that_kubernetes_does_not_have_is_refused_by_name(client: Client) -> None:
     text = 'strict decoding error: unknown field "spec.affinity.nodeAfinity"'
-    if isinstance(door.kubernetes, FakeKubernetes):
-        door.kubernetes.refuse = lambda _kind, _body: Refused("BadRequest", text)
+    if isinstance(client.kubernetes, FakeKubernetes):
+        client.kubernetes.refuse = lambda _kind, _body: Refused("BadRequest", text)
     spec = {"affinity": {"nodeAfinity": {}}, "containers": [{"name": "runner", "image": "localhost/none:1"}]}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}
     with pytest.raises(Refused, match=r"unknown field .spec\.affinity\.nodeAfinity"):
-        await door.kubernetes.create_object(PODS, door.namespace, pod)
+        await client.kubernetes.create_object(PODS, client.namespace, pod)
 
 
-async def test_a_quota_refuses_and_says_so(door: Door) -> None:
-    if isinstance(door.kubernetes, FakeKubernetes):
-        door.kubernetes.refuse = lambda _kind, _body: Refused("Forbidden", "exceeded quota: full")
+async def test_a_quota_refuses_and_says_so(client: Client) -> None:
+    if isinstance(client.kubernetes, FakeKubernetes):
+        client.kubernetes.refuse = lambda _kind, _body: Refused("Forbidden", "exceeded quota: full")
     else:
         kind = Kind("", "v1", "resourcequotas")
         body = {"metadata": {"name": "full"}, "spec": {"hard": {"pods": "0"}}, "status": {"hard": {"pods": "0"}}}
-        await door.kubernetes.create_object(kind, door.namespace, body)
+        await client.kubernetes.create_object(kind, client.namespace, body)
     with pytest.raises(Refused, match="exceeded quota"):
-        await create_pods(door, 20)
+        await create_pods(client, 20)
 
 
-async def create_pods(door: Door, count: int) -> None:
+async def create_pods(client: Client, count: int) -> None:
     """Create pods with pauses: a new quota binds when its controller has counted."""
     for number in range(count):
         containers = {"containers": [{"name": "phase", "image": "localhost/none:1"}]}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"p{number}"}, "spec": containers}
-        await door.kubernetes.create_object(PODS, door.namespace, pod)
+        await client.kubernetes.create_object(PODS, client.namespace, pod)
         await asyncio.sleep(0.1)

@@ -75,8 +75,8 @@ class SlurmCluster:
     boot_host: SshTarget
     """A machine without Slurm."""
 
-    def door(self) -> SshSlurm:
-        """Give the door to it."""
+    def client(self) -> SshSlurm:
+        """Give the client to it."""
         key = self.management.host_key
         computes = {host: SshTarget(host, "127.0.0.1", key, jump=self.management) for host in HOSTS}
         return SshSlurm(self.ssh, self.management, computes)

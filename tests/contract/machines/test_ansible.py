@@ -1,4 +1,4 @@
-"""Every Ansible door behaves alike: the fake, and ansible-runner against a real sshd; and what only that one can show.
+"""Every Ansible client behaves alike: the fake, and ansible-runner against a real sshd; and what only that can show.
 
 How tasks go, the fake can't know; so each test tells it, and the real one has to go that way.
 """
@@ -63,12 +63,12 @@ class TestClock:
 
 @dataclass
 class Setup:
-    """A management node, and a compute node behind it, and the door to Ansible."""
+    """A management node, and a compute node behind it, and the Ansible client."""
 
     directory: Path
     clock: TestClock
     make_ansible: Callable[[Sequence[SshTarget], FakePlaybook], Ansible]
-    """Makes the door for some machines; the fake is told how the playbook goes, the real one finds out."""
+    """Makes the client for some machines; the fake is told how the playbook goes, the real one finds out."""
     targets: Sequence[SshTarget]
 
     def run(
@@ -106,7 +106,7 @@ class Setup:
 
 @dataclass
 class Real:
-    """What is behind the real door: all machines are the same sshd, as far as that can be told from outside."""
+    """What is behind the real client: all machines are the same sshd, as far as that can be told from outside."""
 
     setup: Setup
     sshd: Sshd

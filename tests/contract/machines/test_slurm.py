@@ -1,4 +1,4 @@
-"""Every Slurm door behaves alike: the fake, and a real slurmctld with its nodes, reached over SSH.
+"""Every Slurm client behaves alike: the fake, and a real slurmctld with its nodes, reached over SSH.
 
 How a job goes, the fake can't know; so each test tells it, and the real one has to go that way.
 """
@@ -56,7 +56,7 @@ class Setup:
     """Stops the controller."""
     start: Callable[[], None]
     without_slurm: Slurm
-    """A door to a machine on which Slurm is not installed."""
+    """A client for a machine on which Slurm is not installed."""
 
     def submit(
         self, script: str, goes: Sequence[JobState], writes: str = "", hosts: Sequence[str] = HOSTS, **more: Any
@@ -109,7 +109,7 @@ def setup(request: pytest.FixtureRequest) -> Iterator[Setup]:
     cluster: SlurmCluster = request.getfixturevalue("cluster")
     cluster.clear()
     yield Setup(
-        slurm=cluster.door(),
+        slurm=cluster.client(),
         clock=SystemClock(),
         expect=lambda *_: None,
         stop=cluster.stop,
@@ -292,7 +292,7 @@ def test_what_users_write_is_never_read_as_the_state_of_a_job(
     cluster: SlurmCluster, text: str, code: int, state: JobState
 ) -> None:
     cluster.clear()
-    slurm = cluster.door()
+    slurm = cluster.client()
     job = slurm.submit(SlurmJob(name="told", script=f"#!/bin/sh\n#SBATCH --hold\nexit {code}\n"), HOSTS)
     for field in ("Comment", "AdminComment", "JobName"):
         cluster.run(shlex.join(["scontrol", "update", f"JobId={job}", f"{field}={text}"]))
@@ -302,7 +302,7 @@ def test_what_users_write_is_never_read_as_the_state_of_a_job(
 
 def test_no_text_makes_a_waiting_job_or_a_drained_node_another(cluster: SlurmCluster) -> None:
     cluster.clear()
-    slurm = cluster.door()
+    slurm = cluster.client()
     job = slurm.submit(SlurmJob(name="held", script="#!/bin/sh\n#SBATCH --hold\n"), HOSTS)
     slurm.drain(["oxygen3"], "some")
 
@@ -321,13 +321,13 @@ def test_no_text_makes_a_waiting_job_or_a_drained_node_another(cluster: SlurmClu
 
 def test_a_job_that_slurm_has_forgotten_is_not_known(cluster: SlurmCluster) -> None:
     with pytest.raises(JobUnknown, match="Invalid job id"):
-        cluster.door().get_job(99999)
+        cluster.client().get_job(99999)
 
 
 def test_nodes_that_are_planned_or_reserved_are_in_service(cluster: SlurmCluster) -> None:
     """As on a busy cluster: a job waits for both nodes, one of which runs another; then one is under maintenance."""
     cluster.clear()
-    slurm = cluster.door()
+    slurm = cluster.client()
     slurm.submit(SlurmJob(name="first", script=SLEEP), ["oxygen2"])
     slurm.submit(SlurmJob(name="second", script=SLEEP), HOSTS)
     cluster.run("scontrol create reservation starttime=now duration=5 user=root nodes=oxygen3 flags=maint,ignore_jobs")
@@ -345,7 +345,7 @@ def test_nodes_that_are_planned_or_reserved_are_in_service(cluster: SlurmCluster
 
 def test_output_is_a_file_of_a_folder_that_users_cannot_write_to(cluster: SlurmCluster) -> None:
     cluster.clear()
-    slurm = cluster.door()
+    slurm = cluster.client()
     job = slurm.submit(SlurmJob(name="where", script="#!/bin/sh\npwd\n"), HOSTS)
     wait_for_end(slurm, job)
     file = build_output_file(str(job))
@@ -362,7 +362,7 @@ def test_jobs_of_others_with_the_name_of_ours_are_left_alone(cluster: SlurmClust
     cluster.clear()
     submit = "cd / && setpriv --reuid=65534 --regid=65534 --clear-groups sbatch --parsable --output=/dev/null"
     theirs = int(cluster.run(f"{submit} --job-name=bessemer-hostname --hold --wrap true"))
-    slurm = cluster.door()
+    slurm = cluster.client()
     slurm.submit(SlurmJob(name="hostname", script="#!/bin/sh\n"), HOSTS)
     assert slurm.get_job(theirs).state == "PENDING"
     slurm.cancel(theirs)

@@ -1,4 +1,4 @@
-"""Every SSH door behaves alike: the fake, and paramiko against a real sshd."""
+"""Every SSH client behaves alike: the fake, and paramiko against a real sshd."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def answer(command: str, stdin: bytes) -> CommandResult:
 
 @dataclass(frozen=True)
 class Setup:
-    """A door, and a machine behind it that takes its key."""
+    """A client, and a machine behind it that takes its key."""
 
     ssh: Ssh
     target: SshTarget
@@ -130,7 +130,7 @@ def test_a_machine_that_is_down_is_unreachable(setup: Setup) -> None:
 
 @pytest.fixture
 def two(tmp_path: Path) -> Iterator[tuple[ParamikoSsh, Sshd, Sshd, SshKeyPair]]:
-    """A door, a machine to jump through and one behind it."""
+    """A client, a machine to jump through and one behind it."""
     login = make_key()
     with (
         run_sshd(tmp_path / "jump", make_key(), login.public) as jump,

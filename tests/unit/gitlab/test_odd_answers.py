@@ -1,4 +1,4 @@
-"""What answers at GitLab's URL may be anything: the door says so, and raises nothing else."""
+"""What answers at GitLab's URL may be anything: the client says so, and raises nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The door to Kubernetes against an HTTP server on loopback that answers as the API server does."""
+"""The client for Kubernetes against an HTTP server on loopback that answers as the API server does."""
 
 from __future__ import annotations
 

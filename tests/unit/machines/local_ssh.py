@@ -1,4 +1,4 @@
-"""An SSH door that leads to this very machine: commands are run by its shell, uploads are written."""
+"""An SSH client that leads to this very machine: commands are run by its shell, uploads are written."""
 
 from __future__ import annotations
 

@@ -196,56 +196,56 @@ def test_a_job_on_some_nodes_leaves_the_choice_to_slurm() -> None:
 
 
 def test_submitting_ends_earlier_jobs_of_the_same_name_and_sends_the_script() -> None:
-    door, ssh = slurm(sbatch=CommandResult(0, "12;oxygen\n", ""))
-    assert door.submit(JOB, ["oxygen2", "oxygen3"]) == 12
+    client, ssh = slurm(sbatch=CommandResult(0, "12;oxygen\n", ""))
+    assert client.submit(JOB, ["oxygen2", "oxygen3"]) == 12
     assert ssh.commands[0][1] == "scancel --quiet --user=root --name=bessemer-hostname"
     assert ssh.commands[1][2] == JOB.script.encode()
     assert {command[0] for command in ssh.commands} == {"oxygen1"}
 
 
 def test_a_refused_job_says_what_slurm_said() -> None:
-    door, _ = slurm(sbatch=CommandResult(1, "", "sbatch: error: Batch job submission failed:\n no nodes\n"))
+    client, _ = slurm(sbatch=CommandResult(1, "", "sbatch: error: Batch job submission failed:\n no nodes\n"))
     with pytest.raises(SlurmFailed, match="submission failed: no nodes"):
-        door.submit(JOB, ["oxygen2"])
+        client.submit(JOB, ["oxygen2"])
 
 
 def test_an_answer_without_a_number_is_no_submission() -> None:
-    door, _ = slurm(sbatch=CommandResult(0, "Welcome to oxygen\n", ""))
+    client, _ = slurm(sbatch=CommandResult(0, "Welcome to oxygen\n", ""))
     with pytest.raises(SlurmFailed, match="Welcome"):
-        door.submit(JOB, ["oxygen2"])
+        client.submit(JOB, ["oxygen2"])
 
 
 def test_output_is_read_on_the_node_where_it_lies_and_removed() -> None:
-    door, ssh = slurm(**{"if": CommandResult(0, "oxygen2\n", "")})
-    assert door.take_output(12, "oxygen2") == "oxygen2\n"
+    client, ssh = slurm(**{"if": CommandResult(0, "oxygen2\n", "")})
+    assert client.take_output(12, "oxygen2") == "oxygen2\n"
     host, command, _ = ssh.commands[0]
     assert host == "oxygen2"
     assert command.endswith("tail -c 1048576 /root/.bessemer-12.out && rm -f /root/.bessemer-*.out")
 
 
 def test_output_that_is_not_there_is_an_error() -> None:
-    door, _ = slurm(**{"if": CommandResult(1, "", "No such file\n")})
+    client, _ = slurm(**{"if": CommandResult(1, "", "No such file\n")})
     with pytest.raises(SlurmFailed, match="output of job 12 on oxygen2: exit code 1: No such file"):
-        door.take_output(12, "oxygen2")
+        client.take_output(12, "oxygen2")
 
 
 def test_output_on_a_foreign_node_is_not_looked_for() -> None:
-    door, ssh = slurm()
+    client, ssh = slurm()
     with pytest.raises(SlurmFailed, match="oxygen9"):
-        door.take_output(12, "oxygen9")
+        client.take_output(12, "oxygen9")
     assert ssh.commands == []
 
 
 def test_without_slurm_there_are_no_nodes() -> None:
-    door, _ = slurm(command=CommandResult(44, "", ""))
-    assert door.list_nodes() == []
+    client, _ = slurm(command=CommandResult(44, "", ""))
+    assert client.list_nodes() == []
 
 
 @pytest.mark.parametrize("code", [1, 126, 127, 137, 255])
 def test_no_answer_of_sinfo_says_that_there_is_no_slurm(code: int) -> None:
-    door, _ = slurm(command=CommandResult(code, "", "Cannot fork"))
+    client, _ = slurm(command=CommandResult(code, "", "Cannot fork"))
     with pytest.raises(SlurmFailed, match=f"sinfo: exit code {code}: Cannot fork"):
-        door.list_nodes()
+        client.list_nodes()
 
 
 @pytest.mark.parametrize(
@@ -257,23 +257,23 @@ def test_half_of_an_answer_tells_no_state(text: str) -> None:
 
 
 def test_each_look_has_a_mark_of_its_own_that_nobody_can_guess() -> None:
-    door, ssh = slurm()
-    assert door.list_nodes() == door.list_nodes() == []
+    client, ssh = slurm()
+    assert client.list_nodes() == client.list_nodes() == []
     marks = [re.search(r"--format=%N\|%T\|%E([0-9a-f]{32})", command) for _, command, _ in ssh.commands]
     assert len({mark[1] for mark in marks if mark}) == 2
 
 
 def test_a_reason_with_spaces_is_one_word_for_the_shell() -> None:
-    door, ssh = slurm()
-    door.drain(["oxygen2", "oxygen3"], "bessemer: removed")
+    client, ssh = slurm()
+    client.drain(["oxygen2", "oxygen3"], "bessemer: removed")
     assert ssh.commands[0][1] == ("scontrol update 'NodeName=oxygen[2-3]' State=DRAIN 'Reason=bessemer: removed'")
 
 
 def test_a_job_is_looked_at_by_fields_that_no_user_writes_and_cancelled_by_its_number() -> None:
-    door, ssh = slurm(squeue=CommandResult(1, "", "slurm_load_jobs error: Invalid job id specified"))
+    client, ssh = slurm(squeue=CommandResult(1, "", "slurm_load_jobs error: Invalid job id specified"))
     with pytest.raises(JobUnknown, match="Invalid job id"):
-        door.get_job(7)
-    door.cancel(7)
+        client.get_job(7)
+    client.cancel(7)
     (_, look, _), (_, cancel, _) = ssh.commands
     fields = re.findall(r"([A-Za-z_]+):[0-9]+\|", look)
     assert fields == ["JobArrayID", "State", "exit_code", "BatchHost", "NodeList", "Reason"]
@@ -281,7 +281,7 @@ def test_a_job_is_looked_at_by_fields_that_no_user_writes_and_cancelled_by_its_n
 
 
 def test_a_controller_that_does_not_answer_has_not_forgotten_the_job() -> None:
-    door, _ = slurm(squeue=CommandResult(1, "", "slurm_load_jobs error: \x1b[31mUnable to contact slurm controller"))
+    client, _ = slurm(squeue=CommandResult(1, "", "slurm_load_jobs error: \x1b[31mUnable to contact slurm controller"))
     with pytest.raises(SlurmFailed, match="squeue: exit code 1: slurm_load_jobs error: Unable to contact") as caught:
-        door.get_job(7)
+        client.get_job(7)
     assert not isinstance(caught.value, JobUnknown)

@@ -1,4 +1,4 @@
-"""The SSH door against a server in this process; tests/contract runs it against a real sshd."""
+"""The SSH client against a server in this process; tests/contract runs it against a real sshd."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class InlineExecutor(Executor):
 
 
 class FakeContext(PhaseContext):
-    """A context whose doors are fakes."""
+    """A context whose clients are fakes."""
 
     def __init__(self, phase_input: PhaseInput, hosts: list[str]) -> None:
         super().__init__(phase_input, Directories(scratch=Path("/nonexistent")))

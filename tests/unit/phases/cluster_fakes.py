@@ -1,4 +1,4 @@
-"""A small build, and the doors of a phase that knows it."""
+"""A small build, and the clients of a phase that knows it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class FakeDirectories:
 
 
 class FakeContext:
-    """The doors of a phase."""
+    """The clients of a phase."""
 
     def __init__(self, ansible: FakeAnsible | None = None, slurm: FakeSlurm | None = None) -> None:
         self.ansible = ansible or FakeAnsible()

@@ -1,4 +1,4 @@
-"""BootManagement and BootCompute as wholes, with fakes behind the doors and virtual time."""
+"""BootManagement and BootCompute as wholes, with fakes behind the clients and virtual time."""
 
 from __future__ import annotations
 

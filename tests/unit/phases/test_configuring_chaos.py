@@ -217,12 +217,12 @@ def run_phase(
     management = context.targets["oxygen1"]
     targets = {host: SshTarget(host, "10.141.0.2", HOST_KEY, jump=management) for host in HOSTS}
     files = SshFiles(folder / "ssh_config", folder / "known_hosts", folder / "key")
-    doors = {
+    clients = {
         "ansible": AnsibleRunner(folder, files, "oxygen1", context.clock),
         "slurm": SshSlurm(world.host, management, targets),  # type: ignore[arg-type]
         "close": lambda: None,
     }
-    context.__dict__.update(doors)
+    context.__dict__.update(clients)
     (folder / "input.json").write_text(phase_input.model_dump_json(by_alias=True))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BESSEMER_PLAYBOOKS", str(ROOT / "playbooks"))

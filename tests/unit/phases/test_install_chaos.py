@@ -28,7 +28,7 @@ FAILURES: dict[str, Callable[[], Exception]] = {
     "server": lambda: BootServerFailed("made to fail"),
     "jump": lambda: JumpUnusable(SshUnreachable("made to fail")),
 }
-"""Doors, and how a call of theirs fails."""
+"""Clients, and how a call of theirs fails."""
 LONGEST_SECONDS = 4000.0
 
 
@@ -40,27 +40,27 @@ class Chaos:
     calls: int = 0
     failed: set[str] = field(default_factory=set)
 
-    def wrap(self, door: str, inner: Any) -> Any:
-        return Unsteady(self, door, inner)
+    def wrap(self, client: str, inner: Any) -> Any:
+        return Unsteady(self, client, inner)
 
-    def call(self, door: str, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    def call(self, client: str, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         number, self.calls = self.calls, self.calls + 1
-        how = self.decide(number, door)
+        how = self.decide(number, client)
         if how:
-            self.failed.add(door)
+            self.failed.add(client)
         if how == "before":
-            raise FAILURES[door]()
+            raise FAILURES[client]()
         result = method(*arguments, **named)
         if how == "after":
-            raise FAILURES[door]()
+            raise FAILURES[client]()
         return result
 
 
 class Unsteady:
-    """A door whose calls may fail."""
+    """A client whose calls may fail."""
 
-    def __init__(self, chaos: Chaos, door: str, inner: Any) -> None:
-        self._chaos, self._door, self._inner = chaos, door, inner
+    def __init__(self, chaos: Chaos, client: str, inner: Any) -> None:
+        self._chaos, self._door, self._inner = chaos, client, inner
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
@@ -149,9 +149,9 @@ def test_one_failed_call_at_any_moment_of_an_install_switches_off_nothing_that_r
 
 @pytest.mark.parametrize("stateless", [False, True])
 @pytest.mark.parametrize("how", ["before", "after"])
-@pytest.mark.parametrize("doors", [("server",), ("jump",), ("power",), ("server", "jump", "power")])
-def test_doors_that_fail_from_any_call_on_switch_off_nothing_that_is_installed(
-    doors: tuple[str, ...], how: str, stateless: bool
+@pytest.mark.parametrize("clients", [("server",), ("jump",), ("power",), ("server", "jump", "power")])
+def test_clients_that_fail_from_any_call_on_switch_off_nothing_that_is_installed(
+    clients: tuple[str, ...], how: str, stateless: bool
 ) -> None:
     world = make_world(stateless=stateless)
     assert world.run().succeeded
@@ -159,8 +159,8 @@ def test_doors_that_fail_from_any_call_on_switch_off_nothing_that_is_installed(
         for last in (first, first + 3, 10**9):
             world.context.fake_power.commands.clear()
             chaos = Chaos(
-                lambda number, door, first=first, last=last: (  # type: ignore[misc]
-                    how if first <= number <= last and door in doors else None
+                lambda number, client, first=first, last=last: (  # type: ignore[misc]
+                    how if first <= number <= last and client in clients else None
                 )
             )
             assert run_until_done(world, chaos).succeeded
@@ -172,16 +172,16 @@ def test_a_journal_that_cannot_be_read_at_the_start_is_not_an_empty_one() -> Non
     assert world.run().succeeded
     world.context.fake_power.commands.clear()
     with pytest.raises(Retry) as caught:
-        world.run(Chaos(lambda number, door: "before" if door == "server" and number > 0 else None))
+        world.run(Chaos(lambda number, client: "before" if client == "server" and number > 0 else None))
     assert caught.value.reason == "BootServerUnreachable"
     assert world.context.fake_power.commands == []
 
 
 @st.composite
 def windows(draw: st.DrawFn) -> list[tuple[str, float, float, str]]:
-    door = st.sampled_from(sorted(FAILURES))
+    client = st.sampled_from(sorted(FAILURES))
     start = st.floats(0, 300)
-    window = st.tuples(door, start, st.floats(1, LONGEST_SECONDS), st.sampled_from(["before", "after"]))
+    window = st.tuples(client, start, st.floats(1, LONGEST_SECONDS), st.sampled_from(["before", "after"]))
     return draw(st.lists(window, min_size=1, max_size=4))
 
 
@@ -191,9 +191,9 @@ def test_outages_of_any_length_in_any_combination(found: list[tuple[str, float, 
     world = make_world(stateless=stateless)
     start = world.context.clock.now()
 
-    def decide(_: int, door: str) -> str | None:
+    def decide(_: int, client: str) -> str | None:
         since = world.context.clock.now() - start
-        hits = [how for name, first, seconds, how in found if name == door and first <= since < first + seconds]
+        hits = [how for name, first, seconds, how in found if name == client and first <= since < first + seconds]
         return hits[0] if hits else None
 
     chaos = Chaos(decide)

@@ -1,4 +1,4 @@
-"""The door to the simulator, with an administrator's token, and what is in it."""
+"""The client for the simulator, with an administrator's token, and what is in it."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ REQUEST = RunnerRequest(
 
 @dataclass
 class World:
-    """A GitLab behind its door, how a job gets into it, and how runner tokens are made to end and time passes."""
+    """A GitLab behind its client, how a job gets into it, and how runner tokens are made to end and time passes."""
 
     gitlab: GitLab
     add_job: Callable[[str, list[str]], None]
