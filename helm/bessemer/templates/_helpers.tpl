@@ -129,6 +129,17 @@ spec:
 {{- end }}
 {{- end }}
 
+{{- /* Labels of the user's, as YAML; fails where one is the chart's: which value these are, the labels. */}}
+{{- define "bessemer.ownLabels" -}}
+{{- $value := index . 0 }}
+{{- range $name, $_ := index . 1 }}
+{{- if regexMatch "^(app\\.kubernetes\\.io|helm\\.sh|bessemer\\.dev)/" $name }}
+{{- fail (printf "%s: %s is set by the chart or the operator" $value $name) }}
+{{- end }}
+{{- end }}
+{{- toYaml (index . 1) }}
+{{- end }}
+
 {{- /* What is reached without the proxy: the given, this container itself, the cluster's Services and the API server. */}}
 {{- define "bessemer.noProxy" -}}
 {{ concat .Values.proxy.none (list "localhost" "127.0.0.1" "::1" ".svc" ".cluster.local") | uniq | join "," }},$(KUBERNETES_SERVICE_HOST)
