@@ -39,6 +39,7 @@ from bessemer.kinds.runnerpool import handlers as pool_handlers
 from bessemer.kinds.runnerpool.demand.sources import Sources
 from bessemer.kinds.runnerpool.deps import Doors, PoolDeps
 from bessemer.kinds.runnerpool.faults import show_pool_fault
+from bessemer.kinds.runnerpool.metrics import PoolMetrics
 from bessemer.kinds.runnerpool.pods.cache import PodCache
 from bessemer.kinds.runnerpool.reconcile import reconcile as reconcile_pool
 from bessemer.kube.client import KubernetesClient
@@ -109,6 +110,7 @@ async def run_operator(settings: Settings) -> int:
             pods=PodCache(),
             secrets=SecretWatches(ObjectWatcher(watch_api), pools.wake),
             find_management_node=partial(find_management_node, kubernetes),
+            metrics=PoolMetrics(metrics.registry),
         )
         kinds = (
             partial(build_handlers.register, wakeups=builds, hearing=health.hearing),

@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from prometheus_client import CollectorRegistry
+
 from bessemer.api.names import runner_system_id
 from bessemer.engine.events import EventRecorder
 from bessemer.engine.secretwatch import SecretWatches
@@ -21,6 +23,7 @@ from bessemer.kinds.clusterbuild.management_node import find_management_node
 from bessemer.kinds.runnerpool.demand.sources import Sources
 from bessemer.kinds.runnerpool.deps import Doors, PoolDeps
 from bessemer.kinds.runnerpool.facts import NO_SLOT
+from bessemer.kinds.runnerpool.metrics import PoolMetrics
 from bessemer.kinds.runnerpool.pods.cache import PodCache
 from bessemer.kinds.runnerpool.pods.runner_pods import parse_runner_pod
 from bessemer.kinds.runnerpool.reconcile import reconcile
@@ -261,6 +264,7 @@ def build_deps(world: PoolWorld) -> PoolDeps:
         pods=PodCache(),
         secrets=SecretWatches(world.watcher, world.woken.add),
         find_management_node=partial(find_management_node, world.kubernetes),
+        metrics=PoolMetrics(CollectorRegistry()),
     )
 
 

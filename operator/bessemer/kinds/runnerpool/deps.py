@@ -16,6 +16,7 @@ from bessemer.engine.statuspace import StatusPace
 from bessemer.gitlab.protocol import GitLab
 from bessemer.kinds.runnerpool.demand.sources import Sources
 from bessemer.kinds.runnerpool.facts import DoubtfulEnd, RunnerPodFact, StallLook
+from bessemer.kinds.runnerpool.metrics import PoolMetrics
 from bessemer.kinds.runnerpool.pods.cache import JobPods, PodCache
 from bessemer.kinds.runnerpool.scaling.quota import Want
 from bessemer.kube.protocol import Kubernetes
@@ -74,6 +75,7 @@ class PoolDeps:
     pods: PodCache
     secrets: SecretWatches
     find_management_node: FindManagementNode
+    metrics: PoolMetrics
     pools: dict[Key, dict[str, Any]] = field(default_factory=dict)
     """The pools as they were seen last."""
     paces: dict[Key, StatusPace] = field(default_factory=dict)

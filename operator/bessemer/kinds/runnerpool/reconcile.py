@@ -23,6 +23,7 @@ from bessemer.kinds.runnerpool.deps import PoolDeps
 from bessemer.kinds.runnerpool.execute import close_pod, perform
 from bessemer.kinds.runnerpool.observe import add_headroom, get_facts
 from bessemer.kinds.runnerpool.plan import CreatePod
+from bessemer.kinds.runnerpool.render.config import add_site_proxy
 from bessemer.kinds.runnerpool.runner.known import RETRY_SECONDS
 from bessemer.kinds.runnerpool.runner.memory import compute_check_seconds, compute_due, compute_pause
 from bessemer.kinds.runnerpool.runner.reconcile import end_runner, forget_due_managers, keep_runner
@@ -38,6 +39,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
     """Bring a pool forward; give the seconds after which time alone makes the next pass due."""
     raw = deps.pools.get(key)
     if raw is None:
+        deps.metrics.forget(key)
         deps.pods.forget(key)
         deps.job_pods.forget(key)
         for memory in (
@@ -58,7 +60,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
         await deps.doors.leave(key)
         await deps.sources.leave(key)
         return NEVER
-    pool = parse_runner_pool(raw)
+    pool = add_site_proxy(parse_runner_pool(raw), deps.settings)
     if POOL_FINALIZER not in pool.finalizers:
         return await _add_finalizer(deps, pool)
     facts = await get_facts(deps, pool, await keep_runner(deps, pool))
@@ -84,6 +86,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
         facts = replace(facts, refusal=refusals[0])
         status = decide(facts, deps.now()).status
         plan = replace(plan, scaling=plan.scaling.correct(len(refusals)), status=status, wake_after=RETRY_SECONDS)
+    deps.metrics.note(key, facts, plan.scaling, deps.now())
     for reason, message in plan.scaling.reasons:
         _log.info("%s/%s: %s: %s", pool.namespace, pool.name, reason, message)
     for event in compute_events(facts, plan.scaling, plan.status):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import tomllib
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -313,3 +314,15 @@ async def test_a_conflict_is_tried_again(world: PoolWorld) -> None:
     stale["metadata"]["resourceVersion"] = "0"
     with pytest.raises(Retry):
         await reconcile(world.deps, KEY, 0.0)
+
+
+async def test_runners_of_a_pool_without_a_proxy_use_the_sites(world: PoolWorld) -> None:
+    site = replace(world.deps.settings, https_proxy="http://site:3128", no_proxy=".svc")
+    world.deps = replace(world.deps, settings=site)
+    await world.apply(min=1)
+    await world.settle()
+    (pod,) = world.pods().values()
+    assert {"name": "HTTPS_PROXY", "value": "http://site:3128"} in pod["spec"]["containers"][0]["env"]
+    secret = world.kubernetes.objects["secrets", KEY[0], "lab-runner"]
+    assert "HTTPS_PROXY=http://site:3128" in base64.b64decode(secret["data"]["config.toml"]).decode()
+    assert "proxy" not in world.kubernetes.objects["runnerpools", *KEY]["spec"]
