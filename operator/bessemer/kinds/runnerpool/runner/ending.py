@@ -18,10 +18,10 @@ from bessemer.kinds.runnerpool.demand.interest import compute_asked
 from bessemer.kinds.runnerpool.runner.access import Access, SecretMissing
 from bessemer.kinds.runnerpool.runner.decide import explain_undeletable
 from bessemer.kinds.runnerpool.runner.known import RETRY_SECONDS, Known
-from bessemer.kinds.runnerpool.runner.managers import ManagerFacts, decide_managers
 from bessemer.kinds.runnerpool.runner.plan import DeleteRunner, ListRunners, Plan, RemoveFinalizer
 from bessemer.kinds.runnerpool.runner.record import Record
 from bessemer.kinds.runnerpool.runner.request import build_scope
+from bessemer.kinds.runnerpool.runner.runner_managers import ManagerFacts, decide_managers
 
 LEAVING = "the pool is kept until GitLab has forgotten its runner"
 

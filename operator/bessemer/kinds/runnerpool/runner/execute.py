@@ -18,7 +18,6 @@ from bessemer.kinds.runnerpool.render.manifest import build_role_binding, build_
 from bessemer.kinds.runnerpool.runner.access import Access
 from bessemer.kinds.runnerpool.runner.ending import EndFacts
 from bessemer.kinds.runnerpool.runner.facts import RunnerFacts
-from bessemer.kinds.runnerpool.runner.managers import ManagerFacts
 from bessemer.kinds.runnerpool.runner.memory import get_left_managers
 from bessemer.kinds.runnerpool.runner.observe import parse_named
 from bessemer.kinds.runnerpool.runner.plan import (
@@ -39,6 +38,7 @@ from bessemer.kinds.runnerpool.runner.plan import (
     VerifyToken,
     WriteRunnerSecret,
 )
+from bessemer.kinds.runnerpool.runner.runner_managers import ManagerFacts
 from bessemer.kube.protocol import ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS, AlreadyExists
 
 

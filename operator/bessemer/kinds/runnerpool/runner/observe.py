@@ -19,10 +19,10 @@ from bessemer.kinds.runnerpool.runner.access import Access, SecretMissing
 from bessemer.kinds.runnerpool.runner.ending import EndFacts
 from bessemer.kinds.runnerpool.runner.facts import NamedObject, RunnerFacts
 from bessemer.kinds.runnerpool.runner.known import LONG_AGO, Known, Registered, find_parting
-from bessemer.kinds.runnerpool.runner.managers import ManagerFacts
 from bessemer.kinds.runnerpool.runner.memory import compute_pause, get_known, get_left_managers
 from bessemer.kinds.runnerpool.runner.read_access import get_access, get_api_access
 from bessemer.kinds.runnerpool.runner.record import PoolSecret, Record, parse_record
+from bessemer.kinds.runnerpool.runner.runner_managers import ManagerFacts
 from bessemer.kube.protocol import ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS, Kind, Object
 
 _log = logging.getLogger(__name__)

@@ -18,7 +18,6 @@ from bessemer.kinds.runnerpool.runner.decide import decide_runner, decide_unused
 from bessemer.kinds.runnerpool.runner.ending import decide_end
 from bessemer.kinds.runnerpool.runner.execute import carry_out, carry_out_end, open_gitlab, settle_manager
 from bessemer.kinds.runnerpool.runner.facts import RunnerFacts
-from bessemer.kinds.runnerpool.runner.managers import AGAIN, decide_managers
 from bessemer.kinds.runnerpool.runner.memory import (
     compute_check_seconds,
     compute_pause,
@@ -35,6 +34,7 @@ from bessemer.kinds.runnerpool.runner.plan import (
     RemoveFinalizer,
     VerifyToken,
 )
+from bessemer.kinds.runnerpool.runner.runner_managers import AGAIN, decide_managers
 
 MOST_STEPS = 1000
 """Of one pass. A pool takes ten at most, and one more for each runner that was never recorded."""
