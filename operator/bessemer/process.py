@@ -37,7 +37,7 @@ from bessemer.kinds.clusterbuild.progress import ProgressBoard
 from bessemer.kinds.clusterbuild.reconcile import reconcile as reconcile_build
 from bessemer.kinds.runnerpool import handlers as pool_handlers
 from bessemer.kinds.runnerpool.demand.sources import Sources
-from bessemer.kinds.runnerpool.deps import Doors, PoolDeps
+from bessemer.kinds.runnerpool.deps import GitLabClients, PoolDeps
 from bessemer.kinds.runnerpool.faults import show_pool_fault
 from bessemer.kinds.runnerpool.metrics import PoolMetrics
 from bessemer.kinds.runnerpool.pods.cache import PodCache
@@ -49,7 +49,7 @@ from bessemer.kube.protocol import LEASES, Kubernetes
 from bessemer.kube.watch import ObjectWatcher
 from bessemer.web.app import Health, build_app, build_hook_app
 from bessemer.web.connections import Limits, serve
-from bessemer.web.hooks import HookDoor
+from bessemer.web.hooks import WebhookHandler
 
 LEASE_SECONDS = 15
 RENEW_SECONDS = 10
@@ -105,7 +105,7 @@ async def run_operator(settings: Settings) -> int:
             settings=settings,
             recorder=deps.recorder,
             now=get_now,
-            doors=Doors(GitLabConnector(parse_hosts(settings.gitlab_allowed_hosts)).connect),
+            gitlab_clients=GitLabClients(GitLabConnector(parse_hosts(settings.gitlab_allowed_hosts)).connect),
             sources=Sources(get_now, pools.wake),
             pods=PodCache(),
             secrets=SecretWatches(ObjectWatcher(watch_api), pools.wake),
@@ -116,7 +116,7 @@ async def run_operator(settings: Settings) -> int:
             partial(build_handlers.register, wakeups=builds, hearing=health.hearing),
             partial(pool_handlers.register, deps=pool_deps, wakeups=pools, hearing=health.hearing),
         )
-        hooks = HookDoor(pool_deps, metrics)
+        hooks = WebhookHandler(pool_deps, metrics)
         hook_app, app = build_hook_app(deps, health, hooks), build_app(deps, builds.wake, health)
         try:
             async with (
@@ -129,7 +129,7 @@ async def run_operator(settings: Settings) -> int:
         finally:
             await pool_deps.secrets.close()
             await pool_deps.sources.close()
-            await pool_deps.doors.close()
+            await pool_deps.gitlab_clients.close()
 
 
 def _ignore(_outcome: str) -> None:

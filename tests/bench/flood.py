@@ -23,7 +23,7 @@ from bessemer.engine.metrics import Metrics
 from bessemer.gitlab.hooks import HOOK_BYTES
 from bessemer.process import HOOK_LIMITS
 from bessemer.web.connections import follow_requests, serve
-from bessemer.web.hooks import HookDoor, add_routes
+from bessemer.web.hooks import WebhookHandler, add_routes
 from tests.support.pool_world import KEY, PROJECT, open_pool_world
 
 PATH = f"/v1/gitlab/{KEY[0]}/{KEY[1]}"
@@ -38,12 +38,12 @@ Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 async def run_server() -> None:
     """Serve webhooks until the standard input ends; print the port."""
     async with open_pool_world() as world:
-        door = HookDoor(world.deps, Metrics(CollectorRegistry()))
+        handler = WebhookHandler(world.deps, Metrics(CollectorRegistry()))
         app = web.Application(middlewares=[follow_requests])
-        add_routes(app, door)
+        add_routes(app, handler)
         await world.apply()
         await world.settle()
-        async with serve(app, 0, HOOK_LIMITS, door.count, "port") as port:
+        async with serve(app, 0, HOOK_LIMITS, handler.count, "port") as port:
             print(port, flush=True)
             await asyncio.to_thread(sys.stdin.read)
 

@@ -25,7 +25,7 @@ from local_kubernetes.kubectl import KubectlError
 from local_kubernetes.protocol import Cluster
 from tests.bench.builds import BenchError
 from tests.bench.runners.journeys import find_webhooks
-from tests.bench.runners.sights import PodSight
+from tests.bench.runners.observations import PodObservation
 from tests.bench.runners.watching import watch_pods
 from tests.bench.timeline import compute_distribution
 from tests.support.demo import console, since, step
@@ -82,12 +82,12 @@ def present(cluster: Cluster, count: int, *, keep: bool) -> bool:
             jobs = runners.wait_for_jobs(numbers, END_SECONDS)
             runners.wait_until_empty(END_SECONDS)
             pods.wait_until("the pods are seen to be gone", lambda seen: all(pod.gone for pod in seen if pod.job), 30)
-            sights = [pod for pod in pods.list_sights() if pod.job in jobs]
+            observations = [pod for pod in pods.list_observations() if pod.job in jobs]
         webhooks = find_webhooks(runners.gitlab.deliveries())
         forgotten = [when for runner in runners.gitlab.runners() for _, when in runner["forgotten"]]
-        console.print(build_times(jobs, webhooks, sights, forgotten))
+        console.print(build_times(jobs, webhooks, observations, forgotten))
         ran = [number for number, job in jobs.items() if job["status"] == "success" and job["claims"] == 1]
-        console.print(f"{len(ran)} of {count} jobs ran, each once, on {len(sights)} pods.")
+        console.print(f"{len(ran)} of {count} jobs ran, each once, on {len(observations)} pods.")
         if keep:
             say_how_to_look(cluster, runners)
     return len(ran) == count
@@ -124,7 +124,7 @@ def follow(watch: subprocess.Popen[str], is_enough: Callable[[str], bool]) -> No
 
 
 def build_times(
-    jobs: Mapping[int, Job], webhooks: Mapping[int, float], pods: list[PodSight], forgotten: list[float]
+    jobs: Mapping[int, Job], webhooks: Mapping[int, float], pods: list[PodObservation], forgotten: list[float]
 ) -> Table:
     """Lay out what was measured. All clocks are this machine's, unless the cluster is elsewhere."""
     table = Table("What", "Median", "p99", "All")

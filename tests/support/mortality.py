@@ -1,4 +1,4 @@
-"""An operator that dies just before, or just after, a call of one of its doors: as by SIGKILL, at any of them."""
+"""An operator that dies just before, or just after, a call of one of its clients: as by SIGKILL, at any of them."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Mortality:
 
 
 @dataclass(frozen=True)
-class MortalDoor:
-    """A door whose calls are moments at which its user may die."""
+class MortalClient:
+    """A client whose calls are moments at which its user may die."""
 
-    door: Any
+    client: Any
     mortality: Mortality
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self.door, name)
+        found = getattr(self.client, name)
         if not iscoroutinefunction(found) or name in PASSED_OVER:
             return found
         return self._surround(name, found)

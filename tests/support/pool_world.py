@@ -21,7 +21,7 @@ from bessemer.engine.settings import Settings
 from bessemer.gitlab.protocol import PendingJob, RunnerRequest, Scope, ScopeType
 from bessemer.kinds.clusterbuild.management_node import find_management_node
 from bessemer.kinds.runnerpool.demand.sources import Sources
-from bessemer.kinds.runnerpool.deps import Doors, PoolDeps
+from bessemer.kinds.runnerpool.deps import GitLabClients, PoolDeps
 from bessemer.kinds.runnerpool.facts import NO_SLOT
 from bessemer.kinds.runnerpool.metrics import PoolMetrics
 from bessemer.kinds.runnerpool.pods.cache import PodCache
@@ -31,7 +31,7 @@ from bessemer.kube.protocol import RUNNER_POOLS, SECRETS, Object
 from tests.fakes.gitlab import FakeGitLab, FakeRunner
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.watcher import FakeWatcher
-from tests.support.mortality import MortalDoor, Mortality
+from tests.support.mortality import MortalClient, Mortality
 
 KEY = ("ci", "lab")
 HOSTS = "http://gitlab.example, http://new.example"
@@ -245,8 +245,8 @@ async def open_pool_world() -> AsyncIterator[PoolWorld]:
 def build_deps(world: PoolWorld) -> PoolDeps:
     """Give what a process of the operator has that has just begun."""
 
-    def guard(door: Any) -> Any:
-        return MortalDoor(door, world.mortality)
+    def guard(client: Any) -> Any:
+        return MortalClient(client, world.mortality)
 
     def now() -> datetime:
         return world.clock[0]
@@ -259,7 +259,7 @@ def build_deps(world: PoolWorld) -> PoolDeps:
         ),
         recorder=EventRecorder(kubernetes, "me", now),
         now=now,
-        doors=Doors(lambda url, *_: guard(world.others.get(url, world.gitlab))),
+        gitlab_clients=GitLabClients(lambda url, *_: guard(world.others.get(url, world.gitlab))),
         sources=Sources(now, world.woken.add),
         pods=PodCache(),
         secrets=SecretWatches(world.watcher, world.woken.add),
@@ -272,4 +272,4 @@ async def close_deps(deps: PoolDeps) -> None:
     """End what a process has under way in the background."""
     await deps.secrets.close()
     await deps.sources.close()
-    await deps.doors.close()
+    await deps.gitlab_clients.close()

@@ -118,8 +118,8 @@ def compute_exit_code(build: ClusterBuild) -> int | None:
         return None
     if ready.status == "True":
         return EXIT_READY
-    resting = progressing.status == "False" and progressing.reason != "Paused"
-    return EXIT_FAILED if resting and build.deleted is None else None
+    settled = progressing.status == "False" and progressing.reason != "Paused"
+    return EXIT_FAILED if settled and build.deleted is None else None
 
 
 def describe_changes(before: ClusterBuildStatus, after: ClusterBuildStatus) -> list[str]:

@@ -1,7 +1,7 @@
 """The Lease that says who leads, as the official client's leader election wants it.
 
 Its own LeaseLock (37.0.2) can't create the Lease (its ``pretty=True`` fails its own validation) and lets a broken
-connection end the election; this one goes through our door and reports what fails as "not now". Nor does it bound its
+connection end the election; this one uses our client and reports errors as "not now". Nor does it bound its
 requests: one that hangs would keep us leading after another has begun.
 """
 

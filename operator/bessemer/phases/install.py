@@ -26,7 +26,7 @@ from bessemer.machines.power.patient import PatientPower
 from bessemer.machines.power.protocol import Power, PowerControlRefused, PowerControlUnreachable, PowerState
 from bessemer.machines.ssh import Ssh, SshFailure
 from bessemer.phases.grouping import NodeOutcome
-from bessemer.phases.install_facts import RESTING, STATE_OF_STEP, Facts, InstallPlan, NodeInstall, Policy, Step
+from bessemer.phases.install_facts import SETTLED, STATE_OF_STEP, Facts, InstallPlan, NodeInstall, Policy, Step
 from bessemer.phases.install_plan import decide_install, find_finished, list_silent
 from bessemer.phases.probing import Probes
 
@@ -123,7 +123,7 @@ class _Run:
     @property
     def is_done(self) -> bool:
         """Whether each machine is installed or has failed, and what the failed ones boot from is taken back."""
-        return not self._to_withdraw and all(node.step in RESTING for node in self.nodes)
+        return not self._to_withdraw and all(node.step in SETTLED for node in self.nodes)
 
     def adopt(self) -> None:
         """Find out what is installed already, by the status and by the journal.

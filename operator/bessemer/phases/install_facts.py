@@ -35,7 +35,7 @@ STATE_OF_STEP: Mapping[Step, NodeState] = {
     Step.INSTALLED: NodeState.INSTALLED,
     Step.FAILED: NodeState.FAILED,
 }
-RESTING = (Step.INSTALLED, Step.FAILED)
+SETTLED = (Step.INSTALLED, Step.FAILED)
 
 
 class ProbeKind(StrEnum):

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from bessemer.machines.netboot.server import BootEvent, BootEventKind
 from bessemer.machines.power.protocol import PowerState
-from bessemer.phases.install_facts import RESTING, Facts, InstallPlan, NodeInstall, Policy, ProbeKind, Step
+from bessemer.phases.install_facts import SETTLED, Facts, InstallPlan, NodeInstall, Policy, ProbeKind, Step
 
 REPEAT_POWER_SECONDS = 15.0
 """A switching command without effect is given again after that time: power controls lose some."""
@@ -53,7 +53,7 @@ def decide_install(nodes: Sequence[NodeInstall], facts: Facts, now: float, polic
         if event.host:
             events.setdefault(event.host, []).append(event)
     moved = [_Mover(node, facts, events.get(node.host, []), now, policy, plan).move() for node in nodes]
-    busy = sum(node.step not in (Step.WAITING, *RESTING) for node in moved)
+    busy = sum(node.step not in (Step.WAITING, *SETTLED) for node in moved)
     started = []
     for node in moved:
         if node.step is Step.WAITING and facts.journal_known and busy < policy.max_concurrent:

@@ -19,7 +19,7 @@ from bessemer.kinds.clusterbuild.progress import Key
 from bessemer.web.body import BODY_SECONDS, BodyRefused, answer_at_once, read_body
 from bessemer.web.connections import follow_requests, mark_proven
 from bessemer.web.forward import Forwarder
-from bessemer.web.hooks import HookDoor, add_routes
+from bessemer.web.hooks import WebhookHandler, add_routes
 
 BODY_LIMIT = 64 * 1024
 """Bytes of one post of progress; that of a thousand nodes in groups is far less."""
@@ -40,7 +40,7 @@ class Health:
         return not self.leading or self.hearing.silence() < self._deaf_seconds
 
 
-class ProgressDoor:
+class ProgressHandler:
     """Takes progress posts: checks the build's token, keeps the latest, wakes the build now and then."""
 
     def __init__(self, deps: Deps, wake: Callable[[Key], None]) -> None:
@@ -87,7 +87,7 @@ def build_app(deps: Deps, wake: Callable[[Key], None], health: Health) -> web.Ap
     """Return the application for Prometheus, the kubelet and phase pods: metrics, probes, progress."""
     forwarder = Forwarder(deps.kubernetes, deps.settings, health, deps.settings.internal_port, BODY_LIMIT)
     app = web.Application(middlewares=[follow_requests, forwarder.forward])
-    door = ProgressDoor(deps, wake)
+    handler = ProgressHandler(deps, wake)
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(deps.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -101,11 +101,11 @@ def build_app(deps: Deps, wake: Callable[[Key], None], health: Health) -> web.Ap
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/healthz", alive)
     app.router.add_get("/readyz", ready)
-    app.router.add_post("/v1/progress/{namespace}/{build}", door.post)
+    app.router.add_post("/v1/progress/{namespace}/{build}", handler.post)
     return app
 
 
-def build_hook_app(deps: Deps, health: Health, hooks: HookDoor) -> web.Application:
+def build_hook_app(deps: Deps, health: Health, hooks: WebhookHandler) -> web.Application:
     """Return the application for GitLab: webhooks, and nothing else, as strangers reach it."""
     forwarder = Forwarder(deps.kubernetes, deps.settings, health, deps.settings.listen_port, HOOK_BYTES, hooks.count)
     app = web.Application(middlewares=[follow_requests, forwarder.forward])

@@ -31,7 +31,7 @@ MOST_PROVEN = 32
 """Requests of one pool whose connections are never closed for others; one pool must not use up all connections."""
 
 
-class HookDoor:
+class WebhookHandler:
     """Takes webhooks."""
 
     def __init__(self, deps: PoolDeps, metrics: Metrics) -> None:
@@ -132,7 +132,7 @@ async def expect(request: web.Request) -> None:
         request.writer.output_size = 0
 
 
-def add_routes(app: web.Application, hooks: HookDoor) -> None:
+def add_routes(app: web.Application, hooks: WebhookHandler) -> None:
     """Have an application take webhooks, with a slash at the end of their path or without, and count all else."""
     for path in (PATH, PATH + "/"):
         app.router.add_post(path, hooks.post, expect_handler=expect)

@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 
 from tests.bench.runners.journeys import SCRIPT, find_webhooks
+from tests.bench.runners.observations import PodObservation
 from tests.bench.runners.scene import Requests, Scene
-from tests.bench.runners.sights import PodSight
 from tests.support.runners import PROJECT
 
 BURST_SECONDS = 300
@@ -35,7 +35,7 @@ def measure_burst(scene: Scene, tag: str, jobs: int) -> Burst:
     numbers = scene.gitlab.run_jobs(PROJECT, *[{"name": f"say {tag}", "tags": [tag], "script": [SCRIPT]}] * jobs)
     wanted = set(numbers)
 
-    def are_gone(pods: list[PodSight]) -> bool:
+    def are_gone(pods: list[PodObservation]) -> bool:
         return sum(pod.job in wanted and pod.gone is not None for pod in pods) >= jobs
 
     watch.wait_until(f"the pods of {jobs} jobs come and go", are_gone, BURST_SECONDS)
@@ -43,5 +43,5 @@ def measure_burst(scene: Scene, tag: str, jobs: int) -> Burst:
     requests = scene.count_requests().subtract(before)
     webhooks = find_webhooks(scene.gitlab.deliveries())
     began = min(webhooks[number] for number in numbers)
-    created = sorted(pod.created for pod in watch.list_sights() if pod.job in wanted)
+    created = sorted(pod.created for pod in watch.list_observations() if pod.job in wanted)
     return Burst(jobs, created[0] - began, created[jobs - 1] - began, over - began, requests)

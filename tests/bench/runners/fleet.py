@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from tests.bench.operator_process import OperatorMemory, get_cpu_seconds, get_memory
 from tests.bench.runners.fake_nodes import PLACEMENT, FakeRunners, run_fake_nodes
 from tests.bench.runners.journeys import SCRIPT, find_webhooks
+from tests.bench.runners.observations import PodObservation
 from tests.bench.runners.scene import Scene, send_over_api
-from tests.bench.runners.sights import PodSight
 from tests.support.runners import PROJECT
 
 POOL_SECONDS = 180
@@ -72,7 +72,7 @@ def measure_fleet(scene: Scene, pools: int, pods_each: int) -> FleetFigures:
             fake.close()
         figures = FleetFigures(
             pools, wanted, filled, get_memory(scene.system), calm, load, len(jobs), os.getloadavg()[0],
-            *compute_lags(scene.watch.list_sights(), find_webhooks(scene.gitlab.deliveries()), set(jobs)),
+            *compute_lags(scene.watch.list_observations(), find_webhooks(scene.gitlab.deliveries()), set(jobs)),
         )  # fmt: skip
         runners.kubectl.run("delete", "runnerpool", *names, timeout=FILL_SECONDS)
         return figures
@@ -95,7 +95,7 @@ def run_load(scene: Scene, names: list[str]) -> tuple[list[int], float]:
     cpu = (get_cpu_seconds(scene.system) - spent) / (time.monotonic() - began)
     wanted = set(jobs)
 
-    def are_gone(pods: list[PodSight]) -> bool:
+    def are_gone(pods: list[PodObservation]) -> bool:
         return sum(pod.job in wanted and pod.gone is not None for pod in pods) >= len(wanted)
 
     scene.watch.wait_until("the pods of all jobs go", are_gone, DRAIN_SECONDS)
@@ -109,12 +109,14 @@ def measure_cpu(scene: Scene, seconds: float) -> float:
     return (get_cpu_seconds(scene.system) - spent) / (time.monotonic() - began)
 
 
-def count_waiting(pods: list[PodSight]) -> int:
+def count_waiting(pods: list[PodObservation]) -> int:
     """Count the pods of the fleet that run."""
     return sum(pod.name.startswith("fleet-") and pod.running is not None and pod.gone is None for pod in pods)
 
 
-def compute_lags(pods: list[PodSight], webhooks: dict[int, float], jobs: set[int]) -> tuple[list[float], list[float]]:
+def compute_lags(
+    pods: list[PodObservation], webhooks: dict[int, float], jobs: set[int]
+) -> tuple[list[float], list[float]]:
     """Give the seconds from webhooks to sent pods, and from the ends of pods to their going."""
     theirs = [pod for pod in pods if pod.job in jobs]
     sent = [pod.sent - webhooks[pod.job] for pod in theirs if pod.sent is not None and pod.job is not None]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from tests.bench.runners.sights import PodSight
+from tests.bench.runners.observations import PodObservation
 
 SCRIPT = """echo "began $(date +%s.%N) $(cut -d' ' -f22 /proc/1/stat) $(cut -d' ' -f1 /proc/uptime)\""""
 """The whole script of a job that is measured."""
@@ -73,7 +73,7 @@ class Journey:
 
 
 def compute_journey(
-    job: Mapping[str, Any], webhook: float, pod: PodSight, forgotten: Iterable[tuple[str, float]]
+    job: Mapping[str, Any], webhook: float, pod: PodObservation, forgotten: Iterable[tuple[str, float]]
 ) -> Journey:
     """Put together what is known of a job.
 

@@ -11,8 +11,8 @@ from functools import partial
 from tests.bench.builds import BenchError
 from tests.bench.runners.journeys import SCRIPT, Journey, compute_journey, find_webhooks
 from tests.bench.runners.manager import DEFAULT, TUNED, run_manager
+from tests.bench.runners.observations import PodObservation
 from tests.bench.runners.scene import Requests, Scene
-from tests.bench.runners.sights import PodSight
 from tests.support.runners import PROJECT
 
 JOB_SECONDS = 60
@@ -41,7 +41,7 @@ def measure_warm(scene: Scene, count: int) -> Lone:
     """Run jobs by a pool that keeps some pods waiting; each is taken when as many wait again."""
     scene.runners.apply_pool("warm", ["warm"], min=WARM_PODS, max=WARM_PODS + 2)
 
-    def are_waiting(pods: list[PodSight]) -> bool:
+    def are_waiting(pods: list[PodObservation]) -> bool:
         waiting = [pod for pod in pods if pod.name.startswith("warm-") and pod.gone is None and pod.running is not None]
         return sum(pod.job is None for pod in waiting) == len(waiting) == WARM_PODS
 
@@ -59,7 +59,7 @@ def measure_managers(scene: Scene, count: int) -> dict[str, Lone]:
     return found
 
 
-def run_alone(scene: Scene, tag: str, count: int, is_ready: Callable[[list[PodSight]], bool]) -> Lone:
+def run_alone(scene: Scene, tag: str, count: int, is_ready: Callable[[list[PodObservation]], bool]) -> Lone:
     """Run jobs with a tag, each when the pod of the one before goes, and the pods are ready."""
     before, watch = scene.count_requests(), scene.watch
     numbers: list[int] = []
@@ -73,7 +73,7 @@ def run_alone(scene: Scene, tag: str, count: int, is_ready: Callable[[list[PodSi
     return Lone(collect_journeys(scene, numbers), requests)
 
 
-def is_over(job: int, pods: list[PodSight]) -> bool:
+def is_over(job: int, pods: list[PodObservation]) -> bool:
     """Tell whether a job's pod has gone, or is about to: that of the executor Kubernetes takes its grace period."""
     made_for = [pod for pod in pods if pod.job == job]
     return any(pod.gone is not None or (pod.leaving is not None and pod.name.startswith("runner-")) for pod in made_for)

@@ -12,8 +12,8 @@ from typing import Any
 import tomli_w
 
 from local_kubernetes.kubectl import Resource
+from tests.bench.runners.observations import MADE_FOR_ANNOTATION
 from tests.bench.runners.scene import Scene
-from tests.bench.runners.sights import MADE_FOR_ANNOTATION
 from tests.support.gitlab_pod import build_url
 from tests.support.runner_image import build_helper_image
 

@@ -14,7 +14,7 @@ from kubernetes.client import ApiClient, CoreV1Api
 from kubernetes.watch import Watch
 
 from tests.bench.builds import BenchError
-from tests.bench.runners.sights import PodSight, compute_sight
+from tests.bench.runners.observations import PodObservation, compute_observation
 
 WATCH_SECONDS = 3600
 """Longest life of a watch; far more than what it is to see."""
@@ -24,7 +24,7 @@ LOOK_SECONDS = 0.02
 """How often it is looked whether what is waited for is so; it adds nothing to what is measured."""
 Listener = Callable[[Mapping[str, Any]], None]
 """Takes a raw pod."""
-Sights = list[PodSight]
+Observations = list[PodObservation]
 
 
 class PodWatch:
@@ -32,27 +32,27 @@ class PodWatch:
 
     def __init__(self) -> None:
         self.listeners: list[Listener] = []
-        self._sights: dict[str, PodSight] = {}
+        self._observations: dict[str, PodObservation] = {}
         self._lock = threading.Lock()
         self._broken: Future[None] | None = None
 
-    def list_sights(self) -> Sights:
+    def list_observations(self) -> Observations:
         """Give all pods there were."""
         with self._lock:
-            return list(self._sights.values())
+            return list(self._observations.values())
 
-    def get_of_job(self, job: int) -> PodSight:
+    def get_of_job(self, job: int) -> PodObservation:
         """Give the pod that was sent or made for a job. Raises BenchError where there was none, or several."""
-        found = [sight for sight in self.list_sights() if sight.job == job]
+        found = [observation for observation in self.list_observations() if observation.job == job]
         if len(found) != 1:
             raise BenchError(f"job {job} should have one pod, and has {len(found)}")
         return found[0]
 
-    def wait_until(self, what: str, is_so: Callable[[Sights], bool], seconds: float) -> None:
+    def wait_until(self, what: str, is_so: Callable[[Observations], bool], seconds: float) -> None:
         """Wait until something is so of the pods. Raises BenchError where that takes too long."""
         deadline = time.monotonic() + seconds
         # Looking at thousands of pods at each event would keep the watch from its work: what is polled is our memory.
-        while not is_so(self.list_sights()):
+        while not is_so(self.list_observations()):
             if self._broken is not None:
                 raise BenchError("the watch ended too early") from self._broken.exception()
             if time.monotonic() > deadline:
@@ -63,7 +63,7 @@ class PodWatch:
         """Note an event."""
         uid = pod["metadata"]["uid"]
         with self._lock:
-            self._sights[uid] = compute_sight(self._sights.get(uid), event, pod, seen)
+            self._observations[uid] = compute_observation(self._observations.get(uid), event, pod, seen)
         for listener in self.listeners:
             listener(pod)
 

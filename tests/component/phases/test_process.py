@@ -187,7 +187,7 @@ def test_a_signal_ends_every_wait() -> None:
     assert clock.now() <= clock.now()
 
 
-def test_the_doors_are_made_from_the_input(directories: Directories) -> None:
+def test_the_clients_are_made_from_the_input(directories: Directories) -> None:
     phase_input = build_input(PhaseName.CLEANUP, progress_url="http://127.0.0.1:1/progress")
     context = PhaseContext(phase_input, directories)
     assert isinstance(context.power, Powerman)

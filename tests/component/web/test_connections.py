@@ -19,7 +19,7 @@ from bessemer.engine.metrics import Metrics
 from bessemer.kinds.runnerpool.demand import sources
 from bessemer.web import connections, hooks
 from bessemer.web.connections import Limits, follow_requests, serve
-from bessemer.web.hooks import HookDoor, add_routes
+from bessemer.web.hooks import WebhookHandler, add_routes
 from tests.support.pool_world import KEY, PROJECT, open_pool_world
 
 PATH = f"/v1/gitlab/{KEY[0]}/{KEY[1]}"
@@ -68,12 +68,12 @@ class Site:
 async def open_site(limits: Limits = LIMITS) -> AsyncIterator[Site]:
     async with open_pool_world() as world:
         metrics = Metrics(CollectorRegistry())
-        door = HookDoor(world.deps, metrics)
+        handler = WebhookHandler(world.deps, metrics)
         app = web.Application(middlewares=[follow_requests])
-        add_routes(app, door)
+        add_routes(app, handler)
         await world.apply()
         await world.settle()
-        async with serve(app, 0, limits, door.count, "BESSEMER_LISTEN_PORT") as port:
+        async with serve(app, 0, limits, handler.count, "BESSEMER_LISTEN_PORT") as port:
             site = Site(port, metrics)
             try:
                 yield site

@@ -9,8 +9,8 @@ import yaml
 from bessemer.api.wellknown import JOB_ANNOTATION
 from tests.bench.runners.fake_nodes import build_stages
 from tests.bench.runners.journeys import COLD, compute_journey, find_webhooks
+from tests.bench.runners.observations import PodObservation, compute_observation
 from tests.bench.runners.scene import Requests, parse_requests
-from tests.bench.runners.sights import PodSight, compute_sight
 
 
 def raw_pod(job: str | None = None, node: str | None = None, **states: dict[str, Any]) -> dict[str, Any]:
@@ -38,15 +38,15 @@ def test_each_state_of_a_pod_counts_from_when_it_was_first_seen() -> None:
         (7.0, "MODIFIED", leaving),
         (8.0, "DELETED", leaving),
     ]
-    sight = None
+    observation = None
     for seen, event, pod in events:
-        sight = compute_sight(sight, event, pod, seen)
-    assert sight == PodSight("u", "lab-0", 1.0, 7, 4.0, 2.0, 3.0, 6.0, 7.0, 8.0)
+        observation = compute_observation(observation, event, pod, seen)
+    assert observation == PodObservation("u", "lab-0", 1.0, 7, 4.0, 2.0, 3.0, 6.0, 7.0, 8.0)
 
 
 def test_a_pod_runs_when_all_its_containers_do() -> None:
     pod = raw_pod(build={"running": {}}, helper={"waiting": {}})
-    assert compute_sight(None, "ADDED", pod, 1.0).running is None
+    assert compute_observation(None, "ADDED", pod, 1.0).running is None
 
 
 JOB = {
@@ -62,7 +62,7 @@ JOB = {
 
 
 def test_a_jobs_way_is_split_where_it_passed_each_mark() -> None:
-    pod = PodSight("u", "lab-0", created=101.0, job=7, sent=101.0, scheduled=101.5, gone=108.0)
+    pod = PodObservation("u", "lab-0", created=101.0, job=7, sent=101.0, scheduled=101.5, gone=108.0)
     # The first manager of the same name was another job's.
     journey = compute_journey(JOB, 100.0, pod, [("r_1", 90.0), ("r_2", 106.5), ("r_1", 109.0)])
     assert journey.compute_split(COLD) == [1.0, 0.5, 2.25, -0.75, 1.25]
@@ -70,7 +70,7 @@ def test_a_jobs_way_is_split_where_it_passed_each_mark() -> None:
 
 
 def test_a_job_that_went_wrong_is_no_sample() -> None:
-    pod = PodSight("u", "lab-0", created=101.0, gone=108.0)
+    pod = PodObservation("u", "lab-0", created=101.0, gone=108.0)
     with pytest.raises(ValueError, match="job 7: failed, script_failure"):
         compute_journey(JOB | {"status": "failed", "failure_reason": "script_failure"}, 100.0, pod, [])
 

@@ -34,7 +34,7 @@ OWN_LEASE = {("coordination.k8s.io", "leases", "list"), ("coordination.k8s.io", 
 
 
 def used_permissions() -> set[Permission]:
-    """Find every call of a verb of the Kubernetes door in the operator's code (not in the user's command)."""
+    """Find every call of a verb of the Kubernetes client in the operator's code (not in the user's command)."""
     found = set()
     for path in PACKAGE.rglob("*.py"):
         if path.parts[len(PACKAGE.parts)] in ("phases", "cli") or path == UNINSTALL:

@@ -60,13 +60,13 @@ class Unsteady:
     """A client whose calls may fail."""
 
     def __init__(self, chaos: Chaos, client: str, inner: Any) -> None:
-        self._chaos, self._door, self._inner = chaos, client, inner
+        self._chaos, self._client, self._inner = chaos, client, inner
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
         if not callable(found):
             return found
-        return lambda *arguments, **named: self._chaos.call(self._door, found, *arguments, **named)
+        return lambda *arguments, **named: self._chaos.call(self._client, found, *arguments, **named)
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from local_kubernetes.errors import ClusterError
-from tests.bench.runners.sights import PodSight
+from tests.bench.runners.observations import PodObservation
 from tests.support.demo_runners import NOTHING, Job, build_times, follow
 
 
@@ -24,8 +24,8 @@ def test_times_count_from_the_webhook_and_the_end_of_the_last_job() -> None:
         2: {"started_at": 106.0, "first_trace_at": None, "finished_at": 112.0},
     }
     pods = [
-        PodSight("a", "pool-0", created=100.5, job=1, gone=111.0),
-        PodSight("b", "pool-1", created=101.5, job=2, gone=112.75),
+        PodObservation("a", "pool-0", created=100.5, job=1, gone=111.0),
+        PodObservation("b", "pool-1", created=101.5, job=2, gone=112.75),
     ]
     console = Console(width=120)
     with console.capture() as capture:

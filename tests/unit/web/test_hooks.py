@@ -1,4 +1,4 @@
-"""The door for webhooks: who is let in, and what becomes of what they say."""
+"""The handler for webhooks: who is let in, and what becomes of what they say."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bessemer.gitlab.hooks import HOOK_BYTES
 from bessemer.gitlab.protocol import PendingJob
 from bessemer.kinds.runnerpool.demand import sources
 from bessemer.web import hooks
-from bessemer.web.hooks import HookDoor, add_routes
+from bessemer.web.hooks import WebhookHandler, add_routes
 from tests.support.pool_world import KEY, PROJECT, PoolWorld, open_pool_world
 
 URL = f"/v1/gitlab/{KEY[0]}/{KEY[1]}"
@@ -52,7 +52,7 @@ async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     async with open_pool_world() as world:
         metrics = Metrics(CollectorRegistry())
         app = web.Application()
-        add_routes(app, HookDoor(world.deps, metrics))
+        add_routes(app, WebhookHandler(world.deps, metrics))
         async with TestClient(TestServer(app)) as client:
             await world.apply()
             await world.settle()

@@ -25,7 +25,7 @@ from bessemer.kinds.clusterbuild.ledger import (
     wanted_digest,
 )
 from bessemer.kinds.clusterbuild.plan import (
-    RESTING,
+    FINAL_OUTLOOKS,
     AddFinalizer,
     Afterwork,
     ClaimMachines,
@@ -131,16 +131,16 @@ def _decide_end(facts: Facts, ledger: Ledger, now: datetime, rest: Move) -> Move
 
 def _decide_deletion(facts: Facts, ledger: Ledger, deleted: datetime, now: datetime) -> Move:
     """Take back what was staged, within the deadline; the build goes in any case."""
-    gone = Move(Outlook.DELETING, "Deleted", "what the build staged is taken back", let_go=True)
+    gone = Move(Outlook.DELETING, "Deleted", "what the build staged is taken back", finalize=True)
     if not facts.finalizer_set:
         return gone
     hindrance = _find_hindrance(facts, deleted, now)
     if hindrance:
-        return Move(Outlook.DELETING, "CleanupAbandoned", hindrance, let_go=True)
+        return Move(Outlook.DELETING, "CleanupAbandoned", hindrance, finalize=True)
     move = _decide_end(facts, ledger, now, gone)
     cleanup = ledger.phases[PhaseName.CLEANUP]
-    if move.let_go and cleanup.state == PhaseState.FAILED:
-        return Move(Outlook.DELETING, "CleanupAbandoned", f"Cleanup failed: {cleanup.message}", let_go=True)
+    if move.finalize and cleanup.state == PhaseState.FAILED:
+        return Move(Outlook.DELETING, "CleanupAbandoned", f"Cleanup failed: {cleanup.message}", finalize=True)
     return move
 
 
@@ -260,14 +260,14 @@ def _skip(ledger: Ledger, name: PhaseName, digest: str, message: str) -> None:
 def _decide_afterwork(facts: Facts, ledger: Ledger, move: Move) -> tuple[Afterwork, ...]:
     settled = [pod for pod in facts.pods if pod.state in SETTLED]
     work: list[Afterwork] = [ForgetPod(name) for name in facts.orphans]
-    work += [ForgetPod(pod.name) for pod in (facts.pods if move.let_go else settled) if pod.holds_result]
+    work += [ForgetPod(pod.name) for pod in (facts.pods if move.finalize else settled) if pod.holds_result]
     for name in PHASE_ORDER:
         old = sorted((pod for pod in settled if pod.phase == name), key=lambda pod: pod.attempt)[:-PODS_KEPT]
         work += [DeletePod(pod.name, pod.uid) for pod in old if not pod.deleting]
     surplus = compute_surplus(facts, ledger, move)
     if surplus:
         work.append(ReleaseMachines(surplus))
-    if move.let_go and facts.finalizer_set:
+    if move.finalize and facts.finalizer_set:
         work.append(RemoveFinalizer())
     return tuple(work)
 
@@ -277,7 +277,7 @@ ELAPSED_TICK_SECONDS = 10.0
 
 
 def _compute_wake(facts: Facts, ledger: Ledger, move: Move) -> float | None:
-    if move.outlook in RESTING or move.let_go:
+    if move.outlook in FINAL_OUTLOOKS or move.finalize:
         return move.wake_after
     waits = [ELAPSED_TICK_SECONDS] if ledger.running() is not None else []
     if move.wake_after is not None:

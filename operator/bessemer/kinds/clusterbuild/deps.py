@@ -1,4 +1,4 @@
-"""What the reconcile is given: doors, settings, the clock."""
+"""Dependencies of the reconcile: clients, settings, the clock."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class Outlook(StrEnum):
     DELETING = "Deleting"
 
 
-RESTING = frozenset({Outlook.READY, Outlook.FAILED, Outlook.ABORTED})
+FINAL_OUTLOOKS = frozenset({Outlook.READY, Outlook.FAILED, Outlook.ABORTED})
 """Outlooks in which nothing will happen until somebody changes something."""
 
 
@@ -109,7 +109,7 @@ class Move:
     """The phase that this is about."""
     wake_after: float | None = None
     """Seconds until the passage of time alone changes the decision."""
-    let_go: bool = False
+    finalize: bool = False
     """Whether the build's deletion is complete."""
 
 

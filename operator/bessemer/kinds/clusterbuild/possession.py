@@ -29,7 +29,7 @@ def is_untouched(ledger: Ledger) -> bool:
 def compute_surplus(facts: Facts, ledger: Ledger, move: Move) -> tuple[str, ...]:
     """Return the Leases to release: all where the machines are not worked on, else those that left the spec."""
     waiting = move.outlook == Outlook.FAILED or facts.claims.conflict
-    if move.let_go or move.outlook == Outlook.ABORTED or (waiting and is_untouched(ledger)):
+    if move.finalize or move.outlook == Outlook.ABORTED or (waiting and is_untouched(ledger)):
         return tuple(sorted(facts.claims.held))
     if move.outlook == Outlook.READY and facts.build.spec is not None:
         wanted = {claim.lease for claim in compute_claims(facts.build.spec, facts.repeated_networks)}

@@ -12,7 +12,7 @@ from bessemer.engine.event_facts import EventFact
 from bessemer.kinds.clusterbuild.facts import Facts, compute_missing
 from bessemer.kinds.clusterbuild.ledger import Ledger, is_done, wanted_digest
 from bessemer.kinds.clusterbuild.nodes import count_nodes, describe_failed
-from bessemer.kinds.clusterbuild.plan import RESTING, Move, Outlook
+from bessemer.kinds.clusterbuild.plan import FINAL_OUTLOOKS, Move, Outlook
 
 PHASE_CONDITIONS: dict[PhaseName, str] = {
     PhaseName.PREFLIGHT: "PreflightPassed",
@@ -30,9 +30,9 @@ _ELAPSED_GRAIN_SECONDS = 10
 def compute_status(facts: Facts, ledger: Ledger, move: Move, now: datetime) -> ClusterBuildStatus:
     """Compute the whole status from what is known and what was decided."""
     before, build = facts.build.status, facts.build
-    resting = move.outlook in RESTING
+    settled = move.outlook in FINAL_OUTLOOKS
     start, end = before.start_time or now, before.end_time
-    if resting:
+    if settled:
         end = end or now
     elif end is not None:
         start, end = now, None
@@ -73,7 +73,7 @@ def format_elapsed(start: datetime, end: datetime | None, now: datetime) -> str:
 
 
 def _describe_phase(move: Move) -> str:
-    if move.outlook in RESTING or move.outlook == Outlook.DELETING:
+    if move.outlook in FINAL_OUTLOOKS or move.outlook == Outlook.DELETING:
         return move.outlook.value
     return move.phase.value if move.phase else "Pending"
 
@@ -97,12 +97,12 @@ def _ready_verdict(move: Move, deleting: bool) -> Verdict:
         return Verdict("Ready", "True", "Verified", move.message)
     if deleting:
         return Verdict("Ready", "False", "Deleting", move.message)
-    reason = move.reason if move.outlook in RESTING else "Building"
+    reason = move.reason if move.outlook in FINAL_OUTLOOKS else "Building"
     return Verdict("Ready", "False", reason, move.message)
 
 
 def _progressing_verdict(move: Move) -> Verdict:
-    going = move.outlook not in RESTING and move.outlook != Outlook.PAUSED
+    going = move.outlook not in FINAL_OUTLOOKS and move.outlook != Outlook.PAUSED
     return Verdict("Progressing", _truth(going), move.reason, move.message)
 
 

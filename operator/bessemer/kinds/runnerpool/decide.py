@@ -28,7 +28,7 @@ class Plan:
     """Seconds until the next pass is due by time alone."""
     judged: frozenset[DoubtfulEnd] = frozenset()
     """Failures that GitLab's word is there on: they stand in the status, if they are any."""
-    let_go: bool = False
+    finalize: bool = False
     """The pool is deleted, and no pod is left: forget its runner and let it go."""
 
 
@@ -62,7 +62,7 @@ def decide(facts: Facts, now: datetime) -> Plan:
         status,
         max(timedelta(), min(wakes)).total_seconds() if wakes else None,
         judged=frozenset(facts.doubtful) - frozenset(judge_doubtful(facts).open),
-        let_go=facts.pool.deleted is not None and not _list_left(facts) and not orphans,
+        finalize=facts.pool.deleted is not None and not _list_left(facts) and not orphans,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the reconcile of pools is given: doors, memories, settings, the clock."""
+"""Dependencies of the reconcile of pools: clients, memories, settings, the clock."""
 
 from __future__ import annotations
 
@@ -23,41 +23,43 @@ from bessemer.kube.protocol import Kubernetes
 from bessemer.machines.machine import SshTarget
 
 Connect = Callable[[str, str | None, str | None], GitLab]
-"""Opens the door to the GitLab at a URL, with an access token and a PEM bundle of authorities where given."""
+"""Creates a client for the GitLab at a URL, with an optional access token and PEM bundle of certificate authorities."""
 
 
 FindManagementNode = Callable[[str, str], Awaitable[SshTarget | None]]
 """Returns the management node of the ClusterBuild with this namespace and name; None where there is none. Raises Retry
 while it is not Ready."""
-_Door = tuple[str, str | None, str | None]
+_Endpoint = tuple[str, str | None, str | None]
 
 
 @dataclass
-class Doors:
-    """Doors to GitLab, one for each URL, token and bundle; each stays open as long as a pool uses it."""
+class GitLabClients:
+    """Clients for GitLab, one for each URL, token and bundle; each is kept as long as a pool uses it."""
 
     connect: Connect
-    _open: dict[_Door, GitLab] = field(default_factory=dict, repr=False)
-    _used: dict[Key, _Door] = field(default_factory=dict, repr=False)
+    _open: dict[_Endpoint, GitLab] = field(default_factory=dict, repr=False)
+    _used: dict[Key, _Endpoint] = field(default_factory=dict, repr=False)
 
     async def use(self, pool: Key, url: str, token: str | None, ca: str | None) -> GitLab:
-        """Give the door, opening it if it is not; the one that the pool used before is closed if nobody else does."""
-        door = (url, token, ca)
-        if self._used.get(pool) != door:
+        """Return the client, and create it if necessary; the pool's previous client is closed if no other pool
+        uses it.
+        """
+        endpoint = (url, token, ca)
+        if self._used.get(pool) != endpoint:
             await self.leave(pool)
-        if door not in self._open:
-            self._open[door] = self.connect(*door)  # before the pool counts as one that uses it: it may be refused
-        self._used[pool] = door
-        return self._open[door]
+        if endpoint not in self._open:
+            self._open[endpoint] = self.connect(*endpoint)  # may raise: only then does the pool count as a user
+        self._used[pool] = endpoint
+        return self._open[endpoint]
 
     async def leave(self, pool: Key) -> None:
-        """Have a pool use none."""
-        door = self._used.pop(pool, None)
-        if door is not None and door not in self._used.values():
-            await self._open.pop(door).close()
+        """Record that a pool no longer uses a client."""
+        endpoint = self._used.pop(pool, None)
+        if endpoint is not None and endpoint not in self._used.values():
+            await self._open.pop(endpoint).close()
 
     async def close(self) -> None:
-        """Close all doors."""
+        """Close all clients."""
         for pool in list(self._used):
             await self.leave(pool)
 
@@ -70,7 +72,7 @@ class PoolDeps:
     settings: Settings
     recorder: EventRecorder
     now: Now
-    doors: Doors
+    gitlab_clients: GitLabClients
     sources: Sources
     pods: PodCache
     secrets: SecretWatches

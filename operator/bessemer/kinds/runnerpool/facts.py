@@ -57,7 +57,7 @@ class RunnerPodFact:
     state: RunnerPodState
     created: datetime
     version: int = 0
-    """The resourceVersion: of two sights of one pod, the one with the greater is the later."""
+    """The resourceVersion: of two observations of one pod, the one with the greater version is the later."""
     job: str | None = None
     """What it was sent for: the number of a job, or any; None while it waits."""
     sent: datetime | None = None

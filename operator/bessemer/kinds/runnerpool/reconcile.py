@@ -57,7 +57,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
         ):
             memory.pop(key, None)
         deps.secrets.leave(key)
-        await deps.doors.leave(key)
+        await deps.gitlab_clients.leave(key)
         await deps.sources.leave(key)
         return NEVER
     pool = add_site_proxy(parse_runner_pool(raw), deps.settings)
@@ -93,10 +93,10 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
         await deps.recorder.record(pool.reference(), event)
     unwritten = await _write_status(deps, key, plan.status)
     _forget_judged(deps, key, plan)
-    if plan.let_go:
+    if plan.finalize:
         # As it is now that its status was written; where it is gone, the next pass finds that out.
         raw = deps.pools.get(key)
-        return await _let_go(deps, parse_runner_pool(raw)) if raw is not None else 0
+        return await _finalize(deps, parse_runner_pool(raw)) if raw is not None else 0
     check = max(compute_check_seconds(deps, pool) if facts.runner.ready else RETRY_SECONDS, compute_pause(deps, key))
     dues = (check, plan.wake_after, unwritten, wake, compute_due(deps, key), compute_look(deps, key))
     return min(due for due in dues if due is not None)
@@ -135,7 +135,7 @@ async def _add_finalizer(deps: PoolDeps, pool: RunnerPool) -> float | None:
     return 0
 
 
-async def _let_go(deps: PoolDeps, pool: RunnerPool) -> float | None:
+async def _finalize(deps: PoolDeps, pool: RunnerPool) -> float | None:
     """Have GitLab forget the runner, then let the pool go; after a time it goes even where GitLab could not be told."""
     end = await end_runner(deps, pool)
     if end.failure is not None:

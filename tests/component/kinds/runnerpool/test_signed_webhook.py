@@ -1,4 +1,4 @@
-"""Signed webhooks from the GitLab simulator to the operator's door, over HTTP: sent, checked, refused, sent again."""
+"""Signed webhooks from the GitLab simulator to the operator, over HTTP: sent, checked, refused, sent again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from bessemer.engine.metrics import Metrics
 from bessemer.gitlab.protocol import PendingJob
 from bessemer.kinds.runnerpool.demand import sources
-from bessemer.web.hooks import HookDoor, add_routes
+from bessemer.web.hooks import WebhookHandler, add_routes
 from gitlab_simulator.clock import Clock
 from gitlab_simulator.model import Delivery
 from gitlab_simulator.seeding import apply_seed
@@ -35,13 +35,13 @@ class Site:
 
     gitlab: GitLabState
     api: TestClient[Any, Any]
-    door: str
+    hook_url: str
     world: PoolWorld
     metrics: Metrics
 
     async def add_hook(self, **fields: Any) -> None:
         """Create a webhook for the project's jobs, as its maintainer does."""
-        body = {"url": self.door, "job_events": True, **fields}
+        body = {"url": self.hook_url, "job_events": True, **fields}
         answer = await self.api.post(f"/api/v4/projects/{PROJECT.replace('/', '%2F')}/hooks", json=body)
         assert answer.status == 201
 
@@ -59,7 +59,7 @@ class Site:
                 await asyncio.sleep(0)
 
     async def resend(self, delivery: Delivery) -> int:
-        """Send an event again; give the status that the door answered."""
+        """Send an event again; give the status of the answer."""
         path = f"/api/v4/projects/{PROJECT.replace('/', '%2F')}/hooks/{delivery.hook_id}/events/{delivery.id}/resend"
         found = await (await self.api.post(path)).json()
         await self.world.settle()
@@ -81,14 +81,14 @@ async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
         apply_seed(gitlab, Seed.model_validate(seed))
         metrics = Metrics(CollectorRegistry())
         app = web.Application()
-        add_routes(app, HookDoor(world.deps, metrics))
+        add_routes(app, WebhookHandler(world.deps, metrics))
         api = TestClient(TestServer(build_app(gitlab)), headers={"PRIVATE-TOKEN": "glpat-root"})
-        async with TestServer(app) as door, api:
+        async with TestServer(app) as server, api:
             await world.apply()
             await world.put_secret("hook", SIGNING_TOKEN)
             await world.settle()
             world.gitlab.calls.clear()
-            yield Site(gitlab, api, str(door.make_url(f"/v1/gitlab/{KEY[0]}/{KEY[1]}")), world, metrics)
+            yield Site(gitlab, api, str(server.make_url(f"/v1/gitlab/{KEY[0]}/{KEY[1]}")), world, metrics)
 
 
 async def test_a_signed_webhook_is_taken_and_its_job_gets_a_pod(site: Site) -> None:

@@ -30,7 +30,7 @@ PROJECT_JOBS = "GET /api/v4/projects/{project}/jobs"
 
 async def apply_pools(world: PoolWorld, site: Site, scope: Scope, tokens: dict[str, str]) -> None:
     """Apply two pools that share a source: one is given its runner, one has Bessemer make its own."""
-    world.deps.doors.connect = connect_gitlab
+    world.deps.gitlab_clients.connect = connect_gitlab
     for name, value in tokens.items():
         data = {"token": base64.b64encode(value.encode()).decode()}
         metadata = {"name": name, "annotations": {"bessemer.dev/for": site.url}}

@@ -214,9 +214,9 @@ def test_a_deleted_pool_lets_waiting_pods_go_and_is_let_go_when_none_is_left() -
     scene.start(0, 1)
     object.__setattr__(scene.pool, "deleted", scene.now)
     plan = scene.step()
-    assert not plan.let_go
+    assert not plan.finalize
     assert scene.pods == {}
-    assert scene.step().let_go
+    assert scene.step().finalize
 
 
 def test_a_pod_that_does_not_start_goes_when_its_job_is_cancelled_and_only_then() -> None:

@@ -49,7 +49,7 @@ class PodCache:
             self._pods[pool][pod.name] = pod
 
     def drop(self, pool: PoolKey, pod: RunnerPodFact) -> bool:
-        """Forget a pod that is gone; older sights of it that come late are passed over. Tell whether that is news."""
+        """Forget a deleted pod; older observations that arrive later are ignored. Return whether it was known."""
         known = self._pods[pool].get(pod.name)
         if known is not None and known.uid == pod.uid:
             del self._pods[pool][pod.name]

@@ -100,12 +100,12 @@ async def open_gitlab(deps: PoolDeps, facts: RunnerFacts) -> GitLab:
     """Return the client of the GitLab that the spec names, with the pool's access token."""
     access = facts.access or Access(None)
     key = (facts.pool.namespace, facts.pool.name)
-    return await deps.doors.use(key, facts.spec.gitlab.url, access.api_token, access.ca)
+    return await deps.gitlab_clients.use(key, facts.spec.gitlab.url, access.api_token, access.ca)
 
 
 async def _start_polls(deps: PoolDeps, facts: RunnerFacts, polls: Polls) -> None:
     access, url, key = facts.access or Access(None), facts.spec.gitlab.url, (facts.pool.namespace, facts.pool.name)
-    connect = deps.doors.connect
+    connect = deps.gitlab_clients.connect
     source = await deps.sources.use(key, polls.source, lambda: connect(url, access.api_token, access.ca))
     source.pools[key] = polls.interest
 
@@ -143,7 +143,7 @@ async def carry_out_end(deps: PoolDeps, facts: EndFacts, step: Question | Step) 
     if facts.access is None or facts.connection is None:
         raise ValueError("nothing is asked of a GitLab that is not known")
     key, access = (pool.namespace, pool.name), facts.access
-    gitlab = await deps.doors.use(key, facts.connection.url, access.api_token, access.ca)
+    gitlab = await deps.gitlab_clients.use(key, facts.connection.url, access.api_token, access.ca)
     match step:
         case ListRunners(scope):
             return replace(facts, listed=frozenset(await gitlab.list_runners(scope, pool.uid)))
@@ -160,6 +160,6 @@ async def settle_manager(
     """Have GitLab delete a manager, or leave it to its slot's pod; raises what the call failed with."""
     key, at = (pool.namespace, pool.name), facts.registered
     if isinstance(step, ForgetManager) and at is not None:
-        gitlab = await deps.doors.use(key, at.url, facts.api_token, at.ca)
+        gitlab = await deps.gitlab_clients.use(key, at.url, facts.api_token, at.ca)
         await gitlab.delete_manager(at.token, step.system_id)
     get_left_managers(deps, key).pop(step.slot, None)

@@ -68,7 +68,7 @@ async def _observe(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec) -> Ru
     facts = await get_runner_facts(deps, pool, spec)
     access = facts.access
     if access is not None and access.api_token is None and spec.gitlab.api_token_secret is not None:
-        await deps.doors.leave((pool.namespace, pool.name))
+        await deps.gitlab_clients.leave((pool.namespace, pool.name))
     if access is None or access.problem is not None or facts.problem is not None:
         return facts
     try:

@@ -94,10 +94,10 @@ async def test_a_job_that_is_not_listed_for_want_of_room_is_not_taken_for_gone(o
 
 
 async def test_a_source_lives_as_long_as_a_pool_looks_at_it() -> None:
-    doors: dict[str, FakeGitLab] = {}
+    clients: dict[str, FakeGitLab] = {}
 
     def connect(token: str) -> FakeGitLab:
-        return doors.setdefault(token, FakeGitLab())
+        return clients.setdefault(token, FakeGitLab())
 
     shared = Sources(lambda: datetime(2026, 3, 2, tzinfo=UTC), lambda _: None)
     old, new = (SourceKey("http://gitlab.example", SCOPE, token, "") for token in ("old", "new"))
@@ -108,13 +108,13 @@ async def test_a_source_lives_as_long_as_a_pool_looks_at_it() -> None:
     assert await shared.use(CPU, new, lambda: connect("new")) is not first  # its token was rotated
     assert shared.get_source(GPU) is first
     assert set(first.pools) == {GPU}
-    assert not doors["old"].closed
+    assert not clients["old"].closed
     await shared.leave(GPU)
-    assert doors["old"].closed
+    assert clients["old"].closed
     assert shared.get_source(GPU) is None
-    assert set(doors) == {"old", "new"}
+    assert set(clients) == {"old", "new"}
     await shared.close()
-    assert doors["new"].closed
+    assert clients["new"].closed
 
 
 def test_a_job_is_missed_by_webhooks_when_only_polls_speak_of_it() -> None:

@@ -58,14 +58,14 @@ async def test_what_is_known_of_a_pool_is_not_of_another_of_its_name(world: Pool
     assert ("secrets", KEY[0], "lab-runner") in world.kubernetes.objects
 
 
-async def test_doors_to_gitlab_that_nobody_uses_any_more_are_closed(world: PoolWorld) -> None:
+async def test_gitlab_clients_that_no_pool_uses_any_more_are_closed(world: PoolWorld) -> None:
     opened: list[FakeGitLab] = []
 
     def connect(*_: object) -> FakeGitLab:
         opened.append(FakeGitLab(runners=world.gitlab.runners))
         return opened[-1]
 
-    world.deps.doors.connect = connect
+    world.deps.gitlab_clients.connect = connect
     await world.apply()
     await world.settle()
     for number in range(10):

@@ -138,5 +138,5 @@ def test_a_deleted_pool_stays_until_the_pods_of_its_jobs_are_ended() -> None:
     scene.run_job(0)
     del scene.pods[0]
     scene.pool = scene.pool.__class__(**{**scene.pool.__dict__, "deleted": scene.now + timedelta()})
-    assert not scene.step().let_go
-    assert scene.step().let_go
+    assert not scene.step().finalize
+    assert scene.step().finalize

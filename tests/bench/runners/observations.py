@@ -17,7 +17,7 @@ MADE_FOR_ANNOTATION = "bench.bessemer.dev/job"
 
 
 @dataclass(frozen=True)
-class PodSight:
+class PodObservation:
     """When a pod was first seen in each state."""
 
     uid: str
@@ -37,25 +37,27 @@ class PodSight:
     gone: float | None = None
 
 
-def compute_sight(known: PodSight | None, event: str, pod: Mapping[str, Any], seen: float) -> PodSight:
+def compute_observation(
+    known: PodObservation | None, event: str, pod: Mapping[str, Any], seen: float
+) -> PodObservation:
     """Add what a watch event (ADDED, MODIFIED, DELETED) with a raw pod says to what is known of the pod."""
     metadata, status = pod["metadata"], pod.get("status") or {}
-    sight = known or PodSight(metadata["uid"], metadata["name"], seen)
+    observation = known or PodObservation(metadata["uid"], metadata["name"], seen)
     annotations = metadata.get("annotations") or {}
     job = annotations.get(JOB_ANNOTATION) or annotations.get(MADE_FOR_ANNOTATION) or ""
     states = [container["state"] for container in status.get("containerStatuses") or ()]
     ended = status.get("phase") in ("Succeeded", "Failed") or any("terminated" in state for state in states)
     changes: dict[str, Any] = {}
-    if sight.sent is None and job.isdecimal():
+    if observation.sent is None and job.isdecimal():
         changes |= {"job": int(job), "sent": seen}
-    if sight.scheduled is None and pod["spec"].get("nodeName"):
+    if observation.scheduled is None and pod["spec"].get("nodeName"):
         changes["scheduled"] = seen
-    if sight.running is None and states and all("running" in state for state in states):
+    if observation.running is None and states and all("running" in state for state in states):
         changes["running"] = seen
-    if sight.ended is None and ended:
+    if observation.ended is None and ended:
         changes["ended"] = seen
-    if sight.leaving is None and "deletionTimestamp" in metadata:
+    if observation.leaving is None and "deletionTimestamp" in metadata:
         changes["leaving"] = seen
     if event == "DELETED":
         changes["gone"] = seen
-    return replace(sight, **changes)
+    return replace(observation, **changes)
