@@ -24,6 +24,8 @@ def explain_failure(error: BessemerError, server: str) -> BessemerError:
         case Unavailable(reason="Unauthorized"):
             return Invalid(error.reason, f"{server} does not take your credentials: log in again, {_ANOTHER}")
         case Unavailable():
+            if error.reason == "ApiUnavailable":  # begins with the request
+                message = message.partition(": ")[2]
             return Invalid(
                 error.reason, f"{server} gives no answer ({message}): check that it runs and can be reached, {_ANOTHER}"
             )

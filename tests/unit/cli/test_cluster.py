@@ -222,7 +222,7 @@ async def test_a_cluster_that_can_not_be_reached_gives_one_line_that_says_what_t
     write_kubeconfig(tmp_path / "kubeconfig", "http://127.0.0.1:9")
     assert await run_command(monkeypatch, "status", "--kubeconfig", str(tmp_path / "kubeconfig")) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: http://127.0.0.1:9 gives no answer (GET ")
+    assert error.startswith("error: http://127.0.0.1:9 gives no answer (ClientConnectorError Cannot connect to host ")
     assert "--context or --kubeconfig" in error
     assert error.count("\n") == 1
 
