@@ -64,11 +64,11 @@ async def carry_out(deps: PoolDeps, facts: RunnerFacts, step: Question | Step) -
 async def _create_account(
     deps: PoolDeps, facts: RunnerFacts, step: CreateServiceAccount | CreateRoleBinding
 ) -> RunnerFacts:
-    pool, create = facts.pool, deps.kubernetes.create_object
+    pool, kubernetes = facts.pool, deps.kubernetes
     if isinstance(step, CreateServiceAccount):
-        raw = await create(SERVICE_ACCOUNTS, pool.namespace, build_service_account(pool))
+        raw = await kubernetes.create_object(SERVICE_ACCOUNTS, pool.namespace, build_service_account(pool))
         return replace(facts, account=parse_named(raw, pool))
-    raw = await create(ROLE_BINDINGS, pool.namespace, build_role_binding(pool, facts.settings))
+    raw = await kubernetes.create_object(ROLE_BINDINGS, pool.namespace, build_role_binding(pool, facts.settings))
     return replace(facts, binding=parse_named(raw, pool))
 
 

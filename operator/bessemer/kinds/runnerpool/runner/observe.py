@@ -23,7 +23,7 @@ from bessemer.kinds.runnerpool.runner.memory import compute_pause, get_known, ge
 from bessemer.kinds.runnerpool.runner.read_access import get_access, get_api_access
 from bessemer.kinds.runnerpool.runner.record import PoolSecret, Record, parse_record
 from bessemer.kinds.runnerpool.runner.runner_managers import ManagerFacts
-from bessemer.kube.protocol import ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS, Kind, Object
+from bessemer.kube.protocol import ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS, Object
 
 _log = logging.getLogger(__name__)
 
@@ -68,13 +68,14 @@ def parse_named(raw: Object, pool: RunnerPool) -> NamedObject:
 async def _add_account(deps: PoolDeps, facts: RunnerFacts) -> RunnerFacts:
     if facts.spec.executor.type is not ExecutorType.KUBERNETES:
         return facts
-    account = await _find_named(deps, facts.pool, SERVICE_ACCOUNTS)
-    return replace(facts, account=account, binding=await _find_named(deps, facts.pool, ROLE_BINDINGS))
-
-
-async def _find_named(deps: PoolDeps, pool: RunnerPool, kind: Kind) -> NamedObject | None:
-    raw = await deps.kubernetes.get_object(kind, pool.namespace, runner_account_name(pool.name))
-    return None if raw is None else parse_named(raw, pool)
+    pool, name = facts.pool, runner_account_name(facts.pool.name)
+    account = await deps.kubernetes.get_object(SERVICE_ACCOUNTS, pool.namespace, name)
+    binding = await deps.kubernetes.get_object(ROLE_BINDINGS, pool.namespace, name)
+    return replace(
+        facts,
+        account=parse_named(account, pool) if account is not None else None,
+        binding=parse_named(binding, pool) if binding is not None else None,
+    )
 
 
 async def get_slurm_host(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec) -> SlurmHost | None:
