@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 SECONDS = 10.0
 """A cluster that gives no answer in this time is not reached."""
 DEPLOYMENTS = Kind("apps", "v1", "deployments")
-OPERATOR_LABELS = "app.kubernetes.io/name=bessemer"
-"""As the chart labels the operator."""
+CHART_LABEL = "helm.sh/chart"
+CHART = re.compile(r"bessemer-[0-9].*")
+"""What the label says on all that the chart installs, whatever its values are."""
 
 
 def print_version(target: Target | None, form: Form | None) -> None:
@@ -49,16 +51,16 @@ async def _read_operators(target: Target) -> tuple[list[dict[str, str]] | None, 
         return None, error.message
     except TimeoutError:
         return None, f"the cluster gives no answer in {SECONDS:.0f} s"
-    if not found:
-        return [], f"no Deployment has the label {OPERATOR_LABELS}"
-    return [describe_operator(raw) for raw in found], ""
+    operators = [raw for raw in found if CHART.fullmatch(str(raw["metadata"].get("labels", {}).get(CHART_LABEL)))]
+    problem = "" if operators else "no Deployment of the chart bessemer is found"
+    return [describe_operator(raw) for raw in operators], problem
 
 
 async def _list_deployments(session: Session, namespace: str | None) -> list[Object]:
     try:
-        return await session.kubernetes.list_objects(DEPLOYMENTS, namespace or "", labels=OPERATOR_LABELS)
+        return await session.kubernetes.list_objects(DEPLOYMENTS, namespace or "", labels=CHART_LABEL)
     except Refused:  # most users may look at their own namespace only
-        return await session.kubernetes.list_objects(DEPLOYMENTS, session.namespace, labels=OPERATOR_LABELS)
+        return await session.kubernetes.list_objects(DEPLOYMENTS, session.namespace, labels=CHART_LABEL)
 
 
 def describe_operator(raw: Object) -> dict[str, str]:

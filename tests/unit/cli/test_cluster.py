@@ -270,9 +270,14 @@ async def test_in_a_pod_the_namespace_is_its_own(tmp_path: Path, monkeypatch: py
 async def test_the_version_names_the_operators_of_the_cluster(
     api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    metadata = {"name": "b", "namespace": "bessemer", "labels": {"app.kubernetes.io/version": "0.9"}}
+    labels = {"app.kubernetes.io/version": "0.9", "helm.sh/chart": "bessemer-0.9"}
+    metadata = {"name": "b", "namespace": "bessemer", "labels": labels}
+    other = {"name": "c", "namespace": "bessemer", "labels": {"helm.sh/chart": "bessemers-1"}}
     pod = {"spec": {"containers": [{"name": "operator", "image": "registry/bessemer:0.9"}]}}
-    api.answers[DEPLOYMENTS] = (200, {"items": [{"metadata": metadata, "spec": {"template": pod}}]})
+    api.answers[DEPLOYMENTS] = (
+        200,
+        {"items": [{"metadata": metadata, "spec": {"template": pod}}, {"metadata": other}]},
+    )
     where = ["--kubeconfig", str(api.kubeconfig)]
     assert await run_command(monkeypatch, "version", *where) == 0
     assert capsys.readouterr().out.splitlines()[2].split() == ["operator", "0.9", "bessemer", "registry/bessemer:0.9"]
