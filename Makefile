@@ -43,7 +43,7 @@ lint: .venv/ready ## style, types, layers, generated files, charts
 	.venv/bin/lint-imports
 	$(PY) -m bessemer.crdgen --check
 	$(PY) -m tests.support.chart
-	ANSIBLE_COLLECTIONS_PATH=/dev/null .venv/bin/ansible-lint --offline -q playbooks
+	ANSIBLE_COLLECTIONS_PATH=/dev/null .venv/bin/ansible-lint -q playbooks
 
 unit: .venv/ready ## unit tests with coverage; they need nothing installed
 	$(PYTEST) tests/unit tools -n auto --cov=bessemer --cov-report=term:skip-covered --cov-fail-under=85

@@ -57,7 +57,7 @@ CONFIGURABLE_AGAIN = (CONFIGURATION_FAILED, UNREACHABLE, NOT_IN_SLURM)
 """Reasons of nodes that failed after their install: they have a system, and another attempt looks at them again."""
 
 _CONNECTION = re.compile(
-    r"ansible_(ssh_.*|sftp_.*|scp_.*|connection|host|port|user|password|host_key_checking|private_key_file)"
+    r"ansible_(ssh_.*|sftp_.*|scp_.*|become(_.*)?|connection|host|port|user|password|host_key_checking|private_key_file)"
 )
 _OURS = (
     *("munge_key_file", "sshfs_key_file", "sshfs_public_key", "sshfs_host_key"),

@@ -112,6 +112,7 @@ def test_the_users_variables_win_over_those_of_groups_too() -> None:
     "name",
     [
         *("ansible_ssh_common_args", "ansible_host", "ansible_connection", "munge_key_file", "sshfs_host_key"),
+        *("ansible_become", "ansible_become_user", "ansible_become_method"),
         *("boot_server_port", "boot_server_directory"),
     ],
 )
