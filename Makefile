@@ -19,7 +19,7 @@ ON_KIND := tests/contract/kube tests/e2e/test_install.py \
   tests/e2e/test_build.py::test_build_is_ready_only_with_a_job_that_ran_on_every_node \
   tests/e2e/test_runners.py::test_a_job_gets_a_pod_and_nothing_is_left_of_it
 
-.PHONY: help demo demo-runners check lint unit component contract test e2e soak bench bench-runners bench-strangers crds image cluster-up cluster-down cluster-sweep clean
+.PHONY: help demo demo-runners check lint unit component contract test e2e soak bench bench-runners bench-strangers docs session crds image cluster-up cluster-down cluster-sweep clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -34,7 +34,7 @@ demo: .venv/ready ## bare metal to a verified Slurm job, before your eyes; KEEP=
 demo-runners: .venv/ready ## twenty GitLab jobs on pods that come and go, before your eyes; KEEP=1 leaves it running
 	$(SUDO) $(PY) -m tests.support.demo_runners $(if $(KEEP),--keep)
 
-check: lint unit component ## the inner loop: lint, types, contracts, generated files, unit and component tests
+check: lint docs unit component ## the inner loop: lint, types, contracts, generated files, unit and component tests
 
 lint: .venv/ready ## style, types, layers, generated files, charts
 	.venv/bin/ruff format --check
@@ -78,6 +78,12 @@ bench-runners: .venv/ready ## figures of runner pools, beside GitLab's own execu
 
 bench-strangers: .venv/ready ## figures of the operator's web server, flooded by strangers
 	$(PY) -m tests.bench.flood
+
+docs: .venv/ready ## the documents as a site, in build/site; links are checked
+	$(PY) -m tests.support.docsite
+
+session: .venv/ready ## draw the session of README.md from its record
+	$(PY) -m tests.support.session
 
 crds: .venv/ready ## generate crds/, the CRD chart, the field reference and the table of the chart's values
 	$(PY) -m bessemer.crdgen

@@ -1,4 +1,4 @@
-"""The documents are true to the code: reasons are explained, the README shows the example, links lead somewhere."""
+"""The documents are true to the code: reasons are explained, the example is shown whole, links lead somewhere."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support import session
 from tests.support.checkout import ROOT
 
 PACKAGE = ROOT / "operator" / "bessemer"
-DOCUMENTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("playbooks/**/*.md")]
+DOCUMENTS = [
+    path for pattern in ("*.md", "docs/**/*.md", "playbooks/**/*.md", "tools/**/*.md") for path in ROOT.glob(pattern)
+]
 KUBERNETES = {"Unschedulable", "ErrImagePull", "ImagePullBackOff", "CreateContainerConfigError"}
 """Reasons that Kubernetes gives and we pass on."""
 NO_REASONS = set(
@@ -83,8 +86,9 @@ def test_every_reason_is_explained_and_none_that_is_gone() -> None:
     assert documented - set(in_code) - KUBERNETES == set()
 
 
-def test_the_readme_explains_the_whole_example() -> None:
-    blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+def test_the_first_build_explains_the_whole_example() -> None:
+    page = (ROOT / "docs" / "user" / "first-build.md").read_text()
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert yaml.safe_load("".join(blocks)) == yaml.safe_load((ROOT / "examples" / "oxygen.yaml").read_text())
 
 
@@ -93,6 +97,10 @@ def test_links_lead_somewhere(document: Path) -> None:
     without_code = re.sub(r"`[^`\n]+`", "", document.read_text())
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", without_code)
     assert [link for link in links if "://" not in link and not (document.parent / link).exists()] == []
+
+
+def test_the_drawing_of_the_session_is_that_of_its_record() -> None:
+    assert session.DRAWING.read_text(encoding="utf-8") == session.draw(session.RECORD.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
