@@ -14,7 +14,19 @@ MADE_UP = re.compile(r"[0-9.]+|x|(.+\.)?example(\.[a-z]+)?|x\.|\{.*")
 
 
 def test_no_file_names_the_host_of_a_package_mirror() -> None:
-    folders = (".ci", "crds", "docs", "examples", "helm", "operator", "playbooks", "tests", "tools")
+    folders = (
+        ".ci",
+        ".gitlab",
+        "changes",
+        "crds",
+        "docs",
+        "examples",
+        "helm",
+        "operator",
+        "playbooks",
+        "tests",
+        "tools",
+    )
     files = [*ROOT.glob("*"), *(file for folder in folders for file in (ROOT / folder).rglob("*"))]
     named = []
     for file in files:
