@@ -70,7 +70,7 @@ async def run_operator(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # Watches hold their connections, which no request is to wait for; and the Lease is to wait for no request.
+    # Watches occupy connections, for which no request must wait; and the Lease must wait for no request.
     async with connect() as api, connect(connections=MOST_WATCHES) as watch_api, connect(connections=1) as lease_api:
         metrics = Metrics(CollectorRegistry())
 

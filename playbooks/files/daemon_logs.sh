@@ -1,6 +1,6 @@
 #!/bin/sh
 # Says of each daemon that our roles run, is installed and doesn't run, what its log says: one line for each. Run after a
-# playbook has failed, whatever the task was: a daemon that ended is why other tasks wait in vain.
+# playbook has failed, whatever the task was: other tasks time out because a daemon has ended.
 lines=60
 
 runs() {

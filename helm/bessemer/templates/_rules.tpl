@@ -39,7 +39,7 @@ code uses: neither more nor less. */}}
   resources: [secrets]
   verbs: [watch]
 {{- end }}
-# Runners that run jobs in pods of their own: an account for each pool, bound to the one role that is for it.
+# Runners that run jobs in separate pods: a ServiceAccount for each pool, bound to the role for runners.
 - apiGroups: [""]
   resources: [serviceaccounts]
   verbs: [get, create]

@@ -30,13 +30,13 @@ class Outcome:
     """Seconds until the next one is due; None: only when something is heard, or after some time; NEVER: only when
     something is heard."""
     failed: bool = False
-    """Whether it is to be repeated, after a back-off unless ``wake_after`` says when."""
+    """Whether the pass must be repeated: after ``wake_after`` seconds if given, otherwise after a back-off."""
     reason: str = ""
     """Why it failed."""
 
 
 async def guard(what: str, work: Awaitable[float | None], show: Show) -> Outcome:
-    """Run one pass; turn whatever it raises into what is to be done about it.
+    """Run one pass and turn every error into a decision about the next pass.
 
     What only a change or a mended program can cure is shown on the object, as the log of a process that works is not
     read.
@@ -57,7 +57,7 @@ async def guard(what: str, work: Awaitable[float | None], show: Show) -> Outcome
 
 
 async def contain(what: str, work: Awaitable[_T]) -> _T:
-    """Run a piece of work, which raises errors of ours only; what nobody has thought of is one to be tried again."""
+    """Run a piece of work so that it raises only our errors; an unexpected error becomes one that is retried."""
     try:
         return await work
     except BessemerError:

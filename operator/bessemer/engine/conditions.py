@@ -16,7 +16,7 @@ MESSAGE_LIMIT = 4096
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a condition is to say, before it is known since when."""
+    """A condition without its transition time."""
 
     type: str
     status: Truth

@@ -63,7 +63,7 @@ class EventRecorder:
                 self._counts[key] = self._counts.get(key, 1) + 1
                 series = {"count": max(2, self._counts[key]), "lastObservedTime": _micro_time(now)}
                 if await self._kubernetes.patch_object(EVENTS, namespace, name, {"series": series}) is None:
-                    del self._counts[key]  # Kubernetes forgets Events after an hour: begin anew
+                    del self._counts[key]  # Kubernetes deletes Events after an hour: create it again
                     if await self._create(name, regarding, fact, now):
                         self._counts[key] = 1
         except BessemerError as error:
@@ -73,7 +73,7 @@ class EventRecorder:
                 memory.popitem(last=False)
 
     def _limit(self, uid: str, fact: EventFact) -> EventFact:
-        """Give the event itself, or one for the many where there have been too many different ones of its reason."""
+        """Return the event itself, or one for the many where there have been too many different ones of its reason."""
         group, now = (uid, fact.reason), self._now()
         window = self._windows.get(group)
         if window is None or now - window.began >= WINDOW:

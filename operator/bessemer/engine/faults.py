@@ -49,7 +49,7 @@ def decide_fault(
 ) -> FaultNotice | None:
     """Return what to write of a fault on an object of a kind; None where it says so already.
 
-    An object that was deleted more than ``deletion_seconds`` ago is let go instead, by its finalizer.
+    If the object was deleted more than ``deletion_seconds`` ago, its finalizer is removed instead.
     """
     reference = build_reference(raw, kind)
     if is_overdue(raw, deletion_seconds, now):

@@ -16,5 +16,5 @@ class Hearing:
         self._last = monotonic()
 
     def silence(self) -> float:
-        """Give the seconds since the last event."""
+        """Return the seconds since the last event."""
         return monotonic() - self._last

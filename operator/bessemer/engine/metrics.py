@@ -12,7 +12,7 @@ _LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 1
 
 @dataclass(frozen=True)
 class Metrics:
-    """The operator's metrics, in a registry of their own."""
+    """The operator's metrics, in a separate registry."""
 
     registry: CollectorRegistry
     phase_seconds: Histogram = field(init=False)

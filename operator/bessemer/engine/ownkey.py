@@ -1,7 +1,7 @@
 """The operator's own key: what it made can be told from what others made to look like it.
 
 Labels, owner references and annotations can be copied, and ``managedFields`` names whatever manager the writer chose to
-be. So what the operator creates, and must know again after a crash, bears a seal: an HMAC that only the holder of the
+be. So what the operator creates, and must know again after a crash, has a seal: an HMAC that only the holder of the
 key can make. The key lies in a Secret in the operator's namespace, which tenants can't read.
 """
 

@@ -58,13 +58,13 @@ class SecretWatches:
         self._changed.discard(pool)
 
     def take_change(self, pool: Key) -> bool:
-        """Tell whether a Secret of the pool's has changed since this was last asked."""
+        """Return whether a Secret of the pool's has changed since this was last asked."""
         changed = pool in self._changed
         self._changed.discard(pool)
         return changed
 
     def are_heard(self, pool: Key) -> bool:
-        """Tell whether each Secret of the pool's is watched at this moment, so that none changes unheard."""
+        """Return whether each Secret of the pool's is watched at this moment, so that none changes unheard."""
         return all(secret in self._heard for secret, users in self._users.items() if pool in users)
 
     async def close(self) -> None:

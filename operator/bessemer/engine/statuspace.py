@@ -35,7 +35,7 @@ class StatusPace:
         self.credit, self.counted = max(0.0, self._compute_credit(now) - 1), now
 
     def compute_wait(self, now: float) -> float:
-        """Give the seconds until counts may be written that are other than those written; 0: they may be now."""
+        """Return the seconds until counts may be written that are other than those written; 0: they may be now."""
         if self.changed is None:
             self.changed = now
         settled = self.changed + SETTLE_SECONDS

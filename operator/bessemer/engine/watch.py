@@ -17,7 +17,7 @@ Registration = Callable[[kopf.OperatorRegistry], None]
 LIST_ITEMS = 50
 """Objects that a list holds at a time: each may be of 1.5 MiB, and the process has 512 MiB."""
 RESTART_SECONDS = 1.0
-"""Pause before a watch that ended with an error is begun anew by a list."""
+"""Seconds before a watch that ended with an error is restarted with a list."""
 
 
 def build_registry(kinds: Iterable[Registration], hearing: Hearing) -> kopf.OperatorRegistry:
@@ -34,7 +34,7 @@ def build_registry(kinds: Iterable[Registration], hearing: Hearing) -> kopf.Oper
 
 
 def build_options() -> kopf.OperatorSettings:
-    """Return how kopf watches: what, and what it keeps of its own, which is nothing."""
+    """Return the settings of kopf: what it watches; it stores nothing in objects."""
     options = kopf.OperatorSettings()
     options.posting.enabled = False
     options.scanning.disabled = True
@@ -75,7 +75,7 @@ async def watch_cluster(
 def _open_session(info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
     """Return the session that kopf would make itself, but with answers that can always be decoded.
 
-    kopf asks for it anew where the API server answers 401, such as with a token that has run out. It closes it, too.
+    kopf asks for it again where the API server answers 401, such as with a token that has run out. It closes it, too.
     """
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
@@ -94,10 +94,10 @@ def _open_session(info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
 
 
 class _NoDiffs(kopf.DiffBaseStorage):
-    """What kopf compares objects with to find changes, which no handler of ours asks for.
+    """Where kopf would store the last state of objects to detect changes, which no handler of Bessemer uses.
 
-    Its own is read from an annotation of the object at each event, by ``json.loads``: whoever writes another text there
-    would have the object's events fail.
+    kopf's own reads an annotation of the object at each event, with ``json.loads``: a user who writes another text
+    there would have the object's events fail.
     """
 
     def build(self, **_: Any) -> Any:

@@ -44,8 +44,8 @@ TOLD_BITS = 2 | 4 | 8
 came to no proper end, though it may have counted hosts before.
 Source: https://github.com/ansible/ansible/blob/devel/lib/ansible/executor/task_queue_manager.py"""
 _RUNNER_ERRORS = (AnsibleRunnerException, pexpect.ExceptionPexpect, OSError, ValueError, RecursionError)
-"""What ansible-runner lets out: of its own, of the terminal, of scratch that is full, and of an event that is cut off
-or nests without end."""
+"""Errors that ansible-runner raises: its own, of the terminal, of a full scratch volume, and of an event that is cut
+off or nests without end."""
 
 _log = logging.getLogger(__name__)
 

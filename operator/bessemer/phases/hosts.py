@@ -1,7 +1,7 @@
 """The Ansible inventory of a build: its hosts, groups and variables. All pure.
 
 Groups are ``management``, ``compute`` (the nodes that have their system) and ``cluster`` (both). The common role sets
-for Slurm clusters each have group names of their own; they are given as further names of the same groups, so that a
+for Slurm clusters use different group names; they are added as aliases of the same groups, so that a
 site's own playbooks run unchanged.
 
 ``spec.configuration.variables`` are laid over ours; only some stay Bessemer's: how Ansible connects, because host

@@ -31,7 +31,7 @@ _OWN_HEADERS = frozenset(name.lower() for name in (
     hdrs.HOST, hdrs.CONNECTION, hdrs.KEEP_ALIVE, hdrs.TE, hdrs.TRAILER, hdrs.TRANSFER_ENCODING, hdrs.UPGRADE,
     hdrs.PROXY_AUTHORIZATION, hdrs.CONTENT_ENCODING, hdrs.CONTENT_LENGTH, hdrs.EXPECT,
 ))  # fmt: skip
-"""Those of one connection, which the next one has of its own (RFC 9110, 7.6.1), and those of a body as it was sent."""
+"""Headers that are not forwarded: hop-by-hop headers (RFC 9110, 7.6.1), and those about the encoding of the body."""
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _log = logging.getLogger(__name__)
 

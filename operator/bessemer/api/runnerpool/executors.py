@@ -1,6 +1,6 @@
 """The part of a RunnerPool's spec about executors: how a runner runs jobs.
 
-Options of an executor without a field of their own go under ``settings``, with the names from GitLab's documentation:
+Options of an executor that have no field go under ``settings``, with the names from GitLab's documentation:
 https://docs.gitlab.com/runner/configuration/advanced-configuration/
 """
 

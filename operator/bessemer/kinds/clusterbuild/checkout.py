@@ -1,7 +1,7 @@
 """How a pod gets the site's own playbooks: what its init container runs to check a Git repository out at a commit.
 
 Values reach the shell and Git by the environment alone, so that nothing in a URL can become code and no secret stands
-in a command line; user name, password and key are read from the mounted Secret by whoever needs them.
+in a command line; user name, password and key are read from the mounted Secret by the programs that need them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ HELPER = (
 
 
 def build_environment(playbooks: PlaybookRepository) -> dict[str, str]:
-    """Give the environment of COMMAND."""
+    """Return the environment of COMMAND."""
     # The volume's root belongs to root, not to the pod's user, which Git would find dubious.
     configuration = {"safe.directory": PLAYBOOK_DIRECTORY}
     parts = urlsplit(playbooks.repository)

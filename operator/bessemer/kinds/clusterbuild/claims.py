@@ -1,7 +1,7 @@
 """What a build claims of each of its machines, so that no other build works on it.
 
 A machine is harmed by three ways: it is network-booted by its MAC address, logged in to by its address, and switched by
-its name at a power server. Each is a Lease of its own; two builds that share any of them share a machine.
+its name at a power server. Each has a Lease; two builds that share any of them share a machine.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _claim_address(address: str) -> Claim:
 def _claim_power(server: str, host: str) -> Claim:
     """Claim a name at a power server, whose port and domain inside the cluster make it no other server.
 
-    Server and name may be too long for an object's name: the Lease bears a digest.
+    Server and name may be too long for an object's name: the name of the Lease has a digest.
     """
     known = _CLUSTER_DOMAIN.sub("", server.lower())
     digest = hashlib.sha256(f"{_write_address(known)}/{host}".encode()).hexdigest()[:_DIGEST_DIGITS]

@@ -54,7 +54,7 @@ NO_LOGIN_KEY = "SecretMissing"
 
 
 def decide(facts: Facts, now: datetime) -> Plan:
-    """Decide what is to be done next and what the status is to say."""
+    """Decide the next step and the new status."""
     ledger = compute_ledger(facts, now)
     move = keep_machines(facts, ledger, _decide_move(facts, ledger, now))
     status = compute_status(facts, ledger, move, now)
@@ -88,7 +88,7 @@ def _decide_build(facts: Facts, ledger: Ledger, spec: ClusterBuildSpec, now: dat
 
 
 def _give_up(facts: Facts, phase: PhaseStatus) -> Move:
-    """Rest with what was wrong; but where the user's Secret was missing, look for it: it may come without a word."""
+    """Settle with the failure; but if the user's Secret was missing, keep checking for it, as it is not watched."""
     message = f"{phase.name}: {phase.message or phase.reason}"
     if phase.name != PhaseName.PREFLIGHT or not facts.missing_key:
         return Move(Outlook.FAILED, phase.reason or "Failed", message)
@@ -97,7 +97,7 @@ def _give_up(facts: Facts, phase: PhaseStatus) -> Move:
 
 
 def _current_phase(facts: Facts, ledger: Ledger, spec: ClusterBuildSpec) -> PhaseName | None:
-    """Give the first phase before Cleanup that is not done, passing over what is not wanted."""
+    """Return the first phase before Cleanup that is not done, passing over what is not wanted."""
     for name in PHASE_ORDER:
         if name == PhaseName.CLEANUP:
             return None
@@ -145,7 +145,7 @@ def _decide_deletion(facts: Facts, ledger: Ledger, deleted: datetime, now: datet
 
 
 def _find_hindrance(facts: Facts, deleted: datetime, now: datetime) -> str:
-    """Say why waiting for Cleanup is useless; empty while there is hope."""
+    """Return why waiting for Cleanup is useless; empty while there is hope."""
     if now >= deleted + timedelta(seconds=facts.deletion_seconds):
         return f"not done within {facts.deletion_seconds} s"
     if facts.refusal is not None and facts.refusal.reason == "NamespaceTerminating":

@@ -1,7 +1,7 @@
 """What each phase depends on: a phase runs again when, and only when, the digest of its input has changed.
 
 An input is the parts of the spec that matter to the phase and the attempts of the earlier phases that it builds upon:
-a management node that was installed anew must be configured anew, even with the same spec.
+a management node that was reinstalled must be configured again, even with the same spec.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ def compute_input_digest(
     """Digest the input of a phase.
 
     Args:
-        phase: which; Cleanup has a digest of its own.
+        phase: the phase; Cleanup has a different digest.
         spec: what was asked for.
         attempts: the numbers of the phases' latest attempts.
         key_missing: whether the phase runs without the login key, to say so.
     """
     upstream = [attempts.get(earlier, 0) for earlier in _UPSTREAM[phase]]
-    # Without defaults: a field that a newer operator knows must not have machines installed anew.
+    # Without defaults: a new field in a newer operator must not cause machines to be reinstalled.
     said = spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
     return _digest([_relevant_parts(phase, said), upstream, *(["key missing"] if key_missing else [])])
 
 
 def compute_cleanup_digest(attempts: Mapping[PhaseName, int], *, power_off: bool, keep_persistent: bool) -> str:
-    """Digest what there is to clean up and what is to become of machines and lasting boot entries."""
+    """Return the digest of what must be cleaned up, and of what happens to machines and lasting boot entries."""
     return _digest([[attempts.get(phase, 0) for phase in STAGING_PHASES], power_off, keep_persistent])
 
 
@@ -71,7 +71,7 @@ def _relevant_parts(phase: PhaseName, spec: dict[str, Any]) -> Any:
             return [machines, spec.get("configuration"), spec.get("services"), spec.get("ssh")]
         case PhaseName.VERIFY:
             return spec.get("verify")
-    raise ValueError(f"{phase} has no input of its own")
+    raise ValueError(f"{phase} has no input")
 
 
 def _digest(value: Any) -> str:

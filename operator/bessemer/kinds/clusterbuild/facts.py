@@ -102,6 +102,6 @@ def compute_missing(facts: Facts) -> tuple[Claim, ...]:
 
 
 def power_off_wanted(facts: Facts) -> bool:
-    """Whether the build is being deleted and its machines are to be switched off."""
+    """Whether the build is being deleted and its machines must be powered off."""
     spec = facts.build.spec
     return facts.build.deleted is not None and spec is not None and spec.on_delete == OnDelete.POWER_OFF

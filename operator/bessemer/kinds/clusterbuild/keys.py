@@ -35,7 +35,7 @@ class BuildKeys:
     """OpenSSH format; None where the user gave a key."""
 
     def to_secret_data(self) -> dict[str, str]:
-        """Give the data of a Kubernetes Secret. The seed is base64 in itself, so that it can be read as text."""
+        """Return the data of a Kubernetes Secret. The seed is base64 in itself, so that it can be read as text."""
         values = {SEED_KEY: base64.b64encode(self.seed), TOKEN_KEY: self.progress_token.encode()}
         if self.ssh_private_key is not None:
             values[SSH_KEY] = self.ssh_private_key
@@ -83,7 +83,7 @@ def read_public_key(secret: SecretData) -> str:
 
 
 def read_progress_token(secret: SecretData) -> str | None:
-    """Return the token that progress posts of the build must bear; None where there is none that can be used.
+    """Return the token of the build's progress reports; None if there is none that can be used.
 
     A line end behind it does not belong to it: phases leave it out, too.
     """

@@ -35,7 +35,7 @@ class Ledger:
     """Attempts whose end was learned in this pass."""
 
     def attempts(self) -> dict[PhaseName, int]:
-        """Give the number of each phase's latest attempt."""
+        """Return the number of each phase's latest attempt."""
         return {name: phase.attempt for name, phase in self.phases.items()}
 
     def update(self, name: PhaseName, **changes: object) -> None:
@@ -43,7 +43,7 @@ class Ledger:
         self.phases[name] = self.phases[name].model_copy(update=changes)
 
     def running(self) -> PhaseStatus | None:
-        """Give the phase that has a pod under way."""
+        """Return the phase that has a pod under way."""
         return next((phase for phase in self.phases.values() if phase.state == PhaseState.RUNNING), None)
 
 
@@ -119,7 +119,7 @@ def is_exhausted(phase: PhaseStatus, digest: str, retries: Retries) -> bool:
 
 
 def back_off_seconds(failures: int, retries: Retries) -> int:
-    """Give how long to wait after that many failures: doubled each time, bounded."""
+    """Return how long to wait after that many failures: doubled each time, bounded."""
     if failures == 0:
         return 0
     return int(min(retries.back_off_seconds * 2 ** (failures - 1), retries.max_back_off_seconds))
@@ -184,7 +184,7 @@ def _settle(ledger: Ledger, name: PhaseName, result: PhaseResult, facts: Facts, 
 
 
 def _why_stopped(name: PhaseName, recorded: PhaseStatus, ledger: Ledger, facts: Facts) -> tuple[str, str] | None:
-    """Give reason and message where it was we who stopped the pod: such an attempt costs nothing of the budget."""
+    """Return reason and message where it was we who stopped the pod: such an attempt costs nothing of the budget."""
     spec = facts.build.spec
     if facts.build.deleted is not None and name != PhaseName.CLEANUP:
         return "Deleted", "stopped because the build is being deleted"

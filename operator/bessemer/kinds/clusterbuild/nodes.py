@@ -56,7 +56,9 @@ def compute_fingerprints(spec: ClusterBuildSpec) -> dict[str, str]:
 
 
 def carry_over(spec: ClusterBuildSpec, before: NodesStatus) -> NodesStatus:
-    """Bring the nodes in line with the spec: new and changed ones are Pending, those that left are to be removed."""
+    """Bring the nodes in line with the spec: new and changed ones are Pending, those that are not in the spec any more
+    must be removed.
+    """
     wanted = compute_fingerprints(spec)
     if not wanted:  # an unreadable hostlist must not look like one without nodes
         return before.model_copy(update={"desired": len(spec.compute.macs)})

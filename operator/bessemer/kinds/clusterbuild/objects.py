@@ -55,7 +55,7 @@ SECRET_MODE = 0o440
 
 
 def build_input(build: ClusterBuild, nodes: NodesStatus, start: StartAttempt, progress_url: str) -> PhaseInput:
-    """Give what the attempt is told."""
+    """Return what the attempt is told."""
     if build.spec is None:
         raise ValueError("no attempt is started without a spec")
     url = f"{progress_url.rstrip('/')}/v1/progress/{build.namespace}/{build.name}" if progress_url else None
@@ -75,7 +75,7 @@ def build_input(build: ClusterBuild, nodes: NodesStatus, start: StartAttempt, pr
 
 
 def build_input_config_map(build: ClusterBuild, phase_input: PhaseInput) -> Object:
-    """Give the ConfigMap with the input of one attempt."""
+    """Return the ConfigMap with the input of one attempt."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -86,7 +86,7 @@ def build_input_config_map(build: ClusterBuild, phase_input: PhaseInput) -> Obje
 
 
 def build_phase_pod(build: ClusterBuild, start: StartAttempt, settings: Settings, config_map: Object) -> Object:
-    """Give the pod of one attempt of one phase; ``config_map`` has its input, and no other is taken by it."""
+    """Return the pod of one attempt of one phase; ``config_map`` has its input, and no other is taken by it."""
     spec = build.spec
     if spec is None:
         raise ValueError("no attempt is started without a spec")
@@ -122,7 +122,7 @@ def build_phase_pod(build: ClusterBuild, start: StartAttempt, settings: Settings
 
 
 def build_secret(build: ClusterBuild, keys: BuildKeys) -> Object:
-    """Give the Secret of the build."""
+    """Return the Secret of the build."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",

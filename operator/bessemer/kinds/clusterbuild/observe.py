@@ -36,7 +36,7 @@ class Reading:
     facts: Facts
     seal: Seal
     progress_token: str | None = field(default=None, repr=False)
-    """What progress posts of the build must bear; None before it has its Secret."""
+    """The token of the build's progress reports; None before it has its Secret."""
 
 
 async def get_reading(deps: Deps, namespace: str, name: str) -> Reading | None:
@@ -106,12 +106,12 @@ def is_owned(raw: Mapping[str, Any], uid: str) -> bool:
 
 
 def other_finalizers(raw: Mapping[str, Any]) -> list[str]:
-    """Give a pod's finalizers but for ours."""
+    """Return a pod's finalizers but for ours."""
     return [finalizer for finalizer in raw["metadata"].get("finalizers") or () if finalizer != RESULT_FINALIZER]
 
 
 async def _get_missing_key(deps: Deps, build: ClusterBuild) -> str:
-    """Say which Secret or key of the user's is missing; only its presence is looked at."""
+    """Return which Secret or key of the user's is missing; only its presence is looked at."""
     reference = build.spec.ssh.private_key_secret if build.spec else None
     if reference is None:
         return ""
@@ -123,7 +123,9 @@ async def _get_missing_key(deps: Deps, build: ClusterBuild) -> str:
 
 
 async def _get_refused_login(deps: Deps, build: ClusterBuild) -> str:
-    """Say why the playbooks' server may not be shown the login; of a Secret that is missing, the pod's events tell."""
+    """Return why the playbooks' server may not be shown the login; of a Secret that is missing, the pod's
+    events tell.
+    """
     playbooks = build.spec.configuration.playbooks if build.spec else None
     if playbooks is None or playbooks.login_secret_name is None or not deps.settings.secrets_name_hosts:
         return ""

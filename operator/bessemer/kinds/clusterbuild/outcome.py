@@ -16,7 +16,7 @@ _MESSAGE_LIMIT = 2048
 
 
 def parse_outcome(pod: PodFact) -> PhaseResult:
-    """Give the result of a settled pod; one that left no readable result has failed, and may be tried again.
+    """Return the result of a settled pod; one that left no readable result has failed, and may be tried again.
 
     Exit code and message must agree on success: neither alone is believed.
     """

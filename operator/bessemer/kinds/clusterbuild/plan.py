@@ -74,7 +74,7 @@ class ReleaseMachines:
 
 @dataclass(frozen=True)
 class RemoveFinalizer:
-    """Let the build go."""
+    """Remove the finalizer of the build."""
 
 
 Afterwork = ForgetPod | DeletePod | ReleaseMachines | RemoveFinalizer
@@ -93,12 +93,12 @@ class Outlook(StrEnum):
 
 
 FINAL_OUTLOOKS = frozenset({Outlook.READY, Outlook.FAILED, Outlook.ABORTED})
-"""Outlooks in which nothing will happen until somebody changes something."""
+"""Outlooks of a settled build: nothing happens until a user changes something."""
 
 
 @dataclass(frozen=True)
 class Move:
-    """What is to be done next, how the build stands meanwhile, and why."""
+    """The next step, the state of the build meanwhile, and the reason."""
 
     outlook: Outlook
     reason: str
@@ -128,5 +128,5 @@ class Plan:
 
     @property
     def step(self) -> Step | None:
-        """What is to be done before the status is written; decide again with the facts that come of it."""
+        """The step before the status is written; after it, decide again with new facts."""
         return self.move.step

@@ -12,7 +12,9 @@ from bessemer.kinds.clusterbuild.plan import ClaimMachines, Move, Outlook
 
 
 def keep_machines(facts: Facts, ledger: Ledger, move: Move) -> Move:
-    """Have a build at rest claim what it should hold and does not, such as after the operator was installed anew."""
+    """Let a settled build claim machines that it should hold and does not, such as after a reinstall of the
+    operator.
+    """
     kept = move.outlook == Outlook.READY or (move.outlook == Outlook.FAILED and not is_untouched(ledger))
     hindered = facts.claims.conflict or facts.refusal is not None or facts.build.deleted is not None
     if not kept or hindered or move.step is not None:

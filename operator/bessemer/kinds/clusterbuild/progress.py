@@ -24,7 +24,7 @@ class ProgressBoard:
         self._builds: dict[Key, _Build] = {}
 
     def know(self, key: Key, uid: str, token: str | None) -> None:
-        """Note that a build is there, and what its posts must bear; of an earlier one of its name nothing is kept."""
+        """Record that a build exists, and its token; data of an earlier build with the same name is dropped."""
         known = self._builds.get(key)
         if known is None or known.uid != uid:
             known = self._builds[key] = _Build(uid)
@@ -50,6 +50,6 @@ class ProgressBoard:
             self._builds[key].progress = None
 
     def get_token(self, key: Key) -> str | None:
-        """Return what posts for a build must bear; None for one that is not there, or has no token yet."""
+        """Return the token for reports of a build; None if it does not exist or has no token yet."""
         known = self._builds.get(key)
         return known.token if known is not None else None

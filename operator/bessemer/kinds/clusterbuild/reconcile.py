@@ -71,7 +71,7 @@ async def reconcile(deps: Deps, namespace: str, name: str, woken: float) -> floa
     """Bring a build forward; give the seconds after which time alone makes the next pass due.
 
     ``woken`` is the monotonic time at which the cause of this pass was heard of. Raises Retry (as Conflict or
-    Unavailable may): the pass is to be repeated soon.
+    Unavailable may): the pass must be repeated soon.
     """
     reading = await get_reading(deps, namespace, name)
     if reading is None:

@@ -62,7 +62,7 @@ def compute_status(facts: Facts, ledger: Ledger, move: Move, now: datetime) -> C
 
 
 def format_elapsed(start: datetime, end: datetime | None, now: datetime) -> str:
-    """Give the time between two moments such as 1h02m10s; that of unfinished work in steps of ten seconds."""
+    """Return the time between two moments such as 1h02m10s; that of unfinished work in steps of ten seconds."""
     seconds = max(0, int(((end or now) - start).total_seconds()))
     if end is None:
         seconds -= seconds % _ELAPSED_GRAIN_SECONDS

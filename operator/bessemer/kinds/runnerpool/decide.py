@@ -29,11 +29,11 @@ class Plan:
     judged: frozenset[DoubtfulEnd] = frozenset()
     """Failures that GitLab's word is there on: they stand in the status, if they are any."""
     finalize: bool = False
-    """The pool is deleted, and no pod is left: forget its runner and let it go."""
+    """The pool is being deleted, and no pod is left: delete its runner and finalize the pool."""
 
 
 def decide(facts: Facts, now: datetime) -> Plan:
-    """Decide what is to be done with the pods and what the status is to say."""
+    """Decide the steps for the pods and the new status."""
     spec = facts.pool.spec
     back_off = compute_back_off(facts, now)
     if facts.pool.deleted is not None:

@@ -91,7 +91,7 @@ class PoolDeps:
     taken: dict[Key, datetime] = field(default_factory=dict)
     """When a pod of each pool last ended that had had a job."""
     blocked: dict[Key, dict[int, datetime]] = field(default_factory=dict)
-    """Slots of pools whose pod's name something else bears, and when that was seen."""
+    """Slots of pools whose pod name is taken by another object, and when that was seen."""
     doubtful: dict[Key, list[DoubtfulEnd]] = field(default_factory=dict)
     """Of each pool the failures that count only if GitLab says that the pods' jobs still wait."""
     stalls: dict[Key, StallLook] = field(default_factory=dict)
@@ -99,7 +99,7 @@ class PoolDeps:
     quotas: dict[str, set[str]] = field(default_factory=dict)
     """Names of the ResourceQuotas by namespace, of those namespaces that were looked at or that have any."""
     wants: dict[Key, Want] = field(default_factory=dict)
-    """What pools could not create for want of room in a quota."""
+    """Pods that pools could not create because of a quota."""
     begun: dict[Key, int] = field(default_factory=dict)
     """How many runners a pass has decided to create that are not there yet: other pools are not to have their room."""
     runners: dict[Key, Any] = field(default_factory=dict)

@@ -92,7 +92,7 @@ async def _send_pod(deps: PoolDeps, facts: Facts, action: SendPod, now: datetime
     patch = {"metadata": {"uid": pod.uid, "annotations": build_sending(action.job, now)}}
     try:
         raw = await deps.kubernetes.patch_object(PODS, pool.namespace, pod.name, patch)
-    except Conflict:  # another pod bears the name by now, or this one was changed at that moment and is still there
+    except Conflict:  # another pod has the name by now, or this one was changed meanwhile and still exists
         raw = await deps.kubernetes.get_object(PODS, pool.namespace, pod.name)
     if raw is None or parse_runner_pod(raw).uid != pod.uid:
         deps.pods.drop((pool.namespace, pool.name), pod)

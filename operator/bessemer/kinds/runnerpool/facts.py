@@ -14,11 +14,11 @@ from bessemer.gitlab.protocol import PendingJob
 from bessemer.kube.podwarnings import PodWarning
 
 ANY_JOB = "any"
-"""What a pod is sent for where nobody knows which jobs wait."""
+"""The assignment of a pod if the waiting jobs are not known."""
 END_UNREADABLE = "EndUnreadable"
 """The reason of a pod that has ended with a last word which is not of its entry point's making."""
 NO_SLOT = -1
-"""In the place of the slot of a pod that has none, and so is none of ours, whatever else it says."""
+"""The slot of a pod without a valid slot; such a pod does not belong to the pool, regardless of its other labels."""
 
 CLAIM_WINDOW = timedelta(seconds=10)
 """From the start of a pod that was sent for a job, or its sending where it waited, until GitLab has certainly answered
@@ -26,7 +26,7 @@ it: the runner asks within a second of its start, and is answered at once, as it
 
 
 BLOCKED = timedelta(minutes=5)
-"""For which a slot is left out whose pod's name something else bears."""
+"""Seconds for which a slot is not used if its pod name is taken by another object."""
 LOST_AFTER = timedelta(minutes=2)
 """After the end of its grace a pod is killed within seconds; one that is not has no kubelet any more."""
 
@@ -68,7 +68,7 @@ class RunnerPodFact:
     finished: datetime | None = None
     node: str = ""
     deadline: datetime | None = None
-    """When it is to have ended, where it was told to go."""
+    """When it must have ended, if it is being deleted."""
     grace: timedelta | None = None
     """How long a job may take when the pod is told to go; None where that is not known: long enough."""
     stopped: bool = False
@@ -140,7 +140,7 @@ class JobPodFact:
     leaving: bool
     """Its containers have ended, or are about to."""
     deleted: bool
-    """Somebody has deleted it already."""
+    """A user has deleted it already."""
 
 
 @dataclass(frozen=True)
@@ -249,13 +249,13 @@ class Facts:
     job_pods: tuple[JobPodFact, ...] = ()
     """Pods of jobs that run by the executor Kubernetes."""
     blocked: frozenset[int] = frozenset()
-    """Slots whose pods can't be created, as something else bears their names."""
+    """Slots whose pods can't be created, because their names are taken by other objects."""
     last_taken: datetime | None = None
     """When a pod of this pool last ended that had had a job; None: not since the operator's start."""
     doubtful: tuple[DoubtfulEnd, ...] = ()
     """Failures that GitLab's word is waited for."""
     quiet_since: datetime | None = None
-    """Since when there has been neither a job that waits nor one that runs in a pod of its own; None: there is."""
+    """Since when there has been neither a waiting job nor one that runs in a job pod; None: there is one."""
 
     @property
     def is_of_pods(self) -> bool:

@@ -1,4 +1,4 @@
-"""Show on a pool why its pass failed, and let it go where it was deleted too long ago."""
+"""Show on a pool why its pass failed, and finalize it if it was deleted too long ago."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def register(registry: kopf.OperatorRegistry, deps: PoolDeps, wakeups: WakeUps, 
         pod = parse_runner_pod(body)
         owner = read_pod(body).metadata.controller
         if owner.kind != KIND or pod.slot == NO_SLOT:
-            return  # it only looks like one of ours
+            return  # it only looks like a pod of Bessemer
         key = (namespace or "", owner.name)
         if type == "DELETED":
             if deps.pods.drop(key, pod):

@@ -36,7 +36,7 @@ from bessemer.kinds.runnerpool.stalls import explain_stall
 from bessemer.kube.protocol import PODS, RESOURCE_QUOTAS, Object
 
 BLIND = "NoAccessToken"
-"""The reason where nobody may ask GitLab which jobs wait."""
+"""The reason without an access token, so that the waiting jobs are not known."""
 
 
 async def get_facts(deps: PoolDeps, pool: RunnerPool, runner: RunnerFact) -> Facts:
@@ -77,7 +77,7 @@ def _list_blocked(deps: PoolDeps, key: Key) -> frozenset[int]:
 
 
 async def list_pods(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact]:
-    """Give the pool's pods, from memory where that is not too old."""
+    """Return the pool's pods, from memory where that is not too old."""
     key, now = (pool.namespace, pool.name), monotonic()
     age = deps.pods.get_age(key, now)
     if age is None or age > deps.settings.resync_seconds:
@@ -92,7 +92,7 @@ async def list_pods(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact
 
 
 def _list_own(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact]:
-    """Give those of the known pods with the pool's label that are its own."""
+    """Return those of the known pods with the pool's label that are its own."""
     known, now = deps.pods.list_pods((pool.namespace, pool.name)), deps.now()
     own = {name: pod for name, pod in known.items() if pod.belongs_to(pool.uid)}
     return {
@@ -102,7 +102,7 @@ def _list_own(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact]:
 
 
 async def _list_job_pods(deps: PoolDeps, pool: RunnerPool) -> None:
-    """List the pods of jobs: a watch that begins anew tells of no deletions in between."""
+    """List the job pods: a restarted watch does not report the deletions in between."""
     labels = f"{JOB_POD_POOL_LABEL}={build_label_value(pool.name)}"
     raw = await deps.kubernetes.list_objects(PODS, pool.namespace, labels=labels)
     found = [pod for name, pod in map(parse_job_pod, raw) if name == pool.name and pod.runner_uid]
@@ -110,18 +110,20 @@ async def _list_job_pods(deps: PoolDeps, pool: RunnerPool) -> None:
 
 
 def compute_demand(deps: PoolDeps, key: Key, spec: RunnerPoolSpec, runner: RunnerFact) -> Demand:
-    """Give the jobs that the pool's runner would be given."""
+    """Return the jobs that the pool's runner would be given."""
     source = deps.sources.get_source(key)
     if source is None and spec.gitlab.api_token_secret is not None:
         return Demand(known=False, reason=runner.reason, message=runner.message)
     if source is None:
-        text = "without spec.gitlab.apiTokenSecret nobody can tell which jobs wait; min runners ask for themselves"
+        text = "without spec.gitlab.apiTokenSecret the waiting jobs are not known; min runners poll by themselves"
         return Demand(known=False, reason=BLIND, message=text, blind=True)
     return source.compute_demand(build_traits(spec))
 
 
 async def list_quotas(deps: PoolDeps, namespace: str) -> list[Object]:
-    """Give a namespace's quotas as they are now. Where the watch has shown none, as in most, nobody is asked."""
+    """Return the current quotas of a namespace; without a request if the watch has shown none, as in most
+    namespaces.
+    """
     if deps.quotas.get(namespace) == set():
         return []
     found = await deps.kubernetes.list_objects(RESOURCE_QUOTAS, namespace)
@@ -130,7 +132,7 @@ async def list_quotas(deps: PoolDeps, namespace: str) -> list[Object]:
 
 
 async def add_headroom(deps: PoolDeps, facts: Facts, spec: RunnerPoolSpec) -> Facts:
-    """Look at the namespace's quotas. What is to be created must be decided with nothing awaited in between."""
+    """Check the namespace's quotas. Nothing may be awaited between this and the decision what to create."""
     namespace, own = facts.pool.namespace, facts.pool.name
     quotas = await list_quotas(deps, namespace)
     if not quotas:

@@ -45,7 +45,7 @@ class CollectPod:
 
 @dataclass(frozen=True)
 class EndJobPod:
-    """Delete the pod of a job whose runner was killed: nobody waits for its outcome any more."""
+    """Delete a job pod whose runner was killed: no runner waits for its result any more."""
 
     pod: JobPodFact
 
@@ -72,7 +72,7 @@ class Scaling:
     wake_after: timedelta | None = None
     """When time alone makes another decision due."""
     unserved: int = field(default=0, compare=False)
-    """Jobs that no pod was sent for, for want of room."""
+    """Jobs without a pod, because of a limit."""
 
     def correct(self, refused: int) -> Scaling:
         """Give it with the reasons as they stand when Kubernetes has refused so many of the pods to be created."""

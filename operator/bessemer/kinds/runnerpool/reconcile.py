@@ -103,7 +103,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
 
 
 def _note_want(deps: PoolDeps, key: Key, pool: RunnerPool, plan: Plan) -> float | None:
-    """Take down what a pool could not create for want of room; give the seconds until it is to look again."""
+    """Record the pods that a pool could not create because of a quota; return the seconds until the next check."""
     limit = plan.scaling.limit
     if pool.spec is None or limit is None or limit.reason != "Quota":
         deps.wants.pop(key, None)

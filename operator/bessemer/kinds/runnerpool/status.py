@@ -21,7 +21,7 @@ TROUBLES = frozenset({"WebhookSilent", "AccessTokenExpires"})
 def compute_status(
     facts: Facts, scaling: Scaling, minimum: int, back_off: BackOff | None, now: datetime
 ) -> RunnerPoolStatus:
-    """Say how the pool is; the counts are those of the pods as they were found."""
+    """Return how the pool is; the counts are those of the pods as they were found."""
     pool = facts.pool
 
     def count(state: RunnerPodState) -> int:
@@ -54,7 +54,7 @@ def _count_running(facts: Facts) -> int:
 
 
 def compute_events(facts: Facts, scaling: Scaling, status: RunnerPoolStatus) -> list[EventFact]:
-    """Give an event for each decision about scale, each job that lost its pod, and each condition that got worse."""
+    """Return an event for each decision about scale, each job that lost its pod, and each condition that got worse."""
     events = [EventFact("Normal", reason, message) for reason, message in scaling.reasons]
     events += [
         compute_loss(action.pod) or EventFact("Warning", "PodFailed", _explain_failure(action.pod))
@@ -81,7 +81,7 @@ def compute_events(facts: Facts, scaling: Scaling, status: RunnerPoolStatus) -> 
 
 
 def _list_losses(facts: Facts) -> list[EventFact]:
-    """Give an event for each pod that was lost with its node and has not been said to be before."""
+    """Return an event for each pod that was lost with its node and has not been said to be before."""
     known = facts.pool.status.condition("PodsLost")
     told = known.message if known is not None and known.status == "True" else ""
     return [
@@ -92,7 +92,7 @@ def _list_losses(facts: Facts) -> list[EventFact]:
 
 
 def compute_loss(pod: RunnerPodFact) -> EventFact | None:
-    """Give an event for a pod that went, or ended, without a word and may have had a job; None where none is lost.
+    """Return an event for a pod that went, or ended, without a message and may have had a job; None where none is lost.
 
     A runner that is killed can't tell GitLab, which takes its job for running until nothing was heard for an hour.
     Source: https://gitlab.com/gitlab-org/gitlab/-/blob/master/app/services/ci/stuck_builds/drop_running_service.rb
@@ -107,6 +107,6 @@ def compute_loss(pod: RunnerPodFact) -> EventFact | None:
 
 
 def _explain_failure(pod: RunnerPodFact) -> str:
-    """Say what a pod ended of, and whose job that was: one that was killed could not say what it had taken."""
+    """Return what a pod ended of, and whose job that was: one that was killed could not say what it had taken."""
     jobs = f"jobs it had taken: {', '.join(map(str, pod.claimed))}" if pod.claimed else f"sent for job {pod.job}"
     return f"{pod.name}: {pod.reason or 'Error'}: {pod.message or 'no message'}; {jobs}"

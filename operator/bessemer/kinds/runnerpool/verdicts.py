@@ -21,8 +21,8 @@ FIELDS = {
 """What of the spec to look at, by what GitLab said."""
 NOT_YET_POLLED = "NotYetPolled"
 MANY_TRIES = 3
-"""Pods that asked for a job in vain. One or two may have found that another runner was faster, before GitLab's list of
-waiting jobs said so."""
+"""Pods that asked for a job without success. One or two may have found that another runner was faster, before
+GitLab's list of waiting jobs said so."""
 STALL = timedelta(minutes=2)
 """A pod that has not started by then, though nothing is said against it, is said to hang: pulling an image is said."""
 STALLED = "PodStalled"
@@ -38,7 +38,7 @@ NOTHING_SAID = (
 def compute_verdicts(
     facts: Facts, scaling: Scaling, minimum: int, back_off: BackOff | None, now: datetime
 ) -> list[Verdict]:
-    """Return what is to be said of a pool; ``minimum`` is the min of the moment."""
+    """Return the conditions of a pool; ``minimum`` is the min with the effect of schedules."""
     runner, demand = facts.runner, facts.demand
     limited = _find_limit(facts, scaling)
     taken = _compute_jobs_taken(facts, now)
@@ -66,7 +66,7 @@ def _count_left(pods: int) -> str:
 
 
 def _compute_ready(facts: Facts, minimum: int, obstacle: tuple[str, str] | None) -> Verdict:
-    """Say whether jobs get runners; where that can't be known yet, say that."""
+    """Return whether jobs get runners; where that can't be known yet, say that."""
     demand, spec = facts.demand, facts.pool.spec
     failure = _find_failure(facts) or obstacle
     if failure is not None:
@@ -82,7 +82,7 @@ def _compute_ready(facts: Facts, minimum: int, obstacle: tuple[str, str] | None)
 
 
 def _find_failure(facts: Facts) -> tuple[str, str] | None:
-    """Say why no pod is created at all."""
+    """Return why no pod is created at all."""
     runner = facts.runner
     if facts.pool.deleted is not None:
         return "Deleting", "the pool takes no more jobs"
@@ -105,7 +105,7 @@ def _find_limit(facts: Facts, scaling: Scaling) -> tuple[str, str] | None:
 
 
 def _find_obstacle(facts: Facts, back_off: BackOff | None, now: datetime) -> tuple[str, str] | None:
-    """Say why pods don't start, where none runs: with others running, it is their business."""
+    """Return why pods don't start, where none runs: with others running, it is their business."""
     pod = find_hindered(facts, now)
     if pod is None:
         return None if back_off is None else (back_off.cause, back_off.message)
@@ -124,7 +124,7 @@ def find_hindered(facts: Facts, now: datetime) -> RunnerPodFact | None:
 
 
 def _compute_jobs_taken(facts: Facts, now: datetime) -> Verdict:
-    """Say whether a job waits that GitLab gives to none of the pods that ask for it."""
+    """Return whether a job waits that GitLab gives to none of the pods that ask for it."""
     spec, demand = facts.pool.spec, facts.demand
     if not demand.known or spec is None:
         return Verdict("JobsTaken", "Unknown", demand.reason, "which jobs wait is not known")
@@ -155,12 +155,12 @@ def _compute_jobs_taken_by_manager(facts: Facts, most: int, now: datetime) -> Ve
 
 
 def _list_futile(facts: Facts) -> list[WaitingJob]:
-    """List the jobs that pods have asked for in vain too often, the oldest first."""
+    """List the jobs that pods have asked for without success too often, the oldest first."""
     return [job for job in facts.demand.jobs if job.tried is not None and job.tried.times >= MANY_TRIES]
 
 
 def _find_futility(facts: Facts, taken: Verdict, now: datetime) -> tuple[str, str] | None:
-    """Say that pods ask in vain, where none has had a job since."""
+    """Say that pods ask without success, where none has had a job since."""
     if taken.status != "False":
         return None
     # By then a pod that was sent for a job has one, or has ended; a manager runs whether or not it has.

@@ -1,7 +1,7 @@
 """Which jobs webhooks have spoken of, and which only a poll has found: a webhook that is silent is told. Pure.
 
 GitLab sends nothing again, and lets a webhook rest that has failed four times in a row, for a minute at first and for
-a day in the end: jobs then wait for the next poll, and nobody would know why.
+a day in the end: jobs then wait for the next poll, without a visible cause.
 Source: https://docs.gitlab.com/user/project/integrations/webhooks/#auto-disabled-webhooks
 """
 

@@ -108,7 +108,7 @@ class Board:
         return None if self._complete else frozenset(self._closed)
 
     def _compute_pause(self, waiting: WaitingJob) -> datetime | None:
-        """Give until when no pod is sent for a job again: until it is seen anew at least, then ever longer."""
+        """Return until when no pod is sent for a job again: until it is seen again at least, then ever longer."""
         tried = self._tried.get(waiting.job.id)
         if tried is None:
             return None

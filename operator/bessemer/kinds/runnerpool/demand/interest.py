@@ -9,7 +9,7 @@ from bessemer.gitlab.jobs import RunnerTraits
 from bessemer.gitlab.protocol import Scope
 
 LONGEST_WAIT_SECONDS = 3600.0
-"""However much longer GitLab asks for: the longest of its own limits, and jobs must be seen again some day."""
+"""Maximum pause in seconds, even if GitLab requests a longer one: the longest of its own limits."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Interest:
     traits: RunnerTraits
     poll_seconds: int
     webhook: bool = False
-    """Whether a webhook is to announce jobs."""
+    """Whether a webhook announces jobs."""
 
 
 @dataclass(frozen=True)

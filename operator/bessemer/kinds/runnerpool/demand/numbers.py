@@ -43,6 +43,6 @@ def _stands_for(job: WaitingJob, pod: RunnerPodFact) -> bool:
 
 
 def compute_answered(pod: RunnerPodFact) -> datetime:
-    """Give the time at which a running pod has its job, if it got one."""
+    """Return the time at which a running pod has its job, if it got one."""
     since = max(moment for moment in (pod.started, pod.sent, pod.created) if moment is not None)
     return since + CLAIM_WINDOW

@@ -17,7 +17,7 @@ from bessemer.gitlab.protocol import PendingJob
 MOST_JOBS = 4096
 """Of one source; those that were not listed for the longest time are forgotten first."""
 MOST_CHARACTERS = 512
-"""Of a job that is remembered; one with more is listed anew each time."""
+"""Maximum size of a remembered job; a larger one is listed again each time."""
 
 _Name = tuple[int | str, str, str, bool]
 

@@ -83,7 +83,7 @@ class Source:
         self._announcements.put_webhook(hook.job_id, hook.project_ref, now)
         if hook.status == WAITING:
             job = self._recollection.recall(hook)
-            # That nobody takes it may be of yesterday: it is better asked than left to the next poll.
+            # That no pool takes it may be outdated: listing the jobs now is better than waiting for the next poll.
             if job is None or not self._list_takers([job]) or not self.board.put_job(job, now):
                 self._hint(hook.project_ref)
                 self.nudge()
@@ -114,7 +114,7 @@ class Source:
             self._wake(pool)
 
     def compute_demand(self, traits: RunnerTraits) -> Demand:
-        """Give the waiting jobs that such a runner takes."""
+        """Return the waiting jobs that such a runner takes."""
         error = f"; last try: {self._error.message}" if self._error is not None else ""
         if self._answered is None:
             if self._error is not None:
@@ -132,7 +132,7 @@ class Source:
         return demand
 
     def _find_reason(self) -> tuple[str, str]:
-        """Say how the jobs are known: by polls alone, where a webhook was to announce them; and until when."""
+        """Return how the jobs are known: by polls alone, where a webhook was to announce them; and until when."""
         now = self._now()
         if self._ends is not None and self._ends - now <= FORETOLD:
             return "AccessTokenExpires", f"the access token ends at {self._ends.isoformat(timespec='minutes')}"
@@ -221,7 +221,7 @@ class Sources:
         self._used: dict[Key, SourceKey] = {}
 
     def get_source(self, pool: Key) -> Source | None:
-        """Give the source that a pool looks at."""
+        """Return the source that a pool looks at."""
         key = self._used.get(pool)
         return None if key is None else self._sources.get(key)
 

@@ -26,7 +26,7 @@ class PodCache:
         self._synced: dict[PoolKey, float] = {}
 
     def list_pods(self, pool: PoolKey) -> dict[str, RunnerPodFact]:
-        """Give the pods of a pool by their names."""
+        """Return the pods of a pool by their names."""
         return dict(self._pods.get(pool, {}))
 
     def put(self, pool: PoolKey, pod: RunnerPodFact) -> bool:
@@ -58,7 +58,7 @@ class PodCache:
 
     def replace(self, pool: PoolKey, pods: list[RunnerPodFact], now: float) -> list[RunnerPodFact]:
         """Take over a list of all pods of a pool, but for what was heard since it was made; give those that are not in
-        it, and that nobody has said are gone.
+        it, and whose deletion was not observed.
         """
         known, listed = self._pods[pool], {pod.name for pod in pods}
         self._pods[pool] = {name: pod for name, pod in known.items() if name in listed}
@@ -74,7 +74,7 @@ class PodCache:
         self._synced.pop(pool, None)
 
     def get_age(self, pool: PoolKey, now: float) -> float | None:
-        """Give the seconds since the pool's pods were listed; None where they never were."""
+        """Return the seconds since the pool's pods were listed; None where they never were."""
         synced = self._synced.get(pool)
         return None if synced is None else now - synced
 

@@ -28,6 +28,6 @@ def parse_job_pod(raw: Mapping[str, Any]) -> tuple[str, JobPodFact]:
 
 
 def list_orphans(job_pods: Iterable[JobPodFact], pods: Iterable[RunnerPodFact]) -> list[JobPodFact]:
-    """List the job pods whose runner is gone, and that nobody has deleted yet."""
+    """List the job pods whose runner is gone, and that are not being deleted yet."""
     alive = {pod.uid for pod in pods if pod.live}
     return [pod for pod in job_pods if pod.runner_uid not in alive and not pod.deleted]

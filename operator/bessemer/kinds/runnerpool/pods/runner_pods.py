@@ -1,7 +1,7 @@
 """Raw pod -> RunnerPodFact: what matters of a runner pod, classified once. Pure.
 
-Labels, annotations and the last word are read leniently: whoever may change pods may have written anything into them,
-or made a pod that looks like one of ours, and a job may write the last word of its pod.
+Labels, annotations and the termination message are read leniently: users who may change pods can write anything into
+them, or create a pod that looks like a runner pod, and a job can write the termination message of its pod.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _classify(state: PodState, job: str | None, *, deleting: bool) -> RunnerPodS
 
 
 def _find_slot(metadata: PodMetadata) -> int:
-    """Return the slot of a pod that bears the name which its slot has in its pool; of any other, that it has none."""
+    """Return the slot of a pod that has the name which its slot has in its pool; of any other, that it has none."""
     text = metadata.labels.get(SLOT_LABEL, "")
     if not re.fullmatch("0|[1-9][0-9]{0,3}", text):
         return NO_SLOT

@@ -42,7 +42,7 @@ HOME_DIRECTORY = "/run/bessemer/home"
 
 
 def list_references(spec: RunnerPoolSpec) -> dict[str, tuple[SecretReference, str]]:
-    """Give what of the user's Secrets the configuration needs: by our name for it, the reference and its field."""
+    """Return what of the user's Secrets the configuration needs: by our name for it, the reference and its field."""
     found: dict[str, tuple[SecretReference | None, str]] = {CA_KEY: (spec.gitlab.ca_secret, "spec.gitlab.caSecret")}
     if spec.executor.ssh is not None:
         found[IDENTITY_FILE] = spec.executor.ssh.identity_secret, "spec.executor.ssh.identitySecret"
@@ -68,7 +68,7 @@ _PRIVATE_KEY = re.compile(
 
 
 def build_config(pool: RunnerPool, spec: RunnerPoolSpec, token: str, secrets: Mapping[str, str]) -> str:
-    """Give the text of config.toml; ``secrets`` are the values of :func:`list_references`."""
+    """Return the text of config.toml; ``secrets`` are the values of :func:`list_references`."""
     claim = spec.cache.volume.claim_name if spec.cache and spec.cache.volume else None
     environment = build_proxies(spec.proxy) | {item.name: item.value for item in spec.pod.environment}
     runner: dict[str, Any] = {
@@ -92,7 +92,7 @@ def build_config(pool: RunnerPool, spec: RunnerPoolSpec, token: str, secrets: Ma
 def build_secret_data(
     pool: RunnerPool, spec: RunnerPoolSpec, token: str, secrets: Mapping[str, str], slurm_host: SlurmHost | None = None
 ) -> dict[str, str]:
-    """Give the contents of the Secret that runner pods mount; ``slurm_host`` is needed for the executor Slurm."""
+    """Return the contents of the Secret that runner pods mount; ``slurm_host`` is needed for the executor Slurm."""
     contents = {
         **secrets,
         CONFIG_KEY: build_config(pool, spec, token, secrets),

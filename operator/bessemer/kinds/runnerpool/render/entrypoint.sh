@@ -124,7 +124,7 @@ if [ "$BESSEMER_MODE" = Manager ]; then
     arguments=(run -c "$BESSEMER_HOME/config.toml")
 else
     arguments=(run-single -c "$BESSEMER_HOME/config.toml" -r "$BESSEMER_RUNNER" --max-builds 1)
-    # Sent for a job, it asks once: if another runner was faster, it ends. Where nobody knows which jobs wait, it goes on.
+    # Assigned a job, it asks once: if another runner was faster, it exits. If the waiting jobs are not known, it continues.
     [ "$job" = any ] || arguments+=(--wait-timeout 1)
     # Who may not read a program may not read its memory either (Linux, fs/exec.c, would_dump).
     { read -r scope </proc/sys/kernel/yama/ptrace_scope; } 2>/dev/null || scope=0

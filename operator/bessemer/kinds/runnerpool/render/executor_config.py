@@ -36,7 +36,7 @@ KNOWN_HOSTS_FILE = "ssh-known-hosts"
 
 
 def build_executor_config(pool: RunnerPool, executor: Executor, home: str, cache_claim: str | None) -> Section:
-    """Give the executor's settings of one runner; ``home`` is the directory of the runner's own files."""
+    """Return the executor's settings of one runner; ``home`` is the directory of the runner's own files."""
     section: Section = {"executor": executor.type.value.lower()}
     if executor.type is ExecutorType.SHELL:
         section |= {"shell": "bash", **_build_directories(cache_claim)}
@@ -57,7 +57,7 @@ def build_executor_config(pool: RunnerPool, executor: Executor, home: str, cache
 
 
 def build_known_hosts(executor: SshExecutor) -> str:
-    """Give the machine's line of a known_hosts file. Source: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT."""
+    """Return the machine's line of a known_hosts file. Source: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT."""
     host = executor.host if executor.port == 22 else f"[{executor.host}]:{executor.port}"
     return f"{host} {executor.host_key}\n"
 

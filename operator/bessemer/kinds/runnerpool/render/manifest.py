@@ -58,7 +58,7 @@ _DIGEST_DIGITS = 16
 
 
 def build_runner_secret(pool: RunnerPool, data: Mapping[str, str]) -> Object:
-    """Give the Secret with the configuration of the pool's runners."""
+    """Return the Secret with the configuration of the pool's runners."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -69,7 +69,7 @@ def build_runner_secret(pool: RunnerPool, data: Mapping[str, str]) -> Object:
 
 
 def build_service_account(pool: RunnerPool) -> Object:
-    """Give the service account of runners that create pods for jobs."""
+    """Return the service account of runners that create pods for jobs."""
     return {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
@@ -95,7 +95,7 @@ def build_role_binding(pool: RunnerPool, settings: Settings) -> Object:
 
 
 def build_runner_pod(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings, slot: int, template: str) -> Object:
-    """Give the pod of a slot; it waits until it is sent for a job."""
+    """Return the pod of a slot; it waits until it is sent for a job."""
     metadata = _metadata(pool, runner_pod_name(pool.name, slot))
     metadata["labels"] = {**spec.pod.labels, **metadata["labels"], SLOT_LABEL: str(slot)}
     metadata["annotations"] = {SAFE_TO_EVICT: "false", **spec.pod.annotations, TEMPLATE_ANNOTATION: template}
@@ -108,7 +108,7 @@ def build_runner_pod(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings,
 
 
 def build_sending(job: str, now: datetime) -> dict[str, str]:
-    """Give the annotations that send a pod for a job."""
+    """Return the annotations that send a pod for a job."""
     return {JOB_ANNOTATION: job, SENT_ANNOTATION: now.isoformat()}
 
 
@@ -165,7 +165,7 @@ def _list_pull_secrets(settings: Settings) -> list[Object]:
 
 
 def _get_grace_period(spec: RunnerPoolSpec) -> int:
-    """Give how long a pod that is to go may take to end its job."""
+    """Return the seconds that a pod which is being deleted may take to finish its job."""
     given = spec.runner.grace_period_seconds
     return spec.runner.maximum_timeout_seconds if given is None else given
 
@@ -198,7 +198,9 @@ def _job_item() -> Object:
 
 
 def _build_init_container(spec: RunnerPoolSpec, settings: Settings) -> Object:
-    """Give the container that alone sees the Secret: a job runs as the runner's user, and could read what it mounts."""
+    """Return the container that alone sees the Secret: a job runs as the runner's user, and could read what it
+    mounts.
+    """
     copy = f"umask 077; mkdir {HOME_DIRECTORY}; cp {CONFIG_DIRECTORY}/* {HOME_DIRECTORY}/"
     # Programs such as ssh do nothing for a user who has no name; the image need not know ours.
     user = f"runner:x:{USER_ID}:{USER_ID}::{_find_builds_directory(spec)}:/bin/bash"
@@ -215,7 +217,7 @@ def _build_init_container(spec: RunnerPoolSpec, settings: Settings) -> Object:
 
 
 def _build_docker_daemon(executor: DockerExecutor, proxy: Proxy | None) -> Object:
-    """Give a sidecar with a Docker daemon, which only this pod's runner reaches: it listens on a socket in a volume.
+    """Return a sidecar with a Docker daemon, which only this pod's runner reaches: it listens on a socket in a volume.
 
     Source: https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
     """
@@ -257,7 +259,7 @@ def _build_common(spec: RunnerPoolSpec, settings: Settings) -> Object:
 
 
 def _find_builds_directory(spec: RunnerPoolSpec) -> str:
-    """Give where jobs' directories are; with the executor Slurm, the same path as on the cluster."""
+    """Return where jobs' directories are; with the executor Slurm, the same path as on the cluster."""
     return spec.executor.slurm.builds_directory if spec.executor.slurm is not None else BUILDS_DIRECTORY
 
 

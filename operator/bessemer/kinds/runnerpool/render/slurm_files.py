@@ -32,7 +32,7 @@ class SlurmHost:
 
 
 def build_slurm_files(executor: SlurmExecutor, host: SlurmHost, owner: str, home: str, identity: str) -> dict[str, str]:
-    """Give the files by their names.
+    """Return the files by their names.
 
     ``owner`` tells the directories of this pool's jobs from those of others; ``identity`` is the private key as OpenSSH
     reads it.
@@ -52,7 +52,7 @@ def build_slurm_files(executor: SlurmExecutor, host: SlurmHost, owner: str, home
 
 
 def build_custom_section(home: str) -> dict[str, object]:
-    """Give the section of config.toml that calls our programs."""
+    """Return the section of config.toml that calls our programs."""
     section: dict[str, object] = {}
     for stage in STAGES:
         section |= {f"{stage}_exec": "/bin/bash", f"{stage}_args": [f"{home}/{EXECUTOR_FILE}", stage]}
@@ -60,7 +60,7 @@ def build_custom_section(home: str) -> dict[str, object]:
 
 
 def _build_ssh_config(executor: SlurmExecutor, host: SlurmHost, home: str) -> Mapping[str, object]:
-    """Give the options of OpenSSH's client. Source: ssh_config(5)."""
+    """Return the options of OpenSSH's client. Source: ssh_config(5)."""
     return {
         "Host": "cluster",
         "HostName": host.address,

@@ -85,7 +85,7 @@ def check_token(text: str) -> None:
 
 
 def check_webhook_secret(text: str) -> None:
-    """Check what webhooks are to prove themselves with; raises Unreadable."""
+    """Check the secret that authenticates webhooks; raises Unreadable."""
     if len(text) > MOST_SECRET_CHARACTERS or not text.isprintable():
         raise Unreadable(f"is not one line of at most {MOST_SECRET_CHARACTERS} printable characters")
     check_secret(text)

@@ -120,7 +120,7 @@ def _decide_account(facts: RunnerFacts) -> Plan | None:
     if facts.binding.role != (wanted["kind"], wanted["name"]):
         # What a binding binds can't be changed, and the operator may delete none.
         text = f"RoleBinding {name} binds {' '.join(facts.binding.role)}, of another installation of Bessemer"
-        raise Invalid("RoleOutdated", f"{text}; delete it: it is made anew, for {role}")
+        raise Invalid("RoleOutdated", f"{text}; delete it, and it is recreated for {role}")
     return None
 
 

@@ -26,7 +26,8 @@ class Judgement:
     failed: tuple[RunnerPodFact, ...]
     """Their jobs wait: they are failures of the pool's."""
     open: tuple[DoubtfulEnd, ...]
-    """GitLab has not been asked since. Of all others the job waits no more, or nobody knows: they count for nothing."""
+    """GitLab has not been asked since. In all other cases the job does not wait any more, or that is not known; such
+    failures don't count."""
 
 
 def judge_doubtful(facts: Facts) -> Judgement:

@@ -19,7 +19,7 @@ _Note = tuple[str, str]
 def decide_manager(
     facts: Facts, spec: RunnerPoolSpec, minimum: int, back_off: BackOff | None, now: datetime
 ) -> Scaling:
-    """Decide whether there is to be a manager."""
+    """Decide whether a manager pod is needed."""
     actions: list[Action] = [CollectPod(pod) for pod in facts.pods.values() if pod.ended]
     live = [pod for pod in facts.list_live() if pod.state is not RunnerPodState.DRAINING]
     current = [pod for pod in live if pod.template == facts.runner.template]
@@ -39,7 +39,7 @@ def _decide_busy(
     back_off: BackOff | None,
     now: datetime,
 ) -> Scaling:
-    """Have a manager that is made from the spec as it is; one from an earlier spec goes when the new one runs."""
+    """Keep a manager pod that matches the current spec; one from an earlier spec is removed when the new one runs."""
     actions, live, current = drawn
     notes: list[_Note] = []
     if not current:
@@ -48,7 +48,11 @@ def _decide_busy(
             return Scaling(tuple(actions), limit=limit, wake_after=wake, unserved=len(facts.demand.jobs))
         taken = {pod.slot for pod in facts.pods.values()} | facts.blocked
         actions.append(CreatePod(next(slot for slot in range(len(taken) + 1) if slot not in taken), ANY_JOB))
-        why = f"{len(facts.demand.jobs)} jobs wait" if facts.demand.jobs else "min is 1, or nobody knows what waits"
+        why = (
+            f"{len(facts.demand.jobs)} jobs wait"
+            if facts.demand.jobs
+            else "min is 1, or the waiting jobs are not known"
+        )
         notes.append((CREATED, f"the manager, as {why}"))
     elif any(pod.state is RunnerPodState.RUNNING for pod in current):
         outdated = [pod for pod in live if pod not in current]

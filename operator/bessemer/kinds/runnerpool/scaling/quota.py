@@ -20,13 +20,13 @@ from bessemer.api.runnerpool.spec import Mode, RunnerPoolSpec
 from bessemer.kinds.runnerpool.facts import Headroom, JobPodFact, RunnerPodFact
 
 QUOTA_SECONDS = 3
-"""How often a pool that wants room looks whether there is some: Kubernetes tells nobody when a quota has room again."""
+"""Seconds between checks of a quota that a pool waits for: Kubernetes does not notify when a quota has room again."""
 WANT_LASTS = timedelta(seconds=5 * QUOTA_SECONDS)
 _PLAIN = ("cpu", "memory", "ephemeral-storage")
 """Names in a quota that mean the same as the ones with the prefix "requests."; so do those of huge pages.
 
-Source: podComputeUsageHelper in https://github.com/kubernetes/kubernetes/blob/master/pkg/quota/v1/evaluator/core/pods.go
-"""
+Source: podComputeUsageHelper in
+https://github.com/kubernetes/kubernetes/blob/master/pkg/quota/v1/evaluator/core/pods.go"""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class PodCost:
 
 
 def list_runner_costs(spec: RunnerPoolSpec) -> list[PodCost]:
-    """Give what one more runner takes: its pod, and its job's if that is another.
+    """Return what one more runner takes: its pod, and its job's if that is another.
 
     The pods of a manager's jobs are not the pool's to plan: GitLab's runner creates them as jobs come.
     """
@@ -105,7 +105,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Want:
-    """What a pool could not create for want of room."""
+    """Pods that a pool could not create because of a quota."""
 
     priority: int
     costs: Sequence[PodCost]
@@ -115,8 +115,8 @@ class Want:
 
 
 def compute_owed(spec: RunnerPoolSpec, pods: Iterable[RunnerPodFact], job_pods: Iterable[JobPodFact]) -> Claim:
-    """Give what the pods of jobs will take whose runners are there already: room that no other runner may be given, be
-    it of the same pool or of another one.
+    """Return what the pods of jobs will take whose runners are there already: room that no other runner may be given,
+    be it of the same pool or of another one.
     """
     why = "more soon, by jobs of runners that are there"
     if spec.executor.kubernetes is None or spec.mode is not Mode.PODS:
@@ -126,7 +126,7 @@ def compute_owed(spec: RunnerPoolSpec, pods: Iterable[RunnerPodFact], job_pods: 
 
 
 def compute_begun(spec: RunnerPoolSpec, runners: int) -> Claim:
-    """Give what so many runners take that another pool is about to create."""
+    """Return what so many runners take that another pool is about to create."""
     return Claim(list_runner_costs(spec), runners, "more soon, by runners that are being created")
 
 
@@ -150,7 +150,7 @@ def list_claims(wants: Mapping[str, Want], priority: int, now: datetime) -> list
 def compute_headroom(
     quotas: Iterable[Mapping[str, Any]], costs: Sequence[PodCost], claims: Sequence[Claim] = ()
 ) -> Headroom | None:
-    """Give the tightest limit for runners of that cost, less what is claimed; None where no quota counts them."""
+    """Return the tightest limit for runners of that cost, less what is claimed; None where no quota counts them."""
     rooms: list[Headroom] = []
     for quota in quotas:
         each = _sum_counted(quota, costs)
@@ -177,7 +177,7 @@ def compute_headroom(
 
 
 def _sum_counted(quota: Mapping[str, Any], costs: Iterable[PodCost]) -> dict[str, Decimal]:
-    """Give what those of the pods take that a quota counts."""
+    """Return what those of the pods take that a quota counts."""
     total: dict[str, Decimal] = {}
     for cost in costs:
         if _counts(quota, cost):
@@ -187,7 +187,7 @@ def _sum_counted(quota: Mapping[str, Any], costs: Iterable[PodCost]) -> dict[str
 
 
 def _counts(quota: Mapping[str, Any], cost: PodCost) -> bool:
-    """Tell whether a pod is in all scopes of a quota; in one that we do not know, none of ours is.
+    """Return whether a pod is in all scopes of a quota; in one that we do not know, none of Bessemer is.
 
     Source: https://kubernetes.io/docs/concepts/policy/resource-quotas/#quota-scopes
     """
@@ -214,7 +214,7 @@ def _is_in_scope(selector: Mapping[str, Any], cost: PodCost) -> bool:
 
 
 def _compute_cost(resources: Resources) -> dict[str, Decimal]:
-    """Give what these resources are in a quota's words; a limit without a request is the request, too."""
+    """Return what these resources are in a quota's words; a limit without a request is the request, too."""
     cost: dict[str, Decimal] = {}
     for name, value in {**resources.limits, **resources.requests}.items():
         cost[f"requests.{name}"] = _parse(value)

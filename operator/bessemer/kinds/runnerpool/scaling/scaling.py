@@ -1,10 +1,9 @@
 """How many pods, and which: a pure function from facts and the time to actions with their reasons.
 
 Waiting pods have not asked GitLab for anything, so they can be sent or deleted at any time. A pod that was sent is
-never deleted: it has a job, or ends within seconds. One that asks for any job, as nobody knows which wait, may do so
-for ever: to let it go is to have it finish the job that it may have, and take no other. As it may have one, it counts
-in max until it has ended.
-"""
+never deleted: it has a job, or ends within seconds. One that polls for any job, because the waiting jobs are not
+known, may do so forever: it is drained, so that it finishes the job that it may have and takes no other. As it may
+have one, it counts in max until it has ended."""
 
 from __future__ import annotations
 
@@ -77,7 +76,7 @@ def decide_drain(facts: Facts, reason: str) -> Scaling:
     live = [pod for pod in facts.list_live() if pod.state is not RunnerPodState.DRAINING]
     actions: list[Action] = [CollectPod(pod) for pod in facts.pods.values() if pod.ended]
     actions += [RetirePod(pod, reason) for pod in live]
-    reasons = ((reason, f"{len(live)} pods are to go; those that have a job finish it"),) if live else ()
+    reasons = ((reason, f"{len(live)} pods will be removed; those that have a job finish it"),) if live else ()
     return Scaling(tuple(actions), reasons)
 
 
@@ -153,7 +152,7 @@ def _send(
 
 
 def _send_blindly(draft: _Draft, waiting: list[RunnerPodFact]) -> list[RunnerPodFact]:
-    """Have pods ask for any job, as nobody knows which wait."""
+    """Make pods poll for any job, because the waiting jobs are not known."""
     draft.actions += [SendPod(pod, ANY_JOB) for pod in waiting]
     if waiting:
         draft.note("Sent", f"{_count(waiting)} that waited, to ask for themselves")
@@ -171,7 +170,7 @@ def _create_for_jobs(draft: _Draft, unserved: list[WaitingJob]) -> int:
 
 
 def _create_to_min(draft: _Draft) -> None:
-    """Create what is missing to min; where nobody knows which jobs wait, they ask for themselves."""
+    """Create pods up to min; if the waiting jobs are not known, these pods poll by themselves."""
     missing = draft.min - _count_live(draft)
     room = _room(draft, missing) if missing > 0 else 0
     if room <= 0:
@@ -200,11 +199,11 @@ def _retire_surplus(draft: _Draft, candidates: list[RunnerPodFact]) -> None:
         draft.actions += [RetirePod(pod, "Idle") for pod in going]
         asking = sum(pod.job == ANY_JOB for pod in going)
         which = f"{_count(going)} that waited" + (f", {asking} of them asking GitLab for themselves" if asking else "")
-        draft.note("Retired", f"{which}, as no more than {draft.min} are to wait")
+        draft.note("Retired", f"{which}, as at most {draft.min} may wait")
 
 
 def _room(draft: _Draft, wanted: int) -> int:
-    """Give for how many of the pods that are wanted there is room; the tightest limit is noted."""
+    """Return for how many of the pods that are wanted there is room; the tightest limit is noted."""
     spec, facts = draft.spec, draft.facts
     created = sum(isinstance(action, CreatePod) for action in draft.actions)
     starting = len(facts.list_in(RunnerPodState.STARTING)) + created

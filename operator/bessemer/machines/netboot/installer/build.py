@@ -5,7 +5,7 @@ its nc can't be told its port.
 
 Run as ``python -m bessemer.machines.netboot.installer.build OUTPUT``. Needs the packages busybox-static, e2fsprogs,
 tar, gzip, util-linux, netcat-openbsd and cpio. No kernel modules are in it: a site whose kernel needs some names an
-initrd of its own in the spec.
+separate initrd in the spec.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def test_a_morning_with_a_schedule() -> None:
         "3600 s: Created: 2 pods, as min is 2",
         "4500 s: Sent: 1 pod that waited, for job 7",
         "5400 s: Created: 1 pod, as min is 2",
-        "7200 s: Retired: 2 pods that waited, as no more than 0 are to wait",
+        "7200 s: Retired: 2 pods that waited, as at most 0 may wait",
     ]
 
 
@@ -142,8 +142,8 @@ def test_pods_that_ask_for_themselves_go_when_the_schedule_is_over_and_those_wit
     assert scene.log == [
         "0 s: Created: 3 pods, as min is 3",
         "3590 s: Created: 1 pod, as min is 3",
-        "3600 s: Retired: 2 pods that waited, 2 of them asking GitLab for themselves, as no more than 0 are to wait",
-        "3650 s: Retired: 1 pod that waited, 1 of them asking GitLab for themselves, as no more than 0 are to wait",
+        "3600 s: Retired: 2 pods that waited, 2 of them asking GitLab for themselves, as at most 0 may wait",
+        "3650 s: Retired: 1 pod that waited, 1 of them asking GitLab for themselves, as at most 0 may wait",
     ]
 
 
@@ -204,7 +204,7 @@ def test_pods_that_ask_for_themselves_go_where_max_was_lowered() -> None:
     assert scene.step().wake_after == 3600
     assert [pod.state for pod in scene.pods.values()].count(RunnerPodState.DRAINING) == 1
     assert scene.log[1:] == [
-        "0 s: Retired: 1 pod that waited, 1 of them asking GitLab for themselves, as no more than 1 are to wait"
+        "0 s: Retired: 1 pod that waited, 1 of them asking GitLab for themselves, as at most 1 may wait"
     ]
 
 

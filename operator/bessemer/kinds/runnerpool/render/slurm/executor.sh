@@ -58,7 +58,7 @@ config() {
 }
 
 # A job's own scripts run in the pod, too, such as its hooks, as the user that we are. What they could read they could take
-# away: before the first of them runs, the key is in the memory of an agent, which nobody can read, and nowhere else.
+# away: before the first of them runs, the key is only in the memory of an agent, which no other program can read.
 hold_key() {
     [ -e "$home/slurm-identity" ] || return 0
     ssh-agent -a "$home/slurm-agent" >"$home/slurm-agent.env" &&
