@@ -17,6 +17,7 @@ from local_kubernetes.errors import ClusterError
 from local_kubernetes.local import registry
 from local_kubernetes.local.config import build_files
 from local_kubernetes.local.loop_devices import LoopDevice, decide_is_left_over
+from local_kubernetes.local.namespaces import spawn_daemon
 from local_kubernetes.local.network import INDEXES, ClusterNetwork, decide_index
 from local_kubernetes.local.pki import build_authority, build_kubeconfig, build_leaf, build_server_names
 from local_kubernetes.local.processes import ProcessIdentity
@@ -211,6 +212,15 @@ def test_files_of_what_a_reboot_ended_are_swept_and_nothing_else(
     assert sweep_locked() == []
     left = sorted(str(path.relative_to(machine / "bessemer")) for path in machine.glob("bessemer/*/*"))
     assert left == ["engines/docker-0123456789ab", "engines/podman-of-7"]
+
+
+def test_a_daemon_gets_no_file_of_its_starter(tmp_path: Path) -> None:
+    with (tmp_path / "locked").open("w") as held:
+        os.set_inheritable(held.fileno(), True)
+        command = f"[ ! -e /proc/$$/fd/{held.fileno()} ] && echo none && readlink /proc/$$/fd/0"
+        pid = spawn_daemon(["/bin/sh", "-c", command], {"PATH": "/usr/bin:/bin"}, tmp_path / "log")
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert (tmp_path / "log").read_text() == "none\n/dev/null\n"
 
 
 def test_an_engine_is_swept_when_its_creator_is_gone() -> None:

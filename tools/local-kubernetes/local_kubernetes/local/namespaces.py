@@ -22,30 +22,40 @@ exec unshare --net --mount --pid --fork --kill-child --mount-proc --propagation 
 
 
 def create_namespaces(use: MachineUse, init: Path, environment: Mapping[str, str]) -> None:
-    """Start a program as process 1 of new namespaces, in a session of its own: a Ctrl-C here does not reach it.
+    """Start a program as process 1 of new namespaces, which a Ctrl-C here does not reach.
 
     Its directory exists and has a folder `log`.
     """
-    log = str(use.directory / "log" / "init.log")
-    pid = os.posix_spawn(
-        "/bin/sh",
-        ["sh", "-c", LAUNCH, "launch", str(use.directory), str(init)],
-        environment,
-        setsid=True,
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-    )
+    log = use.directory / "log" / "init.log"
+    pid = spawn_daemon(["/bin/sh", "-c", LAUNCH, "launch", str(use.directory), str(init)], environment, log)
 
     def explain() -> str:
         reap(pid)
-        return Path(log).read_text()
+        return log.read_text()
 
     wait_until(
         f"the namespaces of {use.name} are made",
         lambda: use.get_inner_process() is not None,
         NAMESPACE_SECONDS,
         explain,
+    )
+
+
+def spawn_daemon(argv: list[str], environment: Mapping[str, str], log: Path) -> int:
+    """Start a program in a session of its own, with its output in a file; return its pid.
+
+    It gets no other file of ours: one with a lock would keep that locked for as long as the program runs.
+    """
+    ours = (int(name) for name in os.listdir("/proc/self/fd"))
+    return os.posix_spawn(
+        argv[0],
+        argv,
+        environment,
+        setsid=True,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+            *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in ours if descriptor > 2),
+        ],
     )
