@@ -12,7 +12,7 @@ class Hearing:
         self._last = monotonic()
 
     def note(self) -> None:
-        """Take down that an event came."""
+        """Record that an event arrived."""
         self._last = monotonic()
 
     def silence(self) -> float:

@@ -26,11 +26,11 @@ class StatusPace:
     """When the credit was that."""
 
     def put_equal(self) -> None:
-        """Take down that what is written is right."""
+        """Record that the written status is up to date."""
         self.changed = None
 
     def put_written(self, now: float) -> None:
-        """Take down that the status was written."""
+        """Record that the status was written."""
         self.changed = None
         self.credit, self.counted = max(0.0, self._compute_credit(now) - 1), now
 

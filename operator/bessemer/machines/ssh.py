@@ -39,7 +39,7 @@ class SshFailure(Retry):
 
 
 class SshUnreachable(SshFailure):
-    """Nobody answers, or the connection broke off."""
+    """No answer, or the connection was lost."""
 
     def __init__(self, message: str) -> None:
         super().__init__("Unreachable", message)

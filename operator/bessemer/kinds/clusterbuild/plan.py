@@ -67,7 +67,7 @@ class DeletePod:
 
 @dataclass(frozen=True)
 class ReleaseMachines:
-    """Give these Leases back."""
+    """Release these Leases."""
 
     leases: tuple[str, ...]
 

@@ -183,7 +183,7 @@ class Demand:
     closed: frozenset[int] | None = None
     """Where more jobs wait than were listed: those known to wait no more. None: whatever is not among the jobs."""
     blind: bool = False
-    """Nobody may ask GitLab which jobs wait: runners have to ask for themselves."""
+    """The operator has no access token to list waiting jobs: runners poll by themselves."""
 
 
 @dataclass(frozen=True)

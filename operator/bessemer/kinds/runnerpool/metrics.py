@@ -35,7 +35,7 @@ class PoolMetrics:
         self._pods = Gauge("bessemer_pool_pods", "Runner pods by state", (*_POOL, "state"), registry=registry)
         self._waits = Histogram(
             "bessemer_pool_wait_to_start_seconds",
-            "From the first sight of a waiting job to the start of the pod that was sent for it",
+            "From the first observation of a waiting job to the start of its pod",
             _POOL,
             registry=registry,
             buckets=_WAIT_BUCKETS,

@@ -75,7 +75,7 @@ class Scaling:
     """Jobs without a pod, because of a limit."""
 
     def correct(self, refused: int) -> Scaling:
-        """Give it with the reasons as they stand when Kubernetes has refused so many of the pods to be created."""
+        """Return the plan with its reasons updated after Kubernetes has refused so many of the pods."""
         wanted = sum(isinstance(action, CreatePod) for action in self.actions)
         others = tuple(reason for reason in self.reasons if reason[0] != CREATED)
         some = ((CREATED, f"{wanted - refused} of {wanted} pods; the others were refused"),)

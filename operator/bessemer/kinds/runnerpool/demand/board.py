@@ -53,7 +53,9 @@ class Board:
         self._tried = {number: tried for number, tried in self._tried.items() if number in self._jobs}
 
     def put_job(self, job: PendingJob, heard: datetime) -> bool:
-        """Take down that a job waits; tell whether that may be so: what is known to wait no more never does again."""
+        """Record that a job waits; return whether that may be true: a job that is known to wait no more never does
+        again.
+        """
         if job.id in self._closed:
             return False
         self._listed = None
@@ -62,14 +64,14 @@ class Board:
         return True
 
     def close_job(self, number: int, heard: datetime) -> PendingJob | None:
-        """Take down that a job waits no more; give it if that is new."""
+        """Record that a job waits no more; return it if that is new."""
         remember(self._closed, number, heard)
         self._listed = None
         closed = self._jobs.pop(number, None)
         return None if closed is None else closed.job
 
     def put_tried(self, number: int, claimed: tuple[int, ...], when: datetime, said: str = "") -> bool:
-        """Take down that a pod sent for a job has ended, and which jobs it says it had; return whether one of them
+        """Record that a pod sent for a job has ended, and which jobs it says it had; return whether one of them
         still seems to wait, so that GitLab has to be asked.
 
         Its own job it may close. Of any other only GitLab's word is taken: a job may have written what its pod says.

@@ -43,7 +43,7 @@ class PodCache:
         return True
 
     def mark(self, pool: PoolKey, pod: RunnerPodFact) -> None:
-        """Take down what we did to a pod, until something later is seen of it."""
+        """Record what we did to a pod, until a later observation of it arrives."""
         known = self._pods[pool].get(pod.name)
         if known is not None and known.uid == pod.uid:
             self._pods[pool][pod.name] = pod

@@ -9,7 +9,7 @@
 # BESSEMER_POD_UID    UID of this pod, by which the pods of its jobs are known
 #
 # A TERM or QUIT while it waits ends it at once. Later the runner is told to take no further job: one that it has taken
-# runs to its end, if it does not take too long. (gitlab-runner's own answer to TERM is to kill the job.)
+# runs to its end, if it does not take too long. (On TERM, gitlab-runner itself kills the job.)
 set -u
 
 sent_for=/etc/bessemer/pod/job
@@ -67,7 +67,7 @@ count_failure() {
 }
 
 interrupt() {
-    # TERM has the runner end the job, and tell GitLab when the script has ended; after 30 s it ends without a word.
+    # TERM has the runner end the job, and tell GitLab when the script has ended; after 30 s it ends without a message.
     sleep "$BESSEMER_GRACE"
     kill -TERM "$runner" || return
     sleep 10

@@ -166,7 +166,7 @@ def _decide_created(facts: RunnerFacts, managed: ManagedRunner, now: datetime) -
 
 
 def _decide_place(facts: RunnerFacts, record: Record, request: RunnerRequest) -> Plan | None:
-    """Give up a runner that is elsewhere; a group or project that was renamed still has its runners."""
+    """Abandon a runner that is elsewhere; a group or project that was renamed still has its runners."""
     if record.is_at(facts.spec.gitlab):
         return None
     if facts.listed is None:

@@ -131,7 +131,7 @@ def compute_begun(spec: RunnerPoolSpec, runners: int) -> Claim:
 
 
 def compute_want(spec: RunnerPoolSpec, missing: int, now: datetime) -> Want:
-    """Take down that so many more runners are wanted."""
+    """Record that so many more runners are needed."""
     return Want(spec.priority, list_runner_costs(spec), missing, now)
 
 
