@@ -12,7 +12,17 @@ from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import ApiClient, Configuration
 
 from bessemer.kube.client import KubernetesClient, translate_failure
-from bessemer.kube.protocol import CLUSTER_BUILDS, LEASES, PODS, SECRETS, AlreadyExists, Conflict, Refused, Unavailable
+from bessemer.kube.protocol import (
+    CLUSTER_BUILDS,
+    LEASES,
+    PODS,
+    SECRETS,
+    AlreadyExists,
+    Conflict,
+    NotServed,
+    Refused,
+    Unavailable,
+)
 from bessemer.kube.watch import ObjectWatcher
 
 
@@ -84,6 +94,14 @@ async def test_what_is_absent_is_none_and_deleting_it_is_nothing(api: tuple[Api,
     assert await client.get_object(PODS, "lab", "p") is None
     assert await client.patch_object(PODS, "lab", "p", {}) is None
     await client.delete_object(PODS, "lab", "p")
+
+
+async def test_a_list_of_a_kind_that_is_not_served_is_an_error_that_names_it(api: tuple[Api, KubernetesClient]) -> None:
+    server, client = api
+    server.fail(404, "NotFound")
+    with pytest.raises(NotServed) as error:
+        await client.list_objects(CLUSTER_BUILDS, "lab")
+    assert error.value.message == "clusterbuilds of bessemer.dev/v1alpha1"
 
 
 async def test_deleting_another_object_of_the_name_is_nothing(api: tuple[Api, KubernetesClient]) -> None:
