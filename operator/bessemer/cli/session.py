@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from time import monotonic
+from typing import TypeVar
 
 from bessemer.api.clusterbuild.resource import ClusterBuild, parse_cluster_build
 from bessemer.api.runnerpool.resource import RunnerPool, parse_runner_pool
@@ -14,10 +17,15 @@ from bessemer.cli.target import Target
 from bessemer.errors import BessemerError, Invalid
 from bessemer.kube.client import KubernetesClient
 from bessemer.kube.connect import connect, get_default_namespace
-from bessemer.kube.protocol import CLUSTER_BUILDS, RUNNER_POOLS, Kind, Object, Refused
+from bessemer.kube.protocol import CLUSTER_BUILDS, RUNNER_POOLS, Kind, Object, Refused, Unavailable
 
 logging.getLogger("kubernetes").addHandler(logging.NullHandler())  # else it writes beside our one line
 _NAMES = {CLUSTER_BUILDS: "ClusterBuild", RUNNER_POOLS: "RunnerPool"}
+
+OUTAGE_SECONDS = 60.0
+"""So long a command that follows something goes on asking an API server that gives no answer."""
+PAUSE_SECONDS = 1.0
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,18 @@ class Session:
     async def require_pool(self, name: str) -> RunnerPool:
         """Read a pool; raises as :meth:`require`."""
         return parse_runner_pool(await self.require(RUNNER_POOLS, name))
+
+
+async def outlast_outages(ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    """Ask the API server; where it gives no answer, such as while it restarts, again for a minute."""
+    end = monotonic() + OUTAGE_SECONDS
+    while True:
+        try:
+            return await ask()
+        except Unavailable as error:
+            if error.reason == "Unauthorized" or monotonic() >= end:
+                raise
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
 @contextlib.asynccontextmanager

@@ -12,7 +12,7 @@ from rich.live import Live
 from bessemer.api.clusterbuild.resource import ClusterBuild, parse_cluster_build
 from bessemer.api.clusterbuild.status import ClusterBuildStatus, PhaseState
 from bessemer.cli.options import Form
-from bessemer.cli.session import Session
+from bessemer.cli.session import Session, outlast_outages
 from bessemer.cli.status_build import build_view
 from bessemer.cli.terminal import make_console, print_line
 from bessemer.cli.values import ChangeWriter
@@ -93,7 +93,7 @@ class _ValueView:
 
 async def _follow(session: Session, name: str, end: float | None, view: _View) -> int:
     while True:
-        raw = await session.kubernetes.get_object(CLUSTER_BUILDS, session.namespace, name)
+        raw = await outlast_outages(lambda: session.kubernetes.get_object(CLUSTER_BUILDS, session.namespace, name))
         if raw is None:
             view.say(f"ClusterBuild {name} is gone")
             view.end()

@@ -11,7 +11,7 @@ from rich.console import Console
 from bessemer.api.runnerpool.resource import parse_runner_pool
 from bessemer.api.runnerpool.status import RunnerPoolStatus
 from bessemer.cli.options import Form
-from bessemer.cli.session import Session
+from bessemer.cli.session import Session, outlast_outages
 from bessemer.cli.status_pool import describe_counts
 from bessemer.cli.terminal import make_console, print_line
 from bessemer.cli.values import ChangeWriter
@@ -46,7 +46,7 @@ async def watch_pool(
             view.say("the time is up; the pool is Ready" if serves else "the time is up; the pool is not Ready")
             return EXIT_SERVING if serves else EXIT_NOT_READY
         await sleep(POLL_SECONDS)
-        raw = await session.kubernetes.get_object(RUNNER_POOLS, session.namespace, name)
+        raw = await outlast_outages(lambda: session.kubernetes.get_object(RUNNER_POOLS, session.namespace, name))
     view.say(f"RunnerPool {name} is gone")
     view.end()
     return EXIT_GONE
@@ -88,7 +88,7 @@ class _ValueView:
 async def list_events(session: Session, name: str) -> list[Object]:
     """Read the events of a pool."""
     chosen = f"regarding.kind=RunnerPool,regarding.name={name}"
-    return await session.kubernetes.list_objects(EVENTS, session.namespace, fields=chosen)
+    return await outlast_outages(lambda: session.kubernetes.list_objects(EVENTS, session.namespace, fields=chosen))
 
 
 class EventCounts:

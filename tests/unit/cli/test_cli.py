@@ -17,6 +17,7 @@ from bessemer.api.phase_contract import NodeGroup, NodeState, PhaseName, Progres
 from bessemer.api.wellknown import LEADER_LEASE
 from bessemer.cli import app as cli
 from bessemer.cli import logs as logs_module
+from bessemer.cli import session as session_module
 from bessemer.cli import watch as watch_module
 from bessemer.cli.annotate import Order, patch_annotations
 from bessemer.cli.logs import copy_logs
@@ -26,7 +27,7 @@ from bessemer.cli.status_build import build_view
 from bessemer.cli.uninstall import delete_finalizers, delete_leases
 from bessemer.cli.watch import watch_build
 from bessemer.errors import Invalid
-from bessemer.kube.protocol import LEASES, Refused
+from bessemer.kube.protocol import LEASES, Kind, Object, Refused, Unavailable
 from tests.support.world import EXAMPLE, NAMESPACE, SYSTEM, World, manifest
 
 
@@ -131,6 +132,31 @@ def test_watch_exits_with_1_when_the_build_failed_and_says_why(world: World) -> 
     code, out = watch(world)
     assert code == 1
     assert "Preflight: it is wrong" in out
+
+
+def test_watch_outlasts_a_short_outage_of_the_api_server_and_no_long_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Restarting:
+        def __init__(self) -> None:
+            self.asked = 0
+
+        async def get_object(self, kind: Kind, namespace: str, name: str) -> Object | None:
+            self.asked += 1
+            if self.asked in (2, 3):
+                raise Unavailable("ApiUnavailable", "connection refused")
+            return await world.kubernetes.get_object(kind, namespace, name)
+
+    monkeypatch.setattr(session_module, "PAUSE_SECONDS", 0)
+    world.apply(manifest())
+    world.settle()
+    out = io.StringIO()
+    where = Session(Restarting(), NAMESPACE)  # type: ignore[arg-type]  # all that watch asks for
+    assert asyncio.run(watch_build(where, "oxygen", None, console=Console(file=out))) == 0
+    monkeypatch.setattr(session_module, "OUTAGE_SECONDS", 0)
+    where = Session(Restarting(), NAMESPACE)  # type: ignore[arg-type]
+    with pytest.raises(Unavailable):
+        asyncio.run(watch_build(where, "oxygen", None, console=Console(file=out)))
 
 
 def test_watch_exits_with_2_when_its_time_is_up(world: World) -> None:
