@@ -190,7 +190,7 @@ def test_quota_leaves_jobs_waiting_and_they_run_when_there_is_room(
         jobs = runners.gitlab.run_jobs(PROJECT, *[{"tags": ["hpc"], "script": ["true"]}] * 3)
         runners.kubectl.wait_for(
             "the pool says so",
-            lambda: runners.find_condition("lab", "ScalingLimited").get("reason") == "Quota",
+            lambda: runners.find_condition("lab", "ScalingLimited").get("reason") == "QuotaExceeded",
             SOON,
             runners.explain,
         )

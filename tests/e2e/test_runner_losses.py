@@ -283,10 +283,13 @@ def test_the_pool_of_higher_priority_has_the_room_first_and_the_other_says_why_i
 
         def said() -> bool:
             limit = runners.find_condition("calm", "ScalingLimited")
-            return limit.get("reason") == "Quota" and "kept for pool urgent, whose priority is 10" in limit["message"]
+            return (
+                limit.get("reason") == "QuotaExceeded"
+                and "kept for pool urgent, whose priority is 10" in limit["message"]
+            )
 
         runners.kubectl.wait_for("the lower one says why it waits", said, SOON, runners.explain)
-        assert runners.find_condition("urgent", "ScalingLimited")["reason"] == "Quota"
+        assert runners.find_condition("urgent", "ScalingLimited")["reason"] == "QuotaExceeded"
         done = runners.wait_for_jobs([first, *calm, *urgent], 3 * SOON)
         assert {(job["status"], job["claims"]) for job in done.values()} == {("success", 1)}
         order = sorted(done, key=lambda number: done[number]["started_at"])

@@ -157,16 +157,21 @@ async def test_each_decision_about_scale_is_told_once_with_its_reason_and_those_
 
 def test_an_event_is_told_again_when_it_was_repeated_and_not_beside_the_condition_that_says_the_same() -> None:
     counts = EventCounts([])
-    event: Object = {"metadata": {"name": "e"}, "reason": "Quota", "note": "ScalingLimited: no room", "eventTime": "1"}
+    event: Object = {
+        "metadata": {"name": "e"},
+        "reason": "QuotaExceeded",
+        "note": "ScalingLimited: no room",
+        "eventTime": "1",
+    }
     assert counts.take([event]) == [event]
     assert counts.take([event]) == []
     repeated = event | {"series": {"count": 2}}
     assert counts.take([repeated]) == [repeated]
     limited = Condition(
-        type="ScalingLimited", status="True", reason="Quota", message="no room", last_transition_time=NOW
+        type="ScalingLimited", status="True", reason="QuotaExceeded", message="no room", last_transition_time=NOW
     )
     assert describe_events([event], RunnerPoolStatus(conditions=[limited])) == []
-    assert describe_events([event], RunnerPoolStatus()) == ["Quota: ScalingLimited: no room"]
+    assert describe_events([event], RunnerPoolStatus()) == ["QuotaExceeded: ScalingLimited: no room"]
 
 
 def test_a_change_is_told_once() -> None:

@@ -68,7 +68,7 @@ async def test_many_different_events_of_one_reason_are_counted_on_one(kubernetes
     for job in range(200):
         await recorder.record(BUILD, EventFact("Normal", "Created", f"1 pod, for job {job}"))
         clock[0] += timedelta(seconds=1)
-    await recorder.record(BUILD, EventFact("Warning", "Quota", "no room"))
+    await recorder.record(BUILD, EventFact("Warning", "QuotaExceeded", "no room"))
     notes = {event["note"]: event.get("series", {}).get("count", 1) for event in events(kubernetes)}
     assert len(notes) == SIMILAR + 2
     assert (notes[MANY], notes["no room"]) == (200 - SIMILAR, 1)

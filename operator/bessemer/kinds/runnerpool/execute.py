@@ -81,7 +81,7 @@ async def _create_pod(deps: PoolDeps, facts: Facts, action: CreatePod, now: date
             deps.blocked.setdefault((pool.namespace, pool.name), {})[action.slot] = now
             return Refusal("NameTaken", f"pod {name} belongs to something else")
     except Refused as error:
-        reason = "Quota" if "exceeded quota" in error.message else "PodRefused"
+        reason = "QuotaExceeded" if "exceeded quota" in error.message else "PodRefused"
         return Refusal(reason, error.message)
     deps.pods.put((pool.namespace, pool.name), parse_runner_pod(raw))
     return None

@@ -105,7 +105,7 @@ async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
 def _note_want(deps: PoolDeps, key: Key, pool: RunnerPool, plan: Plan) -> float | None:
     """Record the pods that a pool could not create because of a quota; return the seconds until the next check."""
     limit = plan.scaling.limit
-    if pool.spec is None or limit is None or limit.reason != "Quota":
+    if pool.spec is None or limit is None or limit.reason != "QuotaExceeded":
         deps.wants.pop(key, None)
         return None
     deps.wants[key] = compute_want(pool.spec, max(plan.scaling.unserved, 1), deps.now())

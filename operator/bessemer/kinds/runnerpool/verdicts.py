@@ -97,7 +97,7 @@ def _name_field(reason: str, message: str) -> str:
 
 def _find_limit(facts: Facts, scaling: Scaling) -> tuple[str, str] | None:
     refusal = facts.refusal
-    if refusal is not None and refusal.reason == "Quota":
+    if refusal is not None and refusal.reason == "QuotaExceeded":
         return refusal.reason, refusal.message
     if refusal is not None:
         return "BackOff", f"{refusal.reason}: {refusal.message}"

@@ -38,7 +38,7 @@ async def test_an_exceeded_quota_does_not_fail_a_job_whose_pod_is_another_one(wo
     world.queue(4)
     await world.settle()
     assert len(world.pods()) == 2
-    assert world.condition("ScalingLimited") == ("True", "Quota")
+    assert world.condition("ScalingLimited") == ("True", "QuotaExceeded")
 
 
 @pytest.mark.parametrize("reason", ["OOMKilled", "Evicted", "NodeShutdown", "PodDeleted"])

@@ -84,7 +84,7 @@ def test_quota_is_looked_at_before_pods_are_refused() -> None:
     assert len(scene.pods) == 1
     condition = plan.status.condition("ScalingLimited")
     assert condition is not None
-    assert (condition.status, condition.reason) == ("True", "Quota")
+    assert (condition.status, condition.reason) == ("True", "QuotaExceeded")
 
 
 def test_waiting_pods_are_sent_and_min_is_kept() -> None:

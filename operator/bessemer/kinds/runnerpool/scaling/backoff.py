@@ -49,7 +49,7 @@ def compute_back_off(facts: Facts, now: datetime) -> BackOff | None:
     failed = [pod for pod in facts.pods.values() if pod.failed_without_job and not pod.doubtful]
     failed = sorted((*failed, *judge_doubtful(facts).failed), key=lambda pod: (pod.created, pod.slot))
     # A quota has room again without anybody's doing, and is looked at before.
-    refused = facts.refusal if facts.refusal is not None and facts.refusal.reason != "Quota" else None
+    refused = facts.refusal if facts.refusal is not None and facts.refusal.reason != "QuotaExceeded" else None
     if not failed and refused is None:
         cleared = any(pod.claimed for pod in facts.pods.values() if pod.ended)
         return None if cleared else previous

@@ -67,5 +67,5 @@ def _find_limit(facts: Facts, back_off: BackOff | None, now: datetime) -> tuple[
         text = f"the manager is not created: {back_off.cause}: {back_off.message}"
         return Limit("BackOff", text[:1024]), back_off.until - now
     if facts.headroom is not None and facts.headroom.pods < 1:
-        return Limit("Quota", f"the manager is not created: {facts.headroom.message}"), None
+        return Limit("QuotaExceeded", f"the manager is not created: {facts.headroom.message}"), None
     return None, None

@@ -215,7 +215,7 @@ def _room(draft: _Draft, wanted: int) -> int:
         ),
     ]
     if facts.headroom is not None:
-        rooms.append((facts.headroom.pods - created, Limit("Quota", facts.headroom.message)))
+        rooms.append((facts.headroom.pods - created, Limit("QuotaExceeded", facts.headroom.message)))
     back_off = draft.back_off
     if back_off is not None and back_off.until is not None and back_off.until > draft.now:
         rooms.append((0, Limit("BackOff", f"{back_off.cause}: {back_off.message}"[:1024])))

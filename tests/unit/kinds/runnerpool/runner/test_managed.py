@@ -87,12 +87,12 @@ async def test_a_token_that_lives_shorter_than_it_would_be_rotated_before_is_rot
 async def test_no_runner_is_created_while_its_token_could_not_be_written_down(world: PoolWorld) -> None:
     def refuse(kind: Kind, body: Object) -> Refused | None:
         own = kind.plural == "secrets" and body["metadata"]["name"] == "lab-runner"
-        return Refused("Quota", "exceeded quota: few, requested: count/secrets=1") if own else None
+        return Refused("QuotaExceeded", "exceeded quota: few, requested: count/secrets=1") if own else None
 
     world.kubernetes.refuse = refuse
     await apply_managed(world)
     await settle_in(world, 30)
-    assert world.condition("RunnerRegistered") == ("False", "Quota")
+    assert world.condition("RunnerRegistered") == ("False", "QuotaExceeded")
     assert world.gitlab.runners == {}
     assert "create_runner" not in world.gitlab.calls
 

@@ -57,11 +57,11 @@ def test_jobs_wait_for_room_in_the_quota_and_the_reason_stays_until_there_is_som
     scene.step()
     assert scene.log == [
         "0 s: Created: 1 pod, for job 1",
-        "0 s: limited: Quota: 1 of 2 pods is not created: ResourceQuota small: 3 of 4 pods are used",
-        "3 s: limited: Quota: 1 of 1 pods is not created: ResourceQuota small: 4 of 4 pods are used",
+        "0 s: limited: QuotaExceeded: 1 of 2 pods is not created: ResourceQuota small: 3 of 4 pods are used",
+        "3 s: limited: QuotaExceeded: 1 of 1 pods is not created: ResourceQuota small: 4 of 4 pods are used",
         "6 s: Created: 1 pod, for job 2",
     ]
-    assert [event.reason for event in scene.events] == ["Created", "Quota", "Created"]
+    assert [event.reason for event in scene.events] == ["Created", "QuotaExceeded", "Created"]
 
 
 def test_pods_for_jobs_have_the_room_that_the_quota_leaves_before_those_of_min() -> None:
@@ -72,7 +72,7 @@ def test_pods_for_jobs_have_the_room_that_the_quota_leaves_before_those_of_min()
     assert scene.log == [
         "0 s: Created: 1 pod, for job 1",
         "0 s: Created: 1 pod, as min is 3",
-        "0 s: limited: Quota: 1 of 2 pods is not created: ResourceQuota small: 2 of 4 pods are used",
+        "0 s: limited: QuotaExceeded: 1 of 2 pods is not created: ResourceQuota small: 2 of 4 pods are used",
     ]
 
 
@@ -237,7 +237,7 @@ def test_pools_of_one_quota_by_their_priority() -> None:
         scene.headroom = compute_headroom([quota], list_runner_costs(spec), claims)
         plan = scene.step()
         wants.pop(name, None)
-        if plan.scaling.limit is not None and plan.scaling.limit.reason == "Quota":
+        if plan.scaling.limit is not None and plan.scaling.limit.reason == "QuotaExceeded":
             wants[name] = compute_want(spec, plan.scaling.unserved, scene.now)
 
     nightly, urgent = pools.values()
@@ -258,15 +258,15 @@ def test_pools_of_one_quota_by_their_priority() -> None:
     step("nightly")
     assert nightly.log == [
         "0 s: Created: 6 pods, for jobs 1, 2, 3, 4, 5 and 1 more",
-        "0 s: limited: Quota: 2 of 8 pods are not created: ResourceQuota six: 0 of 6 pods are used",
-        "10 s: limited: Quota: 2 of 2 pods are not created: "
+        "0 s: limited: QuotaExceeded: 2 of 8 pods are not created: ResourceQuota six: 0 of 6 pods are used",
+        "10 s: limited: QuotaExceeded: 2 of 2 pods are not created: "
         "ResourceQuota six: 6 of 6 pods are used, 2 kept for pool urgent, whose priority is 10",
-        "10 s: limited: Quota: 2 of 2 pods are not created: ResourceQuota six: 6 of 6 pods are used",
+        "10 s: limited: QuotaExceeded: 2 of 2 pods are not created: ResourceQuota six: 6 of 6 pods are used",
         "10 s: Created: 1 pod, for job 7",
-        "10 s: limited: Quota: 1 of 2 pods is not created: ResourceQuota six: 5 of 6 pods are used",
+        "10 s: limited: QuotaExceeded: 1 of 2 pods is not created: ResourceQuota six: 5 of 6 pods are used",
     ]
     assert urgent.log == [
-        "10 s: limited: Quota: 2 of 2 pods are not created: ResourceQuota six: 6 of 6 pods are used",
+        "10 s: limited: QuotaExceeded: 2 of 2 pods are not created: ResourceQuota six: 6 of 6 pods are used",
         "10 s: Created: 2 pods, for jobs 101, 102",
     ]
 

@@ -94,7 +94,7 @@ def test_min_keeps_a_manager_and_quota_and_failures_hold_it_back() -> None:
     scene.step()
     assert [pod.state for pod in scene.pods.values()] == [RunnerPodState.STARTING]
     assert [line.split(": ")[1:3] for line in scene.log if "limited" in line] == [
-        ["limited", "Quota"],
+        ["limited", "QuotaExceeded"],
         ["limited", "BackOff"],
         ["limited", "BackOff"],
     ]

@@ -28,7 +28,7 @@ async def test_quota_leaves_jobs_waiting_and_is_said(world: PoolWorld) -> None:
     await world.step()
     await world.step()
     assert len(world.pods()) == 1
-    assert world.condition("ScalingLimited") == ("True", "Quota")
+    assert world.condition("ScalingLimited") == ("True", "QuotaExceeded")
 
 
 async def test_a_namespace_is_asked_for_its_quotas_only_where_it_may_have_some(world: PoolWorld) -> None:
@@ -113,7 +113,7 @@ async def test_a_pool_leaves_room_to_one_of_higher_priority_and_says_so(world: P
     world.queue(1)
     await world.settle()
     assert world.pods() == {}
-    assert world.condition("ScalingLimited") == ("True", "Quota")
+    assert world.condition("ScalingLimited") == ("True", "QuotaExceeded")
     assert world.deps.wants[KEY].priority == 5
     del world.deps.wants[KEY[0], "urgent"]
     await world.settle()
@@ -153,7 +153,7 @@ async def test_room_is_kept_for_the_jobs_of_another_pools_runners_though_a_resta
     world.queue(1)
     await world.settle()
     assert list(world.pods()) == ["other-runner-0"]
-    assert world.condition("ScalingLimited") == ("True", "Quota")
+    assert world.condition("ScalingLimited") == ("True", "QuotaExceeded")
     # Its job's pod is there, and a second one fits beside it.
     status = {"hard": {"requests.cpu": "4300m"}, "used": {"requests.cpu": "2100m"}}
     world.kubernetes.edit("resourcequotas", KEY[0], "small", {"status": status})
