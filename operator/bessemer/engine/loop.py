@@ -42,7 +42,7 @@ class WakeUps:
         self._tasks: dict[Key, asyncio.Task[None]] = {}
 
     def wake(self, key: Key) -> None:
-        """Have an object looked at as soon as possible."""
+        """Wake an object: start a pass as soon as possible."""
         self._woken.setdefault(key, monotonic())
         if key not in self._tasks:
             self._signals[key] = asyncio.Event()
@@ -50,7 +50,7 @@ class WakeUps:
         self._signals[key].set()
 
     def wake_all(self) -> None:
-        """Have all known objects looked at, such as builds that wait for a machine that was released."""
+        """Wake all known objects, such as builds that wait for a machine that was released."""
         for key in self._tasks:
             self.wake(key)
 

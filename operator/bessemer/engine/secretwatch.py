@@ -43,7 +43,7 @@ class SecretWatches:
         self._heard: set[Key] = set()
 
     def use(self, pool: Key, names: Iterable[str]) -> None:
-        """Have these Secrets of the pool's namespace watched for it, and no others."""
+        """Watch exactly these Secrets in the namespace of the pool for it."""
         wanted = {(pool[0], name) for name in names}
         for secret in [secret for secret, users in self._users.items() if pool in users and secret not in wanted]:
             self._drop(secret, pool)

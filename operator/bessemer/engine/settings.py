@@ -41,7 +41,7 @@ class Settings:
     deletion_seconds: int = 900
     """After that a deleted build goes, even where Cleanup has not succeeded."""
     resync_seconds: int = 300
-    """Every build is looked at that often, whatever was or was not heard of it."""
+    """Seconds between passes over every object, even without events."""
     repeated_networks: str = ""
     """Networks of compute nodes that more than one cluster has, each behind its own management node, such as
     10.141.0.0/16; separated by commas. Addresses in them are not claimed."""

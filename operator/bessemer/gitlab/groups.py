@@ -111,7 +111,7 @@ class GroupReader:
         return PendingJobs(tuple(jobs.values()), False, note, frozenset(whole))
 
     async def _look_at_projects(self, effort: Effort) -> set[int | str]:
-        """Look at the next pages of projects; return the names of those that have nothing under way."""
+        """Check the next pages of projects; return the names of those without active pipelines."""
         idle: set[int | str] = set()
         after = self._after
         for _ in range(MAX_PAGES):
@@ -157,7 +157,9 @@ class GroupReader:
             return [], True
 
     def _put_listed(self, project: ProjectRef, *, waiting: bool) -> None:
-        """Have the project's turn come last; one that is not known to be busy is remembered if jobs wait in it."""
+        """Move the project to the end of the queue; record a project that was not known to be busy if jobs
+        wait in it.
+        """
         key = _make_key(project)
         known = self._busy.pop(key, None)
         if known is not None or waiting:

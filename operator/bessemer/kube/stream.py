@@ -73,7 +73,7 @@ class BoundedResponse(aiohttp.ClientResponse):
     """
 
     async def start(self, connection: Any) -> aiohttp.ClientResponse:
-        """Have the lines of the answer pass :func:`parse_event`, if it is that of a watch."""
+        """Pass the lines of the answer to :func:`parse_event`, if it is the answer of a watch."""
         await super().start(connection)
         if self.url.query.get("watch") == "true" and self.status < 400:
             self.content = _EventReader(self.content)  # type: ignore[assignment]  # in all that is asked of it

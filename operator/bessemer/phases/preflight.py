@@ -71,7 +71,7 @@ def _contain(what: str, check: Callable[[], list[Problem]]) -> list[Problem]:
 
 
 def list_configuration_problems(phase_input: PhaseInput, checkout: Path, *, render: bool) -> list[Problem]:
-    """Look for the site's playbooks and the roles of services; render the inventory, where the spec fits together."""
+    """Check the site's playbooks and the roles of services; render the inventory, if the spec is consistent."""
     spec = phase_input.spec
     own = spec.configuration.playbooks
     problems: list[Problem] = []

@@ -68,7 +68,7 @@ class Connections:
             self._drop_from(self._find_crowded())
 
     def put_last(self, connection: Connection) -> None:
-        """Note that a connection has just been of use."""
+        """Record that a connection has just been used."""
         if connection in self._all:
             self._all[connection] = self._all.pop(connection)
 
@@ -142,7 +142,7 @@ class Connection(web.RequestHandler):
         return answer
 
     def begin_request(self) -> None:
-        """Note that a whole head is there."""
+        """Record that the head of a request is complete."""
         self._in_head, self._head_bytes = False, 0
 
     def end_request(self, request: web.Request) -> None:
@@ -163,7 +163,7 @@ class Connection(web.RequestHandler):
 
 @web.middleware
 async def follow_requests(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Have each connection know what it is at; only who has proven itself may use its connection again."""
+    """Track the state of each connection; only authenticated clients may reuse their connection."""
     connection = request.protocol
     if isinstance(connection, Connection):
         connection.begin_request()

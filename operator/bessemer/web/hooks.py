@@ -61,7 +61,7 @@ class WebhookHandler:
         return self._answer(405, "WrongMethod")
 
     def count(self, outcome: str) -> None:
-        """Note what became of a webhook, or of a connection that may have brought one."""
+        """Count the outcome of a webhook, or of a connection without a complete one."""
         self._metrics.webhooks.labels(outcome).inc()
 
     async def _take(self, request: web.Request, key: Key, ends: ExitStack) -> web.StreamResponse:
@@ -108,7 +108,7 @@ class WebhookHandler:
         ends.callback(self._kept.subtract, {key: 1})
 
     def _put(self, key: Key, reader: HookReader) -> str:
-        """Have the pool's source hear of it; return what became of it."""
+        """Pass the webhook to the pool's source; return the outcome."""
         try:
             hook = reader.parse()
         except Invalid as error:
@@ -133,7 +133,7 @@ async def expect(request: web.Request) -> None:
 
 
 def add_routes(app: web.Application, hooks: WebhookHandler) -> None:
-    """Have an application take webhooks, with a slash at the end of their path or without, and count all else."""
+    """Add the route for webhooks, with or without a trailing slash, and count all other requests."""
     for path in (PATH, PATH + "/"):
         app.router.add_post(path, hooks.post, expect_handler=expect)
     app.router.add_route(hdrs.METH_ANY, ANY_PATH, hooks.refuse, expect_handler=expect)

@@ -43,7 +43,7 @@ class LeaderFinder:
         raise Retry("NoLeader", str(self._found))
 
     def doubt(self) -> None:
-        """Have Kubernetes asked again by the next request: nothing answers where the leader was."""
+        """Forget the leader's address, so that the next request looks it up: the leader did not answer."""
         self._until = 0.0
 
     async def _ask(self) -> str:

@@ -74,7 +74,7 @@ def _decide_move(facts: Facts, ledger: Ledger, now: datetime) -> Move:
 
 
 def _decide_build(facts: Facts, ledger: Ledger, spec: ClusterBuildSpec, now: datetime) -> Move:
-    """Bring the first phase that is not done forward; end where none is left, or none may run."""
+    """Decide the next step of the first phase that is not done; settle if none is left, or none may run."""
     current = _current_phase(facts, ledger, spec)
     if current is None:
         return _decide_end(facts, ledger, now, Move(Outlook.READY, "Ready", "the cluster is verified"))
@@ -158,7 +158,7 @@ def _find_hindrance(facts: Facts, deleted: datetime, now: datetime) -> str:
 
 
 def _decide_phase(facts: Facts, ledger: Ledger, name: PhaseName, now: datetime) -> Move:
-    """Bring one phase forward: stop what runs in its way, wait for its pod, or start its next attempt."""
+    """Decide the next step of one phase: stop another running phase, wait for its pod, or start its next attempt."""
     spec = facts.build.spec
     assert spec is not None  # noqa: S101  no phase is wanted without a spec
     digest = wanted_digest(name, ledger, facts, spec)

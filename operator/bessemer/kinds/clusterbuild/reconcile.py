@@ -1,4 +1,4 @@
-"""Bring one build forward: the only place that orders I/O.
+"""Reconcile one build: the only module that sequences I/O.
 
 One pass reads everything afresh, then decides and carries out one step at a time until nothing more can be done at
 once, writes the whole status, and only then lets go of what the status now holds. A pass may die between any two calls:
@@ -68,7 +68,7 @@ _log = logging.getLogger(__name__)
 
 
 async def reconcile(deps: Deps, namespace: str, name: str, woken: float) -> float | None:
-    """Bring a build forward; give the seconds after which time alone makes the next pass due.
+    """Reconcile a build; return the seconds until the next pass is due without an event.
 
     ``woken`` is the monotonic time at which the cause of this pass was heard of. Raises Retry (as Conflict or
     Unavailable may): the pass must be repeated soon.
@@ -245,7 +245,7 @@ async def _finish(deps: Deps, reading: Reading, work: Afterwork) -> None:
 
 
 async def _forget_orphans(deps: Deps, namespace: str, name: str) -> None:
-    """Let go of the pods of a build that is no more."""
+    """Remove the finalizer from the pods of a build that does not exist any more."""
     for raw in await list_build_pods(deps, namespace, name):
         await _forget_pod(deps, namespace, raw)
 

@@ -1,4 +1,4 @@
-"""Bring one pool forward: the only place that orders I/O.
+"""Reconcile one pool: the only module that sequences I/O.
 
 Everything is read, decided upon once, carried out, and told in the status. A pass may die between any two calls: the
 next one finds out from pods, Secrets and GitLab what was done.
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 async def reconcile(deps: PoolDeps, key: Key, _woken: float) -> float | None:
-    """Bring a pool forward; give the seconds after which time alone makes the next pass due."""
+    """Reconcile a pool; return the seconds until the next pass is due without an event."""
     raw = deps.pools.get(key)
     if raw is None:
         deps.metrics.forget(key)
@@ -136,7 +136,9 @@ async def _add_finalizer(deps: PoolDeps, pool: RunnerPool) -> float | None:
 
 
 async def _finalize(deps: PoolDeps, pool: RunnerPool) -> float | None:
-    """Have GitLab forget the runner, then let the pool go; after a time it goes even where GitLab could not be told."""
+    """Delete the runner in GitLab, then finalize the pool; after a deadline, finalize it even if GitLab did
+    not answer.
+    """
     end = await end_runner(deps, pool)
     if end.failure is not None:
         raise Retry(end.failure.reason, end.failure.message, after=end.wait) from end.failure

@@ -388,7 +388,7 @@ def use_script(store: Store, mac: str, client: str) -> str | None:
 
 
 def use_token(store: Store, token: str, what: str, client: Client, detail: str = "") -> Json:
-    """Let a token be used for one thing, write it down, and return the entry it belongs to."""
+    """Use a token for one purpose, record that, and return the entry that it belongs to."""
     installs = what == "config" or what in _CALL_BACKS
     with store.locked():
         entry = store.entry_of_token(token)

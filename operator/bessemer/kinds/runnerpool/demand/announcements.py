@@ -41,13 +41,13 @@ class Announcements:
         self._missed: list[_Missed] = []
 
     def put_webhook(self, number: int, project: ProjectRef, when: datetime) -> None:
-        """Note that a webhook of a project spoke of a job; its path is empty where it did not say."""
+        """Record that a webhook of a project announced a job; the path is empty if the webhook did not contain it."""
         remember(self._heard, number, when)
         named = bool(project.path) or project.id is not None
         self._missed = [one for one in self._missed if named and not project.is_same(one.job.project_ref)]
 
     def put_poll(self, fresh: Iterable[PendingJob], when: datetime) -> None:
-        """Note that a poll has found jobs that were not there before."""
+        """Record that a poll has found new jobs."""
         for job in fresh:
             if job.id in self._heard:
                 continue

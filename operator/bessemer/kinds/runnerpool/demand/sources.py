@@ -94,12 +94,12 @@ class Source:
             self._tell([closed] if closed is not None else [])
 
     def _hint(self, project: ProjectRef) -> None:
-        """Have the next poll list a project's jobs, however many projects there are."""
+        """Make the next poll list a project's jobs, regardless of the number of projects."""
         if project.path and len(self._hints) < MOST_HINTS and not any(map(project.is_same, self._hints)):
             self._hints.append(project)
 
     def _tell(self, jobs: Iterable[PendingJob]) -> None:
-        """Have those pools looked at that take one of these jobs: of many pools, most have nothing to do with them."""
+        """Wake the pools that can take one of these jobs; most of many pools can't."""
         for pool in self._list_takers(jobs):
             self._wake(pool)
 
@@ -232,7 +232,7 @@ class Sources:
         return Polls(key, interest) if key is not None and interest is not None else None
 
     async def use(self, pool: Key, key: SourceKey, connect: Callable[[], GitLab]) -> Source:
-        """Have a pool look at a source, which is made with ``connect`` if it is new."""
+        """Subscribe a pool to a source, which is created with ``connect`` if it is new."""
         if self._used.get(pool) != key:
             await self.leave(pool)
             if key not in self._sources:
@@ -241,7 +241,7 @@ class Sources:
         return self._sources[key]
 
     async def leave(self, pool: Key) -> None:
-        """Have a pool look at nothing; a source that no pool looks at ends."""
+        """Unsubscribe a pool; a source without pools is stopped."""
         key = self._used.pop(pool, None)
         if key is None:
             return

@@ -30,7 +30,7 @@ class PodCache:
         return dict(self._pods.get(pool, {}))
 
     def put(self, pool: PoolKey, pod: RunnerPodFact) -> bool:
-        """Take down how a pod is, unless something later is known; tell whether anything is new."""
+        """Record an observation of a pod, unless a later one is known; return whether it changed anything."""
         known = self._pods[pool].get(pod.name)
         if pod.version <= self._gone[pool].get(pod.name, -1) or (known is not None and known.version >= pod.version):
             return False
@@ -92,7 +92,7 @@ class JobPods:
         return list(self._pods[pool].values()) if pool in self._pods else []
 
     def put(self, pool: Key, pod: JobPodFact) -> bool:
-        """Take down how a pod is; return whether that is new."""
+        """Record an observation of a pod; return whether it changed anything."""
         if self._pods.get(pool, {}).get(pod.name) == pod:
             return False
         self.drop(pool[0], pod.name)

@@ -157,7 +157,7 @@ async def carry_out_end(deps: PoolDeps, facts: EndFacts, step: Question | Step) 
 async def settle_manager(
     deps: PoolDeps, pool: RunnerPool, facts: ManagerFacts, step: ForgetManager | KeepManager
 ) -> None:
-    """Have GitLab delete a manager, or leave it to its slot's pod; raises what the call failed with."""
+    """Delete a runner manager in GitLab, or leave it to its slot's pod; raises the error of the call."""
     key, at = (pool.namespace, pool.name), facts.registered
     if isinstance(step, ForgetManager) and at is not None:
         gitlab = await deps.gitlab_clients.use(key, at.url, facts.api_token, at.ca)

@@ -44,7 +44,7 @@ def compute_check_seconds(deps: PoolDeps, pool: RunnerPool) -> int:
 
 
 def doubt_runner(deps: PoolDeps, key: Key) -> None:
-    """Have Secrets and token looked at in the next pass: something was refused, and a rotation would explain it."""
+    """Check Secrets and token in the next pass: something was refused, perhaps because of a rotation."""
     known = find_known(deps, key)
     if known is not None and deps.now() - known.checked >= REFRESH_PAUSE:
         doubted = replace(known.registered, verified=LONG_AGO) if known.registered is not None else None

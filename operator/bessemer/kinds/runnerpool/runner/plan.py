@@ -79,7 +79,7 @@ class UpdateRunner:
 
 @dataclass(frozen=True)
 class RotateToken:
-    """Have GitLab replace the runner's token, and write the new one to the pool's Secret with the very next request."""
+    """Rotate the runner token in GitLab, and write the new one to the pool's Secret with the very next request."""
 
     runner_id: int
     refused: bool
@@ -102,7 +102,7 @@ class LeaveRunner:
 
 @dataclass(frozen=True)
 class ForgetManager:
-    """Have GitLab delete the runner manager of a slot whose pod is gone."""
+    """Delete the runner manager in GitLab of a slot whose pod is gone."""
 
     slot: int
     system_id: str
@@ -117,7 +117,7 @@ class KeepManager:
 
 @dataclass(frozen=True)
 class RemoveFinalizer:
-    """Let Kubernetes remove the pool."""
+    """Remove the finalizer of the pool."""
 
 
 Step = (

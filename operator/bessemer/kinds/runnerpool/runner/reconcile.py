@@ -1,4 +1,4 @@
-"""Bring a pool's runner forward: observe, then decide and carry out until nothing is left; the same for its end."""
+"""Reconcile the runner of a pool: observe, then decide and execute until nothing is left; the same for its deletion."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 async def keep_runner(deps: PoolDeps, pool: RunnerPool) -> RunnerFact:
-    """Have the pool's runner be as the spec wants it; what is missing or wrong is part of the fact."""
+    """Bring the pool's runner in line with the spec; missing or invalid inputs are part of the returned fact."""
     key = (pool.namespace, pool.name)
     if pool.spec is None or pool.deleted is not None:
         plan = decide_unused(pool, deps.sources.get_polls(key))
@@ -105,7 +105,7 @@ class RunnerEnd:
 
 
 async def end_runner(deps: PoolDeps, pool: RunnerPool) -> RunnerEnd:
-    """Have GitLab delete what it has of a deleted pool's runner, as far as it can be told in time."""
+    """Delete the runner of a deleted pool and its managers in GitLab, as far as possible before the deadline."""
     facts = await get_end_facts(deps, pool)
     for _ in range(MOST_STEPS):
         plan = decide_end(facts, deps.now())
@@ -136,7 +136,7 @@ async def forget_manager(deps: PoolDeps, pool: RunnerPool, pod: RunnerPodFact) -
 
 
 async def forget_due_managers(deps: PoolDeps, pool: RunnerPool) -> None:
-    """Have GitLab delete the managers that it is time for, as far as it can be told."""
+    """Delete the runner managers that are due in GitLab, as far as possible."""
     left, now = get_left_managers(deps, (pool.namespace, pool.name)), deps.now()
     await _forget_managers(deps, pool, {slot for slot, due in left.items() if due <= now})
 

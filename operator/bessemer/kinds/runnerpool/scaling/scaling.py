@@ -72,7 +72,7 @@ def decide_rest(facts: Facts) -> Scaling:
 
 
 def decide_drain(facts: Facts, reason: str) -> Scaling:
-    """Let all pods go: those that wait at once, those with a job when it has ended."""
+    """Remove all pods: waiting ones immediately, those with a job when it has finished."""
     live = [pod for pod in facts.list_live() if pod.state is not RunnerPodState.DRAINING]
     actions: list[Action] = [CollectPod(pod) for pod in facts.pods.values() if pod.ended]
     actions += [RetirePod(pod, reason) for pod in live]
@@ -85,7 +85,7 @@ def _collect(draft: _Draft) -> None:
 
 
 def _retire_outdated(draft: _Draft) -> list[RunnerPodFact]:
-    """Let pods go that have no job and were made from another spec; give the waiting ones that are kept."""
+    """Remove pods without a job that were created from another spec; return the waiting pods that are kept."""
     wanted = draft.facts.runner.template
     idle = draft.facts.list_in(RunnerPodState.IDLE)
     idle += [pod for pod in draft.facts.list_in(RunnerPodState.STARTING) if pod.job is None]
@@ -251,7 +251,7 @@ def _free_slots(draft: _Draft, count: int) -> list[int]:
 
 
 def _add_dues(draft: _Draft) -> None:
-    """Look again when a pod must have had its answer, where its job still waits."""
+    """Schedule a pass for the time when a pod must have its answer, if its job is still waiting."""
     demand = draft.facts.demand
     waiting = {*(str(job.job.id) for job in demand.jobs), *map(str, demand.swapped)} if demand.jobs else set()
     running = draft.facts.list_in(RunnerPodState.RUNNING)
