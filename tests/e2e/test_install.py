@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
 
+from local_kubernetes.binaries.modules import get_module
 from local_kubernetes.kubectl import Kubectl
 from local_kubernetes.protocol import Cluster
-from tests.support.site import EXAMPLE, SYSTEM_NAMESPACE, install_bessemer, uninstall_bessemer
+from tests.support.chart.schemas import MONITORING, SERVICE_MONITORS
+from tests.support.checkout import ROOT
+from tests.support.site import EXAMPLE, SYSTEM_NAMESPACE, install_bessemer, run_helm, uninstall_bessemer
 
 pytestmark = pytest.mark.e2e
 
+CHART = ROOT / "helm" / "bessemer"
+OTHER = "metal-two"
+"""The namespace of a second release."""
+CLUSTER_KINDS = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings"
 GONE_SECONDS = 60
 """For pods to end and to be collected."""
 CLAIM_SECONDS = 60
@@ -74,6 +83,42 @@ def test_uninstalling_while_a_build_is_left_leaves_no_lease_and_the_next_operato
     left.run("delete", "clusterbuild", "oxygen", timeout=DELETION_SECONDS)
     system.wait_for("them to be released", lambda: list_machines(system) == [], CLAIM_SECONDS)
     left.run("delete", "namespace", "left", timeout=DELETION_SECONDS)
+
+
+def test_another_release_with_every_switch_on_runs_beside_the_first_and_leaves_nothing(
+    bessemer: Cluster, system: Kubectl
+) -> None:
+    other = Kubectl(bessemer.kubectl, bessemer.kubeconfig, OTHER)
+    crd = yaml.safe_load((get_module("prometheus-operator", MONITORING) / SERVICE_MONITORS).read_text(encoding="utf-8"))
+    system.run("apply", "--server-side", "-f", "-", given=json.dumps(crd))
+    system.run("wait", "--for=condition=Established", "crd", crd["metadata"]["name"])
+    (operator,) = system.get("deployment", "bessemer")["spec"]["template"]["spec"]["containers"]
+    repository, _, tag = operator["image"].rpartition(":")
+    values = {
+        "image.repository": repository,
+        "image.tag": tag,
+        "image.pullPolicy": "Never",
+        "watchNamespaces": f"{{{OTHER}}}",
+        "log.level": "info",
+    }
+    flags = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    # What the rules for its traffic would have to allow depends on the cluster.
+    flags += ["--set-json", "networkPolicy.egress=[]", "--values", str(CHART / "ci" / "everything.yaml")]
+    try:
+        run_helm(bessemer, "upgrade", "--install", "prod", str(CHART), "--wait", *flags, namespace=OTHER)
+        assert other.get("deployment", "prod-metal")["status"]["readyReplicas"] == 3, "by the API server, not the proxy"
+        assert other.get("poddisruptionbudget", "prod-metal")["status"]["disruptionsAllowed"] == 1
+        assert other.get("servicemonitor", "prod-metal")["spec"]["endpoints"][0]["port"] == "internal"
+        logged = [other.run("logs", pod["metadata"]["name"]) for pod in other.items("pods")]
+        lines = [json.loads(line) for log in logged for line in log.splitlines()]
+        assert {"time", "level", "logger", "message"} <= set(lines[0])
+        assert system.get("deployment", "bessemer")["status"]["readyReplicas"] == 1
+    finally:
+        run_helm(bessemer, "uninstall", "prod", "--wait", "--ignore-not-found", namespace=OTHER)
+        left = system.run("get", CLUSTER_KINDS, "-o", "name").split()
+        other.run("delete", "namespace", OTHER, "--ignore-not-found", timeout=DELETION_SECONDS)
+        system.run("delete", "crd", crd["metadata"]["name"])
+    assert [name for name in left if OTHER in name] == []
 
 
 def list_machines(system: Kubectl) -> list[str]:

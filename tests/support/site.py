@@ -63,11 +63,11 @@ def uninstall_bessemer(cluster: Cluster) -> None:
     run_helm(cluster, "uninstall", "bessemer-crds", "--wait", "--ignore-not-found")
 
 
-def run_helm(cluster: Cluster, *arguments: str) -> str:
+def run_helm(cluster: Cluster, *arguments: str, namespace: str = SYSTEM_NAMESPACE) -> str:
     """Run Helm on the cluster, in the operator's namespace, with folders of its own."""
     home = cluster.kubeconfig.parent / "helm"
     folders = {f"HELM_{kind}_HOME": str(home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
-    where = ["--kubeconfig", str(cluster.kubeconfig), "--namespace", SYSTEM_NAMESPACE]
+    where = ["--kubeconfig", str(cluster.kubeconfig), "--namespace", namespace]
     extra = ["--create-namespace"] if "--install" in arguments else []
     return run([tool("helm"), *arguments, *where, *extra], timeout=INSTALL_SECONDS, environment=folders)
 
