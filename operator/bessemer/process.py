@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from kubernetes.aio.leaderelection.electionconfig import Config
 from kubernetes.aio.leaderelection.leaderelection import LeaderElection
@@ -18,39 +20,26 @@ from prometheus_client import CollectorRegistry
 
 from bessemer.api.wellknown import LEADER_LEASE
 from bessemer.clock import get_now
-from bessemer.engine.boundary import Outcome
+from bessemer.engine.controller import Controller
+from bessemer.engine.deps import Deps
 from bessemer.engine.events import EventRecorder
 from bessemer.engine.hearing import Hearing
-from bessemer.engine.loop import Key, WakeUps
 from bessemer.engine.metrics import Metrics
-from bessemer.engine.ownkey import OwnKey
-from bessemer.engine.secretwatch import MOST_WATCHES, SecretWatches
+from bessemer.engine.secretwatch import MOST_WATCHES
 from bessemer.engine.settings import Settings
-from bessemer.engine.watch import Registration, watch_cluster
-from bessemer.gitlab.address import parse_hosts
-from bessemer.gitlab.client import GitLabConnector
-from bessemer.kinds.clusterbuild import handlers as build_handlers
-from bessemer.kinds.clusterbuild.deps import Deps
-from bessemer.kinds.clusterbuild.faults import show_build_fault
+from bessemer.engine.watch import watch_cluster
+from bessemer.kinds.clusterbuild.kind import BuildKind
 from bessemer.kinds.clusterbuild.management_node import find_management_node
-from bessemer.kinds.clusterbuild.progress import ProgressBoard
-from bessemer.kinds.clusterbuild.reconcile import reconcile as reconcile_build
-from bessemer.kinds.runnerpool import handlers as pool_handlers
-from bessemer.kinds.runnerpool.demand.sources import Sources
-from bessemer.kinds.runnerpool.deps import GitLabClients, PoolDeps
-from bessemer.kinds.runnerpool.faults import show_pool_fault
-from bessemer.kinds.runnerpool.metrics import PoolMetrics
-from bessemer.kinds.runnerpool.pods.cache import PodCache
-from bessemer.kinds.runnerpool.reconcile import reconcile as reconcile_pool
+from bessemer.kinds.runnerpool.kind import PoolKind
 from bessemer.kube.client import KubernetesClient
 from bessemer.kube.connect import connect
 from bessemer.kube.leader import LeaderLock
 from bessemer.kube.protocol import LEASES, Kubernetes
-from bessemer.kube.watch import ObjectWatcher
+from bessemer.kube.watch import ObjectWatcher, Watcher
 from bessemer.web.app import Health, build_app, build_hook_app
 from bessemer.web.connections import Limits, serve
-from bessemer.web.hooks import WebhookHandler
 
+Controllers = Sequence[Controller[Any, Any, Any]]
 LEASE_SECONDS = 15
 RENEW_SECONDS = 10
 """We lead no longer than this and two retries after a renewal; the Lease is free a second later."""
@@ -73,88 +62,53 @@ async def run_operator(settings: Settings) -> int:
     # Watches occupy connections, for which no request must wait; and the Lease must wait for no request.
     async with connect() as api, connect(connections=MOST_WATCHES) as watch_api, connect(connections=1) as lease_api:
         metrics = Metrics(CollectorRegistry())
-
-        def count_request(method: str, plural: str) -> None:
-            metrics.kubernetes_requests.labels(method, plural).inc()
-
-        kubernetes = KubernetesClient(api, count_request)
+        kubernetes = KubernetesClient(api, metrics.count_request)
         deps = Deps(
             kubernetes=kubernetes,
             settings=settings,
             recorder=EventRecorder(kubernetes, settings.identity, get_now),
-            progress=ProgressBoard(),
             metrics=metrics,
             now=get_now,
-            own_key=OwnKey(kubernetes, settings.namespace),
         )
-
-        def count(outcome: Outcome) -> None:
-            if outcome.failed:
-                metrics.reconcile_errors.labels(outcome.reason).inc()
-
+        controllers = build_controllers(deps, ObjectWatcher(watch_api))
         health = Health(Hearing(), DEAF_SECONDS)
-        builds = WakeUps(partial(_pass_build, deps), settings.resync_seconds, count, partial(show_build_fault, deps))
-        pools = WakeUps(
-            lambda key, woken: _pass_pool(pool_deps, metrics, key, woken),
-            settings.resync_seconds,
-            count,
-            lambda key, fault: show_pool_fault(pool_deps, key, fault),
-        )
-        pool_deps = PoolDeps(
-            kubernetes=kubernetes,
-            settings=settings,
-            recorder=deps.recorder,
-            now=get_now,
-            gitlab_clients=GitLabClients(GitLabConnector(parse_hosts(settings.gitlab_allowed_hosts)).connect),
-            sources=Sources(get_now, pools.wake),
-            pods=PodCache(),
-            secrets=SecretWatches(ObjectWatcher(watch_api), pools.wake),
-            find_management_node=partial(find_management_node, kubernetes),
-            metrics=PoolMetrics(metrics.registry),
-        )
-        kinds = (
-            partial(build_handlers.register, wakeups=builds, hearing=health.hearing),
-            partial(pool_handlers.register, deps=pool_deps, wakeups=pools, hearing=health.hearing),
-        )
-        hooks = WebhookHandler(pool_deps, metrics)
-        hook_app, app = build_hook_app(deps, health, hooks), build_app(deps, builds.wake, health)
+        leases = KubernetesClient(lease_api, metrics.count_request)
         try:
-            async with (
-                serve(hook_app, settings.listen_port, HOOK_LIMITS, hooks.count, "BESSEMER_LISTEN_PORT"),
-                serve(app, settings.internal_port, INTERNAL_LIMITS, _ignore, "BESSEMER_INTERNAL_PORT"),
-            ):
-                return await _lead(
-                    deps, KubernetesClient(lease_api, count_request), _Work(kinds, (builds, pools)), health, stop
-                )
+            async with serve_routes(deps, health, controllers):
+                return await _lead(deps, leases, controllers, health, stop)
         finally:
-            await pool_deps.secrets.close()
-            await pool_deps.sources.close()
-            await pool_deps.gitlab_clients.close()
+            for controller in controllers:
+                await controller.close()
+
+
+def build_controllers(deps: Deps, watcher: Watcher) -> Controllers:
+    """Return the controllers of all kinds: a kind is its folder in ``kinds``, and a line here."""
+    find_node = partial(find_management_node, deps.kubernetes)
+    return (
+        Controller(deps, partial(BuildKind, deps)),
+        Controller(deps, partial(PoolKind, deps, watcher, find_node)),
+    )
+
+
+@asynccontextmanager
+async def serve_routes(deps: Deps, health: Health, controllers: Controllers) -> AsyncIterator[None]:
+    """Serve metrics, probes, and the routes of the kinds."""
+    routes = [controller.kind.routes for controller in controllers]
+    public = build_hook_app(deps, health, [route for found in routes for route in found.public])
+    internal = build_app(deps, health, [route for found in routes for route in found.internal])
+    settings = deps.settings
+    async with (
+        serve(public, settings.listen_port, HOOK_LIMITS, deps.metrics.count_webhook, "BESSEMER_LISTEN_PORT"),
+        serve(internal, settings.internal_port, INTERNAL_LIMITS, _ignore, "BESSEMER_INTERNAL_PORT"),
+    ):
+        yield
 
 
 def _ignore(_outcome: str) -> None:
     """Count nothing: what reaches the internal port is our own, or was let in by the cluster's administrator."""
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What the leader does."""
-
-    kinds: tuple[Registration, ...]
-    loops: tuple[WakeUps, ...]
-
-
-async def _pass_build(deps: Deps, key: Key, woken: float) -> float | None:
-    with deps.metrics.reconcile_seconds.time():
-        return await reconcile_build(deps, *key, woken)
-
-
-async def _pass_pool(deps: PoolDeps, metrics: Metrics, key: Key, woken: float) -> float | None:
-    with metrics.reconcile_seconds.time():
-        return await reconcile_pool(deps, key, woken)
-
-
-async def _lead(deps: Deps, leases: Kubernetes, todo: _Work, health: Health, stop: asyncio.Event) -> int:
+async def _lead(deps: Deps, leases: Kubernetes, controllers: Controllers, health: Health, stop: asyncio.Event) -> int:
     """Wait for the leadership and use it; leave orderly when asked to, with an error when it is lost."""
     settings = deps.settings
     leading, ended = asyncio.Event(), asyncio.Event()
@@ -165,7 +119,7 @@ async def _lead(deps: Deps, leases: Kubernetes, todo: _Work, health: Health, sto
         health.leading = True
         health.hearing.note()
         try:
-            await watch_cluster(todo.kinds, health.hearing, settings.watched_namespaces)
+            await watch_cluster(controllers, health.hearing, settings.watched_namespaces)
             stop.set()  # kopf takes over the signals, and ends without an error when one comes
         finally:
             ended.set()
@@ -191,8 +145,8 @@ async def _lead(deps: Deps, leases: Kubernetes, todo: _Work, health: Health, sto
     for task in waits:
         task.cancel()
     await asyncio.gather(*waits, return_exceptions=True)
-    for loops in todo.loops:
-        await loops.close()
+    for controller in controllers:
+        await controller.loops.close()
     if not candidate.cancelled():
         candidate.result()
     if stop.is_set() and leading.is_set():

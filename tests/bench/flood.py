@@ -17,13 +17,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 
-from bessemer.engine.metrics import Metrics
 from bessemer.gitlab.hooks import HOOK_BYTES
 from bessemer.process import HOOK_LIMITS
+from bessemer.web.app import add_public_routes
 from bessemer.web.connections import follow_requests, serve
-from bessemer.web.hooks import WebhookHandler, add_routes
 from tests.support.pool_world import KEY, PROJECT, open_pool_world
 
 PATH = f"/v1/gitlab/{KEY[0]}/{KEY[1]}"
@@ -38,12 +36,11 @@ Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 async def run_server() -> None:
     """Serve webhooks until the standard input ends; print the port."""
     async with open_pool_world() as world:
-        handler = WebhookHandler(world.deps, Metrics(CollectorRegistry()))
         app = web.Application(middlewares=[follow_requests])
-        add_routes(app, handler)
+        add_public_routes(app, world.kind.routes.public, world.deps.metrics)
         await world.apply()
         await world.settle()
-        async with serve(app, 0, HOOK_LIMITS, handler.count, "port") as port:
+        async with serve(app, 0, HOOK_LIMITS, world.deps.metrics.count_webhook, "port") as port:
             print(port, flush=True)
             await asyncio.to_thread(sys.stdin.read)
 

@@ -7,7 +7,7 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -15,18 +15,21 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from bessemer.api.names import runner_system_id
+from bessemer.api.runnerpool.resource import RunnerPool
+from bessemer.engine.cache import ObjectCache
+from bessemer.engine.controller import GONE, Controller
+from bessemer.engine.deps import Deps
 from bessemer.engine.events import EventRecorder
-from bessemer.engine.secretwatch import SecretWatches
+from bessemer.engine.loop import Key
+from bessemer.engine.metrics import Metrics
 from bessemer.engine.settings import Settings
 from bessemer.gitlab.protocol import PendingJob, RunnerRequest, Scope, ScopeType
 from bessemer.kinds.clusterbuild.management_node import find_management_node
-from bessemer.kinds.runnerpool.demand.sources import Sources
-from bessemer.kinds.runnerpool.deps import GitLabClients, PoolDeps
-from bessemer.kinds.runnerpool.facts import NO_SLOT
-from bessemer.kinds.runnerpool.metrics import PoolMetrics
-from bessemer.kinds.runnerpool.pods.cache import PodCache
-from bessemer.kinds.runnerpool.pods.runner_pods import parse_runner_pod
-from bessemer.kinds.runnerpool.reconcile import reconcile
+from bessemer.kinds.runnerpool.decide import Plan
+from bessemer.kinds.runnerpool.deps import PoolDeps
+from bessemer.kinds.runnerpool.kind import PoolKind
+from bessemer.kinds.runnerpool.memory import Memory
+from bessemer.kinds.runnerpool.observe import Reading
 from bessemer.kube.protocol import RUNNER_POOLS, SECRETS, Object
 from tests.fakes.gitlab import FakeGitLab, FakeRunner
 from tests.fakes.kubernetes import FakeKubernetes
@@ -36,6 +39,9 @@ from tests.support.mortality import MortalClient, Mortality
 KEY = ("ci", "lab")
 HOSTS = "http://gitlab.example, http://new.example"
 """Where the user's Secrets may be sent, as they say themselves."""
+SETTINGS = Settings(
+    image="operator", namespace="bessemer", identity="me", runner_image="runner", executor_role="executor-role"
+)
 PROJECT = "hpc/simulations"
 REQUEST = RunnerRequest(
     scope=Scope(ScopeType.PROJECT, PROJECT),
@@ -79,17 +85,52 @@ class PoolWorld:
     """More GitLabs, by their URLs."""
     mortality: Mortality = field(default_factory=Mortality)
     """When the operator's process dies."""
-    deps: PoolDeps = field(init=False)
+    settings: Settings = SETTINGS
+    controller: Controller[RunnerPool, Reading, Plan] = field(init=False)
     """What the operator's process has."""
+    kind: PoolKind = field(init=False)
+    shown: dict[str, Object] = field(default_factory=dict)
+    """The pods that the watch has shown, by their names."""
 
     def __post_init__(self) -> None:
-        self.deps = build_deps(self)
+        self.begin_operator()
+
+    @property
+    def deps(self) -> PoolDeps:
+        """What the kind has."""
+        return self.kind.deps
+
+    @property
+    def memory(self) -> Memory:
+        """What is remembered of the pool."""
+        return self.deps.memories.get(KEY)
+
+    def begin_operator(self) -> None:
+        """Have a process of the operator begin."""
+        deps = build_deps(self)
+        find_node = partial(find_management_node, self.kubernetes)
+
+        def connect(url: str, *_: Any) -> Any:
+            return MortalClient(self.others.get(url, self.gitlab), self.mortality)
+
+        def make(_wake: Any, objects: ObjectCache) -> PoolKind:
+            self.kind = PoolKind(deps, self.watcher, find_node, self.woken.add, objects, connect)
+            return self.kind
+
+        self.shown.clear()
+        self.controller = Controller(deps, make)
+        self.controller.loops.wake = self.woken.add  # type: ignore[assignment,method-assign]  # the test makes passes
 
     async def restart_operator(self) -> None:
         """Have another process take over, which knows nothing of what the last one knew."""
-        await close_deps(self.deps)
+        await self.controller.close()
         self.mortality = Mortality()
-        self.deps = build_deps(self)
+        self.begin_operator()
+
+    async def change_settings(self, **changes: Any) -> None:
+        """Have the operator installed anew with other settings."""
+        self.settings = replace(self.settings, **changes)
+        await self.restart_operator()
 
     async def apply(self, **spec: Any) -> None:
         """Apply the pool, and the Secrets that it names."""
@@ -123,10 +164,14 @@ class PoolWorld:
     async def step(self) -> float | None:
         """Tell the operator what it watches, let polls under way end, and make a pass."""
         self.watch()
-        wake = await reconcile(self.deps, KEY, 0.0)
+        wake = await self.pass_over()
         for _ in range(20):
             await asyncio.sleep(0)
         return wake
+
+    async def pass_over(self, key: Key = KEY) -> float | None:
+        """Make a pass over a pool as it is known."""
+        return await self.controller.reconcile(key, 0.0)
 
     async def settle(self, passes: int = 6) -> None:
         """Make some passes."""
@@ -135,18 +180,22 @@ class PoolWorld:
 
     def watch(self) -> None:
         """Bring what the watch streams would."""
-        raw = self.kubernetes.objects.get(("runnerpools", *KEY))
-        if raw is None:
-            self.deps.pools.pop(KEY, None)
-        else:
-            self.deps.pools[KEY] = json.loads(json.dumps(raw))
-        known = self.deps.pods.list_pods(KEY)
-        for name, pod in known.items():
-            if ("pods", KEY[0], name) not in self.kubernetes.objects and self.deps.pods.drop(KEY, pod):
-                self.deps.vanished.setdefault(KEY, []).append(pod)
-        for pod in map(parse_runner_pod, self.pods().values()):
-            if pod.slot != NO_SLOT:
-                self.deps.pods.put(KEY, pod)
+        self.hear_pool(KEY)
+        pods = self.pods()
+        for name in [name for name in self.shown if name not in pods]:
+            self.hear_pod(GONE, self.shown.pop(name))
+        for name, pod in pods.items():
+            self.shown[name] = json.loads(json.dumps(pod))
+            self.hear_pod(None, self.shown[name])
+
+    def hear_pool(self, key: Key) -> None:
+        """Bring an event of a pool."""
+        raw = self.kubernetes.objects.get(("runnerpools", *key))
+        self.controller.hear_object(GONE if raw is None else None, key, json.loads(json.dumps(raw or {})))
+
+    def hear_pod(self, type_: str | None, raw: Object) -> None:
+        """Bring an event of a runner pod."""
+        self.controller.hear_child(self.kind.children[0], type_, KEY[0], raw)
 
     def queue(self, *numbers: int) -> None:
         """Have jobs wait in GitLab; say so by a webhook."""
@@ -239,37 +288,20 @@ async def open_pool_world() -> AsyncIterator[PoolWorld]:
     try:
         yield world
     finally:
-        await close_deps(world.deps)
+        await world.controller.close()
 
 
-def build_deps(world: PoolWorld) -> PoolDeps:
+def build_deps(world: PoolWorld) -> Deps:
     """Give what a process of the operator has that has just begun."""
-
-    def guard(client: Any) -> Any:
-        return MortalClient(client, world.mortality)
 
     def now() -> datetime:
         return world.clock[0]
 
-    kubernetes = guard(world.kubernetes)
-    return PoolDeps(
+    kubernetes: Any = MortalClient(world.kubernetes, world.mortality)
+    return Deps(
         kubernetes=kubernetes,
-        settings=Settings(
-            image="operator", namespace="bessemer", identity="me", runner_image="runner", executor_role="executor-role"
-        ),
+        settings=world.settings,
         recorder=EventRecorder(kubernetes, "me", now),
+        metrics=Metrics(CollectorRegistry()),
         now=now,
-        gitlab_clients=GitLabClients(lambda url, *_: guard(world.others.get(url, world.gitlab))),
-        sources=Sources(now, world.woken.add),
-        pods=PodCache(),
-        secrets=SecretWatches(world.watcher, world.woken.add),
-        find_management_node=partial(find_management_node, world.kubernetes),
-        metrics=PoolMetrics(CollectorRegistry()),
     )
-
-
-async def close_deps(deps: PoolDeps) -> None:
-    """End what a process has under way in the background."""
-    await deps.secrets.close()
-    await deps.sources.close()
-    await deps.gitlab_clients.close()

@@ -12,14 +12,17 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from bessemer.api.clusterbuild.resource import ClusterBuild, parse_cluster_build
+from bessemer.engine.cache import ObjectCache
+from bessemer.engine.controller import Controller
+from bessemer.engine.deps import Deps
 from bessemer.engine.events import EventRecorder
+from bessemer.engine.kind import Wake
 from bessemer.engine.metrics import Metrics
-from bessemer.engine.ownkey import OwnKey
 from bessemer.engine.settings import Settings
 from bessemer.errors import Retry
-from bessemer.kinds.clusterbuild.deps import Deps
-from bessemer.kinds.clusterbuild.progress import ProgressBoard
-from bessemer.kinds.clusterbuild.reconcile import reconcile
+from bessemer.kinds.clusterbuild.kind import BuildKind
+from bessemer.kinds.clusterbuild.observe import Reading
+from bessemer.kinds.clusterbuild.plan import Plan
 from bessemer.kube.protocol import CLUSTER_BUILDS, SECRETS, Object
 from tests.fakes.kubernetes import Crash, FakeKubernetes, merge
 from tests.support.checkout import ROOT
@@ -45,6 +48,8 @@ class World:
     time: datetime = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
     kubernetes: FakeKubernetes = field(init=False)
     deps: Deps = field(init=False)
+    kind: BuildKind = field(init=False)
+    controller: Controller[ClusterBuild, Reading, Plan] = field(init=False)
     results: dict[str, Object] = field(default_factory=dict)
     """What pods of a phase report, by the phase's name; others succeed."""
 
@@ -65,11 +70,14 @@ class World:
             kubernetes=self.kubernetes,
             settings=Settings(image="localhost/bessemer:test", namespace=SYSTEM, identity="test"),
             recorder=EventRecorder(self.kubernetes, "test", lambda: self.time),
-            progress=ProgressBoard(),
             metrics=Metrics(CollectorRegistry()),
             now=lambda: self.time,
-            own_key=OwnKey(self.kubernetes, SYSTEM),
         )
+        self.controller = Controller(self.deps, self._make)
+
+    def _make(self, wake: Wake, objects: ObjectCache) -> BuildKind:
+        self.kind = BuildKind(self.deps, wake, objects)
+        return self.kind
 
     def apply(self, raw: Object) -> None:
         """What kubectl apply does."""
@@ -109,7 +117,7 @@ class World:
     def step(self, name: str = "oxygen") -> float | None:
         """One pass of the reconcile, as the loop would do it; a conflict only repeats it."""
         try:
-            return asyncio.run(reconcile(self.deps, NAMESPACE, name, 0.0))
+            return asyncio.run(self.controller.reconcile((NAMESPACE, name), 0.0))
         except Retry:
             return 0
 

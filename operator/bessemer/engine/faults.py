@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from bessemer.api.base import API_VERSION, Condition
 from bessemer.engine.conditions import Verdict, compute_conditions
+from bessemer.engine.deadline import compute_patience
 from bessemer.foreign import Unreadable, parse_int, parse_time
 
 INTERNAL = "InternalError"
@@ -88,7 +89,7 @@ def is_overdue(raw: Mapping[str, Any], deletion_seconds: int, now: datetime) -> 
         deleted = parse_time(raw["metadata"].get("deletionTimestamp"))
     except Unreadable:
         return False
-    return now >= deleted + timedelta(seconds=deletion_seconds)
+    return compute_patience(deleted, deletion_seconds, now) <= 0
 
 
 def build_release(raw: Mapping[str, Any], finalizer: str) -> dict[str, Any]:

@@ -33,6 +33,8 @@ class WakeUps:
     def __init__(
         self, work: Pass, resync_seconds: float, on_outcome: Callable[[Outcome], None], show: ShowFault
     ) -> None:
+        self.kind = "object"
+        """What the loops are of, for logs."""
         self._work = work
         self._show = show
         self._resync_seconds = resync_seconds
@@ -46,7 +48,7 @@ class WakeUps:
         self._woken.setdefault(key, monotonic())
         if key not in self._tasks:
             self._signals[key] = asyncio.Event()
-            self._tasks[key] = asyncio.create_task(self._loop(key), name=f"reconcile {key[0]}/{key[1]}")
+            self._tasks[key] = asyncio.create_task(self._loop(key), name=f"reconcile {self.kind} {key[0]}/{key[1]}")
         self._signals[key].set()
 
     def wake_all(self) -> None:
@@ -67,7 +69,7 @@ class WakeUps:
         while True:
             signal.clear()
             woken = self._woken.pop(key, monotonic())
-            outcome = await guard(f"{key[0]}/{key[1]}", self._work(key, woken), partial(self._show, key))
+            outcome = await guard(f"{self.kind} {key[0]}/{key[1]}", self._work(key, woken), partial(self._show, key))
             self._on_outcome(outcome)
             failures = failures + 1 if outcome.failed else 0
             if outcome.wake_after == NEVER and not signal.is_set():

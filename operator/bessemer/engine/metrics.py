@@ -41,12 +41,17 @@ class Metrics:
             "bessemer_handoff_seconds", "From the wake-up to the creation of the phase pod that came of it",
             registry=self.registry, buckets=_LATENCY_BUCKETS))  # fmt: skip
         make(self, "reconcile_seconds", Histogram(
-            "bessemer_reconcile_seconds", "Duration of one pass of the reconcile", registry=self.registry,
-            buckets=_LATENCY_BUCKETS))  # fmt: skip
+            "bessemer_reconcile_seconds", "Duration of one pass over an object", ["kind"],
+            registry=self.registry, buckets=_LATENCY_BUCKETS))  # fmt: skip
         make(
             self,
             "reconcile_errors",
-            Counter("bessemer_reconcile_errors", "Passes that ended with an error", ["reason"], registry=self.registry),
+            Counter(
+                "bessemer_reconcile_errors",
+                "Passes that ended with an error",
+                ["kind", "reason"],
+                registry=self.registry,
+            ),
         )
         make(
             self,
@@ -57,3 +62,11 @@ class Metrics:
             "bessemer_kubernetes_requests", "Requests to Kubernetes, watches left out", ["method", "plural"],
             registry=self.registry))  # fmt: skip
         make(self, "leading", Gauge("bessemer_leading", "1 while this process is the leader", registry=self.registry))
+
+    def count_webhook(self, outcome: str) -> None:
+        """Note what became of a webhook, or of a connection that may have brought one."""
+        self.webhooks.labels(outcome).inc()
+
+    def count_request(self, method: str, plural: str) -> None:
+        """Note a request to Kubernetes."""
+        self.kubernetes_requests.labels(method, plural).inc()

@@ -1,36 +1,92 @@
-"""How we watch: one kopf operator for all kinds. With the kinds' handlers, the only module that knows kopf."""
+"""How we watch: one kopf operator for all kinds. The only module that knows kopf."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import aiohttp
 import kopf
 
 from bessemer.api.wellknown import LEADER_LEASE, MANAGED_BY, MANAGED_BY_LABEL
 from bessemer.engine.hearing import Hearing
+from bessemer.engine.kind import Child, Model
+from bessemer.engine.loop import Key
+from bessemer.kube.protocol import Object
 from bessemer.kube.stream import BoundedResponse
 
-Registration = Callable[[kopf.OperatorRegistry], None]
-"""Adds the handlers of a kind."""
+
+class Watched(Protocol):
+    """What is watched of a kind, and what hears of it; a Controller is one."""
+
+    @property
+    def model(self) -> Model[Any]:
+        """How Kubernetes knows the objects."""
+
+    @property
+    def children(self) -> Sequence[Child]:
+        """What is watched beside them."""
+
+    def hear_object(self, type_: str | None, key: Key, raw: Object, /) -> None:
+        """Note an event of an object."""
+
+    def hear_child(self, child: Child, type_: str | None, namespace: str, raw: Object, /) -> None:
+        """Note an event of a child."""
+
+
 LIST_ITEMS = 50
 """Objects that a list holds at a time: each may be of 1.5 MiB, and the process has 512 MiB."""
 RESTART_SECONDS = 1.0
 """Seconds before a watch that ended with an error is restarted with a list."""
 
 
-def build_registry(kinds: Iterable[Registration], hearing: Hearing) -> kopf.OperatorRegistry:
+def build_registry(controllers: Sequence[Watched], hearing: Hearing) -> kopf.OperatorRegistry:
     """Return the handlers of all kinds, and that of the Lease which shows that events flow."""
     registry = kopf.OperatorRegistry()
-    for register in kinds:
-        register(registry)
+    for controller in controllers:
+        _register_objects(registry, controller, hearing)
+        for number, child in enumerate(controller.children):
+            _register_child(registry, controller, child, number, hearing)
 
     @kopf.on.event("coordination.k8s.io", "v1", "leases", registry=registry)
     async def on_lease(**_: Any) -> None:
         hearing.note()
 
     return registry
+
+
+def _register_objects(registry: kopf.OperatorRegistry, controller: Watched, hearing: Hearing) -> None:
+    model = controller.model
+    resource = (model.resource.group, model.resource.version, model.resource.plural)
+
+    @kopf.on.event(*resource, id=model.name, registry=registry)
+    async def on_object(
+        namespace: str | None,
+        name: str | None,
+        type: str | None,  # noqa: A002  kopf's
+        body: Mapping[str, Any],
+        **_: Any,
+    ) -> None:
+        hearing.note()
+        controller.hear_object(type, (namespace or "", name or ""), dict(body))
+
+
+def _register_child(
+    registry: kopf.OperatorRegistry,
+    controller: Watched,
+    child: Child,
+    number: int,
+    hearing: Hearing,
+) -> None:
+    where = child.resource
+    resource = (where.group, where.version, where.plural) if where.group else (where.version, where.plural)
+    labels = {child.label: kopf.PRESENT} if child.label is not None else None
+    name = f"{controller.model.name}-{where.plural}-{number}"
+
+    @kopf.on.event(*resource, id=name, labels=labels, registry=registry)
+    async def on_child(namespace: str | None, type: str | None, body: Mapping[str, Any], **_: Any) -> None:  # noqa: A002  kopf's
+        hearing.note()
+        controller.hear_child(child, type, namespace or "", dict(body))
 
 
 def build_options() -> kopf.OperatorSettings:
@@ -48,7 +104,7 @@ def build_options() -> kopf.OperatorSettings:
 
 
 async def watch_cluster(
-    kinds: Iterable[Registration],
+    controllers: Sequence[Watched],
     hearing: Hearing,
     namespaces: Sequence[str] = (),
     connection: kopf.ConnectionInfo | None = None,
@@ -59,7 +115,7 @@ async def watch_cluster(
     ``connection`` is for tests; else it is that of the service account or of the kubeconfig.
     """
     options = build_options()
-    registry = build_registry(kinds, hearing)
+    registry = build_registry(controllers, hearing)
 
     @kopf.on.login(registry=registry)
     async def login(**_: object) -> kopf.AiohttpSession | None:

@@ -23,6 +23,8 @@ MOST_FAILURE_BYTES = 4 << 20
 """Of an answer that is no success: a message may repeat what was wrong with the whole object."""
 MESSAGE_CHARACTERS = 2048
 """Kept of what the API server, or an admission webhook, says."""
+KNOWN_REFUSALS = {"being terminated": "NamespaceTerminating", "exceeded quota": "QuotaExceeded"}
+"""Refusals that are told apart from others of their status by these words of the message alone."""
 MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -166,10 +168,9 @@ def translate_failure(status: int, data: bytes) -> BessemerError:
         return AlreadyExists(reason, message)
     if status == 409:
         return Conflict(reason, message)
-    if "being terminated" in message:
-        return Refused("NamespaceTerminating", message)
-    if status in (400, 403, 405, 413, 415, 422):
-        return Refused(reason, message)
+    known = next((known for words, known in KNOWN_REFUSALS.items() if words in message), None)
+    if known is not None or status in (400, 403, 405, 413, 415, 422):
+        return Refused(known or reason, message)
     return Unavailable(reason, message)
 
 

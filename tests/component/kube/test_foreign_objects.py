@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestServer
 
 from bessemer.engine.hearing import Hearing
 from bessemer.engine.watch import watch_cluster
+from bessemer.kinds.clusterbuild.kind import MODEL
 
 GROUP = "bessemer.dev/v1alpha1"
 DEEP = 9_999
@@ -113,10 +114,14 @@ class Operator:
     heard: dict[str, Any] = field(default_factory=dict)
     watching: asyncio.Task[None] = field(init=False)
 
-    def register(self, registry: kopf.OperatorRegistry) -> None:
-        @kopf.on.event("bessemer.dev", "v1alpha1", "clusterbuilds", registry=registry)
-        async def on_build(name: str, body: Any, **_: Any) -> None:
-            self.heard[name] = dict(body)
+    model = MODEL
+    children = ()
+
+    def hear_object(self, _type: str | None, key: tuple[str, str], raw: Any) -> None:
+        self.heard[key[1]] = raw
+
+    def hear_child(self, *_: Any) -> None:
+        raise AssertionError("nothing else is watched")
 
     async def wait(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(SECONDS):
@@ -136,7 +141,7 @@ def run(test: Callable[[Api, Operator], Awaitable[None]]) -> None:
         async with TestServer(app) as server:
             info = kopf.ConnectionInfo(server=str(server.make_url("")).rstrip("/"))
             operator = Operator()
-            watching = watch_cluster([operator.register], Hearing(), connection=info)
+            watching = watch_cluster([operator], Hearing(), connection=info)
             operator.watching = asyncio.create_task(watching)
             try:
                 await test(api, operator)

@@ -13,13 +13,13 @@ import pytest
 from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry
 
 from bessemer.engine.metrics import Metrics
+from bessemer.kinds.runnerpool import webhooks as hooks
 from bessemer.kinds.runnerpool.demand import sources
-from bessemer.web import connections, hooks
+from bessemer.web import connections
+from bessemer.web.app import add_public_routes
 from bessemer.web.connections import Limits, follow_requests, serve
-from bessemer.web.hooks import WebhookHandler, add_routes
 from tests.support.pool_world import KEY, PROJECT, open_pool_world
 
 PATH = f"/v1/gitlab/{KEY[0]}/{KEY[1]}"
@@ -67,13 +67,12 @@ class Site:
 @asynccontextmanager
 async def open_site(limits: Limits = LIMITS) -> AsyncIterator[Site]:
     async with open_pool_world() as world:
-        metrics = Metrics(CollectorRegistry())
-        handler = WebhookHandler(world.deps, metrics)
+        metrics = world.deps.metrics
         app = web.Application(middlewares=[follow_requests])
-        add_routes(app, handler)
+        add_public_routes(app, world.kind.routes.public, metrics)
         await world.apply()
         await world.settle()
-        async with serve(app, 0, limits, handler.count, "BESSEMER_LISTEN_PORT") as port:
+        async with serve(app, 0, limits, metrics.count_webhook, "BESSEMER_LISTEN_PORT") as port:
             site = Site(port, metrics)
             try:
                 yield site

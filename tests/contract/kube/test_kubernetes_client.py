@@ -202,7 +202,7 @@ async def test_a_field_that_kubernetes_does_not_have_is_refused_by_name(client: 
 
 async def test_a_quota_refuses_and_says_so(client: Client) -> None:
     if isinstance(client.kubernetes, FakeKubernetes):
-        client.kubernetes.refuse = lambda _kind, _body: Refused("Forbidden", "exceeded quota: full")
+        client.kubernetes.refuse = lambda _kind, _body: Refused("QuotaExceeded", "exceeded quota: full")
     else:
         kind = Kind("", "v1", "resourcequotas")
         body = {"metadata": {"name": "full"}, "spec": {"hard": {"pods": "0"}}, "status": {"hard": {"pods": "0"}}}

@@ -195,7 +195,8 @@ def test_the_picture_shows_the_progress_of_the_running_phase(world: World) -> No
     world.step()
     world.set_pod("oxygen-preflight-1", "Running")
     nodes = [NodeGroup(hosts="oxygen[2-5]", state=NodeState.NETBOOTING)]
-    world.deps.progress.put((NAMESPACE, "oxygen"), Progress(message="looking around", done=1, total=9, nodes=nodes))
+    progress = Progress(message="looking around", done=1, total=9, nodes=nodes)
+    world.kind.deps.memories.get((NAMESPACE, "oxygen")).progress = progress
     world.step()
     console = Console(file=io.StringIO(), width=120, record=True)
     console.print(build_view(world.build(), datetime(2026, 11, 23, 12, 1, tzinfo=UTC)))

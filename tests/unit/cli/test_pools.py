@@ -114,7 +114,7 @@ async def test_watching_tells_conditions_and_counts_and_exits_with_0_while_the_p
     await world.settle()
     world.start_pods()
     await world.settle()
-    world.deps.paces[KEY].changed = 0.0  # counts alone are written when they are a second old
+    world.controller._paces[KEY].changed = 0.0  # counts alone are written when they are a second old
     await world.settle()
     code, out = await watch(world)
     assert code == 0

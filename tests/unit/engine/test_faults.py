@@ -16,8 +16,6 @@ from bessemer.api.wellknown import POOL_FINALIZER
 from bessemer.engine.boundary import Outcome, guard
 from bessemer.engine.faults import Fault, build_fault_status, build_release, is_overdue
 from bessemer.errors import Invalid, Retry
-from bessemer.kinds.clusterbuild.faults import show_build_fault
-from bessemer.kinds.runnerpool.faults import show_pool_fault
 from bessemer.kube.protocol import Refused
 from tests.support.pool_world import KEY, PoolWorld, open_pool_world
 from tests.support.world import NAMESPACE, World, manifest
@@ -37,7 +35,7 @@ async def fail(error: Exception) -> float | None:
 
 def fail_build(world: World, error: Exception) -> Outcome:
     key = (NAMESPACE, "oxygen")
-    return asyncio.run(guard("lab/oxygen", fail(error), partial(show_build_fault, world.deps, key)))
+    return asyncio.run(guard("lab/oxygen", fail(error), partial(world.controller.show_fault, key)))
 
 
 def test_an_unexpected_error_stands_on_a_build_once(world: World) -> None:
@@ -103,7 +101,7 @@ async def pools() -> AsyncIterator[PoolWorld]:
 async def test_an_unexpected_error_stands_on_a_pool_and_lets_it_go(pools: PoolWorld) -> None:
     await pools.apply()
     await pools.settle()
-    show = partial(show_pool_fault, pools.deps, KEY)
+    show = partial(pools.controller.show_fault, KEY)
     for _ in range(3):
         await guard("ci/lab", fail(KeyError("hunter2")), show)
     raw = pools.kubernetes.objects["runnerpools", *KEY]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -26,6 +27,15 @@ WATCHED = {
     ("", "resourcequotas", "list"), ("", "resourcequotas", "watch"),
 }  # fmt: skip
 """What kopf does for the handlers of the kinds."""
+OWN_KINDS = (protocol.CLUSTER_BUILDS, protocol.RUNNER_POOLS)
+CALLS_FOR_SEVERAL = {
+    "engine/controller: get_object": (protocol.CLUSTER_BUILDS,),  # a cached kind is not read
+    "engine/controller: patch_object": OWN_KINDS,
+    "engine/objects: create_object": (protocol.PODS, protocol.SECRETS),
+    "engine/objects: get_object": (protocol.PODS, protocol.SECRETS),
+    "kinds/runnerpool/runner/observe: get_object": (protocol.SERVICE_ACCOUNTS, protocol.ROLE_BINDINGS),
+}
+"""Calls that are given the kind: the engine's, for the kinds and what is created for them."""
 OWNER_REFERENCES = {(GROUP, f"{kind}/finalizers", "update") for kind in ("clusterbuilds", "runnerpools")}
 """Needed by whoever sets blockOwnerDeletion, where that admission plug-in is on."""
 BINDING = {("rbac.authorization.k8s.io", kind, "bind") for kind in ("clusterroles", "roles")}
@@ -43,12 +53,19 @@ def used_permissions() -> set[Permission]:
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in VERBS):
                 continue
             kind = node.args[0]
-            assert isinstance(kind, ast.Name), (
-                f"{path}:{node.lineno}: name the kind in the call, so that it is seen here"
-            )
-            constant = getattr(protocol, kind.id)
-            found.add((constant.group, constant.plural + subresource_of(node), VERBS[node.func.attr]))
+            for constant in find_kinds(path, node, kind):
+                found.add((constant.group, constant.plural + subresource_of(node), VERBS[node.func.attr]))
     return found
+
+
+def find_kinds(path: Path, call: ast.Call, kind: ast.expr) -> tuple[protocol.Kind, ...]:
+    """Return what a call is about: the constant that it names, or what is known of a call for several kinds."""
+    if isinstance(kind, ast.Name) and kind.id.isupper():
+        return (getattr(protocol, kind.id),)
+    assert isinstance(call.func, ast.Attribute)
+    where = f"{path.relative_to(PACKAGE).with_suffix('')}: {call.func.attr}"
+    assert where in CALLS_FOR_SEVERAL, f"{path}:{call.lineno}: name the kind in the call, so that it is seen here"
+    return CALLS_FOR_SEVERAL[where]
 
 
 def subresource_of(call: ast.Call) -> str:

@@ -10,8 +10,11 @@ import pytest
 import yarl
 from aiohttp.test_utils import TestClient, TestServer
 
+from bessemer.api.phase_contract import Progress
 from bessemer.engine.hearing import Hearing
-from bessemer.web import app as module
+from bessemer.engine.kind import Route
+from bessemer.kinds.clusterbuild import posts as module
+from bessemer.kinds.clusterbuild.posts import PATH, ProgressPosts
 from bessemer.web.app import Health, build_app
 from tests.support.world import NAMESPACE, World
 
@@ -32,7 +35,12 @@ class Site:
 
     def know(self, token: str | None, uid: str = "1") -> None:
         """Have a pass over the build say what its Secret has."""
-        self.world.deps.progress.know((NAMESPACE, "oxygen"), uid, token)
+        self.world.kind.deps.memories.get((NAMESPACE, "oxygen")).know(uid, token)
+
+    def get_progress(self) -> Progress | None:
+        """What the build's running phase posted last."""
+        memory = self.world.kind.deps.memories.find((NAMESPACE, "oxygen"))
+        return memory.progress if memory is not None else None
 
 
 @pytest.fixture
@@ -40,7 +48,8 @@ async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     monkeypatch.setattr(module, "FOLD_SECONDS", 0.0)
     world = await asyncio.to_thread(World)  # it runs an event loop of its own
     woken, health = list[tuple[str, str]](), Health(Hearing(), 120)
-    async with TestClient(TestServer(build_app(world.deps, woken.append, health))) as client:
+    route = Route(PATH, ProgressPosts(world.kind.deps.memories, woken.append).post)
+    async with TestClient(TestServer(build_app(world.deps, health, [route]))) as client:
         site = Site(client, world, health, woken)
         health.leading = True
         site.know("right")
@@ -60,7 +69,7 @@ async def test_what_can_be_no_build_is_refused(site: Site, path: str) -> None:
 
 async def test_progress_with_the_builds_token_is_kept_and_wakes_the_build(site: Site) -> None:
     assert await site.post("right") == 204
-    kept = site.world.deps.progress.get((NAMESPACE, "oxygen"))
+    kept = site.get_progress()
     assert kept is not None
     assert (kept.message, kept.done, kept.total) == ("installing", 1, 4)
     await site.client.get("/healthz")
@@ -70,7 +79,7 @@ async def test_progress_with_the_builds_token_is_kept_and_wakes_the_build(site: 
 async def test_who_stands_by_keeps_no_progress_and_says_so(site: Site) -> None:
     site.health.leading = False
     assert await site.post("right") == 503
-    assert site.world.deps.progress.get((NAMESPACE, "oxygen")) is None
+    assert site.get_progress() is None
     site.health.leading = True
     assert await site.post("right") == 204
 
@@ -78,7 +87,7 @@ async def test_who_stands_by_keeps_no_progress_and_says_so(site: Site) -> None:
 @pytest.mark.parametrize("token", ["wrong", "", "righ", "right2", "räight", "\udcff"])
 async def test_another_token_is_refused(site: Site, token: str) -> None:
     assert await site.post(token) == 401
-    assert site.world.deps.progress.get((NAMESPACE, "oxygen")) is None
+    assert site.get_progress() is None
 
 
 async def test_a_post_without_a_token_or_for_an_unknown_build_is_refused(site: Site) -> None:
@@ -90,16 +99,16 @@ async def test_a_post_without_a_token_or_for_an_unknown_build_is_refused(site: S
 async def test_of_a_build_that_was_made_anew_nothing_old_is_kept(site: Site) -> None:
     assert await site.post("right") == 204
     site.know("new", uid="2")
-    assert site.world.deps.progress.get((NAMESPACE, "oxygen")) is None
+    assert site.get_progress() is None
     assert await site.post("right") == 401
     assert await site.post("new") == 204
 
 
 async def test_a_build_that_is_gone_takes_its_token_and_progress_along(site: Site) -> None:
     assert await site.post("right") == 204
-    site.world.deps.progress.forget((NAMESPACE, "oxygen"))
+    site.world.kind.deps.memories.forget((NAMESPACE, "oxygen"))
     assert await site.post("right") == 401
-    assert site.world.deps.progress.get((NAMESPACE, "oxygen")) is None
+    assert site.get_progress() is None
 
 
 async def test_a_build_without_a_token_takes_nothing(site: Site) -> None:

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from prometheus_client import CollectorRegistry
 
 from bessemer.engine.metrics import Metrics
 from bessemer.gitlab.hooks import HOOK_BYTES
 from bessemer.gitlab.protocol import PendingJob
+from bessemer.kinds.runnerpool import webhooks as hooks
 from bessemer.kinds.runnerpool.demand import sources
-from bessemer.web import hooks
-from bessemer.web.hooks import WebhookHandler, add_routes
+from bessemer.web.app import add_public_routes
 from tests.support.pool_world import KEY, PROJECT, PoolWorld, open_pool_world
 
 URL = f"/v1/gitlab/{KEY[0]}/{KEY[1]}"
@@ -50,13 +49,12 @@ class Site:
 async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     monkeypatch.setattr(sources, "SPACING_SECONDS", 0.0)
     async with open_pool_world() as world:
-        metrics = Metrics(CollectorRegistry())
         app = web.Application()
-        add_routes(app, WebhookHandler(world.deps, metrics))
+        add_public_routes(app, world.kind.routes.public, world.deps.metrics)
         async with TestClient(TestServer(app)) as client:
             await world.apply()
             await world.settle()
-            yield Site(client, world, metrics)
+            yield Site(client, world, world.deps.metrics)
 
 
 async def test_a_job_that_waits_has_the_jobs_listed_at_once(site: Site) -> None:

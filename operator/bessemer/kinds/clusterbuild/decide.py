@@ -11,9 +11,11 @@ from datetime import datetime, timedelta
 from bessemer.api.clusterbuild.spec import ClusterBuildSpec
 from bessemer.api.clusterbuild.status import PhaseState, PhaseStatus
 from bessemer.api.phase_contract import PHASE_ORDER, PhaseName
+from bessemer.engine.deadline import compute_patience
 from bessemer.engine.destination import NOT_FOR_HOST
+from bessemer.engine.refusals import INVALID_SPEC, NAMESPACE_TERMINATING, Refusal
 from bessemer.kinds.clusterbuild.checkout import PHASES as PLAYBOOK_PHASES
-from bessemer.kinds.clusterbuild.facts import INVALID_SPEC, Facts, Refusal, compute_missing, power_off_wanted
+from bessemer.kinds.clusterbuild.facts import Facts, compute_missing, power_off_wanted
 from bessemer.kinds.clusterbuild.ledger import (
     Ledger,
     back_off_seconds,
@@ -26,7 +28,6 @@ from bessemer.kinds.clusterbuild.ledger import (
 )
 from bessemer.kinds.clusterbuild.plan import (
     FINAL_OUTLOOKS,
-    AddFinalizer,
     Afterwork,
     ClaimMachines,
     CreateSecret,
@@ -36,12 +37,11 @@ from bessemer.kinds.clusterbuild.plan import (
     Outlook,
     Plan,
     ReleaseMachines,
-    RemoveFinalizer,
     StartAttempt,
     StopPod,
 )
 from bessemer.kinds.clusterbuild.possession import compute_surplus, is_untouched, keep_machines
-from bessemer.kinds.clusterbuild.status import compute_status
+from bessemer.kinds.clusterbuild.status import compute_events, compute_status
 from bessemer.kube.pods import SETTLED, WAITING, PodFact
 from bessemer.kube.secretdata import BROKEN
 
@@ -59,15 +59,15 @@ def decide(facts: Facts, now: datetime) -> Plan:
     move = keep_machines(facts, ledger, _decide_move(facts, ledger, now))
     status = compute_status(facts, ledger, move, now)
     afterwork = _decide_afterwork(facts, ledger, move)
-    return Plan(status, move, afterwork, _compute_wake(facts, ledger, move), tuple(ledger.settled))
+    settled = tuple(ledger.settled)
+    events = tuple(compute_events(facts.build.status, status, settled))
+    return Plan(status, move, afterwork, _compute_wake(facts, ledger, move), settled, events)
 
 
 def _decide_move(facts: Facts, ledger: Ledger, now: datetime) -> Move:
     spec = facts.build.spec
     if facts.build.deleted is not None:
         return _decide_deletion(facts, ledger, facts.build.deleted, now)
-    if not facts.finalizer_set:
-        return Move(Outlook.WORKING, "Starting", "the build is new", AddFinalizer())
     if spec is None:
         return Move(Outlook.FAILED, INVALID_SPEC, facts.build.spec_error)
     return _decide_build(facts, ledger, spec, now)
@@ -132,8 +132,6 @@ def _decide_end(facts: Facts, ledger: Ledger, now: datetime, rest: Move) -> Move
 def _decide_deletion(facts: Facts, ledger: Ledger, deleted: datetime, now: datetime) -> Move:
     """Take back what was staged, within the deadline; the build goes in any case."""
     gone = Move(Outlook.DELETING, "Deleted", "what the build staged is taken back", finalize=True)
-    if not facts.finalizer_set:
-        return gone
     hindrance = _find_hindrance(facts, deleted, now)
     if hindrance:
         return Move(Outlook.DELETING, "CleanupAbandoned", hindrance, finalize=True)
@@ -146,9 +144,9 @@ def _decide_deletion(facts: Facts, ledger: Ledger, deleted: datetime, now: datet
 
 def _find_hindrance(facts: Facts, deleted: datetime, now: datetime) -> str:
     """Return why waiting for Cleanup is useless; empty while there is hope."""
-    if now >= deleted + timedelta(seconds=facts.deletion_seconds):
+    if compute_patience(deleted, facts.deletion_seconds, now) <= 0:
         return f"not done within {facts.deletion_seconds} s"
-    if facts.refusal is not None and facts.refusal.reason == "NamespaceTerminating":
+    if facts.refusal is not None and facts.refusal.reason == NAMESPACE_TERMINATING:
         return facts.refusal.message
     if facts.build.spec is None:
         return f"the spec can't be read: {facts.build.spec_error}"
@@ -267,8 +265,6 @@ def _decide_afterwork(facts: Facts, ledger: Ledger, move: Move) -> tuple[Afterwo
     surplus = compute_surplus(facts, ledger, move)
     if surplus:
         work.append(ReleaseMachines(surplus))
-    if move.finalize and facts.finalizer_set:
-        work.append(RemoveFinalizer())
     return tuple(work)
 
 

@@ -1,26 +1,18 @@
-"""Dependencies of the reconcile: clients, settings, the clock."""
+"""What a pass over a build is given, and what is remembered of a build between passes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bessemer.clock import Now
-from bessemer.engine.events import EventRecorder
-from bessemer.engine.metrics import Metrics
+from bessemer.engine import deps
+from bessemer.engine.memory import Memories
 from bessemer.engine.ownkey import OwnKey
-from bessemer.engine.settings import Settings
-from bessemer.kinds.clusterbuild.progress import ProgressBoard
-from bessemer.kube.protocol import Kubernetes
+from bessemer.kinds.clusterbuild.progress import Memory
 
 
 @dataclass(frozen=True)
-class Deps:
-    """Everything outside of the process that a pass may touch."""
+class Deps(deps.Deps):
+    """What is outside of a pass over a build."""
 
-    kubernetes: Kubernetes
-    settings: Settings
-    recorder: EventRecorder
-    progress: ProgressBoard
-    metrics: Metrics
-    now: Now
     own_key: OwnKey
+    memories: Memories[Memory]

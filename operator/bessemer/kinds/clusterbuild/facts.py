@@ -8,13 +8,11 @@ from ipaddress import IPv4Network
 from bessemer.api.clusterbuild.resource import ClusterBuild
 from bessemer.api.clusterbuild.spec import OnDelete
 from bessemer.api.phase_contract import Progress
-from bessemer.api.wellknown import ABORT_ANNOTATION, BUILD_FINALIZER, PAUSE_ANNOTATION, RETRY_ANNOTATION
+from bessemer.api.wellknown import ABORT_ANNOTATION, PAUSE_ANNOTATION, RETRY_ANNOTATION
+from bessemer.engine.refusals import Refusal
 from bessemer.kinds.clusterbuild.claims import Claim, compute_claims
 from bessemer.kube.pods import PodFact
 from bessemer.kube.podwarnings import PodWarning
-
-INVALID_SPEC = "InvalidSpec"
-"""The reason of a spec that can't be used, whatever time brings."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +34,6 @@ class SecretFact:
     """Public half of the key in it; None where the user gave a key."""
     broken: str = ""
     """What in it can't be used, in a sentence."""
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Kubernetes refused to create something in this pass."""
-
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -84,11 +74,6 @@ class Facts:
     def retry_value(self) -> str | None:
         """The value of the retry annotation."""
         return self.build.annotations.get(RETRY_ANNOTATION)
-
-    @property
-    def finalizer_set(self) -> bool:
-        """Whether the build can't vanish before we let it."""
-        return BUILD_FINALIZER in self.build.finalizers
 
     def _switched_on(self, annotation: str) -> bool:
         return self.build.annotations.get(annotation, "false").lower() != "false"

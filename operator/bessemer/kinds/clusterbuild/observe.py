@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from bessemer.api.clusterbuild.resource import ClusterBuild, parse_cluster_build
+from bessemer.api.clusterbuild.resource import ClusterBuild
 from bessemer.api.names import build_label_value, secret_name
 from bessemer.api.wellknown import BUILD_LABEL, BUILD_UID_LABEL, RESULT_FINALIZER
 from bessemer.engine.destination import check_destination
+from bessemer.engine.objects import is_owned
 from bessemer.engine.ownkey import Seal
 from bessemer.errors import Invalid
 from bessemer.kinds.clusterbuild.deps import Deps
@@ -20,7 +21,7 @@ from bessemer.kinds.clusterbuild.keys import check_secret, read_progress_token
 from bessemer.kinds.clusterbuild.ownpods import is_own
 from bessemer.kube.pods import WAITING, PodFact, parse_pod
 from bessemer.kube.podwarnings import PodWarning, get_pod_warning
-from bessemer.kube.protocol import CLUSTER_BUILDS, LEASES, PODS, SECRETS, Object
+from bessemer.kube.protocol import LEASES, PODS, SECRETS, Object
 from bessemer.kube.secretdata import read_secret
 
 SILENT_SECONDS = 3
@@ -31,20 +32,19 @@ SILENT_SECONDS = 3
 class Reading:
     """One pass's raw objects and the facts parsed from them."""
 
-    raw: Object
     raw_pods: dict[str, Object]
     facts: Facts
     seal: Seal
+    woken: float
+    """The monotonic time at which the pass was asked for."""
     progress_token: str | None = field(default=None, repr=False)
     """The token of the build's progress reports; None before it has its Secret."""
 
 
-async def get_reading(deps: Deps, namespace: str, name: str) -> Reading | None:
-    """Read a build and all that belongs to it; None where it does not exist."""
-    raw = await deps.kubernetes.get_object(CLUSTER_BUILDS, namespace, name)
-    if raw is None:
-        return None
-    build = parse_cluster_build(raw)
+async def get_reading(deps: Deps, build: ClusterBuild, woken: float) -> Reading:
+    """Read all that belongs to a build."""
+    namespace, name = build.namespace, build.name
+    memory = deps.memories.find((namespace, name))
     seal = await deps.own_key.get_seal()
     pods, leases, secret, missing_key, refused_login = await asyncio.gather(
         list_build_pods(deps, namespace, name),
@@ -56,9 +56,9 @@ async def get_reading(deps: Deps, namespace: str, name: str) -> Reading | None:
     facts = tuple(parse_pod(pod) for pod in pods)
     own = tuple(pod for pod in facts if is_own(build, seal, pod))
     return Reading(
-        raw=raw,
         raw_pods={fact.name: pod for fact, pod in zip(facts, pods, strict=True)},
         seal=seal,
+        woken=woken,
         facts=Facts(
             build=build,
             pods=own,
@@ -67,7 +67,7 @@ async def get_reading(deps: Deps, namespace: str, name: str) -> Reading | None:
             secret=parse_secret(build, secret),
             missing_key=missing_key,
             refused_login=refused_login,
-            live=deps.progress.get((namespace, name)),
+            live=memory.progress if memory is not None and memory.uid == build.uid else None,
             pod_warning=await _get_warning(deps, namespace, own),
             deletion_seconds=deps.settings.deletion_seconds,
             repeated_networks=deps.settings.repeated_compute_networks,
@@ -98,11 +98,6 @@ def parse_progress_token(build: ClusterBuild, raw: Mapping[str, Any] | None) -> 
     if raw is None or not is_owned(raw, build.uid):
         return None
     return read_progress_token(read_secret(raw, secret_name(build.name)))
-
-
-def is_owned(raw: Mapping[str, Any], uid: str) -> bool:
-    """Return whether an object belongs to the build with this UID."""
-    return any(owner.get("uid") == uid for owner in raw["metadata"].get("ownerReferences") or ())
 
 
 def other_finalizers(raw: Mapping[str, Any]) -> list[str]:

@@ -7,12 +7,9 @@ from enum import StrEnum
 
 from bessemer.api.clusterbuild.status import ClusterBuildStatus, PhaseStatus
 from bessemer.api.phase_contract import PhaseName
+from bessemer.engine.event_facts import EventFact
+from bessemer.engine.plan import Reason
 from bessemer.kinds.clusterbuild.claims import Claim
-
-
-@dataclass(frozen=True)
-class AddFinalizer:
-    """Make sure that the build can't vanish before what it stages is taken back."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class StopPod:
     uid: str
 
 
-Step = AddFinalizer | CreateSecret | ClaimMachines | StartAttempt | StopPod
+Step = CreateSecret | ClaimMachines | StartAttempt | StopPod
 
 
 @dataclass(frozen=True)
@@ -72,12 +69,7 @@ class ReleaseMachines:
     leases: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class RemoveFinalizer:
-    """Remove the finalizer of the build."""
-
-
-Afterwork = ForgetPod | DeletePod | ReleaseMachines | RemoveFinalizer
+Afterwork = ForgetPod | DeletePod | ReleaseMachines
 
 
 class Outlook(StrEnum):
@@ -125,8 +117,20 @@ class Plan:
     """Seconds until the next pass is due if nothing is heard meanwhile."""
     settled: tuple[PhaseStatus, ...] = ()
     """Attempts whose end was learned in this pass."""
+    events: tuple[EventFact, ...] = ()
+    """What is told once the status is written."""
 
     @property
     def step(self) -> Step | None:
         """The step before the status is written; after it, decide again with new facts."""
         return self.move.step
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Why the step is taken."""
+        return (Reason(self.move.reason, self.move.message),)
+
+    @property
+    def finalize(self) -> bool:
+        """Whether the build's deletion is complete."""
+        return self.move.finalize

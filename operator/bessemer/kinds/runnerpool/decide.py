@@ -5,16 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from bessemer.api.runnerpool.resource import RunnerPool
 from bessemer.api.runnerpool.spec import Mode
-from bessemer.api.runnerpool.status import RunnerPoolStatus
-from bessemer.kinds.runnerpool.facts import DoubtfulEnd, Facts, RunnerPodFact, RunnerPodState
-from bessemer.kinds.runnerpool.plan import EndJobPod, Scaling
+from bessemer.api.runnerpool.status import BackOff, RunnerPoolStatus
+from bessemer.engine.event_facts import EventFact
+from bessemer.engine.plan import Reason
+from bessemer.engine.refusals import QUOTA_EXCEEDED
+from bessemer.kinds.runnerpool.facts import RETRY_SECONDS, DoubtfulEnd, Facts, RunnerPodFact, RunnerPodState
+from bessemer.kinds.runnerpool.plan import (
+    CloseVanished,
+    CreatePod,
+    EndJobPod,
+    EndRunner,
+    KeepRunner,
+    MeasureHeadroom,
+    ScalePods,
+    Scaling,
+    Step,
+)
 from bessemer.kinds.runnerpool.pods.job_pods import list_orphans
 from bessemer.kinds.runnerpool.scaling.backoff import compute_back_off, judge_doubtful
 from bessemer.kinds.runnerpool.scaling.manager_mode import decide_manager
+from bessemer.kinds.runnerpool.scaling.quota import QUOTA_SECONDS
 from bessemer.kinds.runnerpool.scaling.scaling import decide_drain, decide_rest, decide_scaling
 from bessemer.kinds.runnerpool.scaling.schedule import compute_minimum
-from bessemer.kinds.runnerpool.status import compute_status
+from bessemer.kinds.runnerpool.status import compute_events, compute_status
 from bessemer.kinds.runnerpool.verdicts import compute_stall
 
 
@@ -26,16 +41,68 @@ class Plan:
     status: RunnerPoolStatus
     wake_after: float | None
     """Seconds until the next pass is due by time alone."""
+    step: Step | None = None
+    events: tuple[EventFact, ...] = ()
+    """What is told once the status is written."""
     judged: frozenset[DoubtfulEnd] = frozenset()
     """Failures that GitLab's word is there on: they stand in the status, if they are any."""
     finalize: bool = False
-    """The pool is being deleted, and no pod is left: delete its runner and finalize the pool."""
+    """The pool is deleted, no pod is left, and GitLab has forgotten its runner, or was given the time to."""
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Why the step is taken."""
+        if not isinstance(self.step, ScalePods):
+            return ()
+        return tuple(Reason(reason, message) for reason, message in self.scaling.reasons)
 
 
-def decide(facts: Facts, now: datetime) -> Plan:
-    """Decide the steps for the pods and the new status."""
-    spec = facts.pool.spec
+@dataclass(frozen=True)
+class _Leave:
+    """What becomes of a pool that is deleted and has no pod left."""
+
+    step: Step | None = None
+    wake_after: float | None = None
+    finalize: bool = False
+
+
+def begin(pool: RunnerPool) -> Plan:
+    """Decide what comes first in a pass: the runner, as what else is known depends on it."""
+    return Plan(Scaling(), pool.status, None, step=KeepRunner())
+
+
+def decide(facts: Facts, now: datetime, done: Scaling | None = None) -> Plan:
+    """Decide the next step and the new status.
+
+    ``done`` is what was carried out for the pods in this pass already; the facts have the pods as they were before.
+    """
     back_off = compute_back_off(facts, now)
+    scaling, minimum, change = _decide_scaling(facts, back_off, now)
+    scaling = scaling if done is None else done
+    status = compute_status(facts, scaling, minimum, back_off, now)
+    step = _choose_step(facts, scaling, is_done=done is not None)
+    leave = _decide_leave(facts) if step is None else _Leave()
+    wakes = [wake for wake in (scaling.wake_after, change - now if change else None) if wake is not None]
+    moments = [moment for pod in facts.pods.values() for moment in (pod.lost_from, compute_stall(pod))]
+    wakes += [moment - now for moment in moments if moment is not None and moment > now]
+    seconds = [max(timedelta(), wake).total_seconds() for wake in wakes]
+    seconds += [leave.wake_after] if leave.wake_after is not None else []
+    seconds += [RETRY_SECONDS] if facts.refusal is not None else []
+    seconds += [QUOTA_SECONDS] if scaling.limit is not None and scaling.limit.reason == QUOTA_EXCEEDED else []
+    return Plan(
+        scaling,
+        status,
+        min(seconds, default=None),
+        step=leave.step if step is None else step,
+        events=tuple(compute_events(facts, status)),
+        judged=frozenset(facts.doubtful) - frozenset(judge_doubtful(facts).open),
+        finalize=leave.finalize,
+    )
+
+
+def _decide_scaling(facts: Facts, back_off: BackOff | None, now: datetime) -> tuple[Scaling, int, datetime | None]:
+    """Return what becomes of the pods, the min of the moment, and when the schedule changes that."""
+    spec = facts.pool.spec
     if facts.pool.deleted is not None:
         scaling, minimum, change = decide_drain(facts, "Deleted"), 0, None
     elif spec is None or not facts.runner.ready:
@@ -53,17 +120,27 @@ def decide(facts: Facts, now: datetime) -> Plan:
             actions=(*scaling.actions, *map(EndJobPod, orphans)),
             reasons=(*scaling.reasons, ("JobPodEnded", f"{len(orphans)} whose runner was killed: {ended}"[:1024])),
         )
-    status = compute_status(facts, scaling, minimum, back_off, now)
-    wakes = [wake for wake in (scaling.wake_after, change - now if change else None) if wake is not None]
-    moments = [moment for pod in facts.pods.values() for moment in (pod.lost_from, compute_stall(pod))]
-    wakes += [moment - now for moment in moments if moment is not None and moment > now]
-    return Plan(
-        scaling,
-        status,
-        max(timedelta(), min(wakes)).total_seconds() if wakes else None,
-        judged=frozenset(facts.doubtful) - frozenset(judge_doubtful(facts).open),
-        finalize=facts.pool.deleted is not None and not _list_left(facts) and not orphans,
-    )
+    return scaling, minimum, change
+
+
+def _choose_step(facts: Facts, scaling: Scaling, *, is_done: bool) -> Step | None:
+    """Return what comes next for the pods; what was done for them in this pass is not done again."""
+    if facts.vanished:
+        return CloseVanished(facts.vanished)
+    if is_done or not (scaling.actions or scaling.reasons):
+        return None
+    if not facts.measured and any(isinstance(action, CreatePod) for action in scaling.actions):
+        return MeasureHeadroom()
+    return ScalePods(scaling)
+
+
+def _decide_leave(facts: Facts) -> _Leave:
+    """Have GitLab delete the runner of a deleted pool without pods, then let the pool go."""
+    if facts.pool.deleted is None or _list_left(facts) or list_orphans(facts.job_pods, facts.pods.values()):
+        return _Leave()
+    if facts.departure is None:
+        return _Leave(step=EndRunner())
+    return _Leave(finalize=True) if facts.departure.done else _Leave(wake_after=facts.departure.wait)
 
 
 def _list_left(facts: Facts) -> list[RunnerPodFact]:

@@ -1,4 +1,4 @@
-"""Carry out what was decided for the pods of a pool, and settle with GitLab what those have left that are gone."""
+"""Carry out what was decided for a pool, and settle with GitLab what pods have left that are gone."""
 
 from __future__ import annotations
 
@@ -8,22 +8,96 @@ from dataclasses import replace
 from datetime import datetime
 
 from bessemer.api.runnerpool.resource import RunnerPool
-from bessemer.errors import BessemerError, Retry
+from bessemer.engine.objects import create_or_adopt
+from bessemer.engine.refusals import NAME_TAKEN, QUOTA_EXCEEDED, Refusal, explain_refusal
+from bessemer.errors import BessemerError
 from bessemer.kinds.runnerpool.deps import PoolDeps
-from bessemer.kinds.runnerpool.facts import ANY_JOB, DoubtfulEnd, Facts, Refusal, RunnerPodFact, RunnerPodState
-from bessemer.kinds.runnerpool.plan import Action, CollectPod, CreatePod, EndJobPod, RetirePod, SendPod
+from bessemer.kinds.runnerpool.facts import ANY_JOB, Departure, DoubtfulEnd, Facts, RunnerPodFact, RunnerPodState
+from bessemer.kinds.runnerpool.observe import Reading, add_headroom, get_facts
+from bessemer.kinds.runnerpool.plan import (
+    Action,
+    CloseVanished,
+    CollectPod,
+    CreatePod,
+    EndJobPod,
+    EndRunner,
+    MeasureHeadroom,
+    RetirePod,
+    ScalePods,
+    Scaling,
+    SendPod,
+    Step,
+)
 from bessemer.kinds.runnerpool.pods.runner_pods import parse_runner_pod
 from bessemer.kinds.runnerpool.render.manifest import build_runner_pod, build_sending
 from bessemer.kinds.runnerpool.runner.memory import doubt_runner
-from bessemer.kinds.runnerpool.runner.reconcile import forget_manager
-from bessemer.kube.protocol import PODS, AlreadyExists, Conflict, Refused
+from bessemer.kinds.runnerpool.runner.reconcile import end_runner, forget_due_managers, forget_manager, keep_runner
+from bessemer.kinds.runnerpool.scaling.quota import compute_want
+from bessemer.kinds.runnerpool.status import compute_loss, compute_scaling_events
+from bessemer.kube.protocol import PODS, Conflict, Object, Refused
 
 AT_ONCE = 32
 """Requests of one pass to Kubernetes that are under way side by side."""
 
 
-async def perform(deps: PoolDeps, facts: Facts, actions: tuple[Action, ...]) -> list[Refusal]:
-    """Carry the actions out, side by side; give what Kubernetes refused."""
+async def perform(deps: PoolDeps, reading: Reading, step: Step | None) -> Reading:
+    """Carry out a step; return what is known then."""
+    pool, facts = reading.pool, reading.facts
+    if facts is None:
+        facts = await get_facts(deps, pool, await keep_runner(deps, pool))
+        await forget_due_managers(deps, pool)
+        return replace(reading, facts=facts)
+    match step:
+        case CloseVanished(pods):
+            for pod in pods:
+                await _close_vanished(deps, pool, pod)
+            return replace(reading, facts=replace(facts, vanished=()))
+        case MeasureHeadroom():
+            assert pool.spec is not None  # noqa: S101  no pod is created without a spec
+            return replace(reading, facts=await add_headroom(deps, facts, pool.spec))
+        case ScalePods(scaling):
+            return await _scale(deps, facts, scaling)
+        case EndRunner():
+            end = await end_runner(deps, pool)
+            return replace(reading, facts=replace(facts, departure=Departure(end.done, end.wait)))
+    return reading
+
+
+async def _close_vanished(deps: PoolDeps, pool: RunnerPool, pod: RunnerPodFact) -> None:
+    memory = deps.memories.get((pool.namespace, pool.name))
+    if pod.belongs_to(pool.uid):
+        await close_pod(deps, pool, pod, deps.now())
+        lost = compute_loss(pod)
+        if lost is not None:
+            await deps.recorder.record(pool.reference(), lost)
+    memory.vanished.remove(pod)
+
+
+async def _scale(deps: PoolDeps, facts: Facts, scaling: Scaling) -> Reading:
+    """Carry out a decision about pods, and tell of it; what Kubernetes refuses is part of what is known then."""
+    memory = deps.memories.get((facts.pool.namespace, facts.pool.name))
+    note_want(deps, facts.pool, scaling)
+    memory.begun = sum(isinstance(action, CreatePod) for action in scaling.actions)
+    try:
+        refusals = await _run_actions(deps, facts, scaling.actions)
+    finally:
+        memory.begun = 0
+    done = scaling.correct(len(refusals)) if refusals else scaling
+    for event in compute_scaling_events(done):
+        await deps.recorder.record(facts.pool.reference(), event)
+    return Reading(facts.pool, replace(facts, refusal=refusals[0] if refusals else None), done)
+
+
+def note_want(deps: PoolDeps, pool: RunnerPool, scaling: Scaling) -> None:
+    """Record the pods that a pool could not create because of a quota; pools of lower priority leave room for them."""
+    limit, want = scaling.limit, None
+    if pool.spec is not None and limit is not None and limit.reason == QUOTA_EXCEEDED:
+        want = compute_want(pool.spec, max(scaling.unserved, 1), deps.now())
+    deps.memories.get((pool.namespace, pool.name)).want = want
+
+
+async def _run_actions(deps: PoolDeps, facts: Facts, actions: tuple[Action, ...]) -> list[Refusal]:
+    """Carry the actions out, side by side; return what Kubernetes refused."""
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def run(work: Callable[[], Awaitable[Refusal | None]]) -> Refusal | None:
@@ -58,7 +132,7 @@ async def _create_begun(deps: PoolDeps, facts: Facts, action: CreatePod, now: da
     try:
         return await _create_pod(deps, facts, action, now)
     finally:
-        deps.begun[facts.pool.namespace, facts.pool.name] -= 1
+        deps.memories.get((facts.pool.namespace, facts.pool.name)).begun -= 1
 
 
 async def _create_pod(deps: PoolDeps, facts: Facts, action: CreatePod, now: datetime) -> Refusal | None:
@@ -68,22 +142,19 @@ async def _create_pod(deps: PoolDeps, facts: Facts, action: CreatePod, now: date
     body = build_runner_pod(pool, pool.spec, deps.settings, action.slot, facts.runner.template)
     if action.job is not None:
         body["metadata"]["annotations"] |= build_sending(action.job, now)
-    name = body["metadata"]["name"]
-    try:
-        raw = await deps.kubernetes.create_object(PODS, pool.namespace, body)
-    except AlreadyExists:
-        found = await deps.kubernetes.get_object(PODS, pool.namespace, name)
-        if found is None:
-            raise Retry("Vanished", f"pod {name} has just been deleted", after=0) from None
-        raw = found
+    memory = deps.memories.get((pool.namespace, pool.name))
+
+    def is_ours(raw: Object) -> bool:
         there = parse_runner_pod(raw)
-        if (there.owner_uid, there.slot) != (pool.uid, action.slot):
-            deps.blocked.setdefault((pool.namespace, pool.name), {})[action.slot] = now
-            return Refusal("NameTaken", f"pod {name} belongs to something else")
+        return (there.owner_uid, there.slot) == (pool.uid, action.slot)
+
+    try:
+        raw = await create_or_adopt(deps.kubernetes, PODS, pool.namespace, body, is_ours)
     except Refused as error:
-        reason = "QuotaExceeded" if "exceeded quota" in error.message else "PodRefused"
-        return Refusal(reason, error.message)
-    deps.pods.put((pool.namespace, pool.name), parse_runner_pod(raw))
+        if error.reason == NAME_TAKEN:
+            memory.blocked[action.slot] = now
+        return explain_refusal(error)
+    memory.pods.put(parse_runner_pod(raw))
     return None
 
 
@@ -94,23 +165,24 @@ async def _send_pod(deps: PoolDeps, facts: Facts, action: SendPod, now: datetime
         raw = await deps.kubernetes.patch_object(PODS, pool.namespace, pod.name, patch)
     except Conflict:  # another pod has the name by now, or this one was changed meanwhile and still exists
         raw = await deps.kubernetes.get_object(PODS, pool.namespace, pod.name)
+    memory = deps.memories.get((pool.namespace, pool.name))
     if raw is None or parse_runner_pod(raw).uid != pod.uid:
-        deps.pods.drop((pool.namespace, pool.name), pod)
+        memory.pods.drop(pod)
     else:
-        deps.pods.put((pool.namespace, pool.name), parse_runner_pod(raw))
+        memory.pods.put(parse_runner_pod(raw))
 
 
 async def _retire_pod(deps: PoolDeps, facts: Facts, action: RetirePod) -> None:
     pool, pod = facts.pool, action.pod
     await deps.kubernetes.delete_object(PODS, pool.namespace, pod.name, uid=pod.uid)
-    deps.pods.mark((pool.namespace, pool.name), replace(pod, state=RunnerPodState.DRAINING))
+    deps.memories.get((pool.namespace, pool.name)).pods.mark(replace(pod, state=RunnerPodState.DRAINING))
 
 
 async def _end_job_pod(deps: PoolDeps, facts: Facts, action: EndJobPod) -> None:
     pool, pod = facts.pool, action.pod
     await deps.kubernetes.delete_object(PODS, pool.namespace, pod.name, uid=pod.uid)
     key = (pool.namespace, pool.name)
-    if pod.name in {known.name for known in deps.job_pods.list_pods(key)}:
+    if pod.name in {known.name for known in deps.job_pods.list_of(key)}:
         deps.job_pods.put(key, replace(pod, leaving=True, deleted=True))
 
 
@@ -119,7 +191,8 @@ async def _collect_pod(deps: PoolDeps, facts: Facts, action: CollectPod, now: da
     pool, pod = facts.pool, action.pod
     key = (pool.namespace, pool.name)
     # Before it is deleted: the news that it is gone may be here before the answer, and is nothing to act upon.
-    deps.pods.mark(key, replace(pod, state=RunnerPodState.COLLECTED))
+    memory = deps.memories.get(key)
+    memory.pods.mark(replace(pod, state=RunnerPodState.COLLECTED))
     # Where nothing runs any more, there is nothing to give the kubelet time for: it takes more than a second.
     grace = 0 if pod.stopped else None
     try:
@@ -127,10 +200,10 @@ async def _collect_pod(deps: PoolDeps, facts: Facts, action: CollectPod, now: da
         await close_pod(deps, pool, pod, now)
         await deps.kubernetes.delete_object(PODS, pool.namespace, pod.name, uid=pod.uid, grace_seconds=grace)
     except BessemerError:
-        deps.pods.mark(key, pod)
+        memory.pods.mark(pod)
         raise
     if pod.failed_without_job and pod.doubtful:
-        deps.doubtful.setdefault(key, []).append(DoubtfulEnd(pod, now))
+        memory.doubtful.append(DoubtfulEnd(pod, now))
         source = deps.sources.get_source(key)
         if source is not None:
             source.nudge()
@@ -144,7 +217,7 @@ async def close_pod(deps: PoolDeps, pool: RunnerPool, pod: RunnerPodFact, now: d
         return  # it never asked GitLab for anything
     await forget_manager(deps, pool, pod)
     if pod.claimed:
-        deps.taken[pool.namespace, pool.name] = now
+        deps.memories.get((pool.namespace, pool.name)).taken = now
     source = deps.sources.get_source((pool.namespace, pool.name))
     if source is not None and pod.job != ANY_JOB and source.board.put_tried(int(pod.job), pod.claimed, now, pod.said):
         source.nudge()

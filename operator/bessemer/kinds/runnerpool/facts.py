@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from bessemer.api.runnerpool.resource import RunnerPool
 from bessemer.api.runnerpool.spec import Mode
-from bessemer.api.wellknown import POOL_FINALIZER
+from bessemer.engine.refusals import Refusal
 from bessemer.gitlab.protocol import PendingJob
 from bessemer.kube.podwarnings import PodWarning
 
@@ -29,6 +29,10 @@ BLOCKED = timedelta(minutes=5)
 """Seconds for which a slot is not used if its pod name is taken by another object."""
 LOST_AFTER = timedelta(minutes=2)
 """After the end of its grace a pod is killed within seconds; one that is not has no kubelet any more."""
+
+
+RETRY_SECONDS = 5
+"""How often it is tried again what was refused, or could not be found or created."""
 
 
 class RunnerPodState(StrEnum):
@@ -227,11 +231,13 @@ class StallLook:
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """Kubernetes refused to create a pod in this pass."""
+class Departure:
+    """How far GitLab has deleted the runner of a pool that is deleted."""
 
-    reason: str
-    message: str
+    done: bool
+    """Whether it has, or was given the time to."""
+    wait: float = 0.0
+    """Seconds until it is told again."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +251,13 @@ class Facts:
     """Pods of this pool by their names."""
     headroom: Headroom | None = None
     """None: no quota that counts, or not looked at as no pod is wanted."""
+    measured: bool = False
+    """Whether the headroom was looked at in this pass."""
     refusal: Refusal | None = None
+    vanished: tuple[RunnerPodFact, ...] = ()
+    """Pods that went without our doing, and have not been settled with GitLab."""
+    departure: Departure | None = None
+    """Of a pool that is deleted and has no pods left; None: GitLab was not told in this pass."""
     job_pods: tuple[JobPodFact, ...] = ()
     """Pods of jobs that run by the executor Kubernetes."""
     blocked: frozenset[int] = frozenset()
@@ -261,11 +273,6 @@ class Facts:
     def is_of_pods(self) -> bool:
         """Whether each of its pods takes one job, and no manager takes them all."""
         return self.pool.spec is None or self.pool.spec.mode is Mode.PODS
-
-    @property
-    def finalizer_set(self) -> bool:
-        """Whether the pool can't vanish before we let it."""
-        return POOL_FINALIZER in self.pool.finalizers
 
     def list_live(self) -> list[RunnerPodFact]:
         """List the pods that have not ended."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import monotonic
 
 from bessemer.api.names import build_label_value
@@ -21,6 +21,8 @@ from bessemer.kinds.runnerpool.facts import (
     RunnerPodFact,
     RunnerPodState,
 )
+from bessemer.kinds.runnerpool.memory import Memory
+from bessemer.kinds.runnerpool.plan import Scaling
 from bessemer.kinds.runnerpool.pods.job_pods import parse_job_pod
 from bessemer.kinds.runnerpool.pods.runner_pods import parse_runner_pod
 from bessemer.kinds.runnerpool.runner.request import build_traits
@@ -39,61 +41,67 @@ BLIND = "NoAccessToken"
 """The reason without an access token, so that the waiting jobs are not known."""
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What a pass knows of a pool, and what it has carried out for its pods already."""
+
+    pool: RunnerPool
+    facts: Facts | None = None
+    """None before the runner was seen to."""
+    done: Scaling | None = None
+
+
 async def get_facts(deps: PoolDeps, pool: RunnerPool, runner: RunnerFact) -> Facts:
     """Gather the facts of one pass, in which the runner was seen to already."""
     key = (pool.namespace, pool.name)
+    memory = deps.memories.get(key)
     if pool.spec is None or pool.deleted is not None:
         demand = Demand(known=False, reason=runner.reason)
     else:
         demand = compute_demand(deps, key, pool.spec, runner)
     pods = await list_pods(deps, pool)
-    job_pods = tuple(deps.job_pods.list_pods(key))
+    job_pods = tuple(deps.job_pods.list_of(key))
     busy = demand.blind or bool(demand.jobs) or any(not pod.leaving for pod in job_pods)
-    if busy:
-        deps.quiet.pop(key, None)
-    quiet = None if busy else deps.quiet.setdefault(key, deps.now())
+    memory.quiet = None if busy else memory.quiet or deps.now()
     facts = Facts(
         pool,
         demand,
         runner,
         pods,
         job_pods=job_pods,
-        blocked=_list_blocked(deps, key),
-        last_taken=deps.taken.get(key),
-        doubtful=tuple(deps.doubtful.get(key, ())),
-        quiet_since=quiet,
+        blocked=_list_blocked(deps, memory),
+        last_taken=memory.taken,
+        doubtful=tuple(memory.doubtful),
+        quiet_since=memory.quiet,
+        vanished=tuple(memory.vanished),
     )
     return await explain_stall(deps, facts)
 
 
-def _list_blocked(deps: PoolDeps, key: Key) -> frozenset[int]:
+def _list_blocked(deps: PoolDeps, memory: Memory) -> frozenset[int]:
     """List the slots that are left out for now; the others are forgotten."""
-    found = {slot: seen for slot, seen in deps.blocked.get(key, {}).items() if deps.now() - seen < BLOCKED}
-    if found:
-        deps.blocked[key] = found
-    else:
-        deps.blocked.pop(key, None)
-    return frozenset(found)
+    memory.blocked = {slot: seen for slot, seen in memory.blocked.items() if deps.now() - seen < BLOCKED}
+    return frozenset(memory.blocked)
 
 
 async def list_pods(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact]:
     """Return the pool's pods, from memory where that is not too old."""
     key, now = (pool.namespace, pool.name), monotonic()
-    age = deps.pods.get_age(key, now)
+    memory = deps.memories.get(key)
+    age = memory.pods.get_age(now)
     if age is None or age > deps.settings.resync_seconds:
         labels = f"{POOL_LABEL}={build_label_value(pool.name)}"
         raw = await deps.kubernetes.list_objects(PODS, pool.namespace, labels=labels)
         found = [pod for pod in map(parse_runner_pod, raw) if pod.slot != NO_SLOT]
-        gone = deps.pods.replace(key, found, now)
-        deps.vanished.setdefault(key, []).extend(gone)
-        if deps.job_pods.list_pods(key) or (pool.spec is not None and pool.spec.executor.kubernetes is not None):
+        memory.vanished += memory.pods.replace(found, now)
+        if deps.job_pods.list_of(key) or (pool.spec is not None and pool.spec.executor.kubernetes is not None):
             await _list_job_pods(deps, pool)
     return _list_own(deps, pool)
 
 
 def _list_own(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact]:
     """Return those of the known pods with the pool's label that are its own."""
-    known, now = deps.pods.list_pods((pool.namespace, pool.name)), deps.now()
+    known, now = deps.memories.get((pool.namespace, pool.name)).pods.list_pods(), deps.now()
     own = {name: pod for name, pod in known.items() if pod.belongs_to(pool.uid)}
     return {
         name: replace(pod, state=RunnerPodState.LOST) if pod.lost_from is not None and pod.lost_from <= now else pod
@@ -133,24 +141,24 @@ async def list_quotas(deps: PoolDeps, namespace: str) -> list[Object]:
 
 async def add_headroom(deps: PoolDeps, facts: Facts, spec: RunnerPoolSpec) -> Facts:
     """Check the namespace's quotas. Nothing may be awaited between this and the decision what to create."""
-    namespace, own = facts.pool.namespace, facts.pool.name
-    quotas = await list_quotas(deps, namespace)
+    key = (facts.pool.namespace, facts.pool.name)
+    quotas = await list_quotas(deps, key[0])
     if not quotas:
-        return replace(facts, headroom=None)
-    owed = await _list_owed_by_others(deps, (namespace, own))
-    others = {name: want for (space, name), want in deps.wants.items() if space == namespace and name != own}
+        return replace(facts, headroom=None, measured=True)
+    owed = await _list_owed_by_others(deps, key)
+    wants = {other[1]: memory.want for other, memory in deps.memories.list_others(key) if memory.want is not None}
     claims = [
         compute_owed(spec, facts.pods.values(), facts.job_pods),
         *owed,
-        *list_claims(others, spec.priority, deps.now()),
+        *list_claims(wants, spec.priority, deps.now()),
     ]
     headroom: Headroom | None = compute_headroom(quotas, list_runner_costs(spec), claims)
-    return replace(facts, headroom=headroom)
+    return replace(facts, headroom=headroom, measured=True)
 
 
 async def _list_owed_by_others(deps: PoolDeps, own: Key) -> list[Claim]:
     """List what the other pools of the namespace have begun: runners that they create, and jobs of those they have."""
-    found = [parse_runner_pool(raw) for key, raw in deps.pools.items() if key[0] == own[0] and key != own]
+    found = [parse_runner_pool(raw) for _, raw in deps.pools.list_others(own)]
     for pool in found:
         await list_pods(deps, pool)  # after a restart, those of a pool that has not had its turn are not known yet
     claims = []
@@ -159,6 +167,6 @@ async def _list_owed_by_others(deps: PoolDeps, own: Key) -> list[Claim]:
             continue
         key = (pool.namespace, pool.name)
         pods = _list_own(deps, pool).values()
-        claims.append(compute_owed(pool.spec, pods, deps.job_pods.list_pods(key)))
-        claims.append(compute_begun(pool.spec, deps.begun.get(key, 0)))
+        claims.append(compute_owed(pool.spec, pods, deps.job_pods.list_of(key)))
+        claims.append(compute_begun(pool.spec, deps.memories.get(key).begun))
     return claims

@@ -80,3 +80,35 @@ class Scaling:
         others = tuple(reason for reason in self.reasons if reason[0] != CREATED)
         some = ((CREATED, f"{wanted - refused} of {wanted} pods; the others were refused"),)
         return replace(self, reasons=others + (some if wanted > refused else ()))
+
+
+@dataclass(frozen=True)
+class CloseVanished:
+    """Settle with GitLab what pods have left that went without our doing."""
+
+    pods: tuple[RunnerPodFact, ...]
+
+
+@dataclass(frozen=True)
+class MeasureHeadroom:
+    """Look at the namespace's quotas: only a pool that wants to create pods needs to know them."""
+
+
+@dataclass(frozen=True)
+class ScalePods:
+    """Carry out what was decided for the pods, side by side."""
+
+    scaling: Scaling
+
+
+@dataclass(frozen=True)
+class KeepRunner:
+    """Have the GitLab runner be as the spec wants it, and GitLab forget the managers of pods that are gone."""
+
+
+@dataclass(frozen=True)
+class EndRunner:
+    """Have GitLab delete what it has of the runner of a pool that goes, as far as it can be told in time."""
+
+
+Step = KeepRunner | CloseVanished | MeasureHeadroom | ScalePods | EndRunner

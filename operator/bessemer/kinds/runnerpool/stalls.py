@@ -24,13 +24,14 @@ _log = logging.getLogger(__name__)
 async def explain_stall(deps: PoolDeps, facts: Facts) -> Facts:
     """Return the facts with what its events say of the pod that the status has to name as not starting."""
     key, now = (facts.pool.namespace, facts.pool.name), deps.now()
+    memory = deps.memories.get(key)
     pod = find_hindered(facts, now) if facts.pool.deleted is None else None
     if pod is None or pod.reason:
-        deps.stalls.pop(key, None)
+        memory.stall = None
         return facts
-    look = deps.stalls.get(key)
+    look = memory.stall
     if look is None or look.uid != pod.uid or now - look.when >= timedelta(seconds=LOOK_SECONDS):
-        look = deps.stalls[key] = await _look(deps, key, pod, look)
+        look = memory.stall = await _look(deps, key, pod, look)
     if look.warning is None:
         return facts
     said = replace(pod, reason=look.warning.reason or STALLED, message=look.warning.message)
@@ -39,7 +40,7 @@ async def explain_stall(deps: PoolDeps, facts: Facts) -> Facts:
 
 def compute_look(deps: PoolDeps, key: Key) -> float | None:
     """Return the seconds until the events of a pod are looked at again; None where all start."""
-    look = deps.stalls.get(key)
+    look = deps.memories.get(key).stall
     return None if look is None else max(0.0, LOOK_SECONDS - (deps.now() - look.when).total_seconds())
 
 

@@ -53,16 +53,20 @@ def _count_running(facts: Facts) -> int:
     return len(facts.list_in(RunnerPodState.RUNNING))
 
 
-def compute_events(facts: Facts, scaling: Scaling, status: RunnerPoolStatus) -> list[EventFact]:
-    """Return an event for each decision about scale, each job that lost its pod, and each condition that got worse."""
+def compute_scaling_events(scaling: Scaling) -> list[EventFact]:
+    """Return an event for each decision about scale, and for each pod that has failed."""
     events = [EventFact("Normal", reason, message) for reason, message in scaling.reasons]
-    events += [
+    return events + [
         compute_loss(action.pod) or EventFact("Warning", "PodFailed", _explain_failure(action.pod))
         for action in scaling.actions
         if isinstance(action, CollectPod) and action.pod.state is RunnerPodState.FAILED and not action.pod.recalled
     ]
+
+
+def compute_events(facts: Facts, status: RunnerPoolStatus) -> list[EventFact]:
+    """Return an event for each pod that was lost with its node, and each condition that got worse."""
     before = facts.pool.status
-    events += _list_losses(facts)
+    events = _list_losses(facts)
     for type_, bad in (
         ("Ready", "False"),
         ("RunnerRegistered", "False"),

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from bessemer.api.runnerpool.spec import Mode
 from bessemer.api.runnerpool.status import BackOff
 from bessemer.engine.conditions import Truth, Verdict
+from bessemer.engine.refusals import INVALID_SPEC, QUOTA_EXCEEDED
 from bessemer.kinds.runnerpool.demand.numbers import compute_answered
 from bessemer.kinds.runnerpool.facts import Facts, RunnerPodFact, RunnerPodState, WaitingJob
 from bessemer.kinds.runnerpool.plan import Scaling
@@ -87,7 +88,7 @@ def _find_failure(facts: Facts) -> tuple[str, str] | None:
     if facts.pool.deleted is not None:
         return "Deleting", "the pool takes no more jobs"
     if facts.pool.spec is None:
-        return "InvalidSpec", facts.pool.spec_error
+        return INVALID_SPEC, facts.pool.spec_error
     return None if runner.ready else (runner.reason, _name_field(runner.reason, runner.message))
 
 
@@ -97,7 +98,7 @@ def _name_field(reason: str, message: str) -> str:
 
 def _find_limit(facts: Facts, scaling: Scaling) -> tuple[str, str] | None:
     refusal = facts.refusal
-    if refusal is not None and refusal.reason == "QuotaExceeded":
+    if refusal is not None and refusal.reason == QUOTA_EXCEEDED:
         return refusal.reason, refusal.message
     if refusal is not None:
         return "BackOff", f"{refusal.reason}: {refusal.message}"

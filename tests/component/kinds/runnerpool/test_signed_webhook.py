@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from prometheus_client import CollectorRegistry
 
 from bessemer.engine.metrics import Metrics
 from bessemer.gitlab.protocol import PendingJob
 from bessemer.kinds.runnerpool.demand import sources
-from bessemer.web.hooks import WebhookHandler, add_routes
+from bessemer.web.app import add_public_routes
 from gitlab_simulator.clock import Clock
 from gitlab_simulator.model import Delivery
 from gitlab_simulator.seeding import apply_seed
@@ -79,16 +78,15 @@ async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
             "tokens": [{"user": "root", "name": "root", "value": "glpat-root"}],
         }
         apply_seed(gitlab, Seed.model_validate(seed))
-        metrics = Metrics(CollectorRegistry())
         app = web.Application()
-        add_routes(app, WebhookHandler(world.deps, metrics))
+        add_public_routes(app, world.kind.routes.public, world.deps.metrics)
         api = TestClient(TestServer(build_app(gitlab)), headers={"PRIVATE-TOKEN": "glpat-root"})
         async with TestServer(app) as server, api:
             await world.apply()
             await world.put_secret("hook", SIGNING_TOKEN)
             await world.settle()
             world.gitlab.calls.clear()
-            yield Site(gitlab, api, str(server.make_url(f"/v1/gitlab/{KEY[0]}/{KEY[1]}")), world, metrics)
+            yield Site(gitlab, api, str(server.make_url(f"/v1/gitlab/{KEY[0]}/{KEY[1]}")), world, world.deps.metrics)
 
 
 async def test_a_signed_webhook_is_taken_and_its_job_gets_a_pod(site: Site) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -15,7 +14,6 @@ from bessemer.engine.loop import WakeUps
 from bessemer.gitlab.client import connect_gitlab
 from bessemer.gitlab.protocol import Scope
 from bessemer.gitlab.transport import Transport
-from bessemer.kinds.runnerpool.reconcile import reconcile
 from bessemer.kube.protocol import RUNNER_POOLS, SECRETS
 from gitlab_simulator.control import send_over_http
 from tests.contract.gitlab.client.conftest import GROUP, INSTANCE, PROJECT, seed
@@ -49,7 +47,7 @@ async def apply_pools(world: PoolWorld, site: Site, scope: Scope, tokens: dict[s
 def watch_pools(world: PoolWorld, pools: WakeUps) -> None:
     """Bring what the watch streams would, and wake those pools that have news."""
     for key in (GIVEN, MANAGED):
-        world.deps.pools[key] = json.loads(json.dumps(world.kubernetes.objects["runnerpools", *key]))
+        world.hear_pool(key)
     while world.woken:
         pools.wake(world.woken.pop())
 
@@ -83,7 +81,7 @@ def run_idle_pools(monkeypatch: pytest.MonkeyPatch, site: Site, scope: Scope, mi
         async with open_pool_world() as world:
             start = world.clock[0]
             pools = WakeUps(
-                lambda key, woken: reconcile(world.deps, key, woken),
+                world.controller.reconcile,
                 300,
                 lambda _: None,
                 lambda _key, _fault: asyncio.sleep(0),

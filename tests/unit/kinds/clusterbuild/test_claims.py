@@ -15,7 +15,6 @@ from bessemer.api.clusterbuild.spec import ClusterBuildSpec
 from bessemer.engine.settings import parse_settings
 from bessemer.errors import Invalid
 from bessemer.kinds.clusterbuild.claims import LEASE_PREFIX, compute_claims
-from bessemer.kinds.clusterbuild.reconcile import reconcile
 from bessemer.kube.protocol import CLUSTER_BUILDS, LEASES
 from tests.fakes.kubernetes import Crash
 from tests.support.world import SYSTEM, World, manifest
@@ -61,7 +60,7 @@ def apply_elsewhere(world: World, name: str, **changes: Any) -> None:
     raw = manifest(name, **changes)
     raw["spec"].pop("ssh", None)
     asyncio.run(world.kubernetes.create_object(CLUSTER_BUILDS, "other", raw))
-    asyncio.run(reconcile(world.deps, "other", name, 0.0))
+    asyncio.run(world.controller.reconcile(("other", name), 0.0))
 
 
 def conflict_elsewhere(world: World, name: str) -> str:

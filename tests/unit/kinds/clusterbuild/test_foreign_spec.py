@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bessemer.foreign import decode_cut
-from bessemer.kinds.clusterbuild import reconcile
+from bessemer.kinds.clusterbuild import execute
 from tests.support.world import NAMESPACE, World, manifest
 
 
@@ -76,7 +76,7 @@ def test_a_spec_that_no_config_map_can_hold_is_final_and_said_once(world: World)
 def test_spec_and_nodes_that_no_config_map_can_hold_are_final_too(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconcile, "MOST_INPUT_BYTES", 100)
+    monkeypatch.setattr(execute, "MOST_INPUT_BYTES", 100)
     world.apply(manifest())
     for _ in range(3):
         assert world.step() is None

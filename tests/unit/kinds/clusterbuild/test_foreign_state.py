@@ -13,7 +13,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from bessemer.errors import BessemerError, Retry
 from bessemer.foreign import compute_depth, decode_cut
-from bessemer.kinds.clusterbuild.reconcile import reconcile
 from bessemer.kube.protocol import PODS, SECRETS
 from tests.support.world import NAMESPACE, World, manifest
 
@@ -142,7 +141,7 @@ class Tenant(RuleBasedStateMachine):
     @invariant()
     def no_pass_raises(self) -> None:
         try:
-            asyncio.run(reconcile(self.world.deps, NAMESPACE, "oxygen", 0.0))
+            asyncio.run(self.world.controller.reconcile((NAMESPACE, "oxygen"), 0.0))
         except Retry:
             pass
         except BessemerError as error:

@@ -85,7 +85,7 @@ def test_a_pod_that_ends_and_is_deleted_while_the_operator_is_dead_still_counts(
 
 def test_a_refused_pod_is_shown_and_started_when_the_cause_is_gone(world: World) -> None:
     def refuse(kind: Kind, _: Object) -> Refused | None:
-        return Refused("Forbidden", "exceeded quota: pods=0") if kind.plural == "pods" else None
+        return Refused("QuotaExceeded", "exceeded quota: pods=0") if kind.plural == "pods" else None
 
     world.kubernetes.refuse = refuse
     world.apply(manifest())

@@ -27,6 +27,7 @@ def tell(plan: Plan) -> str:
     step = type(plan.step).__name__ if plan.step else "wait" if move.outlook in ("Working", "Waiting") else "rest"
     wake = "" if plan.wake_after is None else f" [{plan.wake_after:g} s]"
     after = "".join(f" +{name}" for name in dict.fromkeys(type(work).__name__ for work in plan.afterwork))
+    after += " +RemoveFinalizer" if plan.finalize else ""
     return f"{step}, {move.outlook}, {move.reason}: {move.message}{wake}{after}"
 
 
@@ -59,8 +60,7 @@ def plans(world: World) -> list[str]:
     for _ in range(MAX_PLANS):
         if not world.exists():
             return [*told, "gone"]
-        reading = asyncio.run(get_reading(world.deps, NAMESPACE, "oxygen"))
-        assert reading is not None
+        reading = asyncio.run(get_reading(world.kind.deps, world.build(), 0.0))
         line = tell(decide(reading.facts, world.time))
         if told and told[-1] == line:
             return told

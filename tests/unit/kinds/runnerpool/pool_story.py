@@ -11,7 +11,7 @@ import pytest
 
 from bessemer.api.names import runner_system_id
 from bessemer.api.wellknown import JOB_ANNOTATION
-from bessemer.engine import statuspace
+from bessemer.engine import status
 from bessemer.errors import BessemerError
 from bessemer.kinds.runnerpool.demand import sources
 from tests.support.pool_world import KEY, PoolWorld, manifest, open_pool_world
@@ -99,8 +99,8 @@ async def open_story(change: Change) -> AsyncIterator[Story]:
 def leave_out_pauses(patch: pytest.MonkeyPatch) -> None:
     """Leave out the pauses that go by in real time: between polls, and between writes of a status."""
     patch.setattr(sources, "SPACING_SECONDS", 0.0)
-    patch.setattr(statuspace, "SETTLE_SECONDS", 0.0)
-    patch.setattr(statuspace, "INTERVAL_SECONDS", 1e-9)
+    patch.setattr(status, "SETTLE_SECONDS", 0.0)
+    patch.setattr(status, "INTERVAL_SECONDS", 1e-9)
 
 
 def assert_nothing_leaked(story: Story, change: Change) -> None:

@@ -22,7 +22,7 @@ from bessemer.kinds.runnerpool.facts import (
     RunnerPodState,
 )
 from bessemer.kinds.runnerpool.plan import CollectPod, CreatePod, EndJobPod, RetirePod, SendPod
-from bessemer.kinds.runnerpool.status import compute_events
+from bessemer.kinds.runnerpool.status import compute_events, compute_scaling_events
 
 START = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
 """A Monday."""
@@ -122,7 +122,7 @@ class Scene:
         plan = decide(facts, self.now)
         if any(not isinstance(action, CollectPod) for action in plan.scaling.actions):
             assert plan.scaling.reasons, "every decision about scale has a reason, which becomes an event"
-        self.events += compute_events(facts, plan.scaling, plan.status)
+        self.events += [*compute_scaling_events(plan.scaling), *compute_events(facts, plan.status)]
         for action in plan.scaling.actions:
             match action:
                 case CreatePod(slot, job):

@@ -74,7 +74,7 @@ async def forge(word: str, exit_code: int, reason: str, seconds: float) -> None:
         assert "backOff" not in world.status()
         assert world.condition("ScalingLimited") == ("False", "Unlimited")
         assert [pod["metadata"]["annotations"]["bessemer.dev/job"] for pod in world.pods().values()] == ["8"]
-        assert world.deps.doubtful == {}
+        assert world.memory.doubtful == []
 
 
 @pytest.mark.parametrize("seconds", [0, 2, CLAIM_WINDOW.total_seconds() + 1])
@@ -98,7 +98,7 @@ async def fail(word: str, exit_code: int) -> dict[str, Any]:
         await world.settle()
         assert "backOff" not in world.status(), "GitLab was not asked since"
         await poll(world)
-        assert world.deps.doubtful == {}
+        assert world.memory.doubtful == []
         found: dict[str, Any] = world.status()["backOff"]
         await poll(world)
         assert world.status()["backOff"] == found, "it counts once"
@@ -144,8 +144,8 @@ async def test_where_gitlab_does_not_say_a_failure_that_a_job_may_have_forged_do
     await run_pod(world, 7)
     end(world, FORBIDDEN, 1, "Error")
     await world.settle()
-    assert len(world.deps.doubtful[KEY]) == 1
+    assert len(world.memory.doubtful) == 1
     await world.apply(gitlab={"url": "http://gitlab.example", "scope": {"type": "Project", "path": "hpc"}})
     await world.settle()
     assert "backOff" not in world.status()
-    assert world.deps.doubtful == {}
+    assert world.memory.doubtful == []

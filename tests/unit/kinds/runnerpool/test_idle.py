@@ -18,7 +18,6 @@ from bessemer.gitlab.protocol import PendingJob, PendingJobs, ProjectRef, RateLi
 from bessemer.kinds.runnerpool.demand import sources
 from bessemer.kinds.runnerpool.demand.interest import Interest
 from bessemer.kinds.runnerpool.demand.sources import Source
-from bessemer.kinds.runnerpool.reconcile import reconcile
 from tests.fakes.gitlab import FakeGitLab
 from tests.support.jumping_loop import JumpingLoop
 from tests.support.pool_world import KEY, PROJECT, PoolWorld, open_pool_world
@@ -50,7 +49,7 @@ def run_idle_pool(
                     await asyncio.sleep(0.5)
 
             pools = WakeUps(
-                lambda key, woken: reconcile(world.deps, key, woken),
+                world.controller.reconcile,
                 300,
                 lambda _: None,
                 lambda _key, _fault: asyncio.sleep(0),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -120,8 +119,7 @@ def test_no_more_pools_are_shown_than_a_number_and_one_that_goes_makes_room() ->
 
 
 async def test_a_pool_that_is_gone_leaves_no_series(world: PoolWorld) -> None:
-    registry = CollectorRegistry()
-    world.deps = replace(world.deps, metrics=PoolMetrics(registry))
+    registry = world.deps.metrics.registry
     await world.apply()
     world.queue(1001)
     await world.settle()

@@ -285,58 +285,58 @@ def test_the_name_of_a_runner_pod_is_always_valid(pool: str, slot: int) -> None:
 
 
 def test_the_cache_keeps_the_later_of_two_sights_and_forgets_what_is_gone() -> None:
-    cache, pool = PodCache(), ("ci", "lab")
+    cache = PodCache()
     later = parse_runner_pod(build_raw({"phase": "Running"}, version=5))
     earlier = parse_runner_pod(build_raw({"phase": "Pending"}, version=4))
-    assert cache.put(pool, later)
-    assert not cache.put(pool, earlier)
-    assert cache.drop(pool, later)
-    assert not cache.put(pool, earlier)
-    assert cache.list_pods(pool) == {}
+    assert cache.put(later)
+    assert not cache.put(earlier)
+    assert cache.drop(later)
+    assert not cache.put(earlier)
+    assert cache.list_pods() == {}
 
 
 def test_of_an_evicted_pod_that_the_kubelet_lost_sight_of_it_is_known_that_it_ran() -> None:
     """Kubernetes then says neither when its container started nor when it ended: ContainerStatusUnknown."""
-    cache, pool = PodCache(), ("ci", "lab")
+    cache = PodCache()
     started = {"startedAt": "2026-03-02T06:00:05Z"}
     job = {JOB_ANNOTATION: "7"}
     runs = {"phase": "Running", "containerStatuses": [{"name": "runner", "state": {"running": started}}]}
     lost = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
     evicted: dict[str, Any] = {"phase": "Failed", "reason": "Evicted", "message": "too much on the disk"}
     evicted |= {"containerStatuses": [{"name": "runner", "state": {"terminated": lost}}]}
-    cache.put(pool, parse_runner_pod(build_raw(runs, version=5, annotations=job)))
-    cache.put(pool, parse_runner_pod(build_raw(evicted, version=6, annotations=job)))
-    (pod,) = cache.list_pods(pool).values()
+    cache.put(parse_runner_pod(build_raw(runs, version=5, annotations=job)))
+    cache.put(parse_runner_pod(build_raw(evicted, version=6, annotations=job)))
+    (pod,) = cache.list_pods().values()
     told = compute_loss(pod)
     assert told is not None
     assert told.message.startswith(f"{pod.name}: Evicted: too much on the disk; if it had job 7")
 
 
 def test_a_list_that_was_overtaken_by_events_takes_nothing_back() -> None:
-    cache, pool = PodCache(), ("ci", "lab")
+    cache = PodCache()
     starts = parse_runner_pod(build_raw({"phase": "Pending"}, version=4))
     runs = parse_runner_pod(build_raw({"phase": "Running"}, version=5))
-    cache.put(pool, runs)
-    assert cache.replace(pool, [starts], now=0.0) == []
-    assert cache.list_pods(pool) == {runs.name: runs}
-    cache.drop(pool, runs)
-    assert cache.replace(pool, [starts], now=0.0) == []
-    assert cache.list_pods(pool) == {}
+    cache.put(runs)
+    assert cache.replace([starts], now=0.0) == []
+    assert cache.list_pods() == {runs.name: runs}
+    cache.drop(runs)
+    assert cache.replace([starts], now=0.0) == []
+    assert cache.list_pods() == {}
 
 
 def test_a_list_brings_pods_that_no_event_has_told_of() -> None:
-    cache, pool = PodCache(), ("ci", "lab")
+    cache = PodCache()
     runs = parse_runner_pod(build_raw({"phase": "Running"}, version=5))
-    assert cache.replace(pool, [runs], now=0.0) == []
-    assert cache.list_pods(pool) == {runs.name: runs}
+    assert cache.replace([runs], now=0.0) == []
+    assert cache.list_pods() == {runs.name: runs}
 
 
 def test_a_list_shows_which_pods_went_without_a_word() -> None:
-    cache, pool = PodCache(), ("ci", "lab")
+    cache = PodCache()
     runs = parse_runner_pod(build_raw({"phase": "Running"}, version=5))
-    cache.put(pool, runs)
-    assert cache.replace(pool, [], now=0.0) == [runs]
-    assert cache.replace(pool, [], now=0.0) == []
+    cache.put(runs)
+    assert cache.replace([], now=0.0) == [runs]
+    assert cache.replace([], now=0.0) == []
 
 
 def test_schedules_overlap_in_their_time_zones() -> None:

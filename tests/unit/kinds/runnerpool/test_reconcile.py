@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import tomllib
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from bessemer.api.names import runner_system_id
-from bessemer.engine import statuspace
+from bessemer.engine import controller
+from bessemer.engine import status as pace
 from bessemer.errors import Retry
 from bessemer.gitlab.protocol import GitLabUnavailable
-from bessemer.kinds.runnerpool import reconcile as module
-from bessemer.kinds.runnerpool.facts import BLOCKED
-from bessemer.kinds.runnerpool.reconcile import reconcile
-from bessemer.kinds.runnerpool.runner.known import CHECK_SECONDS, RETRY_SECONDS
+from bessemer.kinds.runnerpool.facts import BLOCKED, RETRY_SECONDS
+from bessemer.kinds.runnerpool.pods.cache import PodCache
+from bessemer.kinds.runnerpool.runner.known import CHECK_SECONDS
 from bessemer.kube.protocol import PODS, Kind
 from tests.support.pool_world import KEY, PROJECT, PoolWorld
 
@@ -109,8 +108,8 @@ async def test_the_secrets_of_a_pool_are_watched_while_it_is_there(world: PoolWo
     await world.apply(runner=MANAGED | {"tokenSecret": None})
     await world.settle()
     assert set(world.watcher.open) == {(KEY[0], name) for name in ("gitlab", "hook", "lab-runner")}
-    world.deps.pools.pop(KEY)
-    await reconcile(world.deps, KEY, 0.0)
+    world.controller.objects.drop(KEY)
+    await world.pass_over()
     await asyncio.sleep(0)
     assert world.watcher.open == {}
 
@@ -176,8 +175,8 @@ async def test_counts_are_written_when_they_have_been_wrong_for_a_second(
     world: PoolWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = 100.0
-    monkeypatch.setattr(statuspace, "SETTLE_SECONDS", 1.0)
-    monkeypatch.setattr(module, "monotonic", lambda: seconds)
+    monkeypatch.setattr(pace, "SETTLE_SECONDS", 1.0)
+    monkeypatch.setattr(controller, "monotonic", lambda: seconds)
     await world.apply()
     await world.settle()
     world.kubernetes.calls.clear()
@@ -224,7 +223,7 @@ async def test_pods_that_only_look_like_the_pools_keep_no_pass_from_being_made(w
         await world.kubernetes.create_object(
             PODS, KEY[0], {"kind": "Pod", "metadata": metadata | {"ownerReferences": owners}}
         )
-    world.deps.pods.forget(KEY)
+    world.memory.pods = PodCache()
     await world.apply(min=2)
     await world.settle()
     assert world.status()["replicas"] == 1
@@ -293,7 +292,7 @@ async def test_a_foreign_pod_of_the_name_of_one_slot_does_not_keep_the_pool_from
     assert "bessemer.dev/pool" in world.pods()["lab-runner-2"]["metadata"]["labels"]
     world.pass_time(BLOCKED.total_seconds())
     await world.settle()
-    assert world.deps.blocked == {}, "nothing is kept of it"
+    assert world.memory.blocked == {}, "nothing is kept of it"
 
 
 async def test_reconciling_an_idle_pool_asks_kubernetes_and_gitlab_for_nothing(world: PoolWorld) -> None:
@@ -310,15 +309,15 @@ async def test_a_conflict_is_tried_again(world: PoolWorld) -> None:
     await world.apply()
     world.watch()
     world.kubernetes.edit("runnerpools", *KEY, {"metadata": {"labels": {"a": "b"}}})
-    stale = world.deps.pools[KEY]
+    stale = world.deps.pools.get(KEY)
+    assert stale is not None
     stale["metadata"]["resourceVersion"] = "0"
     with pytest.raises(Retry):
-        await reconcile(world.deps, KEY, 0.0)
+        await world.pass_over()
 
 
 async def test_runners_of_a_pool_without_a_proxy_use_the_sites(world: PoolWorld) -> None:
-    site = replace(world.deps.settings, https_proxy="http://site:3128", no_proxy=".svc")
-    world.deps = replace(world.deps, settings=site)
+    await world.change_settings(https_proxy="http://site:3128", no_proxy=".svc")
     await world.apply(min=1)
     await world.settle()
     (pod,) = world.pods().values()

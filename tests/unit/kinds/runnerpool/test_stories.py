@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from bessemer.kinds.runnerpool.facts import Headroom
+from bessemer.kinds.runnerpool.plan import EndRunner
 from tests.unit.kinds.runnerpool.scenes import START, Scene
 
 
@@ -214,9 +215,9 @@ def test_a_deleted_pool_lets_waiting_pods_go_and_is_let_go_when_none_is_left() -
     scene.start(0, 1)
     object.__setattr__(scene.pool, "deleted", scene.now)
     plan = scene.step()
-    assert not plan.finalize
+    assert plan.step != EndRunner()
     assert scene.pods == {}
-    assert scene.step().finalize
+    assert scene.step().step == EndRunner()
 
 
 def test_a_pod_that_does_not_start_goes_when_its_job_is_cancelled_and_only_then() -> None:

@@ -217,7 +217,7 @@ async def test_a_volume_that_cannot_be_mounted_is_told_in_kubernetes_own_words(w
     world.pass_time(600)
     await world.settle()
     assert world.condition("Ready") == ("True", "Serving")
-    assert (count_event_lists(world), world.deps.stalls) == (1, {})
+    assert (count_event_lists(world), world.memory.stall) == (1, None)
 
 
 async def test_the_events_of_a_pod_that_hangs_are_read_again_each_minute(world: PoolWorld) -> None:

@@ -7,17 +7,19 @@ goes even where GitLab could not be told.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from bessemer.api.runnerpool.resource import RunnerPool
 from bessemer.api.runnerpool.spec import GitLabConnection
+from bessemer.engine.deadline import compute_patience
 from bessemer.engine.event_facts import EventFact
 from bessemer.errors import BessemerError, Invalid
 from bessemer.gitlab.protocol import GitLabNotFound
 from bessemer.kinds.runnerpool.demand.interest import compute_asked
+from bessemer.kinds.runnerpool.facts import RETRY_SECONDS
 from bessemer.kinds.runnerpool.runner.access import Access, SecretMissing
 from bessemer.kinds.runnerpool.runner.decide import explain_undeletable
-from bessemer.kinds.runnerpool.runner.known import RETRY_SECONDS, Known
+from bessemer.kinds.runnerpool.runner.known import Known
 from bessemer.kinds.runnerpool.runner.plan import DeleteRunner, ListRunners, Plan, RemoveFinalizer
 from bessemer.kinds.runnerpool.runner.record import Record
 from bessemer.kinds.runnerpool.runner.request import build_scope
@@ -31,7 +33,7 @@ class EndFacts:
     """All that is known of the runner of a pool that is deleted and has no pods any more."""
 
     pool: RunnerPool
-    deletion_seconds: float
+    deletion_seconds: int
     """For which the pool waits for GitLab."""
     pause: float
     """Seconds for which GitLab has asked for no requests."""
@@ -61,8 +63,7 @@ class EndFacts:
 
     def compute_patience(self, now: datetime) -> float:
         """Return the seconds for which GitLab is still waited for."""
-        since = now - self.pool.deleted if self.pool.deleted is not None else timedelta()
-        return self.deletion_seconds - since.total_seconds()
+        return compute_patience(self.pool.deleted or now, self.deletion_seconds, now)
 
     def take_gone(self, runner_id: int) -> EndFacts:
         """Return the facts after a runner was deleted."""

@@ -17,8 +17,6 @@ WATCHED_CHECK_SECONDS = 300
 """The same where all of them are watched: what is missed costs time, never correctness."""
 LASTING_SECONDS = 2 * WATCHED_CHECK_SECONDS
 """After that long without a successful check, the condition says since when nothing is confirmed."""
-RETRY_SECONDS = 5
-"""Between two attempts to find or create the runner."""
 REFRESH_PAUSE = timedelta(seconds=2)
 """Between two reads of Secrets because something was refused: any client may be refused as often as it likes."""
 VERIFY_SECONDS = 3600

@@ -10,11 +10,11 @@ from bessemer.engine.loop import Key
 from bessemer.errors import BessemerError
 from bessemer.kinds.runnerpool.demand.interest import compute_asked
 from bessemer.kinds.runnerpool.deps import PoolDeps
+from bessemer.kinds.runnerpool.facts import RETRY_SECONDS
 from bessemer.kinds.runnerpool.runner.known import (
     CHECK_SECONDS,
     LONG_AGO,
     REFRESH_PAUSE,
-    RETRY_SECONDS,
     WATCHED_CHECK_SECONDS,
     Known,
 )
@@ -22,8 +22,8 @@ from bessemer.kinds.runnerpool.runner.known import (
 
 def find_known(deps: PoolDeps, key: Key) -> Known | None:
     """Return what is known of the runner of whichever pool has the name."""
-    known: Known | None = deps.runners.get(key)
-    return known
+    memory = deps.memories.find(key)
+    return memory.runner if memory is not None else None
 
 
 def get_known(deps: PoolDeps, pool: RunnerPool) -> Known | None:
@@ -48,7 +48,7 @@ def doubt_runner(deps: PoolDeps, key: Key) -> None:
     known = find_known(deps, key)
     if known is not None and deps.now() - known.checked >= REFRESH_PAUSE:
         doubted = replace(known.registered, verified=LONG_AGO) if known.registered is not None else None
-        deps.runners[key] = replace(known, checked=LONG_AGO, registered=doubted)
+        deps.memories.get(key).runner = replace(known, checked=LONG_AGO, registered=doubted)
 
 
 def put_pause(deps: PoolDeps, key: Key, error: BessemerError | None) -> None:
@@ -57,24 +57,21 @@ def put_pause(deps: PoolDeps, key: Key, error: BessemerError | None) -> None:
     Only for what a pool asks about its runner: polls keep their own count.
     """
     asked = compute_asked(error) if error is not None else 0.0
-    if asked > 0:
-        deps.pauses[key] = deps.now() + timedelta(seconds=asked)
-    else:
-        deps.pauses.pop(key, None)
+    deps.memories.get(key).pause = deps.now() + timedelta(seconds=asked) if asked > 0 else None
 
 
 def compute_pause(deps: PoolDeps, key: Key) -> float:
     """Return the seconds that are left of it; 0: ask."""
-    until = deps.pauses.get(key)
+    until = deps.memories.get(key).pause
     return max(0.0, (until - deps.now()).total_seconds()) if until is not None else 0.0
 
 
 def get_left_managers(deps: PoolDeps, key: Key) -> dict[int, datetime]:
     """Return the slots whose runner managers GitLab still has, and when it is told next."""
-    return deps.left_managers.setdefault(key, {})
+    return deps.memories.get(key).left_managers
 
 
 def compute_due(deps: PoolDeps, key: Key) -> float | None:
     """Return the seconds until GitLab is told of the next manager; None where none is left."""
-    left = deps.left_managers.get(key)
+    left = deps.memories.get(key).left_managers
     return max(0.0, (min(left.values()) - deps.now()).total_seconds()) if left else None

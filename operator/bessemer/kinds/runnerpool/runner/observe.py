@@ -101,7 +101,7 @@ async def get_slurm_host(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec)
 async def get_manager_facts(deps: PoolDeps, pool: RunnerPool, slots: frozenset[int]) -> ManagerFacts:
     """Read where the managers of these slots are; only where that is not known, the Secrets are read."""
     key = (pool.namespace, pool.name)
-    used = frozenset(pod.slot for pod in deps.pods.list_pods(key).values() if pod.live)
+    used = frozenset(pod.slot for pod in deps.memories.get(key).pods.list_pods().values() if pod.live)
     known = get_known(deps, pool)
     parting = find_parting(known, pool) or known
     if parting is None:

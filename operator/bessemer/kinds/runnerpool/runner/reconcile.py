@@ -59,7 +59,7 @@ async def keep_runner(deps: PoolDeps, pool: RunnerPool) -> RunnerFact:
     deps.secrets.use(key, {*list_secrets(pool.spec), runner_secret_name(pool.name)})
     facts, plan = await _settle(deps, await _observe(deps, pool, pool.spec))
     put_pause(deps, key, plan.failure)
-    deps.runners[key] = known = conclude(facts, plan, deps.now())
+    deps.memories.get(key).runner = known = conclude(facts, plan, deps.now())
     return known.fact
 
 

@@ -27,7 +27,7 @@ async def refresh_webhook_secret(deps: PoolDeps, key: Key) -> str | None:
     raw = deps.pools.get(key)
     if known is None or known.access is None or raw is None or deps.now() - known.refreshed < REFRESH_PAUSE:
         return None
-    deps.runners[key] = known = replace(known, refreshed=deps.now())
+    deps.memories.get(key).runner = known = replace(known, refreshed=deps.now())
     pool = parse_runner_pool(raw)
     if pool.spec is None:
         return None
@@ -38,5 +38,5 @@ async def refresh_webhook_secret(deps: PoolDeps, key: Key) -> str | None:
     # As it is by now: a pass may have gone by.
     known = get_known(deps, pool)
     if known is not None and known.access is not None:
-        deps.runners[key] = replace(known, access=replace(known.access, webhook_secret=secret))
+        deps.memories.get(key).runner = replace(known, access=replace(known.access, webhook_secret=secret))
     return secret

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bessemer.api.runnerpool.status import MOST_CAUSES, BackOff
+from bessemer.engine.refusals import QUOTA_EXCEEDED
 from bessemer.kinds.runnerpool.facts import DoubtfulEnd, Facts, RunnerPodFact
 
 FIRST = timedelta(seconds=5)
@@ -49,7 +50,7 @@ def compute_back_off(facts: Facts, now: datetime) -> BackOff | None:
     failed = [pod for pod in facts.pods.values() if pod.failed_without_job and not pod.doubtful]
     failed = sorted((*failed, *judge_doubtful(facts).failed), key=lambda pod: (pod.created, pod.slot))
     # A quota has room again without anybody's doing, and is looked at before.
-    refused = facts.refusal if facts.refusal is not None and facts.refusal.reason != "QuotaExceeded" else None
+    refused = facts.refusal if facts.refusal is not None and facts.refusal.reason != QUOTA_EXCEEDED else None
     if not failed and refused is None:
         cleared = any(pod.claimed for pod in facts.pods.values() if pod.ended)
         return None if cleared else previous

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from bessemer.api.runnerpool.spec import RunnerPoolSpec
 from bessemer.api.runnerpool.status import BackOff
+from bessemer.engine.refusals import QUOTA_EXCEEDED
 from bessemer.kinds.runnerpool.facts import ANY_JOB, Facts, RunnerPodFact, RunnerPodState
 from bessemer.kinds.runnerpool.plan import CREATED, Action, CollectPod, CreatePod, Limit, RetirePod, Scaling
 
@@ -67,5 +68,5 @@ def _find_limit(facts: Facts, back_off: BackOff | None, now: datetime) -> tuple[
         text = f"the manager is not created: {back_off.cause}: {back_off.message}"
         return Limit("BackOff", text[:1024]), back_off.until - now
     if facts.headroom is not None and facts.headroom.pods < 1:
-        return Limit("QuotaExceeded", f"the manager is not created: {facts.headroom.message}"), None
+        return Limit(QUOTA_EXCEEDED, f"the manager is not created: {facts.headroom.message}"), None
     return None, None

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from bessemer.api.runnerpool.spec import RunnerPoolSpec
 from bessemer.api.runnerpool.status import BackOff
+from bessemer.engine.refusals import QUOTA_EXCEEDED
 from bessemer.kinds.runnerpool.demand.numbers import compute_answered, compute_unserved
 from bessemer.kinds.runnerpool.facts import ANY_JOB, Facts, RunnerPodFact, RunnerPodState, WaitingJob
 from bessemer.kinds.runnerpool.plan import CREATED, Action, CollectPod, CreatePod, Limit, RetirePod, Scaling, SendPod
@@ -215,7 +216,7 @@ def _room(draft: _Draft, wanted: int) -> int:
         ),
     ]
     if facts.headroom is not None:
-        rooms.append((facts.headroom.pods - created, Limit("QuotaExceeded", facts.headroom.message)))
+        rooms.append((facts.headroom.pods - created, Limit(QUOTA_EXCEEDED, facts.headroom.message)))
     back_off = draft.back_off
     if back_off is not None and back_off.until is not None and back_off.until > draft.now:
         rooms.append((0, Limit("BackOff", f"{back_off.cause}: {back_off.message}"[:1024])))

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bessemer.engine import statuspace
+from bessemer.engine import status
+from bessemer.engine.cache import ChildCache
 from bessemer.gitlab.protocol import PendingJob, PendingJobs
 from bessemer.kinds.runnerpool.demand import sources
 from bessemer.kinds.runnerpool.demand.board import Board
-from bessemer.kinds.runnerpool.facts import RunnerPodState
-from bessemer.kinds.runnerpool.pods.cache import JobPods
+from bessemer.kinds.runnerpool.facts import JobPodFact, RunnerPodState
+from bessemer.kinds.runnerpool.pods.cache import PodCache
 from bessemer.kinds.runnerpool.pods.job_pods import parse_job_pod
 from bessemer.kinds.runnerpool.pods.runner_pods import parse_runner_pod
 from bessemer.kube.protocol import PODS, RESOURCE_QUOTAS
@@ -139,8 +140,8 @@ def test_no_pod_makes_reading_it_fail(raw: dict[str, Any]) -> None:
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "SPACING_SECONDS", 0.0)
-    monkeypatch.setattr(statuspace, "SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(statuspace, "INTERVAL_SECONDS", 1e-9)
+    monkeypatch.setattr(status, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(status, "INTERVAL_SECONDS", 1e-9)
 
 
 @pytest.mark.usefixtures("fast")
@@ -271,14 +272,14 @@ async def test_a_pod_with_a_job_is_kept_although_an_injected_container_cannot_st
 
 
 def test_the_pods_of_jobs_are_remembered_once_each_however_often_they_change_their_pool() -> None:
-    pods = JobPods()
+    pods: ChildCache[JobPodFact] = ChildCache()
     for number in range(1000):
         raw = {"metadata": {"name": "job", "uid": "u", "annotations": {"bessemer.dev/pool": f"pool-{number}"}}}
         pool, pod = parse_job_pod(raw)
         assert pods.put(("ci", pool), pod)
-    assert [pods.list_pods(("ci", f"pool-{number}")) for number in range(1000)] == [[]] * 999 + [[pod]]
+    assert [pods.list_of(("ci", f"pool-{number}")) for number in range(1000)] == [[]] * 999 + [[pod]]
     pods.drop("ci", "job")
-    assert pods == JobPods(), "nothing is left of it"
+    assert vars(pods) == vars(ChildCache()), "nothing is left of it"
 
 
 async def test_nothing_is_kept_of_pods_that_only_look_like_a_pools_nor_of_a_pool_that_is_gone(world: PoolWorld) -> None:
@@ -288,11 +289,10 @@ async def test_nothing_is_kept_of_pods_that_only_look_like_a_pools_nor_of_a_pool
     for number in range(200):
         foreign = {"metadata": raw["metadata"] | {"name": f"lab-runner-{10_000 + number}"}, "spec": {}}
         await world.kubernetes.create_object(PODS, KEY[0], json.loads(json.dumps(foreign)))
-    world.deps.pods.forget(KEY)  # as in a new process: they are listed
+    world.memory.pods = PodCache()  # as in a new process: they are listed
     await world.settle()
-    assert len(world.deps.pods.list_pods(KEY)) == 1
+    assert len(world.memory.pods.list_pods()) == 1
     world.kubernetes.objects.pop(("runnerpools", *KEY))
     await world.step()
-    memories = [value for value in vars(world.deps).values() if isinstance(value, dict)]
-    assert [memory for memory in memories if memory and memory is not world.deps.quotas] == []
-    assert world.deps.job_pods == JobPods()
+    assert world.deps.memories.find(KEY) is None
+    assert vars(world.deps.job_pods) == vars(ChildCache())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -159,9 +158,9 @@ async def test_a_runner_of_ours_can_not_be_made_with_a_refused_token_and_the_poo
 async def apply_real(world: PoolWorld, allowed: str = "", **gitlab: Any) -> dict[str, dict[str, Any]]:
     """Have the pool use the real client, which sends nothing here; return the conditions by their types."""
     connector = GitLabConnector(parse_hosts(allowed))
-    world.deps.gitlab_clients.connect = connector.connect
     # What the client itself refuses is seen only where the Secrets may go there.
-    world.deps = replace(world.deps, settings=replace(world.deps.settings, secrets_name_hosts=0))
+    await world.change_settings(secrets_name_hosts=0)
+    world.deps.gitlab_clients.connect = connector.connect
     await world.apply(gitlab=manifest()["spec"]["gitlab"] | gitlab)
     await world.settle()
     return {one["type"]: one for one in world.status()["conditions"]}

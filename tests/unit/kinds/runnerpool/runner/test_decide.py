@@ -34,7 +34,6 @@ from bessemer.kinds.runnerpool.runner.plan import (
     WriteRunnerSecret,
 )
 from bessemer.kinds.runnerpool.runner.record import PoolSecret, Record
-from bessemer.kube.protocol import Object
 from tests.support.pool_world import KEY, PoolWorld, manifest
 
 NOW = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
@@ -159,8 +158,9 @@ async def test_observing_writes_nothing_and_asks_gitlab_nothing(world: PoolWorld
     if moment == "deleted":
         world.kubernetes.mark_deleted(world.kubernetes.objects["runnerpools", *KEY])
         world.watch()
-    raw: Object = world.deps.pools[KEY]
-    pool, known = parse_runner_pool(raw), dict(world.deps.runners)
+    raw = world.deps.pools.get(KEY)
+    assert raw is not None
+    pool, known = parse_runner_pool(raw), world.memory.runner
     assert pool.spec is not None
     world.kubernetes.calls.clear()
     world.gitlab.calls.clear()
@@ -169,4 +169,4 @@ async def test_observing_writes_nothing_and_asks_gitlab_nothing(world: PoolWorld
     await get_manager_facts(world.deps, pool, frozenset({0}))
     assert {call[0] for call in world.kubernetes.calls} == {"get"}
     assert [call for call in world.gitlab.calls if call != "list_pending_jobs"] == []
-    assert world.deps.runners == known
+    assert world.memory.runner == known

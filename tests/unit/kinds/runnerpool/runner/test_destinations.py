@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from tests.support.pool_world import KEY, PROJECT, PoolWorld
@@ -84,7 +82,7 @@ async def test_what_is_not_sent_needs_no_annotation(world: PoolWorld) -> None:
 
 
 async def test_an_administrator_may_switch_it_off(world: PoolWorld) -> None:
-    world.deps = replace(world.deps, settings=replace(world.deps.settings, secrets_name_hosts=0))
+    await world.change_settings(secrets_name_hosts=0)
     await world.apply()
     for name in ("gitlab", "runner"):
         allow(world, name, None)

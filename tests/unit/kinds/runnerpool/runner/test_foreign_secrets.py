@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bessemer.engine import statuspace
+from bessemer.engine import status
 from bessemer.errors import Retry
 from bessemer.kinds.runnerpool.demand import sources
 from bessemer.kube.protocol import SECRETS
@@ -43,8 +43,8 @@ async def test_no_value_in_a_secret_makes_a_pass_fail_nor_keeps_a_pool_from_goin
     managed: bool, record: dict[str, str | None], users: dict[str, str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "SPACING_SECONDS", 0.0)
-    monkeypatch.setattr(statuspace, "SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(statuspace, "INTERVAL_SECONDS", 1e-9)
+    monkeypatch.setattr(status, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(status, "INTERVAL_SECONDS", 1e-9)
     runner = {"managed": {}} if managed else {"tokenSecret": {"name": "runner"}}
     async with open_pool_world() as world:
         await world.apply(runner=runner | {"tags": ["hpc"]})

@@ -198,8 +198,8 @@ async def test_a_pool_that_goes_with_its_secrets_takes_its_runner_along_and_no_o
     await world.delete_secret("gitlab")
     await world.step()
     world.pass_time(seconds)
-    pool = world.kubernetes.objects["runnerpools", *KEY]
-    pool["metadata"]["deletionTimestamp"] = world.clock[0].isoformat()
+    deleted = {"deletionTimestamp": world.clock[0].isoformat()}
+    world.kubernetes.edit("runnerpools", *KEY, {"metadata": deleted})
     for _ in range(4):
         try:
             await world.step()

@@ -9,6 +9,7 @@ import pytest
 
 from bessemer.api.wellknown import POOL_ANNOTATION, RUNNER_UID_LABEL
 from bessemer.kinds.runnerpool.facts import Headroom, JobPodFact, RunnerPodState
+from bessemer.kinds.runnerpool.plan import EndRunner
 from bessemer.kinds.runnerpool.pods.job_pods import parse_job_pod
 from tests.unit.kinds.runnerpool.scenes import Scene
 
@@ -138,5 +139,5 @@ def test_a_deleted_pool_stays_until_the_pods_of_its_jobs_are_ended() -> None:
     scene.run_job(0)
     del scene.pods[0]
     scene.pool = scene.pool.__class__(**{**scene.pool.__dict__, "deleted": scene.now + timedelta()})
-    assert not scene.step().finalize
-    assert scene.step().finalize
+    assert scene.step().step != EndRunner()
+    assert scene.step().step == EndRunner()

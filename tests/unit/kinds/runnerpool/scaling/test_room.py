@@ -8,7 +8,6 @@ from itertools import pairwise
 import pytest
 
 from bessemer.kinds.runnerpool.facts import JobPodFact
-from bessemer.kinds.runnerpool.reconcile import reconcile
 from bessemer.kinds.runnerpool.scaling.quota import compute_want
 from bessemer.kube.protocol import PODS, RESOURCE_QUOTAS, RUNNER_POOLS, Kind, Object, Refused
 from tests.support.pool_world import KEY, PoolWorld, manifest
@@ -92,7 +91,7 @@ async def test_pods_that_are_refused_are_tried_ever_more_rarely(world: PoolWorld
 async def test_of_pods_that_were_refused_in_part_it_is_said_how_many_were_created(world: PoolWorld) -> None:
     def refuse(kind: Kind, body: Object) -> Refused | None:
         many = kind.plural == "pods" and len(world.pods()) >= 2
-        return Refused("Forbidden", "exceeded quota: small") if many else None
+        return Refused("QuotaExceeded", "exceeded quota: small") if many else None
 
     world.kubernetes.refuse = refuse
     await world.apply(min=3)
@@ -108,17 +107,18 @@ async def test_a_pool_leaves_room_to_one_of_higher_priority_and_says_so(world: P
     await world.apply(priority=5)
     await world.settle()
     urgent = build_spec(priority=9)
-    world.deps.wants[KEY[0], "urgent"] = compute_want(urgent, 2, world.clock[0])
-    world.deps.wants["elsewhere", "urgent"] = compute_want(urgent, 2, world.clock[0])
+    for namespace in (KEY[0], "elsewhere"):
+        world.deps.memories.get((namespace, "urgent")).want = compute_want(urgent, 2, world.clock[0])
     world.queue(1)
     await world.settle()
     assert world.pods() == {}
     assert world.condition("ScalingLimited") == ("True", "QuotaExceeded")
-    assert world.deps.wants[KEY].priority == 5
-    del world.deps.wants[KEY[0], "urgent"]
+    assert world.memory.want is not None
+    assert world.memory.want.priority == 5
+    world.deps.memories.forget((KEY[0], "urgent"))
     await world.settle()
     assert len(world.pods()) == 1
-    assert KEY not in world.deps.wants
+    assert world.memory.want is None
 
 
 IN_PODS = {
@@ -138,7 +138,8 @@ async def add_other_pool(world: PoolWorld, used: str) -> None:
     world.deps.quotas[KEY[0]] = {"small"}
     body = manifest(**IN_PODS)
     body["metadata"]["name"] = OTHER[1]
-    world.deps.pools[OTHER] = await world.kubernetes.create_object(RUNNER_POOLS, KEY[0], body)
+    await world.kubernetes.create_object(RUNNER_POOLS, KEY[0], body)
+    world.hear_pool(OTHER)
 
 
 async def test_room_is_kept_for_the_jobs_of_another_pools_runners_though_a_restart_has_forgotten_them(
@@ -146,7 +147,7 @@ async def test_room_is_kept_for_the_jobs_of_another_pools_runners_though_a_resta
 ) -> None:
     await add_other_pool(world, used="100m")
     owner = {"kind": "RunnerPool", "name": "other", "controller": True}
-    owner["uid"] = world.deps.pools[OTHER]["metadata"]["uid"]
+    owner["uid"] = world.kubernetes.objects["runnerpools", *OTHER]["metadata"]["uid"]
     labels = {"bessemer.dev/pool": "other", "bessemer.dev/slot": "0"}
     metadata = {"name": "other-runner-0", "labels": labels, "ownerReferences": [owner]}
     await world.kubernetes.create_object(PODS, KEY[0], {"kind": "Pod", "metadata": metadata})
@@ -176,15 +177,15 @@ async def test_two_pools_that_look_at_a_quota_at_the_same_time_do_not_both_take_
     monkeypatch.setattr(world.kubernetes, "create_object", take_time)
 
     async def pass_over_both() -> None:
-        await asyncio.gather(reconcile(world.deps, KEY, 0.0), reconcile(world.deps, OTHER, 0.0))
+        await asyncio.gather(world.pass_over(), world.pass_over(OTHER))
         for _ in range(20):
             await asyncio.sleep(0)
 
     await pass_over_both()
-    world.deps.pools[OTHER] = world.kubernetes.objects["runnerpools", *OTHER]
+    world.hear_pool(OTHER)
     await pass_over_both()
     world.queue(1)
     for _ in range(3):
         await pass_over_both()
     assert len(world.pods()) == 1
-    assert world.deps.begun == {}
+    assert (world.memory.begun, world.deps.memories.get(OTHER).begun) == (0, 0)

@@ -11,11 +11,10 @@ import asyncio
 from collections import Counter
 from contextlib import ExitStack
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from bessemer.engine.boundary import contain
 from bessemer.engine.loop import Key
-from bessemer.engine.metrics import Metrics
 from bessemer.errors import BessemerError, Invalid
 from bessemer.gitlab.hooks import HOOK_BYTES, HookReader, JobHook, Proof, begin_proof
 from bessemer.kinds.runnerpool.deps import PoolDeps
@@ -24,7 +23,6 @@ from bessemer.web.body import BODY_SECONDS, BodyRefused, answer_at_once, check_l
 from bessemer.web.connections import mark_proven
 
 PATH = "/v1/gitlab/{namespace}/{pool}"
-ANY_PATH = "/{path:.*}"
 KEPT_BYTES = 64 * 1024
 """Of a signed body, which is looked at a second time where the secret has just been changed."""
 MOST_PROVEN = 32
@@ -34,9 +32,8 @@ MOST_PROVEN = 32
 class WebhookHandler:
     """Takes webhooks."""
 
-    def __init__(self, deps: PoolDeps, metrics: Metrics) -> None:
+    def __init__(self, deps: PoolDeps) -> None:
         self._deps = deps
-        self._metrics = metrics
         self._kept: Counter[Key] = Counter()
 
     async def post(self, request: web.Request) -> web.StreamResponse:
@@ -49,20 +46,10 @@ class WebhookHandler:
             with ExitStack() as ends:
                 return await contain("a webhook", self._take(request, key, ends))
         except BodyRefused as refused:
-            self.count(refused.reason)
+            self._deps.metrics.count_webhook(refused.reason)
             return await answer_at_once(request, web.Response(status=refused.status))
         except BessemerError as error:
             return self._answer(503, error.reason)
-
-    async def refuse(self, request: web.Request) -> web.StreamResponse:
-        """Answer what is no webhook by its path or method."""
-        if request.method == hdrs.METH_POST:
-            return self._answer(404, "UnknownPath")
-        return self._answer(405, "WrongMethod")
-
-    def count(self, outcome: str) -> None:
-        """Count the outcome of a webhook, or of a connection without a complete one."""
-        self._metrics.webhooks.labels(outcome).inc()
 
     async def _take(self, request: web.Request, key: Key, ends: ExitStack) -> web.StreamResponse:
         until = asyncio.get_running_loop().time() + BODY_SECONDS
@@ -121,19 +108,5 @@ class WebhookHandler:
         return "Taken"
 
     def _answer(self, status: int, outcome: str) -> web.Response:
-        self.count(outcome)
+        self._deps.metrics.count_webhook(outcome)
         return web.Response(status=status)
-
-
-async def expect(request: web.Request) -> None:
-    """Ask for the body of a request that waits to be asked; other expectations are not met, and not refused either."""
-    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
-
-
-def add_routes(app: web.Application, hooks: WebhookHandler) -> None:
-    """Add the route for webhooks, with or without a trailing slash, and count all other requests."""
-    for path in (PATH, PATH + "/"):
-        app.router.add_post(path, hooks.post, expect_handler=expect)
-    app.router.add_route(hdrs.METH_ANY, ANY_PATH, hooks.refuse, expect_handler=expect)

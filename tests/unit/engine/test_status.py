@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from bessemer.engine.statuspace import BURST, INTERVAL_SECONDS, SETTLE_SECONDS, StatusPace
+from bessemer.engine.status import BURST, INTERVAL_SECONDS, SETTLE_SECONDS, StatusPace
 
 
 def test_counts_that_settle_at_what_is_written_cost_nothing() -> None:
