@@ -53,3 +53,25 @@ def test_each_task_on_a_machine_becomes_root(role: Path) -> None:
     assert tasks
     as_login = [task["name"] for action, task in tasks if action not in WITHOUT_MACHINE and not task.get("become")]
     assert as_login == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_services_are_restarted_by_handlers_that_are_notified(role: Path) -> None:
+    restarting = [
+        task["name"]
+        for action, task in read_tasks(role, "tasks")
+        if action == "ansible.builtin.service" and task[action]["state"] not in ("started", "stopped")
+    ]
+    assert restarting == []
+    handlers = list(read_tasks(role, "handlers"))
+    notified = {name for _, task in read_tasks(role, "tasks") for name in as_list(task.get("notify"))}
+    assert {task.get("listen", task["name"]) for _, task in handlers} == {
+        name for template in notified for name in EXPANDED.get(template, [template])
+    }
+
+
+EXPANDED = {"Restart {{ slurm_daemon }}": ["Restart slurmctld", "Restart slurmd"]}
+
+
+def as_list(names: str | list[str] | None) -> list[str]:
+    return names if isinstance(names, list) else [names] if names else []
