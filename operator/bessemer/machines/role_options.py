@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from bessemer.foreign import make_line
-from bessemer.machines.value_forms import DECLARED, explain_misfit
+from bessemer.machines.value_forms import DECLARED, SETTINGS, explain_misfit
 
 SHOWN_CHARACTERS = 60
 """Of a wrong value, in a message."""
@@ -113,6 +113,8 @@ def _check(where: str, value: object, option: Option) -> Iterator[str]:
             yield from _check(f"{where}[{number}]", part, element)
     elif isinstance(value, dict) and option.options:
         yield from _check_dict(where, value, option.options)
+    elif isinstance(value, dict) and option.form == SETTINGS:
+        yield from _check_settings(where, value)
     elif isinstance(value, str | int) and option.form is not None and value != option.default:
         meant = explain_misfit(value, option.form)
         if meant:
@@ -128,6 +130,21 @@ def _check_dict(where: str, value: Mapping[str, object], options: Mapping[str, O
     for name, option in options.items():
         if option.required and name not in value:
             yield f"{where}.{name} is missing: {_TYPES[option.type][0]}"
+
+
+def _check_settings(where: str, settings: Mapping[str, object]) -> Iterator[str]:
+    for name, value in settings.items():
+        misfit = explain_misfit(name, "key")
+        if misfit:
+            yield f"{where} has {_show(name)}, which must be {misfit}"
+            continue
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, bool) or value is None:
+                continue
+            if not isinstance(part, str | int | float):
+                yield f"{where}.{name} must be a text, a number, true, false, null or a list, not {_show(value)}"
+            elif meant := explain_misfit(str(part), "setting"):
+                yield f"{where}.{name} must be {meant}, not {_show(part)}"
 
 
 _TYPES = {

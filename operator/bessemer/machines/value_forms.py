@@ -1,8 +1,10 @@
 """The forms that texts and numbers of our roles have: each option's argument_specs name one, and each is checked here.
 
 The last line of an option's description says which: ``Form: address.`` A list's form is that of its elements. Numbers
-have ``Form: number from 1 to 65535.``, of which the second may be left out. A default passes as it is. Ansible shows
-descriptions and checks no more than types, so what a value means is decided here, before a machine is touched.
+have ``Form: number from 1 to 65535.``, of which the second may be left out. ``Form: settings.`` is an object whose keys
+have the form ``key``; its values are true, false, null, numbers, texts of the form ``setting``, or lists of them. A
+default passes as it is. Ansible shows descriptions and checks no more than types, so what a value means is decided
+here, before a machine is touched.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address, ip_ne
 from bessemer.api.fields import find_numeric_host_problem
 
 DECLARED = re.compile(r"Form: (?P<name>[A-Za-z0-9 ]+)\.")
+SETTINGS = "settings"
+"""The form of objects whose keys are free."""
 _NUMBER = re.compile(r"number from (?P<least>[0-9]+)(?: to (?P<most>[0-9]+))?")
 _LABEL = r"[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
 _STEP = r"(?!\.\.?(/|$))[A-Za-z0-9_.+-]+"
@@ -79,6 +83,8 @@ def _parse_netmask(text: str) -> None:
 
 FORMS: Mapping[str, Form] = {
     "line": Form("one line of printable characters", str.isprintable),
+    "key": Form("the name of a setting: letters and digits", _matches(r"[A-Za-z][A-Za-z0-9]{0,63}")),
+    "setting": Form("one line of printable characters that does not end in \\", _matches(r".*[^\\\s]")),
     "word": Form("printable ASCII characters without spaces", _matches(r"[!-~]+")),
     "name": Form("letters, digits and _ . -, the first no hyphen", _matches(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")),
     "account": Form("the name of an account", _matches(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")),
