@@ -89,7 +89,7 @@ def test_a_wrong_manifest_is_refused_naming_the_field(change: dict[str, Any], sa
 
 def test_what_re2_says_of_a_foreign_pattern_does_not_reach_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     job = {"name": "job", "script": "#!/bin/sh\n", "expect": {"output": "\x1b]0;title\x07(?=a)"}}
-    with pytest.raises(Invalid, match="must be a regular expression of RE2"):
+    with pytest.raises(Invalid, match="must be a regular expression in RE2 syntax"):
         print_plan(yaml.safe_dump(manifest(verify={"jobs": [job]})))
     assert capfd.readouterr() == ("", "")
 
