@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from pydantic import Field
 
 from bessemer.api.base import ApiModel
@@ -15,3 +17,11 @@ class SecretReference(ApiModel):
     """Name of the Secret."""
     key: str = Field(default="token", pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)
     """Key in the Secret."""
+
+
+class ScopeType(StrEnum):
+    """Scope of a runner in GitLab."""
+
+    INSTANCE = "Instance"
+    GROUP = "Group"
+    PROJECT = "Project"

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Protocol
 
+from bessemer.api.references import ScopeType as ScopeType  # noqa: PLC0414  a part of this protocol
 from bessemer.errors import Invalid, Retry
 
 
@@ -57,14 +57,6 @@ class GitLabUnavailable(Retry):
 
     def __init__(self, message: str, after: float | None = None) -> None:
         super().__init__("GitLabUnavailable", message, after)
-
-
-class ScopeType(StrEnum):
-    """Whose jobs a runner takes."""
-
-    INSTANCE = "Instance"
-    GROUP = "Group"
-    PROJECT = "Project"
 
 
 @dataclass(frozen=True)

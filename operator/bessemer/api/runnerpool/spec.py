@@ -13,7 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from bessemer.api.base import ApiModel, SpecModel, cel, list_map
 from bessemer.api.fields import GitLabUrl
-from bessemer.api.references import SecretReference
+from bessemer.api.references import ScopeType, SecretReference
 from bessemer.api.runnerpool.cache import Cache, Proxy
 from bessemer.api.runnerpool.cron import CronExpression
 from bessemer.api.runnerpool.executors import Executor
@@ -23,14 +23,6 @@ MAX_PODS = 500
 """Maximum number of pods of one pool; each has a slot, and so a runner manager in GitLab."""
 Tag = Annotated[str, Field(pattern=r"^[^,\s]([^,]{0,253}[^,\s])?$", min_length=1, max_length=255)]
 """Source: https://docs.gitlab.com/ci/yaml/#tags (lists of tags are separated by commas)"""
-
-
-class ScopeType(StrEnum):
-    """Scope of a runner in GitLab."""
-
-    INSTANCE = "Instance"
-    GROUP = "Group"
-    PROJECT = "Project"
 
 
 class PoolScope(ApiModel):

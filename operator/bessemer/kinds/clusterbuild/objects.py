@@ -13,7 +13,7 @@ from bessemer.api.base import write_json
 from bessemer.api.clusterbuild.resource import ClusterBuild
 from bessemer.api.clusterbuild.spec import ClusterBuildSpec, PlaybookRepository
 from bessemer.api.clusterbuild.status import NodesStatus
-from bessemer.api.names import attempt_name, build_label_value, secret_name
+from bessemer.api.names import attempt_name, secret_name
 from bessemer.api.phase_contract import (
     INPUT_DIGEST_VARIABLE,
     INPUT_DIRECTORY,
@@ -36,6 +36,13 @@ from bessemer.api.wellknown import (
     PHASE_LABEL,
     RESULT_FINALIZER,
 )
+from bessemer.engine.podtemplate import (
+    SECRET_MODE,
+    build_container_security,
+    build_metadata,
+    build_pod_spec,
+    list_pull_secrets,
+)
 from bessemer.engine.settings import Settings, build_proxy_environment
 from bessemer.kinds.clusterbuild import checkout
 from bessemer.kinds.clusterbuild.claims import Claim
@@ -44,14 +51,11 @@ from bessemer.kinds.clusterbuild.plan import StartAttempt
 from bessemer.kube.pods import PHASE_CONTAINER, PLAYBOOK_CONTAINER
 from bessemer.kube.protocol import Object
 
-USER_ID = 65532
-"""The image's unprivileged user; also the group that may read the mounted Secrets."""
 GRACE_SECONDS = 30
 """A phase stops cleanly within 20 s of SIGTERM; the rest is for the kubelet."""
 MOST_INPUT_BYTES = 1 << 20
 """Of all that is in a ConfigMap. Source: https://kubernetes.io/docs/concepts/configuration/configmap/#motivation"""
 SCRATCH_LIMIT = "256Mi"
-SECRET_MODE = 0o440
 
 
 def build_input(build: ClusterBuild, nodes: NodesStatus, start: StartAttempt, progress_url: str) -> PhaseInput:
@@ -97,18 +101,8 @@ def build_phase_pod(build: ClusterBuild, start: StartAttempt, settings: Settings
     metadata["finalizers"] = [RESULT_FINALIZER]
     playbooks = spec.configuration.playbooks if start.phase in checkout.PHASES else None
     pod_spec: Object = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
+        **build_pod_spec(GRACE_SECONDS),
         "activeDeadlineSeconds": spec.deadlines.phase_seconds,
-        "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            "fsGroup": USER_ID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
         "volumes": [*_volumes(build, spec, name), *_playbook_volumes(playbooks)],
         "containers": [_phase_container(start.phase, spec, settings, config_map["data"][INPUT_FILE])],
     }
@@ -117,7 +111,7 @@ def build_phase_pod(build: ClusterBuild, start: StartAttempt, settings: Settings
     if spec.priority_class_name:
         pod_spec["priorityClassName"] = spec.priority_class_name
     if settings.image_pull_secrets:
-        pod_spec["imagePullSecrets"] = [{"name": secret} for secret in settings.image_pull_secrets.split(",")]
+        pod_spec["imagePullSecrets"] = list_pull_secrets(settings.image_pull_secrets)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod_spec}
 
 
@@ -148,12 +142,7 @@ def build_lease(build: ClusterBuild, claim: Claim, namespace: str) -> Object:
 
 
 def _metadata(build: ClusterBuild, name: str) -> Object:
-    return {
-        "name": name,
-        "namespace": build.namespace,
-        "labels": {MANAGED_BY_LABEL: MANAGED_BY, BUILD_LABEL: build_label_value(build.name)},
-        "ownerReferences": [build.owner_reference()],
-    }
+    return build_metadata(build, name, BUILD_LABEL)
 
 
 def _volumes(build: ClusterBuild, spec: ClusterBuildSpec, input_name: str) -> list[Object]:
@@ -237,9 +226,5 @@ def _container(name: str, settings: Settings, mounts: list[Object]) -> dict[str,
             "requests": {"cpu": settings.cpu_request, "memory": settings.memory_request},
             "limits": {"memory": settings.memory_limit},
         },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": build_container_security(),
     }

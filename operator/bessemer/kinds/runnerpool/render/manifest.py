@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from bessemer.api.names import (
-    build_label_value,
     runner_account_name,
     runner_pod_name,
     runner_secret_name,
@@ -24,12 +23,18 @@ from bessemer.api.runnerpool.resource import RunnerPool
 from bessemer.api.runnerpool.spec import RunnerPoolSpec
 from bessemer.api.wellknown import (
     JOB_ANNOTATION,
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
     POOL_LABEL,
     SENT_ANNOTATION,
     SLOT_LABEL,
     TEMPLATE_ANNOTATION,
+)
+from bessemer.engine.podtemplate import (
+    SECRET_MODE,
+    USER_ID,
+    build_container_security,
+    build_metadata,
+    build_pod_spec,
+    list_pull_secrets,
 )
 from bessemer.engine.settings import Settings
 from bessemer.kinds.runnerpool.render.config import (
@@ -43,10 +48,7 @@ from bessemer.kinds.runnerpool.render.executor_config import BUILDS_DIRECTORY, C
 from bessemer.kube.protocol import Object
 
 RUNNER_CONTAINER = "runner"
-USER_ID = 65532
-"""The unprivileged user of the runner image, as of the operator's own; also the group that may read the Secret."""
 USERS_FILE = "/run/bessemer/passwd"
-SECRET_MODE = 0o440
 HOME_LIMIT = "16Mi"
 END_SECONDS = 60
 """What a runner needs beyond its job's time: to upload artifacts and the end of the log."""
@@ -120,28 +122,13 @@ def compute_template(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings,
 
 
 def _metadata(pool: RunnerPool, name: str) -> Object:
-    return {
-        "name": name,
-        "namespace": pool.namespace,
-        "labels": {MANAGED_BY_LABEL: MANAGED_BY, POOL_LABEL: build_label_value(pool.name)},
-        "ownerReferences": [pool.owner_reference()],
-    }
+    return build_metadata(pool, name, POOL_LABEL)
 
 
 def _build_pod_spec(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings, system_id: str) -> Object:
     pod, executor = spec.pod, spec.executor
     result: Object = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": executor.type is ExecutorType.KUBERNETES,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": _get_grace_period(spec) + END_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            "fsGroup": USER_ID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        **build_pod_spec(_get_grace_period(spec) + END_SECONDS, mount_token=executor.type is ExecutorType.KUBERNETES),
         "initContainers": [_build_init_container(spec, settings)],
         "containers": [_build_container(pool, spec, settings, system_id)],
         "volumes": [*_build_volumes(pool, spec), *(volume.to_api() for volume in pod.volumes)],
@@ -154,14 +141,10 @@ def _build_pod_spec(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings, 
         "tolerations": [toleration.to_api() for toleration in pod.tolerations],
         "affinity": pod.affinity.to_api() if pod.affinity is not None else None,
         "priorityClassName": pod.priority_class_name,
-        "imagePullSecrets": [secret.to_api() for secret in pod.image_pull_secrets] or _list_pull_secrets(settings),
+        "imagePullSecrets": [secret.to_api() for secret in pod.image_pull_secrets]
+        or list_pull_secrets(settings.runner_pull_secrets),
     }
     return result | {key: value for key, value in optional.items() if value}
-
-
-def _list_pull_secrets(settings: Settings) -> list[Object]:
-    """List the pull Secrets of pods whose pool names none."""
-    return [{"name": name} for name in settings.runner_pull_secrets.split(",") if name]
 
 
 def _get_grace_period(spec: RunnerPoolSpec) -> int:
@@ -250,11 +233,7 @@ def _build_common(spec: RunnerPoolSpec, settings: Settings) -> Object:
         "image": spec.pod.image or settings.runner_image,
         "imagePullPolicy": spec.pod.image_pull_policy or settings.runner_pull_policy,
         "resources": spec.pod.resources.model_dump(exclude_defaults=True),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": build_container_security(),
     }
 
 

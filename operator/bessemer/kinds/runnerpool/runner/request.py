@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 
+from bessemer.api.references import ScopeType
 from bessemer.api.runnerpool.resource import RunnerPool
 from bessemer.api.runnerpool.spec import AccessLevel, GitLabConnection, ManagedRunner, RunnerPoolSpec
 from bessemer.gitlab.jobs import RunnerTraits, make_names
-from bessemer.gitlab.protocol import RunnerRequest, Scope, ScopeType
+from bessemer.gitlab.protocol import RunnerRequest, Scope
 from bessemer.kinds.runnerpool.demand.interest import Interest, Polls, SourceKey
 from bessemer.kinds.runnerpool.runner.access import Access
 
 
 def build_scope(gitlab: GitLabConnection) -> Scope:
     """Return the scope of a pool's runner."""
-    return Scope(ScopeType(gitlab.scope.type.value), gitlab.scope.path or "")
+    return Scope(gitlab.scope.type, gitlab.scope.path or "")
 
 
 def build_traits(spec: RunnerPoolSpec) -> RunnerTraits:
