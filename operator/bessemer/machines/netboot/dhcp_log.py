@@ -15,6 +15,8 @@ LINE = re.compile(r"(\w{3} [ \d]\d \d\d:\d\d:\d\d) dnsmasq(?:-dhcp)?\[\d+\]: (.*
 NOT_GIVEN = re.compile(r"not using configured address (\S+) because (.{1,200})")
 WORDS = 160
 """Characters of a line that are told."""
+UNHEARD = "DHCP has not heard of its MAC address"
+"""Without the address, which is in the spec: nodes that are silent alike are shown as one group."""
 CLOCK_FORMAT = "%b %d %H:%M:%S"
 """Time stamps of the log, which have no year: the current one is added to both."""
 
@@ -56,7 +58,7 @@ def _explain(lines: list[str], mac: str, address: str) -> str:
     held = [match[2] for line in lines if (match := NOT_GIVEN.match(line)) and match[1] == address]
     named = [line for line in lines if mac in line.lower().split()]
     if not named:
-        return f"DHCP has not heard of {mac}"
+        return UNHEARD
     last = named[-1]
     if "no address" in last or "ignored" in last:
         why = f"{address} is not given, because {held[-1]}" if held else last
