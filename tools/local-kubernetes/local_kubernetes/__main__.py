@@ -22,6 +22,7 @@ from local_kubernetes.engine.engine import run_engine
 from local_kubernetes.errors import ClusterError, announce
 from local_kubernetes.kind import NODE_IMAGES
 from local_kubernetes.kubectl import KubectlError
+from local_kubernetes.local.registry import ENGINE_MARK
 from local_kubernetes.local.remains import sweep as sweep_local
 
 Name = Annotated[str, typer.Argument(help="Which cluster, when there are several.")]
@@ -48,7 +49,10 @@ def down(name: Name = "dev") -> None:
 @application.command()
 def sweep() -> None:
     """Remove the clusters and container engines that killed processes left."""
-    for name in (*sweep_kind(), *sweep_local()):
+    removed = sweep_kind()
+    if not ENGINE_MARK.exists():
+        removed += sweep_local()
+    for name in removed:
         print(name)
 
 

@@ -214,6 +214,25 @@ def test_files_of_what_a_reboot_ended_are_swept_and_nothing_else(
     assert left == ["engines/docker-0123456789ab", "engines/podman-of-7"]
 
 
+def test_within_an_engines_namespaces_nothing_of_the_machine_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "ENGINE_MARK", tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "bessemer/clusters/dev").mkdir(parents=True)
+    with pytest.raises(ClusterError, match="within the namespaces of a container engine"):
+        sweep_locked()
+    assert (tmp_path / "bessemer/clusters/dev").is_dir()
+
+
+def test_what_uses_a_machine_goes_though_it_is_lost_what_that_was_like(machine: Path) -> None:
+    record = build_record("test-1", ProcessIdentity(pid=1, start_ticks=1))
+    registry.apply_record(record)
+    (machine / "registry/baseline.json").unlink()
+    registry.delete_record(record)
+    assert list((machine / "registry").iterdir()) == []
+
+
 def test_a_daemon_gets_no_file_of_its_starter(tmp_path: Path) -> None:
     with (tmp_path / "locked").open("w") as held:
         os.set_inheritable(held.fileno(), True)

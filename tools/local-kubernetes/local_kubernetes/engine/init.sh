@@ -27,6 +27,7 @@ fi
 
 mount -t tmpfs run /run
 mkdir -p /run/lock /run/hierarchies
+touch /run/bessemer-engine # see ENGINE_MARK in local/registry.py
 
 # The packages lie over the machine's folders, and what the engine writes there goes to its own directory.
 for folder in usr etc opt; do

@@ -19,6 +19,8 @@ from local_kubernetes.local.processes import ProcessIdentity
 from local_kubernetes.storage import get_cache_directory, locked
 
 REGISTRY = Path("/run/bessemer-clusters")
+ENGINE_MARK = Path("/run/bessemer-engine")
+"""Is there in an engine's namespaces, which share the cache with the machine and don't see its registry."""
 
 SYSCTL_ROOT = Path("/proc/sys")
 KUBELET_SYSCTLS = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys")
@@ -125,7 +127,9 @@ class ClusterRecord(MachineUse):
 
 
 def require_root() -> None:
-    """Raise ClusterError unless we may make namespaces, and read the registry."""
+    """Raise ClusterError unless we may make namespaces, and see the registry: what is not in it is swept."""
+    if ENGINE_MARK.exists():
+        raise ClusterError("within the namespaces of a container engine there are no local clusters")
     if os.geteuid() != 0:
         raise ClusterError("a local cluster needs root, for namespaces, mounts and links: run it with sudo -E")
 
@@ -195,7 +199,7 @@ def delete_record(record: MachineUse) -> None:
     for path in baseline.made_mount_points:
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
-    get_baseline_file().unlink()
+    get_baseline_file().unlink(missing_ok=True)
 
 
 def get_baseline_file() -> Path:
@@ -204,8 +208,11 @@ def get_baseline_file() -> Path:
 
 
 def get_baseline() -> MachineBaseline:
-    """Read what the machine was like."""
-    return MachineBaseline.model_validate_json(get_baseline_file().read_text())
+    """Return what the machine was like; where that is lost, that nothing is ours to restore or detach."""
+    try:
+        return MachineBaseline.model_validate_json(get_baseline_file().read_text())
+    except FileNotFoundError:
+        return MachineBaseline(sysctls={}, made_mount_points=[], loop_devices=list_loop_device_names())
 
 
 def write_baseline(baseline: MachineBaseline) -> None:
