@@ -83,8 +83,8 @@ def select_installed(phase_input: PhaseInput) -> tuple[Machine, ...]:
 
 
 LOGIN = "root"
-"""Whom SSH logs in as. Ansible must know it, too: where it does not, it takes ``become`` for another user, and runs sudo,
-which need not be installed. Source: ansible.plugins.action.ActionBase._low_level_execute_command"""
+"""User that SSH logs in as. Ansible must know it, too: where it does not, ``become`` runs sudo, which need not be
+installed. Source: ansible.plugins.action.ActionBase._low_level_execute_command"""
 
 
 def build_inventory(
