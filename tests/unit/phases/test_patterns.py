@@ -93,12 +93,12 @@ def test_a_name_counts_where_nothing_else_can_be_meant(hosts: list[str], output:
         ("\ufeff#!/bin/sh\n", "byte order mark"),
         ("#!/bin/sh\r\ntrue\r\n", "Unix line endings"),
         ("#!/bin/sh\ntrue\0\n", "NUL"),
-        ("#!/bin/sh\n#SBATCH --array=1-2\n", "one job"),
-        ("#!/bin/sh\n#SBATCH -n 1 -a 1-2\n", "one job"),
-        ("#!/bin/sh\n\n#SBATCH -a1-2\n", "one job"),
-        ("#!/bin/sh\n#SBATCH --arr 1-2\n", "one job"),
-        ("#!/bin/sh\n#SBATCH -n1\n#SBATCH hetjob\n#SBATCH -n1\n", "one job"),
-        ('#!/bin/sh\n#SBATCH --comment="open --array=1\n', "one job"),
+        ("#!/bin/sh\n#SBATCH --array=1-2\n", "a single job"),
+        ("#!/bin/sh\n#SBATCH -n 1 -a 1-2\n", "a single job"),
+        ("#!/bin/sh\n\n#SBATCH -a1-2\n", "a single job"),
+        ("#!/bin/sh\n#SBATCH --arr 1-2\n", "a single job"),
+        ("#!/bin/sh\n#SBATCH -n1\n#SBATCH hetjob\n#SBATCH -n1\n", "a single job"),
+        ('#!/bin/sh\n#SBATCH --comment="open --array=1\n', "a single job"),
     ],
 )
 def test_a_script_that_sbatch_would_not_take_is_refused(script: str, problem: str) -> None:
