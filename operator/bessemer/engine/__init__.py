@@ -1,1 +1,1 @@
-"""A controller for any kind; it knows none."""
+"""A controller for any kind; it knows no kind in particular."""

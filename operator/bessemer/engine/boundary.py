@@ -1,4 +1,4 @@
-"""The only place that catches every exception: between a piece of work and the loop that must outlive it."""
+"""The only module that catches every exception: it separates one pass from the loop that must survive it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from bessemer.engine.faults import Fault, explain_fault
 from bessemer.errors import BessemerError, Retry
 
 NEVER = math.inf
-"""Until when another pass over an object that is not there is due, unless something is heard of it."""
+"""Wake time when the object does not exist: no pass is due until an event arrives."""
 SHOW_SECONDS = 40.0
-"""For showing a fault: three requests, each of which has its own deadline; then the next pass is due."""
+"""Deadline for showing a fault: three requests, each with its own deadline. After it, the next pass is due."""
 Show = Callable[[Fault], Awaitable[None]]
-"""Puts a fault on the object that a pass was about."""
+"""Shows a fault on the object of the pass."""
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
@@ -27,19 +27,18 @@ class Outcome:
     """How a guarded pass ended."""
 
     wake_after: float | None = None
-    """Seconds until the next one is due; None: only when something is heard, or after some time; NEVER: only when
-    something is heard."""
+    """Seconds until the next pass is due. None: at the next event or the next resync. NEVER: only at an event."""
     failed: bool = False
-    """Whether the pass must be repeated: after ``wake_after`` seconds if given, otherwise after a back-off."""
+    """Whether the pass must be repeated: after ``wake_after`` seconds if set, otherwise after a back-off."""
     reason: str = ""
-    """Why it failed."""
+    """Reason of the failure."""
 
 
 async def guard(what: str, work: Awaitable[float | None], show: Show) -> Outcome:
-    """Run one pass and turn every error into a decision about the next pass.
+    """Run one pass; return an Outcome for every error.
 
-    What only a change or a mended program can cure is shown on the object, as the log of a process that works is not
-    read.
+    Errors that only a change of the spec or of the program can fix are shown on the object, because few users read the
+    operator's log.
     """
     try:
         return Outcome(wake_after=await work)
@@ -57,7 +56,7 @@ async def guard(what: str, work: Awaitable[float | None], show: Show) -> Outcome
 
 
 async def contain(what: str, work: Awaitable[_T]) -> _T:
-    """Run a piece of work so that it raises only our errors; an unexpected error becomes one that is retried."""
+    """Run a piece of work; convert any unexpected error into one that is retried."""
     try:
         return await work
     except BessemerError:

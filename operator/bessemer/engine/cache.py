@@ -1,6 +1,7 @@
-"""Objects and their children as the watch saw them, so that a pass need not read them.
+"""Objects and their children as the watch last reported them, so that a pass need not read them.
 
-A missed event costs time, never correctness: a kind that decides by children lists them again at every resync.
+A missed event costs time, never correctness: a kind whose decisions depend on children lists them again at every
+resync.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from bessemer.kube.protocol import Object
 
 
 class ObjectCache:
-    """The objects of a kind as they were seen last, be it by the watch or in the answer to one of our writes."""
+    """The latest known version of each object of a kind, from the watch or from the response to a write."""
 
     def __init__(self) -> None:
         self._objects: dict[Key, Object] = {}
 
     def get(self, key: Key) -> Object | None:
-        """Return an object; None where there is none, as far as is known."""
+        """Return an object; None if none is known."""
         return self._objects.get(key)
 
     def put(self, key: Key, raw: Object) -> bool:
-        """Note how an object is, unless something later is known; return whether that is new."""
+        """Store a version of an object unless a later one is known; return whether it was stored."""
         known = self._objects.get(key)
         if known is not None and _parse_version(known) >= _parse_version(raw):
             return False
@@ -33,15 +34,15 @@ class ObjectCache:
         return True
 
     def drop(self, key: Key) -> None:
-        """Forget an object that is gone."""
+        """Forget a deleted object."""
         self._objects.pop(key, None)
 
     def list_others(self, key: Key) -> Iterator[tuple[Key, Object]]:
-        """Yield the other objects of a namespace."""
+        """Yield the other objects in the namespace."""
         return ((other, raw) for other, raw in self._objects.items() if other[0] == key[0] and other != key)
 
     def is_empty(self, namespace: str) -> bool:
-        """Return whether no object of a namespace is known."""
+        """Return whether no object in the namespace is known."""
         return all(key[0] != namespace for key in self._objects)
 
 
@@ -50,26 +51,26 @@ class Named(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Name of the child."""
 
 
 C = TypeVar("C", bound=Named)
 
 
 class ChildCache(Generic[C]):
-    """Children as they were seen last, each at one owner: that which it named last."""
+    """The latest known version of each child; a child belongs to the owner that it named last."""
 
     def __init__(self) -> None:
         self._children: defaultdict[Key, dict[str, C]] = defaultdict(dict)
         self._owners: dict[Key, Key] = {}
-        """By namespace and name of the child."""
+        """Keys of owners by key (namespace, name) of the child."""
 
     def list_of(self, owner: Key) -> list[C]:
         """Return the children of an owner."""
         return list(self._children[owner].values()) if owner in self._children else []
 
     def put(self, owner: Key, child: C) -> bool:
-        """Note how a child is; return whether that is new."""
+        """Store a version of a child; return whether it differs from the known one."""
         if self._children.get(owner, {}).get(child.name) == child:
             return False
         self.drop(owner[0], child.name)
@@ -78,7 +79,7 @@ class ChildCache(Generic[C]):
         return True
 
     def drop(self, namespace: str, name: str) -> None:
-        """Forget a child that is gone."""
+        """Forget a deleted child."""
         owner = self._owners.pop((namespace, name), None)
         if owner is not None:
             del self._children[owner][name]
@@ -86,19 +87,19 @@ class ChildCache(Generic[C]):
                 del self._children[owner]
 
     def replace(self, owner: Key, children: Iterable[C]) -> None:
-        """Take over a list of all children of an owner."""
+        """Replace the children of an owner with a complete list."""
         self.forget(owner)
         for child in children:
             self.put(owner, child)
 
     def forget(self, owner: Key) -> None:
-        """Forget the children of an owner that is gone."""
+        """Forget the children of a deleted owner."""
         for child in self.list_of(owner):
             self.drop(owner[0], child.name)
 
 
 def _parse_version(raw: Mapping[str, Any]) -> int:
-    """Return the resourceVersion, of two of which the greater is the later; 0 where it is none."""
+    """Return the resourceVersion as a number (greater is later); 0 if it is not a number."""
     try:
         return parse_int(raw["metadata"].get("resourceVersion") or 0)
     except Unreadable:

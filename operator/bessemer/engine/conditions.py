@@ -1,4 +1,4 @@
-"""Conditions: set whole each pass, with a transition time that moves only when the status flips."""
+"""Conditions: all are computed in each pass; a transition time changes only when the condition's status changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bessemer.foreign import make_text
 
 Truth = Literal["True", "False", "Unknown"]
 MESSAGE_LIMIT = 4096
-"""Characters; far below the API's 32768, so that a status with all conditions stays small."""
+"""Characters. Far below the API's limit of 32768, so that a status with all conditions stays small."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Verdict:
 def compute_conditions(
     verdicts: list[Verdict], previous: list[Condition], generation: int, now: datetime
 ) -> list[Condition]:
-    """Turn verdicts into conditions, keeping the transition time of those whose status has not changed."""
+    """Return verdicts as conditions; those with an unchanged status keep their transition time."""
     before = {condition.type: condition for condition in previous}
     conditions = []
     for verdict in verdicts:

@@ -1,8 +1,8 @@
-"""Brings the objects of one kind forward: the only place that orders I/O, the same for all kinds.
+"""Reconciles the objects of one kind. The only module that orders I/O; it is the same for all kinds.
 
-One pass observes, decides and executes one step at a time until no step is left, writes the whole status, and only then
-does what the status has to hold first. It may die between any two calls: the next one finds out from the objects what
-was done.
+A pass observes, then decides and executes one step at a time until no step is left. Then it writes the whole status,
+and last it does the work that requires the written status. The process may die between any two calls: the next pass
+reads from the objects what was done.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from bessemer.errors import Retry
 from bessemer.kube.protocol import Conflict, Object
 
 MAX_STEPS = 12
-"""Of one pass, far more than any takes: a decision that comes to no end goes in rings."""
+"""Maximum number of steps in one pass, far more than any pass needs: a decision that never ends is a bug."""
 GONE = "DELETED"
-"""The type of an event of an object that is gone; all others say how it is."""
+"""Type of the event of a deleted object; every other type carries the current version."""
 CACHE_SECONDS = 0.1
-"""After a conflict, until the watch has brought what it was with."""
+"""Pause after a conflict, until the watch has delivered the newer version."""
 Make = Callable[[Wake, ObjectCache], Kind[R, F, P]]
-"""Makes a kind, given what wakes its objects, and these as the watch saw them."""
+"""Creates a kind from the function that wakes its objects and the cache of these objects."""
 _log = logging.getLogger(__name__)
 
 
 class Controller(Generic[R, F, P]):
-    """One kind, the loops of its objects, and these as the watch saw them."""
+    """One kind with its objects' loops and cache."""
 
     def __init__(self, deps: Deps, make: Make[R, F, P]) -> None:
         self.objects = ObjectCache()
@@ -48,16 +48,16 @@ class Controller(Generic[R, F, P]):
 
     @property
     def model(self) -> Model[R]:
-        """How Kubernetes knows the objects."""
+        """The kind's API model."""
         return self.kind.model
 
     @property
     def children(self) -> tuple[Child, ...]:
-        """What is watched beside them."""
+        """The children that are watched in addition to the objects."""
         return self.kind.children
 
     def hear_object(self, type_: str | None, key: Key, raw: Object) -> None:
-        """Note an event of an object, and have it looked at where it says anything new."""
+        """Process an event of an object; wake the object if the event is news."""
         if type_ == GONE:
             self.objects.drop(key)
             self.loops.wake(key)
@@ -67,15 +67,15 @@ class Controller(Generic[R, F, P]):
             self.loops.wake(key)
 
     def hear_child(self, child: Child, type_: str | None, namespace: str, raw: Object) -> None:
-        """Note an event of a child, and have those objects looked at that it says anything new to."""
+        """Process an event of a child; wake the objects for which the event is news."""
         for key in child.hear(type_, namespace, raw):
             self.loops.wake(key)
 
     async def reconcile(self, key: Key, woken: float) -> float | None:
-        """Make one pass; return the seconds after which time alone makes the next one due.
+        """Run one pass; return the seconds after which the next one is due even without an event.
 
-        ``woken`` is the monotonic time at which the cause of this pass was heard of. Raises Retry (as Conflict or
-        Unavailable may): the pass must be repeated soon.
+        ``woken`` is the monotonic time of the event that caused this pass. Raises Retry (Conflict and Unavailable
+        included): the pass must be repeated soon.
         """
         with self._deps.metrics.reconcile_seconds.labels(self._name).time():
             raw = await self._read(key)
@@ -90,9 +90,9 @@ class Controller(Generic[R, F, P]):
             return await self._bring_forward(key, raw, resource, woken)
 
     async def show_fault(self, key: Key, fault: Fault) -> None:
-        """Show on an object why its pass failed, where that is new; finalize it where it was deleted too long ago.
+        """Show on an object why its pass failed, if that is new; finalize it if its deletion deadline has passed.
 
-        Raises what Kubernetes does.
+        Raises the errors of the Kubernetes client.
         """
         model = self.model
         raw = await self._read(key)
@@ -112,7 +112,7 @@ class Controller(Generic[R, F, P]):
             self._note(key, written)
 
     async def close(self) -> None:
-        """Stop all loops, then what the kind has in the background; a pass may be cut off anywhere, which is safe."""
+        """Stop all loops, then the kind's background tasks. A pass may be interrupted at any point, which is safe."""
         await self.loops.close()
         await self.kind.close()
 
@@ -135,7 +135,7 @@ class Controller(Generic[R, F, P]):
         return min((seconds for seconds in (plan.wake_after, wait, due) if seconds is not None), default=None)
 
     async def _advance(self, resource: R, facts: F) -> tuple[F, P]:
-        """Decide and execute until no step is left; the facts are kept up to date with what was done."""
+        """Decide and execute until no step is left; return the facts after the last step, and the last plan."""
         for _ in range(MAX_STEPS):
             plan = self.kind.decide(facts, self._deps.now())
             if plan.step is None:
@@ -152,12 +152,12 @@ class Controller(Generic[R, F, P]):
         return await self._deps.kubernetes.get_object(self.model.resource, *key)
 
     def _note(self, key: Key, raw: Object) -> None:
-        """Have the next pass see what we wrote, be it faster than the watch."""
+        """Store the result of a write in the cache, because the watch may deliver it later than the next pass."""
         if self.model.cached and self.objects.get(key) is not None:
             self.objects.put(key, raw)
 
     async def _add_finalizer(self, key: Key, resource: R) -> Object:
-        """See to it that the object can't vanish before what is done for it is taken back."""
+        """Add the finalizer, so that the object can't disappear before the clean-up."""
         finalizers = [*resource.finalizers, self.model.finalizer]
         metadata = {"finalizers": finalizers, "resourceVersion": resource.resource_version}
         raw = await self._patch(key, {"metadata": metadata})
@@ -173,8 +173,10 @@ class Controller(Generic[R, F, P]):
         self.objects.drop(key)
 
     async def _write_status(self, key: Key, raw: Object, status: ApiModel) -> tuple[Object | None, float | None]:
-        """Write the status if it differs; return the object as it is then, None where it has vanished, and the seconds
-        until it may be written, where it is too early.
+        """Write the status if it differs.
+
+        Returns the object after the write (None if it has been deleted), and the seconds to wait if writing is not
+        allowed yet.
         """
         pace = self._paces.setdefault(key, StatusPace())
         before, after = raw.get("status") or {}, status.to_api()
@@ -193,7 +195,7 @@ class Controller(Generic[R, F, P]):
         return written, None
 
     async def _patch(self, key: Key, patch: dict[str, Any], *, status: bool = False) -> Object | None:
-        """Patch the object as it was observed; raises Retry where it has changed since."""
+        """Patch the version that was observed; raises Retry if the object has changed since."""
         kubernetes, resource = self._deps.kubernetes, self.model.resource
         try:
             if status:

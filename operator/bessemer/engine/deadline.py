@@ -1,4 +1,4 @@
-"""When a deleted object goes in any case, whatever is left of it. Pure."""
+"""The deadline after which a deleted object is finalized, whether or not its clean-up succeeded. Pure."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from datetime import datetime
 
 
 def compute_patience(deleted: datetime, deletion_seconds: int, now: datetime) -> float:
-    """Return the seconds for which the end of an object's clean-up is waited for; 0 or less: no longer."""
+    """Return the seconds left for an object's clean-up; 0 or less: the deadline has passed."""
     return deletion_seconds - (now - deleted).total_seconds()

@@ -1,4 +1,4 @@
-"""What every kind is given: clients, settings, the clock."""
+"""Dependencies of every kind: clients, settings, the clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bessemer.kube.protocol import Kubernetes
 
 @dataclass(frozen=True)
 class Deps:
-    """What is outside of the engine, and the same for all kinds; a kind adds what it needs beyond."""
+    """The dependencies that all kinds share; a kind adds its own."""
 
     kubernetes: Kubernetes
     settings: Settings

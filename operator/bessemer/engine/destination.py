@@ -1,7 +1,7 @@
-"""Where a Secret may be sent: only to hosts that its own annotation names.
+"""Restricts where a Secret may be sent: only to hosts named in the Secret's own annotation.
 
-Who may write a ClusterBuild or a RunnerPool chooses the URLs in it. That a token goes to one of them is for the owner
-of the Secret to say, not for the author of the URL.
+The author of a ClusterBuild or RunnerPool chooses the URLs in it. Whether a token may be sent to one of these URLs is
+the decision of the Secret's owner, not of the URL's author.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from bessemer.errors import Invalid
 from bessemer.foreign import make_line
 
 NOT_FOR_HOST = "SecretNotForHost"
-"""Reason of what is raised for a Secret that does not say that it may go there."""
+"""Reason of the error for a Secret whose annotation does not name the host."""
 _PORTS = {"http": 80, "https": 443, "ssh": 22}
 _MOST_ENTRIES = 64
 _ENTRY = re.compile(r"([A-Za-z]+://)?[^/@]+/?")
-"""An origin or a host; what else stands there, such as a mail address or a path, is not meant to allow a whole host."""
+"""An origin or a host. Anything else, such as a mail address or a path, is not meant to allow a whole host."""
 _AMBIGUOUS = re.compile(r"[^/]*(//)?[^/]*[\\?#\s]")
-"""Which host a URL with these names is not the same to all programs: Git takes ``ssh://a#@b/`` for one of host b."""
+"""URLs in which programs disagree about the host: Git takes ``ssh://a#@b/`` for a URL of host b."""
 
 
 class _Place(NamedTuple):
@@ -40,9 +40,9 @@ class _Place(NamedTuple):
 def check_destination(raw: Mapping[str, Any], namespace: str, where: str, url: str) -> None:
     """Raise Invalid SecretNotForHost unless the Secret ``raw`` says that it may be sent to ``url``.
 
-    The annotation has origins (``https://gitlab.example.org:8443``) or hosts (``gitlab.example.org``: by any scheme and
-    on any port; ``gitlab.example.org:8443``), separated by commas. ``where`` is the field that names the Secret. The
-    message has the command that would allow it.
+    The annotation contains origins (``https://gitlab.example.org:8443``) or hosts (``gitlab.example.org``: any scheme,
+    any port; ``gitlab.example.org:8443``), separated by commas. ``where`` is the field that names the Secret. The
+    message contains the command that would allow the URL.
     """
     wanted = _parse(url)
     metadata = raw.get("metadata")
@@ -56,7 +56,7 @@ def check_destination(raw: Mapping[str, Any], namespace: str, where: str, url: s
     value = ",".join([*(make_line(entry, 300) for entry in entries[:4]), place])
     overwrite = " --overwrite" if entries else ""
     says = f"says that it is for {make_line(', '.join(entries), 300)}" if entries else "does not say what it is for"
-    # Quoted, as the URL is another's text, and people copy the command to their shell.
+    # Quoted, because another user wrote the URL and people copy the command into their shell.
     command = f"kubectl annotate secret {shlex.quote(name)} --namespace {namespace}{overwrite}"
     annotation = shlex.quote(f"{DESTINATION_ANNOTATION}={value}")
     raise Invalid(
@@ -81,7 +81,7 @@ def _has_port(entry: str) -> bool:
 
 
 def _parse(url: str) -> _Place | None:
-    """Return scheme, host and port of a URL; None for what has none, or none that is clear."""
+    """Return scheme, host and port of a URL; None if they are missing or ambiguous."""
     if _AMBIGUOUS.match(url):
         return None
     try:

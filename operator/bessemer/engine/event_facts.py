@@ -1,4 +1,4 @@
-"""What is worth telling about an object, before it is written."""
+"""Content of an Event, before it is written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class EventFact:
-    """Something worth telling about an object."""
+    """Reason and message of an Event about an object."""
 
     type: Literal["Normal", "Warning"]
     reason: str

@@ -1,6 +1,6 @@
-"""Kubernetes Events on our objects; what repeats, or comes too often, is counted on one Event instead of making many.
+"""Kubernetes Events about our objects. Repeated or too frequent ones are counted on one Event.
 
-Events are for people: one that can't be written is dropped and logged, nothing waits for it.
+Events are for people: an Event that can't be written is logged and dropped; nothing waits for it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ CONTROLLER = "bessemer.dev/operator"
 NOTE_LIMIT = 1024
 """Characters. Source: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/"""
 SIMILAR = 25
-"""Events of one reason on one object in a window; those beyond are only counted. Those of Kubernetes' own components
-are held to a like measure: https://pkg.go.dev/k8s.io/client-go/tools/record#EventCorrelator"""
+"""Different Events of one reason on one object in a window; any more are only counted. Kubernetes' own components have
+a similar limit: https://pkg.go.dev/k8s.io/client-go/tools/record#EventCorrelator"""
 WINDOW = timedelta(minutes=10)
 MANY = f"more like these; no more than {SIMILAR} in {WINDOW.seconds // 60} minutes are written one by one"
 _REMEMBERED = 4096
@@ -33,14 +33,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Window:
-    """What was told of one reason on one object of late."""
+    """Recent Events of one reason on one object."""
 
     began: datetime
     messages: set[str] = field(default_factory=set)
 
 
 class EventRecorder:
-    """Writes Events and counts repeats of the same reason and message on the same object."""
+    """Writes Events; counts repetitions of the same reason and message on the same object."""
 
     def __init__(self, kubernetes: Kubernetes, instance: str, now: Now) -> None:
         self._kubernetes = kubernetes
@@ -50,7 +50,7 @@ class EventRecorder:
         self._windows: OrderedDict[tuple[str, str], _Window] = OrderedDict()
 
     async def record(self, regarding: Mapping[str, Any], fact: EventFact) -> None:
-        """Write or count one Event about the object of this reference (apiVersion, kind, namespace, name, uid)."""
+        """Write or count one Event about the object with this reference (apiVersion, kind, namespace, name, uid)."""
         fact = replace(fact, reason=make_line(fact.reason, 128), message=make_text(fact.message, NOTE_LIMIT))
         fact = self._limit(regarding["uid"], fact)
         key = "\n".join((regarding["uid"], fact.type, fact.reason, fact.message))
@@ -73,7 +73,7 @@ class EventRecorder:
                 memory.popitem(last=False)
 
     def _limit(self, uid: str, fact: EventFact) -> EventFact:
-        """Return the event itself, or one for the many where there have been too many different ones of its reason."""
+        """Return the Event itself, or one summary if there have been too many different Events of its reason."""
         group, now = (uid, fact.reason), self._now()
         window = self._windows.get(group)
         if window is None or now - window.began >= WINDOW:
@@ -100,7 +100,7 @@ class EventRecorder:
         try:
             await self._kubernetes.create_object(EVENTS, regarding["namespace"], body)
         except AlreadyExists:
-            return False  # written by the operator's last life
+            return False  # written before the operator restarted
         return True
 
 

@@ -1,6 +1,7 @@
-"""What a pass that failed leaves on its object: a condition, an event, and the object's way out when it is deleted.
+"""The effect of a failed pass on its object.
 
-It works on raw objects, as it may be just their contents that made the pass fail. Pure.
+It is a condition and an Event, or, after the deletion deadline, the removal of the finalizer. Works on raw objects,
+because the contents of the object may be the cause of the failure. Pure.
 """
 
 from __future__ import annotations
@@ -16,39 +17,39 @@ from bessemer.engine.deadline import compute_patience
 from bessemer.foreign import Unreadable, parse_int, parse_time
 
 INTERNAL = "InternalError"
-"""The reason of an error that is a fault in Bessemer."""
+"""Reason of an error that is a bug in Bessemer."""
 ABANDONED = "CleanupAbandoned"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a pass failed, as it is shown."""
+    """Why a pass failed, as shown to users."""
 
     reason: str
     message: str
 
 
 def explain_fault(error: Exception) -> Fault:
-    """Return what is shown of an unexpected error: its type and no word of it, as that may hold anything."""
+    """Return the Fault of an unexpected error: its type only, because its message may contain anything."""
     return Fault(INTERNAL, f"{type(error).__name__}: a fault in Bessemer, the operator's log says where")
 
 
 @dataclass(frozen=True)
 class FaultNotice:
-    """What to write of a fault: first the event, then the patch of the object."""
+    """What must be written for a fault: first the Event, then the patch of the object."""
 
     reference: dict[str, str]
-    """The object, as events refer to it."""
+    """Reference to the object for its Events."""
     event: Fault
     patch: dict[str, Any]
     subresource: str
-    """Of the object that is patched; empty for the object itself, which then goes."""
+    """Subresource to patch; empty: the object itself, which is then finalized."""
 
 
 def decide_fault(
     raw: Mapping[str, Any], fault: Fault, kind: str, finalizer: str, deletion_seconds: int, now: datetime
 ) -> FaultNotice | None:
-    """Return what to write of a fault on an object of a kind; None where it says so already.
+    """Return what must be written for a fault on an object of a kind; None if the object already shows it.
 
     If the object was deleted more than ``deletion_seconds`` ago, its finalizer is removed instead.
     """
@@ -61,9 +62,9 @@ def decide_fault(
 
 
 def build_fault_status(raw: Mapping[str, Any], fault: Fault, now: datetime) -> dict[str, Any] | None:
-    """Return the patch of a status whose condition Ready says the fault; None where it says so already.
+    """Return the status patch whose condition Ready shows the fault; None if the status already shows it.
 
-    All other conditions stay as they are; those that can't be read are left out.
+    All other conditions stay unchanged; unreadable ones are dropped.
     """
     status = raw.get("status")
     given = status.get("conditions") if isinstance(status, Mapping) else None
@@ -84,7 +85,7 @@ def build_fault_status(raw: Mapping[str, Any], fault: Fault, now: datetime) -> d
 
 
 def is_overdue(raw: Mapping[str, Any], deletion_seconds: int, now: datetime) -> bool:
-    """Return whether an object was deleted so long ago that it goes in any case."""
+    """Return whether the deletion deadline of an object has passed."""
     try:
         deleted = parse_time(raw["metadata"].get("deletionTimestamp"))
     except Unreadable:
@@ -93,13 +94,13 @@ def is_overdue(raw: Mapping[str, Any], deletion_seconds: int, now: datetime) -> 
 
 
 def build_release(raw: Mapping[str, Any], finalizer: str) -> dict[str, Any]:
-    """Return the patch that takes our finalizer off."""
+    """Return the patch that removes our finalizer."""
     found = raw["metadata"].get("finalizers") or []
     return {"metadata": {"finalizers": [name for name in found if name != finalizer]}}
 
 
 def build_reference(raw: Mapping[str, Any], kind: str) -> dict[str, str]:
-    """Return what events about the object refer to it by."""
+    """Return the reference to the object for its Events."""
     metadata = raw["metadata"]
     own = {name: str(metadata.get(name, "")) for name in ("namespace", "name", "uid")}
     return {"apiVersion": API_VERSION, "kind": kind, **own}

@@ -1,4 +1,4 @@
-"""Whether events still reach us."""
+"""Whether events still arrive."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from time import monotonic
 
 
 class Hearing:
-    """When the watch streams last brought anything; the leader's own Lease changes every few seconds."""
+    """The time of the last event on any watch stream; the leader's own Lease changes every few seconds."""
 
     def __init__(self) -> None:
         self._last = monotonic()

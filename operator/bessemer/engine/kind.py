@@ -1,8 +1,8 @@
-"""What a kind is: all that the engine has to know of it.
+"""The interface between a kind and the engine.
 
-A kind is one object that the engine brings forward in passes: observe (reads, and only reads), decide (a pure function
-of what was observed and the time), execute the step that was decided, decide again, until no step is left. The engine
-does what all kinds have in common: watching, the finalizer, the status, events, what is shown of a failed pass.
+A kind is a type of object that the engine reconciles in passes: observe (reads, and only reads), decide (a pure
+function of the observed facts and the time), execute the decided step, and decide again until no step is left. The
+engine does what all kinds have in common: watches, the finalizer, the status, events, and the display of a failed pass.
 """
 
 from __future__ import annotations
@@ -23,69 +23,69 @@ from bessemer.kube.protocol import Object
 
 R = TypeVar("R", bound=Resource[Any, Any])
 F = TypeVar("F")
-"""What a kind observes in one pass."""
+"""The facts that a kind observes in one pass."""
 Wake = Callable[[Key], None]
-"""Has an object of the kind looked at as soon as possible."""
+"""Requests a pass over an object of the kind as soon as possible."""
 
 
 @dataclass(frozen=True)
 class Model(Generic[R]):
-    """How Kubernetes knows the kind, and how a raw object becomes typed facts."""
+    """How Kubernetes names the kind, and how a raw object is parsed."""
 
     name: str
-    """Such as ClusterBuild; in logs and in the label ``kind`` of metrics."""
+    """Name of the kind such as ClusterBuild, for logs and the metrics label ``kind``."""
     resource: ResourceKind
     finalizer: str
-    """The engine adds it before anything else is done, and takes it off when a plan lets the object go."""
+    """Added by the engine before anything else, and removed when a plan finalizes the object."""
     parse: Callable[[Mapping[str, Any]], R]
-    """Total: a spec that can't be read is a fact of the resource, never an error."""
+    """Never raises: an unreadable spec is a fact of the resource, not an error."""
     cached: bool = False
-    """Whether a pass takes the object as the watch saw it last; else it is read from the API server each time."""
+    """Whether a pass uses the object from the watch; otherwise each pass reads it from the API server."""
     wakes_others: bool = False
-    """Whether all others are looked at when one is gone: they may wait for what it held."""
+    """Whether the deletion of an object wakes all others, which may wait for something that it held."""
     paced: frozenset[str] = frozenset()
-    """Fields of the status that change all the time: where no other differs, the status is not written at once."""
+    """Status fields that change all the time: if only these differ, the status is not written at once."""
 
 
 Hear = Callable[[str | None, str, Object], Iterable[Key]]
-"""Notes an event of a child (its type, of which DELETED alone matters, the namespace, the child) and returns the keys
-of the objects to wake. The child may hold anything."""
+"""Processes an event of a child (event type, namespace, child) and returns the keys of the objects to wake. Of the
+types only DELETED matters. The child may contain anything."""
 
 
 @dataclass(frozen=True)
 class Child:
-    """What is watched beside the objects themselves."""
+    """A type of child that is watched in addition to the objects."""
 
     resource: ResourceKind
     hear: Hear
     label: str | None = None
-    """Only children that have this label, whatever its value; None: all."""
+    """Only children with this label are watched, whatever its value; None: all."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """What a kind serves over HTTP; a replica that stands by sends it on to the leader."""
+    """An HTTP route of a kind; a standby replica forwards its requests to the leader."""
 
     path: str
-    """Of the form ``/v1/<name>/...``; served with POST, with a slash at the end or without."""
+    """Has the form ``/v1/<name>/...``; served for POST, with or without a slash at the end."""
     handle: Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True)
 class Routes:
-    """The routes of a kind, by who reaches them."""
+    """The HTTP routes of a kind by port."""
 
     public: tuple[Route, ...] = ()
-    """On the port for webhooks, which strangers reach."""
+    """On the port for webhooks, which is open to any client."""
     internal: tuple[Route, ...] = ()
-    """On the port for the cluster alone."""
+    """On the port for clients inside the cluster only."""
 
 
 P = TypeVar("P", bound=Plan)
 
 
 class Kind(ABC, Generic[R, F, P]):
-    """A kind of object and how it is brought forward."""
+    """A type of object and how it is reconciled."""
 
     model: Model[R]
     children: tuple[Child, ...] = ()
@@ -93,29 +93,29 @@ class Kind(ABC, Generic[R, F, P]):
 
     @abstractmethod
     async def observe(self, resource: R, woken: float) -> F:
-        """Read all that is known of an object; ``woken`` is the monotonic time at which the pass was asked for.
+        """Read all facts about an object; ``woken`` is the monotonic time at which the pass was requested.
 
-        Raises Retry, or Invalid where only a change of the spec or of what it refers to helps.
+        Raises Retry, or Invalid if only a change of the spec, or of something that it refers to, can help.
         """
 
     @abstractmethod
     def decide(self, facts: F, now: datetime) -> P:
-        """Return the next step, and the status; pure."""
+        """Return the next step and the status; pure."""
 
     @abstractmethod
     async def execute(self, facts: F, plan: P) -> F:
-        """Carry out the step of a plan; return the facts as they are then. Raises what observe does."""
+        """Execute the step of a plan; return the facts after it. Raises the same errors as observe."""
 
     async def finish(self, facts: F, plan: P) -> float | None:  # noqa: ARG002  what most kinds need not
-        """Do what may be done once the status is written, and not before.
+        """Do the work that must not happen before the status is written.
 
-        Returns the seconds until what the kind remembers makes the next pass due; None: it does not.
+        Returns the seconds after which the kind's own state requires the next pass; None: it requires none.
         """
         return None
 
     @abstractmethod
     async def forget(self, key: Key) -> None:
-        """Forget an object that is gone, and release what it left; the engine calls it again if that fails."""
+        """Forget a deleted object and release what it held; the engine calls this again if it fails."""
 
     async def close(self) -> None:
-        """End what runs in the background."""
+        """End all background tasks."""

@@ -1,7 +1,8 @@
-"""One loop per object of a kind: woken by whatever happens to it, never two passes at once for one, many side by side.
+"""One loop per object of a kind: never two passes over one object at once, passes over many objects concurrently.
 
-A wake-up only says that something may have changed. Those that come during a pass are answered by one more pass. It may
-come for an object that is gone, such as of a pod that outlives it: the pass finds that out, and its loop ends.
+A wake-up only says that something may have changed. All wake-ups during a pass cause one further pass. A wake-up may
+concern a deleted object, for example if it came from a pod that outlives it: the pass finds that out, and the loop
+ends.
 """
 
 from __future__ import annotations
@@ -18,23 +19,23 @@ from bessemer.engine.faults import Fault
 Key = tuple[str, str]
 """Namespace and name of an object."""
 Pass = Callable[[Key, float], Awaitable[float | None]]
-"""Does one pass; takes the monotonic time of the wake-up, gives the seconds until the next is due, NEVER for an object
-that is gone."""
+"""Runs one pass; takes the monotonic time of the wake-up and returns the seconds until the next pass is due, NEVER for
+a deleted object."""
 ShowFault = Callable[[Key, Fault], Awaitable[None]]
 """Shows on an object why its pass failed."""
 FIRST_BACK_OFF_SECONDS = 0.2
 LONGEST_BACK_OFF_SECONDS = 5.0
-"""What was refused or unreachable is shown and cured within five seconds."""
+"""A refusal or an unreachable service is shown, and its end noticed, within five seconds."""
 
 
 class WakeUps:
-    """The loops of all objects that are known."""
+    """The loops of all known objects."""
 
     def __init__(
         self, work: Pass, resync_seconds: float, on_outcome: Callable[[Outcome], None], show: ShowFault
     ) -> None:
         self.kind = "object"
-        """What the loops are of, for logs."""
+        """Name of the kind, for logs."""
         self._work = work
         self._show = show
         self._resync_seconds = resync_seconds
@@ -52,12 +53,12 @@ class WakeUps:
         self._signals[key].set()
 
     def wake_all(self) -> None:
-        """Wake all known objects, such as builds that wait for a machine that was released."""
+        """Wake all known objects, such as builds that wait for a released machine."""
         for key in self._tasks:
             self.wake(key)
 
     async def close(self) -> None:
-        """Stop all loops; a pass may be cut off anywhere, which is safe."""
+        """Stop all loops; a pass may be interrupted at any point, which is safe."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -76,10 +77,10 @@ class WakeUps:
                 del self._tasks[key], self._signals[key]
                 return
             if outcome.failed and outcome.wake_after is None:
-                # Back off even where more is heard: a failing pass may be what makes the noise.
+                # Back off even if new events arrive: the failing pass itself may cause them.
                 await asyncio.sleep(min(FIRST_BACK_OFF_SECONDS * 2 ** (failures - 1), LONGEST_BACK_OFF_SECONDS))
                 continue
-            # Not wait_for, which in Python 3.11 forgets that it was cancelled where it was woken in the same moment.
+            # Not wait_for, which in Python 3.11 loses a cancellation that coincides with the wake-up.
             # Source: https://github.com/python/cpython/issues/86296
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._patience(outcome)):

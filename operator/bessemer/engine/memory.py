@@ -1,4 +1,4 @@
-"""What is remembered of each object between passes: one typed record, forgotten as one."""
+"""In-memory state of each object between passes: one typed record per object, which is forgotten as a whole."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ M = TypeVar("M")
 
 
 class Memories(Generic[M]):
-    """The records of all objects of a kind. Nothing depends on one: a restarted operator begins with none."""
+    """The records of all objects of a kind. Correctness never depends on them: a restarted operator has none."""
 
     def __init__(self, make: Callable[[], M]) -> None:
         self._make = make
         self._records: dict[Key, M] = {}
 
     def get(self, key: Key) -> M:
-        """Return the record of an object, a new one where there is none."""
+        """Return the record of an object; created if missing."""
         found = self._records.get(key)
         if found is None:
             found = self._records[key] = self._make()
         return found
 
     def find(self, key: Key) -> M | None:
-        """Return the record of an object; None where there is none."""
+        """Return the record of an object; None if there is none."""
         return self._records.get(key)
 
     def forget(self, key: Key) -> None:
-        """Forget an object that is gone."""
+        """Forget a deleted object."""
         self._records.pop(key, None)
 
     def list_others(self, key: Key) -> Iterator[tuple[Key, M]]:
-        """Yield the other objects of a namespace that have a record."""
+        """Yield the other objects in the namespace that have a record."""
         return ((other, found) for other, found in self._records.items() if other[0] == key[0] and other != key)

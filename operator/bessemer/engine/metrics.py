@@ -1,4 +1,4 @@
-"""What the operator counts and measures, for Prometheus."""
+"""The operator's Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Metrics:
 
     def __post_init__(self) -> None:
         """Create the metrics in the registry."""
-        make = object.__setattr__  # the way to fill a frozen dataclass
+        make = object.__setattr__  # the documented way to set a field of a frozen dataclass
         make(self, "phase_seconds", Histogram(
             "bessemer_phase_seconds", "Duration of phase attempts", ["phase", "outcome"],
             registry=self.registry, buckets=_PHASE_BUCKETS))  # fmt: skip
@@ -64,9 +64,9 @@ class Metrics:
         make(self, "leading", Gauge("bessemer_leading", "1 while this process is the leader", registry=self.registry))
 
     def count_webhook(self, outcome: str) -> None:
-        """Note what became of a webhook, or of a connection that may have brought one."""
+        """Count a webhook, or a connection that may have carried one, by its outcome."""
         self.webhooks.labels(outcome).inc()
 
     def count_request(self, method: str, plural: str) -> None:
-        """Note a request to Kubernetes."""
+        """Count a request to Kubernetes."""
         self.kubernetes_requests.labels(method, plural).inc()

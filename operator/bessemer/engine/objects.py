@@ -1,4 +1,4 @@
-"""Objects that we create: once, whenever we die, and known again by their owner."""
+"""Creation of objects that must exist once, even if the process dies at any point; recognized by their owner."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ def is_owned(raw: Mapping[str, Any], uid: str) -> bool:
 async def create_or_adopt(
     kubernetes: Kubernetes, kind: Kind, namespace: str, body: Object, is_ours: Callable[[Object], bool]
 ) -> Object:
-    """Create an object, or return the one of its name where that is ours: we made it, and died before we noted that.
+    """Create an object, or return our own object of that name, which an interrupted pass may have created.
 
     Raises:
-        Refused: NameTaken, or what quota or admission said.
-        Retry: Vanished, it was there and is not any more.
-
+        Refused: NameTaken, or the reason given by quota or admission.
+        Retry: Vanished, the object existed and has just been deleted.
     """
     name = body["metadata"]["name"]
     try:

@@ -1,8 +1,8 @@
-"""The operator's own key: what it made can be told from what others made to look like it.
+"""The operator's own key: it distinguishes objects that the operator made from copies made by users.
 
-Labels, owner references and annotations can be copied, and ``managedFields`` names whatever manager the writer chose to
-be. So what the operator creates, and must know again after a crash, has a seal: an HMAC that only the holder of the
-key can make. The key lies in a Secret in the operator's namespace, which tenants can't read.
+Labels, owner references and annotations can be copied, and ``managedFields`` contains any manager name that the writer
+chose. So each object that the operator must recognize after a crash has a seal: an HMAC that only the holder of the key
+can make. The key is stored in a Secret in the operator's namespace, which tenants can't read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KEY_BYTES = 32
 
 @dataclass(frozen=True)
 class Seal:
-    """Makes and checks seals."""
+    """Makes and verifies seals."""
 
     key: bytes = field(repr=False)
 
@@ -33,12 +33,12 @@ class Seal:
         return hmac.new(self.key, json.dumps(parts).encode(), hashlib.sha256).hexdigest()
 
     def verify(self, seal: str, *parts: str) -> bool:
-        """Return whether a seal was made of these texts by the holder of the key."""
+        """Return whether a seal was made from these texts by the holder of the key."""
         return hmac.compare_digest(self.sign(*parts).encode(), seal.encode("utf-8", "replace"))
 
 
 class OwnKey:
-    """The key, read when it is first wanted, and made if it is not there."""
+    """The key: read when it is first needed, and created if it is missing."""
 
     def __init__(self, kubernetes: Kubernetes, namespace: str) -> None:
         self._kubernetes = kubernetes
@@ -46,13 +46,12 @@ class OwnKey:
         self._seal: Seal | None = None
 
     async def get_seal(self) -> Seal:
-        """Return what makes seals.
+        """Return the object that makes seals.
 
         Raises:
-            Invalid: SecretBroken, the Secret was changed by hand. Deleting it has a new one made; pods that were
-                created, but whose UIDs were not written down at that moment, are then not known again.
-            Unavailable: the API server can't be asked.
-
+            Invalid: SecretBroken, a user changed the Secret. If it is deleted, a new one is created; pods that had
+                been created, but whose UIDs were not recorded yet, are then no longer recognized.
+            Unavailable: the API server can't be reached.
         """
         if self._seal is None:
             raw = await self._kubernetes.get_object(SECRETS, self._namespace, OWN_KEY_SECRET)

@@ -1,4 +1,4 @@
-"""What a decision of any kind consists of. Pure."""
+"""The interface of every kind's decision. Pure."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Reason:
 
 
 class Plan(Protocol):
-    """What was decided in one step."""
+    """The decision for one step."""
 
     @property
     def step(self) -> object | None:
-        """What must be executed before the next decision; None: the pass comes to its end."""
+        """Step to execute before the next decision; None: the pass ends."""
 
     @property
     def reasons(self) -> Iterable[Reason]:
@@ -32,11 +32,11 @@ class Plan(Protocol):
 
     @property
     def status(self) -> ApiModel:
-        """The whole status, written at the end of the pass where it differs."""
+        """The whole status, written at the end of the pass if it differs."""
 
     @property
     def events(self) -> Iterable[EventFact]:
-        """What is worth telling of the change of the status; recorded once that is written."""
+        """Events for the changes of the status; recorded once the status is written."""
 
     @property
     def wake_after(self) -> float | None:
@@ -44,4 +44,4 @@ class Plan(Protocol):
 
     @property
     def finalize(self) -> bool:
-        """Whether the object is deleted and nothing of it is left: the finalizer is taken off."""
+        """Whether the object is deleted and its clean-up is complete: the finalizer is removed."""

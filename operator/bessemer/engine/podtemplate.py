@@ -1,6 +1,6 @@
-"""What every pod that we create has in common: the hardened pod. Pure.
+"""The hardened pod template that all our pods share. Pure.
 
-No root, no capabilities, a read-only root file system, no token of a service account, and the owner's labels.
+No root user, no capabilities, a read-only root file system, no service account token; labels of the owner.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from bessemer.api.wellknown import MANAGED_BY, MANAGED_BY_LABEL
 from bessemer.kube.protocol import Object
 
 USER_ID = 65532
-"""The unprivileged user of our images; also the group that may read mounted Secrets."""
+"""UID of the unprivileged user of our images; also the GID that may read mounted Secrets."""
 SECRET_MODE = 0o440
-"""Of the files of a mounted Secret."""
+"""Mode of the files of a mounted Secret."""
 
 
 def build_metadata(owner: Resource[Any, Any], name: str, label: str) -> Object:
-    """Return the metadata of an object that belongs to ``owner``, whose name is the value of ``label``."""
+    """Return the metadata of an object that ``owner`` owns; the label ``label`` has the owner's name as its value."""
     return {
         "name": name,
         "namespace": owner.namespace,
@@ -29,7 +29,7 @@ def build_metadata(owner: Resource[Any, Any], name: str, label: str) -> Object:
 
 
 def build_pod_spec(grace_seconds: int, *, mount_token: bool = False) -> Object:
-    """Return what the specs of all pods have in common."""
+    """Return the part of a pod spec that all pods share."""
     return {
         "restartPolicy": "Never",
         "automountServiceAccountToken": mount_token,
@@ -55,5 +55,5 @@ def build_container_security() -> Object:
 
 
 def list_pull_secrets(names: str) -> list[Object]:
-    """Return the imagePullSecrets of a setting: names, separated by commas."""
+    """Return the imagePullSecrets for a setting: names, separated by commas."""
     return [{"name": name} for name in names.split(",") if name]

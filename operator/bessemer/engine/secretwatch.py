@@ -1,8 +1,8 @@
-"""Hear of it when a Secret that a pool names has changed: the edge to the check that reads all of them now and then.
+"""Watches the Secrets that pools name, so that a change is noticed before the periodic check reads them all.
 
-One watch for each Secret, by its name, shared by the pools that name it. Where watching is not allowed, or there are
-too many, the check alone remains (docs/adr/0004-secrets-are-watched-by-name.md). When there are too many, namespaces
-have equal shares: who names hundreds of Secrets in one does not make another wait.
+One watch per Secret, by name, shared by the pools that name it. Where watching is not allowed or there are too many
+Secrets, only the periodic check remains (docs/adr/0004-secrets-are-watched-by-name.md). If there are too many,
+namespaces have equal shares: a namespace with hundreds of Secrets does not make another one wait.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from bessemer.kube.protocol import SECRETS, Refused
 from bessemer.kube.watch import Watcher
 
 MOST_WATCHES = 256
-"""Each is a connection to the API server."""
+"""Each watch is a connection to the API server."""
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 60.0
 STEADY_SECONDS = 30.0
-"""After a watch that has held that long, the next one begins without much ado."""
+"""If a watch lasted at least this long, the next one begins without a back-off."""
 REFUSED_PAUSE_SECONDS = 600.0
-"""Who may not watch asks again that often: an administrator may change it."""
+"""Pause after a refused watch, because an administrator may grant the right later."""
 _log = logging.getLogger(__name__)
 
 
 class SecretWatches:
-    """The watches, and the pools that have not looked since a Secret of theirs has changed."""
+    """The watches, and the pools whose Secrets have changed since the pools last looked."""
 
     def __init__(self, watcher: Watcher, wake: Callable[[Key], None]) -> None:
         self._watcher = watcher
@@ -43,7 +43,7 @@ class SecretWatches:
         self._heard: set[Key] = set()
 
     def use(self, pool: Key, names: Iterable[str]) -> None:
-        """Watch exactly these Secrets in the namespace of the pool for it."""
+        """Set the Secrets of the pool's namespace that are watched for the pool."""
         wanted = {(pool[0], name) for name in names}
         for secret in [secret for secret, users in self._users.items() if pool in users and secret not in wanted]:
             self._drop(secret, pool)
@@ -53,18 +53,18 @@ class SecretWatches:
                 self._tasks[secret] = asyncio.create_task(self._follow(secret), name=f"watch secret {secret}")
 
     def leave(self, pool: Key) -> None:
-        """Watch nothing for a pool any more."""
+        """End watching for a pool."""
         self.use(pool, ())
         self._changed.discard(pool)
 
     def take_change(self, pool: Key) -> bool:
-        """Return whether a Secret of the pool's has changed since this was last asked."""
+        """Return whether a Secret of the pool has changed since the last call."""
         changed = pool in self._changed
         self._changed.discard(pool)
         return changed
 
     def are_heard(self, pool: Key) -> bool:
-        """Return whether each Secret of the pool's is watched at this moment, so that none changes unheard."""
+        """Return whether every Secret of the pool is being watched at this moment, so that no change is missed."""
         return all(secret in self._heard for secret, users in self._users.items() if pool in users)
 
     async def close(self) -> None:
@@ -89,7 +89,10 @@ class SecretWatches:
             self._heard.discard(secret)
 
     def _make_room(self, namespace: str) -> bool:
-        """Return whether a namespace may have one more watch; where there are too many, one with more gives one up."""
+        """Return whether a namespace may have one more watch.
+
+        If there are too many watches, a namespace that has more than its share ends one of its own.
+        """
         if len(self._tasks) < MOST_WATCHES:
             return True
         shares = Counter(secret[0] for secret in self._tasks)
@@ -100,7 +103,7 @@ class SecretWatches:
         return True
 
     async def _follow(self, secret: Key) -> None:
-        """Watch one Secret until cancelled; wait longer each time that a watch does not hold."""
+        """Watch one Secret until cancelled; the pause grows each time a watch fails early."""
         loop = asyncio.get_running_loop()
         seen, pause = "", FIRST_PAUSE_SECONDS
         while True:
@@ -109,7 +112,8 @@ class SecretWatches:
                 async with aclosing(self._watcher.watch_object(SECRETS, *secret)) as versions:
                     async for version in versions:
                         self._heard.add(secret)
-                        # The first one as well: it may have changed since it was read, before this watch began.
+                        # Also for the first watch: the Secret may have changed between the read and the start of the
+                        # watch.
                         if version != seen:
                             seen = version
                             self._tell(secret)

@@ -1,4 +1,4 @@
-"""What the operator is told by its environment; each value is set by the chart."""
+"""The operator's settings from environment variables, which the chart sets."""
 
 from __future__ import annotations
 
@@ -12,92 +12,92 @@ from bessemer.errors import Invalid
 
 PREFIX = "BESSEMER_"
 _WORDS: Mapping[str, tuple[str, ...]] = {"log_level": ("info", "warning", "error"), "log_format": ("text", "json")}
-"""Settings that are one of some words, the default first. No level is below info: libraries log what they send and
-receive there, Secrets among it."""
+"""Settings with a fixed set of values, the default first. No level is below info: at lower levels libraries log what
+they send and receive, Secrets included."""
 _PROXY = re.compile(r"(https?://[^\s@]+)?")
-"""Without a password: it would stand in the pods' manifests."""
+"""Without a password, which would appear in the pods' manifests."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The operator's settings; every field is read from the variable BESSEMER_<FIELD>."""
+    """The operator's settings; each field is read from the variable BESSEMER_<FIELD>."""
 
     image: str
-    """Image of the phase pods: the operator's own."""
+    """Image of the phase pods, which is the operator's own image."""
     namespace: str
-    """Namespace of the operator; Leases lie there."""
+    """Namespace of the operator and of its Leases."""
     identity: str
-    """Who this process is in the leader election: the pod's name, so that a restarted container leads at once."""
+    """Identity in the leader election: the pod's name, so that a restarted container leads at once."""
     image_pull_policy: str = "IfNotPresent"
     """imagePullPolicy of the phase pods."""
     image_pull_secrets: str = ""
-    """Names of pull Secrets of the phase pods, separated by commas; they lie in the namespace of the build."""
+    """Names of pull Secrets of the phase pods, separated by commas, in the build's namespace."""
     progress_url: str = ""
-    """Base URL under which phase pods reach this operator; empty: no progress is posted."""
+    """Base URL at which phase pods reach this operator; empty: phases post no progress."""
     listen_port: int = 8080
-    """Port of GitLab's webhooks, which strangers may reach."""
+    """Port of GitLab's webhooks, which clients outside the cluster may reach."""
     internal_port: int = 8081
-    """Port of metrics, probes and progress, for the cluster alone."""
+    """Port of metrics, probes and progress, for the cluster only."""
     deletion_seconds: int = 900
-    """After that a deleted build goes, even where Cleanup has not succeeded."""
+    """Seconds after which a deleted build is finalized even if Cleanup has not succeeded."""
     resync_seconds: int = 300
     """Seconds between passes over every object, even without events."""
     repeated_networks: str = ""
-    """Networks of compute nodes that more than one cluster has, each behind its own management node, such as
-    10.141.0.0/16; separated by commas. Addresses in them are not claimed."""
+    """Networks of compute nodes, such as 10.141.0.0/16, that more than one cluster has, each behind its own management
+    node; separated by commas. Addresses in them are not claimed."""
     runner_image: str = ""
-    """Image of runner pods whose pool names none."""
+    """Default image of runner pods."""
     runner_pull_policy: str = "IfNotPresent"
-    """imagePullPolicy of runner pods whose pool names none."""
+    """Default imagePullPolicy of runner pods."""
     runner_pull_secrets: str = ""
-    """Names of pull Secrets of runner pods whose pool names none, separated by commas; in the pool's namespace."""
+    """Names of the default pull Secrets of runner pods, separated by commas, in the pool's namespace."""
     executor_role: str = ""
     """Name of the role for runners that run jobs in separate pods."""
     executor_role_kind: str = "ClusterRole"
-    """Whether that is a ClusterRole, or a Role of the name in each namespace that is watched."""
+    """ClusterRole, or Role if each watched namespace has a Role of that name."""
     watch_namespaces: str = ""
-    """Namespaces that are watched, separated by commas; the operator's own has to be among them. Empty: all."""
+    """Watched namespaces, separated by commas; they must include the operator's own. Empty: all."""
     secrets_name_hosts: int = 1
-    """Whether a Secret is sent only to hosts that its annotation bessemer.dev/for names: 1, or 0."""
+    """Whether a Secret is sent only to hosts that its annotation bessemer.dev/for names: 1 or 0."""
     gitlab_allowed_hosts: str = ""
-    """Hosts that spec.gitlab.url of a RunnerPool may name, separated by commas; *.example.com stands for all below
+    """Hosts that spec.gitlab.url of a RunnerPool may name, separated by commas; *.example.com means all hosts below
     example.com. Empty: any."""
     cpu_request: str = "100m"
-    """CPU that a phase pod asks for."""
+    """CPU request of a phase pod."""
     memory_request: str = "256Mi"
-    """Memory that a phase pod asks for."""
+    """Memory request of a phase pod."""
     memory_limit: str = "1Gi"
-    """Memory that a phase pod may use, its scratch directory included."""
+    """Memory limit of a phase pod, which includes its scratch directory."""
     log_level: str = "info"
-    """The least that is logged: info, warning or error."""
+    """Lowest level that is logged: info, warning or error."""
     log_format: str = "text"
-    """text, or json: one JSON object for each line."""
+    """text, or json: one JSON object per line."""
     http_proxy: str = ""
-    """Proxy for http:// of phase pods, and of pools that set no proxy."""
+    """Proxy for http:// URLs, for phase pods and for pools that set no proxy."""
     https_proxy: str = ""
-    """The same for https://."""
+    """The same for https:// URLs."""
     no_proxy: str = ""
-    """What these reach without a proxy: hosts, domains, addresses and networks, separated by commas."""
+    """Destinations that are reached without a proxy: hosts, domains, addresses and networks, separated by commas."""
 
     @property
     def repeated_compute_networks(self) -> tuple[IPv4Network, ...]:
-        """The networks of repeated_networks."""
+        """Networks of the setting repeated_networks."""
         return tuple(IPv4Network(text.strip()) for text in self.repeated_networks.split(",") if text.strip())
 
     @property
     def watched_namespaces(self) -> tuple[str, ...]:
-        """The namespaces of watch_namespaces; empty: all."""
+        """Namespaces of the setting watch_namespaces; empty: all."""
         return tuple(name.strip() for name in self.watch_namespaces.split(",") if name.strip())
 
 
 def build_proxy_environment(http: str | None, https: str | None, none: str) -> dict[str, str]:
-    """Return the variables that programs look for, in both spellings; ``none`` is what NO_PROXY is."""
+    """Return the proxy variables in upper and lower case; ``none`` is the value of NO_PROXY."""
     given = {name: value for name, value in (("HTTP_PROXY", http), ("HTTPS_PROXY", https), ("NO_PROXY", none)) if value}
     return given | {name.lower(): value for name, value in given.items()}
 
 
 def parse_settings(environment: Mapping[str, str]) -> Settings:
-    """Read the settings; raises Invalid naming the variable that is missing or wrong."""
+    """Return the settings; raises Invalid with the name of a missing or wrong variable."""
     values: dict[str, str | int] = {}
     for name, field in Settings.__dataclass_fields__.items():
         variable = PREFIX + name.upper()
@@ -128,5 +128,5 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def get_settings() -> Settings:
-    """Read the settings from the process's environment."""
+    """Return the settings from the environment of the process."""
     return parse_settings(os.environ)

@@ -1,6 +1,6 @@
-"""The whole status, written once a pass and only to the object that was observed; paced where it always changes.
+"""The whole status is written once per pass, and only to the version that was observed. Paced fields may wait.
 
-Conditions don't wait. A write costs as much as a pod's creation, and a pool in use has other counts every second.
+Conditions don't wait. A write costs as much as creating a pod, and the counts of a busy pool change every second.
 """
 
 from __future__ import annotations
@@ -10,34 +10,34 @@ from dataclasses import dataclass
 from typing import Any
 
 SETTLE_SECONDS = 1.0
-"""How long paced fields have been wrong when they are written: several changes are one request, or none."""
+"""Paced fields are written once they have been outdated this long: several changes then take one request, or none."""
 BURST = 3.0
-"""So many writes, those of one job, are not held up by the ones before."""
+"""Number of writes that are not delayed: those of one job."""
 INTERVAL_SECONDS = 5.0
-"""Between two writes of fields that change all the time."""
+"""Minimum time between two writes of paced fields."""
 
 
 @dataclass
 class StatusPace:
-    """A bucket of writes that fills again with time; times are monotonic seconds."""
+    """A token bucket for status writes; times are monotonic seconds."""
 
     changed: float | None = None
-    """Since when the status has been another than what is written; None: it is not."""
+    """Since when the written status has been outdated; None: it is current."""
     credit: float = BURST
     counted: float = 0.0
-    """When the credit was that."""
+    """Time for which the credit was computed."""
 
     def put_equal(self) -> None:
-        """Note that what is written is right."""
+        """Record that the written status is current."""
         self.changed = None
 
     def put_written(self, now: float) -> None:
-        """Note that the status was written."""
+        """Record a write of the status."""
         self.changed = None
         self.credit, self.counted = max(0.0, self._compute_credit(now) - 1), now
 
     def compute_wait(self, now: float) -> float:
-        """Return the seconds until paced fields may be written that differ from those written; 0: now."""
+        """Return the seconds until paced fields that differ may be written; 0: now."""
         if self.changed is None:
             self.changed = now
         settled = self.changed + SETTLE_SECONDS
@@ -49,5 +49,5 @@ class StatusPace:
 
 
 def is_urgent(before: Mapping[str, Any], after: Mapping[str, Any], paced: frozenset[str]) -> bool:
-    """Return whether a field differs that does not wait."""
+    """Return whether a field that is not paced differs."""
     return any(before.get(name) != after.get(name) for name in {*before, *after} - paced)

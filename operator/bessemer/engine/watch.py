@@ -1,4 +1,4 @@
-"""How we watch: one kopf operator for all kinds. The only module that knows kopf."""
+"""The watches: one kopf operator for all kinds. The only module that imports kopf."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from bessemer.kube.stream import BoundedResponse
 
 
 class Watched(Protocol):
-    """What is watched of a kind, and what hears of it; a Controller is one."""
+    """What is watched for a kind, and its event handlers; implemented by Controller."""
 
     @property
     def model(self) -> Model[Any]:
-        """How Kubernetes knows the objects."""
+        """The kind's API model."""
 
     @property
     def children(self) -> Sequence[Child]:
-        """What is watched beside them."""
+        """The children that are watched in addition to the objects."""
 
     def hear_object(self, type_: str | None, key: Key, raw: Object, /) -> None:
-        """Note an event of an object."""
+        """Process an event of an object."""
 
     def hear_child(self, child: Child, type_: str | None, namespace: str, raw: Object, /) -> None:
-        """Note an event of a child."""
+        """Process an event of a child."""
 
 
 LIST_ITEMS = 50
-"""Objects that a list holds at a time: each may be of 1.5 MiB, and the process has 512 MiB."""
+"""Objects per page of a list: an object may have 1.5 MiB, and the process has 512 MiB."""
 RESTART_SECONDS = 1.0
-"""Seconds before a watch that ended with an error is restarted with a list."""
+"""Seconds before a watch that failed is restarted with a list."""
 
 
 def build_registry(controllers: Sequence[Watched], hearing: Hearing) -> kopf.OperatorRegistry:
-    """Return the handlers of all kinds, and that of the Lease which shows that events flow."""
+    """Return the handlers of all kinds, and the handler of the Lease whose events show that the watch works."""
     registry = kopf.OperatorRegistry()
     for controller in controllers:
         _register_objects(registry, controller, hearing)
@@ -90,7 +90,7 @@ def _register_child(
 
 
 def build_options() -> kopf.OperatorSettings:
-    """Return the settings of kopf: what it watches; it stores nothing in objects."""
+    """Return kopf's settings: what it watches; it stores nothing in objects."""
     options = kopf.OperatorSettings()
     options.posting.enabled = False
     options.scanning.disabled = True
@@ -109,10 +109,10 @@ async def watch_cluster(
     namespaces: Sequence[str] = (),
     connection: kopf.ConnectionInfo | None = None,
 ) -> None:
-    """Watch until a signal ends it, or until it is cancelled; raises where watching has become impossible.
+    """Watch until a signal arrives or the task is cancelled; raises if watching has become impossible.
 
-    ``namespaces`` are those to watch, the operator's own among them, where its Lease is; none: the whole cluster.
-    ``connection`` is for tests; else it is that of the service account or of the kubeconfig.
+    ``namespaces`` are the watched namespaces, which include the operator's own with its Lease; empty: the whole
+    cluster. ``connection`` is for tests; otherwise the service account or the kubeconfig is used.
     """
     options = build_options()
     registry = build_registry(controllers, hearing)
@@ -129,9 +129,9 @@ async def watch_cluster(
 
 
 def _open_session(info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
-    """Return the session that kopf would make itself, but with answers that can always be decoded.
+    """Return the session that kopf would create, except that its responses can always be decoded.
 
-    kopf asks for it again where the API server answers 401, such as with a token that has run out. It closes it, too.
+    kopf calls this again after a 401 from the API server, such as for an expired token. It also closes the session.
     """
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
@@ -150,10 +150,10 @@ def _open_session(info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
 
 
 class _NoDiffs(kopf.DiffBaseStorage):
-    """Where kopf would store the last state of objects to detect changes, which no handler of Bessemer uses.
+    """Replaces kopf's store of last states, with which it detects changes; no handler of Bessemer uses it.
 
-    kopf's own reads an annotation of the object at each event, with ``json.loads``: a user who writes another text
-    there would have the object's events fail.
+    kopf's store parses an annotation of the object at each event with ``json.loads``: a user who writes other text
+    there would make the object's events fail.
     """
 
     def build(self, **_: Any) -> Any:
