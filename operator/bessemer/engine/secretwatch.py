@@ -91,7 +91,7 @@ class SecretWatches:
     def _make_room(self, namespace: str) -> bool:
         """Return whether a namespace may have one more watch.
 
-        If there are too many watches, a namespace that has more than its share ends one of its own.
+        If there are too many, a namespace that has more than its share ends one of its watches.
         """
         if len(self._tasks) < MOST_WATCHES:
             return True

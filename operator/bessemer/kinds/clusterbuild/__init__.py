@@ -1,1 +1,1 @@
-"""ClusterBuild: one cluster, from power button to verified Slurm job."""
+"""The kind ClusterBuild: one cluster, from powering on the machines to a verified Slurm job."""

@@ -1,7 +1,7 @@
-"""How a pod gets the site's own playbooks: what its init container runs to check a Git repository out at a commit.
+"""Checkout of the site's own playbooks: the init container's command, which checks out a Git repository at a commit.
 
-Values reach the shell and Git by the environment alone, so that nothing in a URL can become code and no secret stands
-in a command line; user name, password and key are read from the mounted Secret by the programs that need them.
+Values reach the shell and Git only through the environment, so that nothing in a URL can become code and no secret
+appears in a command line. User name, password and key are read from the mounted Secret by the programs that need them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from bessemer.api.clusterbuild.spec import PlaybookRepository
 from bessemer.api.phase_contract import PLAYBOOK_DIRECTORY, SCRATCH_DIRECTORY, PhaseName
 
 LOGIN_DIRECTORY = "/etc/bessemer/git"
-"""Where the Secret spec.configuration.playbooks.loginSecretName is mounted in the init container, and only there."""
+"""Mount path of the Secret spec.configuration.playbooks.loginSecretName; it is mounted only in the init container."""
 PHASES = (PhaseName.PREFLIGHT, PhaseName.CONFIGURE_MANAGEMENT, PhaseName.CONFIGURE_SERVICES)
-"""The phases that need the playbooks, and Preflight, so that what is wrong with them is known first."""
+"""The phases that need the playbooks, and Preflight, so that errors in them are reported first."""
 _CLEAN = r"LC_ALL=C sed -e '1s/^\xef\xbb\xbf//' -e 's/^[[:space:]]*//' -e 's/[[:space:]]*$//' -e '$a\'"
-"""Write a key that was pasted as OpenSSH reads it: only with line feeds as line ends, one of them at its end."""
+"""Writes a pasted key as OpenSSH reads it: only line feeds as line ends, and exactly one at the end."""
 COMMAND = (
     "/bin/sh",
     "-ec",
@@ -42,11 +42,11 @@ HELPER = (
 
 def build_environment(playbooks: PlaybookRepository) -> dict[str, str]:
     """Return the environment of COMMAND."""
-    # The volume's root belongs to root, not to the pod's user, which Git would find dubious.
+    # The volume's root directory belongs to root, not to the pod's user; Git would refuse it as dubious.
     configuration = {"safe.directory": PLAYBOOK_DIRECTORY}
     parts = urlsplit(playbooks.repository)
     if playbooks.login_secret_name and parts.scheme in ("http", "https"):
-        # For this server only: another one that it redirects to must not be given the password.
+        # For this server only: after a redirect, another server must not receive the password.
         server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         configuration[f"credential.{server}.helper"] = HELPER
     environment = {

@@ -1,7 +1,7 @@
 """What a build claims of each of its machines, so that no other build works on it.
 
-A machine is harmed by three ways: it is network-booted by its MAC address, logged in to by its address, and switched by
-its name at a power server. Each has a Lease; two builds that share any of them share a machine.
+A machine can be affected in three ways: it is network-booted by its MAC address, logged in to by its IP address, and
+switched by its name at a power server. Each has its own Lease; two builds that share any of them share a machine.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bessemer.api.clusterbuild.spec import ClusterBuildSpec
 from bessemer.machines.hostlists import parse_hostlist
 
 LEASE_PREFIX = "machine-"
-"""Of the names of all machine Leases."""
+"""Prefix of the names of all machine Leases."""
 _DIGEST_DIGITS = 16
 _CLUSTER_DOMAIN = re.compile(r"\.svc(\.cluster\.local)?$")
 
@@ -28,14 +28,14 @@ class Claim:
     lease: str
     """Name of the Lease."""
     what: str
-    """What is claimed, for messages."""
+    """Description of what is claimed, for messages."""
 
 
 def compute_claims(spec: ClusterBuildSpec, repeated: Sequence[IPv4Network] = ()) -> tuple[Claim, ...]:
-    """Return what a build claims, sorted by the names of the Leases.
+    """Return the claims of a build, sorted by the names of the Leases.
 
     Compute addresses in ``repeated`` networks are left out: more than one cluster has such a network, each behind its
-    own management node. A list that can't be read adds nothing; Preflight refuses it before a machine is touched.
+    own management node. An unreadable hostlist adds no claims; Preflight refuses it before it touches a machine.
     """
     hosts, addresses = _expand(spec.compute.hosts), _expand(spec.compute.addresses)
     claims = {_claim_mac(mac) for mac in (spec.management.mac, *spec.compute.macs) if mac is not None}
@@ -69,9 +69,10 @@ def _claim_address(address: str) -> Claim:
 
 
 def _claim_power(server: str, host: str) -> Claim:
-    """Claim a name at a power server, whose port and domain inside the cluster make it no other server.
+    """Return the claim for a name at a power server.
 
-    Server and name may be too long for an object's name: the name of the Lease has a digest.
+    The server's port and cluster domain are ignored, because they don't make it another server. Server and name may be
+    too long for an object's name, so the name of the Lease contains a digest.
     """
     known = _CLUSTER_DOMAIN.sub("", server.lower())
     digest = hashlib.sha256(f"{_write_address(known)}/{host}".encode()).hexdigest()[:_DIGEST_DIGITS]
@@ -79,11 +80,14 @@ def _claim_power(server: str, host: str) -> Claim:
 
 
 def _write_address(server: str) -> str:
-    """Return an address in its usual form, in whatever form of inet_aton(3) it is: 10.77.1 and 0x0a4d0001 are one."""
+    """Return an address in dotted-quad form from any form that inet_aton(3) accepts:
+
+    10.77.1 and 0x0a4d0001 are the same address.
+    """
     try:
         *front, last = (int(part, _find_base(part)) for part in server.split("."))
     except ValueError:
-        return server  # a name
+        return server  # a host name
     if len(front) > 3 or any(part > 255 for part in front) or last >= 256 ** (4 - len(front)):
         return server
     return str(IPv4Address(sum(part << 8 * (3 - place) for place, part in enumerate(front)) + last))

@@ -1,7 +1,7 @@
-"""What a build needs next: a pure function from facts and the time to a plan with its reasons.
+"""Decides the next step of a build: a pure function from facts and the time to a plan with its reasons.
 
-The phases are walked in order; the first that is not done is the current one. It is started, waited for, stopped or
-given up. Deletion and abort differ only in which phase is wanted: Cleanup alone.
+The phases are checked in order; the first one that is not done is the current phase. It is started, waited for, stopped
+or given up. Deletion and abort differ only in the phase that they want: Cleanup alone.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ from bessemer.kube.pods import SETTLED, WAITING, PodFact
 from bessemer.kube.secretdata import BROKEN
 
 POLL_SECONDS = 5.0
-"""How often what Kubernetes sends no event for is looked at again: quota, the machines of others, the user's Secret."""
+"""Interval for checking things without Kubernetes events: quota, machines of other builds, the user's Secret."""
 PODS_KEPT = 3
 """Finished pods of each phase that are kept for their logs."""
 NO_LOGIN_KEY = "SecretMissing"
-"""The reason where the user's login key is not there; Preflight gives it where nothing else is wrong."""
+"""Reason if the user's login key is missing; Preflight reports it if nothing else is wrong."""
 
 
 def decide(facts: Facts, now: datetime) -> Plan:
-    """Decide the next step and the new status."""
+    """Return the next step and the new status."""
     ledger = compute_ledger(facts, now)
     move = keep_machines(facts, ledger, _decide_move(facts, ledger, now))
     status = compute_status(facts, ledger, move, now)
@@ -74,7 +74,7 @@ def _decide_move(facts: Facts, ledger: Ledger, now: datetime) -> Move:
 
 
 def _decide_build(facts: Facts, ledger: Ledger, spec: ClusterBuildSpec, now: datetime) -> Move:
-    """Decide the next step of the first phase that is not done; settle if none is left, or none may run."""
+    """Return the next step of the first phase that is not done; settle if no phase is left, or none may run."""
     current = _current_phase(facts, ledger, spec)
     if current is None:
         return _decide_end(facts, ledger, now, Move(Outlook.READY, "Ready", "the cluster is verified"))
@@ -88,7 +88,7 @@ def _decide_build(facts: Facts, ledger: Ledger, spec: ClusterBuildSpec, now: dat
 
 
 def _give_up(facts: Facts, phase: PhaseStatus) -> Move:
-    """Settle with the failure; but if the user's Secret was missing, keep checking for it, as it is not watched."""
+    """Settle as failed; but if the user's Secret was missing, keep checking for it, because it is not watched."""
     message = f"{phase.name}: {phase.message or phase.reason}"
     if phase.name != PhaseName.PREFLIGHT or not facts.missing_key:
         return Move(Outlook.FAILED, phase.reason or "Failed", message)
@@ -97,7 +97,7 @@ def _give_up(facts: Facts, phase: PhaseStatus) -> Move:
 
 
 def _current_phase(facts: Facts, ledger: Ledger, spec: ClusterBuildSpec) -> PhaseName | None:
-    """Return the first phase before Cleanup that is not done, passing over what is not wanted."""
+    """Return the first phase before Cleanup that is not done; skip phases that are not wanted."""
     for name in PHASE_ORDER:
         if name == PhaseName.CLEANUP:
             return None
@@ -112,7 +112,7 @@ def _current_phase(facts: Facts, ledger: Ledger, spec: ClusterBuildSpec) -> Phas
 
 
 def _decide_end(facts: Facts, ledger: Ledger, now: datetime, rest: Move) -> Move:
-    """Run Cleanup if anything may be staged, then rest. Its own failure never hides why the build ended."""
+    """Run Cleanup if anything may be staged, then settle. A failure of Cleanup never hides why the build ended."""
     spec = facts.build.spec
     running = ledger.running()
     if running is not None and running.name != PhaseName.CLEANUP:
@@ -130,7 +130,7 @@ def _decide_end(facts: Facts, ledger: Ledger, now: datetime, rest: Move) -> Move
 
 
 def _decide_deletion(facts: Facts, ledger: Ledger, deleted: datetime, now: datetime) -> Move:
-    """Take back what was staged, within the deadline; the build goes in any case."""
+    """Take back what was staged, within the deadline; after it, the build is finalized in any case."""
     gone = Move(Outlook.DELETING, "Deleted", "what the build staged is taken back", finalize=True)
     hindrance = _find_hindrance(facts, deleted, now)
     if hindrance:
@@ -143,7 +143,7 @@ def _decide_deletion(facts: Facts, ledger: Ledger, deleted: datetime, now: datet
 
 
 def _find_hindrance(facts: Facts, deleted: datetime, now: datetime) -> str:
-    """Return why waiting for Cleanup is useless; empty while there is hope."""
+    """Return why waiting for Cleanup is useless; empty while it may still succeed."""
     if compute_patience(deleted, facts.deletion_seconds, now) <= 0:
         return f"not done within {facts.deletion_seconds} s"
     if facts.refusal is not None and facts.refusal.reason == NAMESPACE_TERMINATING:
@@ -156,7 +156,7 @@ def _find_hindrance(facts: Facts, deleted: datetime, now: datetime) -> str:
 
 
 def _decide_phase(facts: Facts, ledger: Ledger, name: PhaseName, now: datetime) -> Move:
-    """Decide the next step of one phase: stop another running phase, wait for its pod, or start its next attempt."""
+    """Return the next step of one phase: stop another running phase, wait for its pod, or start its next attempt."""
     spec = facts.build.spec
     assert spec is not None  # noqa: S101  no phase is wanted without a spec
     digest = wanted_digest(name, ledger, facts, spec)
@@ -178,7 +178,7 @@ def _decide_phase(facts: Facts, ledger: Ledger, name: PhaseName, now: datetime) 
 
 
 def _start(facts: Facts, ledger: Ledger, name: PhaseName, digest: str) -> Move:
-    """Start the next attempt, once it has all that it needs."""
+    """Start the next attempt once everything that it needs is available."""
     spec = facts.build.spec
     assert spec is not None  # noqa: S101  no phase is started without a spec
     missing = compute_missing(facts)
@@ -210,7 +210,7 @@ def _explain_refusal(name: PhaseName, refusal: Refusal) -> Move:
 
 
 def _find_broken_secret(facts: Facts, name: PhaseName) -> Move | None:
-    """Return what a phase waits for that has to log in; Cleanup is tried in any case, as a deletion waits for it."""
+    """Return what a phase that logs in must wait for; Cleanup is tried in any case, because a deletion waits for it."""
     if name == PhaseName.CLEANUP:
         return None
     if facts.missing_key and name != PhaseName.PREFLIGHT:
@@ -269,7 +269,7 @@ def _decide_afterwork(facts: Facts, ledger: Ledger, move: Move) -> tuple[Afterwo
 
 
 ELAPSED_TICK_SECONDS = 10.0
-"""How often the elapsed time in the status of a working build is brought up to date."""
+"""Interval at which the elapsed time in the status of a working build is updated."""
 
 
 def _compute_wake(facts: Facts, ledger: Ledger, move: Move) -> float | None:

@@ -1,4 +1,4 @@
-"""What a pass over a build is given, and what is remembered of a build between passes."""
+"""Dependencies of a pass over a build, and the in-memory state of builds between passes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bessemer.kinds.clusterbuild.progress import Memory
 
 @dataclass(frozen=True)
 class Deps(deps.Deps):
-    """What is outside of a pass over a build."""
+    """The external dependencies of a pass over a build."""
 
     own_key: OwnKey
     memories: Memories[Memory]

@@ -1,7 +1,7 @@
-"""What each phase depends on: a phase runs again when, and only when, the digest of its input has changed.
+"""The input digest of each phase: a phase runs again if, and only if, the digest of its input has changed.
 
-An input is the parts of the spec that matter to the phase and the attempts of the earlier phases that it builds upon:
-a management node that was reinstalled must be configured again, even with the same spec.
+An input consists of the parts of the spec that matter to the phase and the attempt numbers of the earlier phases on
+which it builds: a reinstalled management node must be configured again, even if the spec is the same.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ STAGING_PHASES = tuple(phase for phase in PHASE_ORDER if phase not in (PhaseName
 def compute_input_digest(
     phase: PhaseName, spec: ClusterBuildSpec, attempts: Mapping[PhaseName, int], *, key_missing: bool = False
 ) -> str:
-    """Digest the input of a phase.
+    """Return the digest of the input of a phase.
 
     Args:
-        phase: the phase; Cleanup has a different digest.
-        spec: what was asked for.
-        attempts: the numbers of the phases' latest attempts.
-        key_missing: whether the phase runs without the login key, to say so.
+        phase: the phase; Cleanup has a separate digest.
+        spec: the spec of the build.
+        attempts: the number of the latest attempt of each phase.
+        key_missing: whether the phase runs without the login key, in order to report that.
     """
     upstream = [attempts.get(earlier, 0) for earlier in _UPSTREAM[phase]]
     # Without defaults: a new field in a newer operator must not cause machines to be reinstalled.
@@ -45,7 +45,10 @@ def compute_input_digest(
 
 
 def compute_cleanup_digest(attempts: Mapping[PhaseName, int], *, power_off: bool, keep_persistent: bool) -> str:
-    """Return the digest of what must be cleaned up, and of what happens to machines and lasting boot entries."""
+    """Return the digest of Cleanup's input.
+
+    It covers what must be cleaned up, whether machines are powered off, and whether persistent boot entries are kept.
+    """
     return _digest([[attempts.get(phase, 0) for phase in STAGING_PHASES], power_off, keep_persistent])
 
 

@@ -1,4 +1,4 @@
-"""Carry out what was decided for a build: steps before the status is written, and what may be done after."""
+"""Executes the decisions for a build: steps before the status is written, and the work that must wait for it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from bessemer.kube.protocol import CONFIG_MAPS, LEASES, PODS, SECRETS, AlreadyEx
 
 
 async def perform(deps: Deps, reading: Reading, plan: Plan) -> Facts:
-    """Carry out the step of a plan; return the facts as they are then. What Kubernetes refuses is one of them."""
+    """Execute the step of a plan; return the facts after it. A refusal by Kubernetes is one of these facts."""
     facts, step = reading.facts, plan.step
     try:
         match step:
@@ -95,7 +95,7 @@ async def _start_attempt(deps: Deps, reading: Reading, start: StartAttempt, node
 
 
 async def _create_input(deps: Deps, build: ClusterBuild, config_map: Object) -> None:
-    """Create the attempt's input; one that was left by a pass that died before the pod was there is replaced."""
+    """Create the attempt's input; replace one left by a pass that died before it created the pod."""
     name = config_map["metadata"]["name"]
     try:
         await deps.kubernetes.create_object(CONFIG_MAPS, build.namespace, config_map)
@@ -110,7 +110,7 @@ async def _create_input(deps: Deps, build: ClusterBuild, config_map: Object) -> 
 
 
 async def finish(deps: Deps, reading: Reading, plan: Plan) -> None:
-    """Do what may be done now that the status is written, and measure the attempts that have ended."""
+    """Do the work that requires the written status, and record metrics of the attempts that have ended."""
     for work in plan.afterwork:
         await _finish(deps, reading, work)
     _measure(deps, plan)
@@ -130,7 +130,7 @@ async def _finish(deps: Deps, reading: Reading, work: Afterwork) -> None:
 
 
 async def forget_orphans(deps: Deps, namespace: str, name: str) -> None:
-    """Let go of the pods of a build that is no more."""
+    """Remove the finalizer from the pods of a deleted build."""
     for raw in await list_build_pods(deps, namespace, name):
         await _forget_pod(deps, namespace, raw)
 

@@ -1,4 +1,4 @@
-"""What a decision is made from: everything that was read in one pass of the reconcile."""
+"""Input of a decision: everything that one pass has read."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ class Claims:
     held: frozenset[str] = frozenset()
     """Names of the Leases that this build holds."""
     conflict: str = ""
-    """Which machine another build holds, in a sentence; found when claiming was tried in this pass."""
+    """Which machine another build holds, as a sentence; found when this pass tried to claim it."""
 
 
 @dataclass(frozen=True)
 class SecretFact:
-    """The Secret of the build, without what is secret."""
+    """The Secret of the build without its secret contents."""
 
     exists: bool = False
     ssh_public_key: str | None = None
-    """Public half of the key in it; None where the user gave a key."""
+    """Public half of the key in it; None if the user provided a key."""
     broken: str = ""
-    """What in it can't be used, in a sentence."""
+    """What in it can't be used, as a sentence."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """All that is known of a build in one pass."""
+    """All facts about a build in one pass."""
 
     build: ClusterBuild
     pods: tuple[PodFact, ...] = ()
     """Phase pods of this build, by their labels and their owner's UID."""
     orphans: tuple[str, ...] = ()
-    """Names of pods that an earlier build of the same name left, still held by our finalizer."""
+    """Names of pods of an earlier build of the same name that still have our finalizer."""
     claims: Claims = Claims()
     secret: SecretFact = SecretFact()
     missing_key: str = ""
-    """Which Secret or key that the spec names is not there, in a sentence."""
+    """Which Secret or key named in the spec is missing, as a sentence."""
     refused_login: str = ""
-    """Why the Secret with the login of the playbooks' server is not sent there, in a sentence."""
+    """Why the Secret with the login for the playbooks' server is not sent there, as a sentence."""
     live: Progress | None = None
-    """What the running phase posted last."""
+    """The latest progress posted by the running phase."""
     pod_warning: PodWarning | None = None
     """The latest Warning event of a pod that does not start."""
     refusal: Refusal | None = None
@@ -67,12 +67,12 @@ class Facts:
 
     @property
     def abort_wanted(self) -> bool:
-        """Whether the user wants the build stopped."""
+        """Whether the user wants to abort the build."""
         return self._switched_on(ABORT_ANNOTATION)
 
     @property
     def retry_value(self) -> str | None:
-        """The value of the retry annotation."""
+        """Value of the retry annotation."""
         return self.build.annotations.get(RETRY_ANNOTATION)
 
     def _switched_on(self, annotation: str) -> bool:
@@ -80,13 +80,13 @@ class Facts:
 
 
 def compute_missing(facts: Facts) -> tuple[Claim, ...]:
-    """Return what the build has to claim and does not hold, in the order of the Leases' names."""
+    """Return the claims that the build needs and does not hold, in the order of the Leases' names."""
     spec = facts.build.spec
     wanted = compute_claims(spec, facts.repeated_networks) if spec is not None else ()
     return tuple(claim for claim in wanted if claim.lease not in facts.claims.held)
 
 
 def power_off_wanted(facts: Facts) -> bool:
-    """Whether the build is being deleted and its machines must be powered off."""
+    """Return whether the build is being deleted and its machines must be powered off."""
     spec = facts.build.spec
     return facts.build.deleted is not None and spec is not None and spec.on_delete == OnDelete.POWER_OFF

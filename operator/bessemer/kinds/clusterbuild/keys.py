@@ -1,4 +1,4 @@
-"""The random part of a build: its seed, the key that it logs in with, and the token of its progress posts."""
+"""The random secrets of a build: its seed, its SSH login key, and the token of its progress posts."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ TOKEN_KEY = "progress-token"  # noqa: S105  the name of a key, not its value
 
 @dataclass(frozen=True)
 class BuildKeys:
-    """What is secret about a build; made once."""
+    """The secrets of a build; created once."""
 
     seed: bytes = field(repr=False)
     progress_token: str = field(repr=False)
     ssh_private_key: bytes | None = field(repr=False)
-    """OpenSSH format; None where the user gave a key."""
+    """In OpenSSH format; None if the user provided a key."""
 
     def to_secret_data(self) -> dict[str, str]:
-        """Return the data of a Kubernetes Secret. The seed is base64 in itself, so that it can be read as text."""
+        """Return the data of a Kubernetes Secret. The seed itself is base64, so that it can be read as text."""
         values = {SEED_KEY: base64.b64encode(self.seed), TOKEN_KEY: self.progress_token.encode()}
         if self.ssh_private_key is not None:
             values[SSH_KEY] = self.ssh_private_key
@@ -43,7 +43,7 @@ class BuildKeys:
 
 
 def create_keys(*, with_ssh_key: bool) -> BuildKeys:
-    """Draw new keys from the system's random source."""
+    """Return new keys from the system's random source."""
     private = None
     if with_ssh_key:
         private = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
@@ -51,11 +51,10 @@ def create_keys(*, with_ssh_key: bool) -> BuildKeys:
 
 
 def check_secret(secret: SecretData, *, with_ssh_key: bool) -> str | None:
-    """Return the public half of the build's own key, as OpenSSH writes it; None where the user gave a key.
+    """Return the public half of the build's own key in OpenSSH format; None if the user provided a key.
 
     Raises:
-        Invalid: SecretBroken, what a phase needs is missing or can't be used.
-
+        Invalid: SecretBroken, something that a phase needs is missing or can't be used.
     """
     read_seed(secret)
     secret.require_text(TOKEN_KEY)
@@ -63,7 +62,7 @@ def check_secret(secret: SecretData, *, with_ssh_key: bool) -> str | None:
 
 
 def read_seed(secret: SecretData) -> bytes:
-    """Return what all keys and tokens of a build's machines are derived from; raises Invalid SecretBroken."""
+    """Return the seed from which all keys and tokens of a build's machines are derived; raises Invalid SecretBroken."""
     try:
         return parse_seed(secret.require_bytes(SEED_KEY))
     except Invalid as error:
@@ -73,7 +72,7 @@ def read_seed(secret: SecretData) -> bytes:
 
 
 def read_public_key(secret: SecretData) -> str:
-    """Return the public half of the key in a build's Secret, as OpenSSH writes it; raises Invalid SecretBroken."""
+    """Return the public half of the key in a build's Secret in OpenSSH format; raises Invalid SecretBroken."""
     try:
         return parse_login_key(secret.require_bytes(SSH_KEY), SSH_KEY).public
     except Invalid as error:
@@ -83,9 +82,9 @@ def read_public_key(secret: SecretData) -> str:
 
 
 def read_progress_token(secret: SecretData) -> str | None:
-    """Return the token of the build's progress reports; None if there is none that can be used.
+    """Return the token of the build's progress posts; None if there is no usable one.
 
-    A line end behind it does not belong to it: phases leave it out, too.
+    A trailing line end is not part of it: phases strip it, too.
     """
     try:
         return (secret.get_text(TOKEN_KEY, most=_MOST_TOKEN_BYTES) or "").strip() or None

@@ -1,4 +1,4 @@
-"""The kind ClusterBuild, as the engine knows it."""
+"""The kind ClusterBuild, as an implementation of the engine's interface."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MODEL = Model(KIND, CLUSTER_BUILDS, BUILD_FINALIZER, parse_cluster_build, wakes_
 
 
 class BuildKind(Kind[ClusterBuild, Reading, Plan]):
-    """Builds: each pass reads the build, its pods, its Leases and its Secret, and takes one phase forward."""
+    """Builds: each pass reads the build, its pods, its Leases and its Secret, and advances one phase."""
 
     model = MODEL
 
@@ -47,32 +47,32 @@ class BuildKind(Kind[ClusterBuild, Reading, Plan]):
         self.routes = Routes(internal=(Route(PATH, ProgressPosts(self.deps.memories, wake).post),))
 
     async def observe(self, resource: ClusterBuild, woken: float) -> Reading:
-        """Read what belongs to a build."""
+        """Read everything that belongs to a build."""
         reading = await get_reading(self.deps, resource, woken)
         self.deps.memories.get((resource.namespace, resource.name)).know(resource.uid, reading.progress_token)
         return reading
 
     def decide(self, facts: Reading, now: datetime) -> Plan:
-        """Decide which phase is due."""
+        """Return the next step of the build."""
         return decide(facts.facts, now)
 
     async def execute(self, facts: Reading, plan: Plan) -> Reading:
-        """Carry out a step."""
+        """Execute a step."""
         return replace(facts, facts=await perform(self.deps, facts, plan))
 
     async def finish(self, facts: Reading, plan: Plan) -> float | None:
-        """Let go of pods and machines whose results and release stand in the status."""
+        """Release pods and machines whose results and release are recorded in the status."""
         await finish(self.deps, facts, plan)
         return None
 
     async def forget(self, key: Key) -> None:
-        """Release the pods and the machines of a build that is no more."""
+        """Release the pods and the machines of a deleted build."""
         self.deps.memories.forget(key)
         await forget_orphans(self.deps, *key)
         await delete_claims(self.deps, *key)
 
 
 def _hear_pod(_type: str | None, namespace: str, raw: Object) -> Iterable[Key]:
-    """Have the build looked at that a pod belongs to, as it says."""
+    """Return the build that a pod claims to belong to."""
     owner = read_pod(raw).metadata.controller
     return [(namespace, owner.name)] if owner.kind == KIND else []

@@ -1,4 +1,4 @@
-"""Claim machines: Leases for each, so that no two builds ever work on the same one."""
+"""Claims machines by Leases, so that no two builds ever work on the same machine."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from bessemer.kinds.clusterbuild.objects import build_lease
 from bessemer.kube.protocol import CLUSTER_BUILDS, LEASES, AlreadyExists, Conflict, Object, Refused
 
 ANOTHER = "another build"
-"""How a build of another namespace is named: its name is no business of this one's users."""
+"""Shown instead of the name of a build in another namespace, which this build's users may not see."""
 _OURS = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
 
 
 async def create_claims(deps: Deps, build: ClusterBuild, claims: Sequence[Claim]) -> tuple[frozenset[str], str]:
-    """Claim all of ``claims``, or none where another build holds one.
+    """Claim all of ``claims``, or none if another build holds one of them.
 
-    Returns the names of the Leases that were taken and, where there is one, the conflict in a sentence. They are taken
-    in the order of their names, as by every build, so of two builds that want the same at once one always gets on. What
-    is held is looked at before anything is written, so that a build that waits costs one request.
+    Returns the names of the Leases that were taken, and a conflict (if any) as a sentence. All builds take Leases in
+    the order of their names, so of two builds that want the same ones, one always succeeds. Holders are checked before
+    any write, so that a waiting build costs one request.
     """
     holders: dict[str, str] = {}
     leases = await deps.kubernetes.list_objects(LEASES, deps.settings.namespace, labels=_OURS)
@@ -43,12 +43,12 @@ async def create_claims(deps: Deps, build: ClusterBuild, claims: Sequence[Claim]
 
 
 async def delete_claims(deps: Deps, namespace: str, name: str) -> None:
-    """Release the machines of a build that has vanished without doing so, as when its finalizer was removed by hand."""
+    """Release the machines of a deleted build that did not do so, for example if a user removed its finalizer."""
     holder = f"{namespace}/{name}"
     for lease in await deps.kubernetes.list_objects(LEASES, deps.settings.namespace, labels=_OURS):
         lease_name = lease["metadata"]["name"]
         if lease_name.startswith(LEASE_PREFIX) and (lease.get("spec") or {}).get("holderIdentity") == holder:
-            version = lease["metadata"]["resourceVersion"]  # another build may take it over at this moment
+            version = lease["metadata"]["resourceVersion"]  # another build may take the Lease at this moment
             await deps.kubernetes.delete_object(LEASES, deps.settings.namespace, lease_name, version=version)
 
 
@@ -57,7 +57,7 @@ def _explain(claim: Claim, holder: str) -> str:
 
 
 async def _claim(deps: Deps, build: ClusterBuild, claim: Claim, found: Object | None) -> str:
-    """Take one Lease, over from a build that is gone where there is one; return who was faster, "" where it is ours."""
+    """Take one Lease, from a deleted build if it holds it; return which build was faster, "" if the Lease is ours."""
     wanted = build_lease(build, claim, deps.settings.namespace)
     try:
         if found is None:
@@ -72,7 +72,10 @@ async def _claim(deps: Deps, build: ClusterBuild, claim: Claim, found: Object | 
 
 
 async def _find_holder(deps: Deps, build: ClusterBuild, lease: Object | None, holders: dict[str, str]) -> str:
-    """Return which other build holds a Lease, in words; "" where it may be taken. ``holders`` keeps what was asked."""
+    """Return a description of the other build that holds a Lease; "" if the Lease may be taken.
+
+    ``holders`` caches the builds that have been looked up.
+    """
     if lease is None:
         return ""
     uid = (lease["metadata"].get("labels") or {}).get(BUILD_UID_LABEL, "")
@@ -90,7 +93,7 @@ async def _ask_for_holder(deps: Deps, build: ClusterBuild, uid: str, identity: s
     try:
         other = await deps.kubernetes.get_object(CLUSTER_BUILDS, namespace, name)
     except Refused:
-        return ANOTHER  # in a namespace that this operator may not look into any more
+        return ANOTHER  # in a namespace that this operator may no longer read
     if other is None or other["metadata"]["uid"] != uid:
         return ""
     return f"ClusterBuild {name}" if namespace == build.namespace else ANOTHER

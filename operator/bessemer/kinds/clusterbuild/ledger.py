@@ -1,9 +1,8 @@
-"""The record of attempts: what the status says, brought up to date by what the pods say.
+"""The record of attempts: the status, updated from the pods.
 
-A pod that we made (``ownpods.py`` says which those are) is the proof that its attempt was begun: one that is found is
-adopted, whether or not the status knows of it. The number of the next attempt is one more than the highest known from
-either, and a pod stays until its result is in the status, so no attempt runs twice and none is lost, whenever the
-operator dies.
+A pod that we made (see ``ownpods.py``) proves that its attempt has begun: any such pod is adopted, whether or not the
+status mentions it. The number of the next attempt is one more than the highest known from either source. A pod stays
+until its result is in the status. So no attempt runs twice and none is lost, whenever the operator dies.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ DONE = frozenset({PhaseState.SUCCEEDED, PhaseState.SKIPPED})
 
 @dataclass
 class Ledger:
-    """Phases, nodes and jobs as they are known in one pass; changed while the pass is thought through."""
+    """Phases, nodes and jobs as known in one pass; modified while the pass is being decided."""
 
     phases: dict[PhaseName, PhaseStatus]
     nodes: NodesStatus
     jobs: list[JobResult]
     settled: list[PhaseStatus] = field(default_factory=list)
-    """Attempts whose end was learned in this pass."""
+    """Attempts whose end was discovered in this pass."""
 
     def attempts(self) -> dict[PhaseName, int]:
         """Return the number of each phase's latest attempt."""
@@ -43,12 +42,15 @@ class Ledger:
         self.phases[name] = self.phases[name].model_copy(update=changes)
 
     def running(self) -> PhaseStatus | None:
-        """Return the phase that has a pod under way."""
+        """Return the phase that has a running pod."""
         return next((phase for phase in self.phases.values() if phase.state == PhaseState.RUNNING), None)
 
 
 def compute_ledger(facts: Facts, now: datetime) -> Ledger:
-    """Fold the pods into the recorded status, then renew budgets where the spec or the retry annotation is new."""
+    """Return the recorded status merged with the pods.
+
+    Retry budgets are reset if the spec or the retry annotation has changed.
+    """
     status, spec = facts.build.status, facts.build.spec
     nodes = carry_over(spec, status.nodes) if spec else status.nodes
     ledger = Ledger({name: status.phase_status(name) for name in PHASE_ORDER}, nodes, list(status.jobs))
@@ -63,25 +65,26 @@ def compute_ledger(facts: Facts, now: datetime) -> Ledger:
         for name in PHASE_ORDER:
             ledger.update(name, failures=0)
     if _retry_is_new(facts) and ledger.phases[PhaseName.BOOT_COMPUTE].state in DONE and describe_failed(ledger.nodes):
-        # The build went on without some nodes: give them another chance. What builds upon BootCompute follows.
+        # The build went on without some nodes: try them again. The phases that build on BootCompute follow.
         ledger.update(PhaseName.BOOT_COMPUTE, state=PhaseState.PENDING, reason="RetryWanted", message=None)
     return ledger
 
 
 def wanted_digest(name: PhaseName, ledger: Ledger, facts: Facts, spec: ClusterBuildSpec) -> str:
-    """Digest the input that an attempt of the phase would be started with now."""
+    """Return the digest of the input with which an attempt of the phase would start now."""
     if name == PhaseName.CLEANUP:
         keep = persistent_entries_wanted(ledger, facts, spec)
         return compute_cleanup_digest(ledger.attempts(), power_off=power_off_wanted(facts), keep_persistent=keep)
     digest = compute_input_digest(name, spec, ledger.attempts())
     if name == PhaseName.PREFLIGHT and facts.missing_key and not is_done(ledger.phases[name], digest):
-        # Its coming is another input, so that Preflight runs again by itself; its going later starts nothing.
+        # A login key that appears changes the input, so that Preflight runs again; a key that disappears later starts
+        # nothing.
         return compute_input_digest(name, spec, ledger.attempts(), key_missing=True)
     return digest
 
 
 def persistent_entries_wanted(ledger: Ledger, facts: Facts, spec: ClusterBuildSpec) -> bool:
-    """Whether stateless machines of a verified build need their boot entries at their next boot."""
+    """Return whether stateless machines of a verified build need their boot entries at their next boot."""
     installs = (spec.compute.install, spec.management.install)
     stateless = any(install is not None and install.method == InstallMethod.STATELESS for install in installs)
     if not stateless or facts.build.deleted is not None:
@@ -91,9 +94,10 @@ def persistent_entries_wanted(ledger: Ledger, facts: Facts, spec: ClusterBuildSp
 
 
 def repeat_lost_boots(ledger: Ledger, spec: ClusterBuildSpec) -> None:
-    """Have the boot phases of stateless machines run again where Cleanup took back what each of their boots needs.
+    """Mark the boot phases of stateless machines as due again if Cleanup removed what their boots need.
 
-    It does so after a failure, an abort and before a deletion. Machines that run are then only looked at and staged.
+    Cleanup does so after a failure or an abort, and before a deletion. Machines that are running are then only checked
+    and staged.
     """
     attempts = ledger.attempts()
     full = [compute_cleanup_digest(attempts, power_off=off, keep_persistent=False) for off in (False, True)]
@@ -107,19 +111,19 @@ def repeat_lost_boots(ledger: Ledger, spec: ClusterBuildSpec) -> None:
 
 
 def is_done(phase: PhaseStatus, digest: str) -> bool:
-    """Whether the phase has reached its goal with just that input."""
+    """Return whether the phase has reached its goal with exactly that input."""
     return phase.state in DONE and phase.input_digest == digest
 
 
 def is_exhausted(phase: PhaseStatus, digest: str, retries: Retries) -> bool:
-    """Whether the phase has failed for good with just that input."""
+    """Return whether the phase has failed permanently with exactly that input."""
     if phase.state != PhaseState.FAILED or phase.failures == 0 or phase.input_digest != digest:
         return False
     return not phase.retryable or phase.failures >= retries.phase_attempts
 
 
 def back_off_seconds(failures: int, retries: Retries) -> int:
-    """Return how long to wait after that many failures: doubled each time, bounded."""
+    """Return the seconds to wait after that many failures: doubled each time, up to a limit."""
     if failures == 0:
         return 0
     return int(min(retries.back_off_seconds * 2 ** (failures - 1), retries.max_back_off_seconds))
@@ -184,7 +188,10 @@ def _settle(ledger: Ledger, name: PhaseName, result: PhaseResult, facts: Facts, 
 
 
 def _why_stopped(name: PhaseName, recorded: PhaseStatus, ledger: Ledger, facts: Facts) -> tuple[str, str] | None:
-    """Return reason and message where it was we who stopped the pod: such an attempt costs nothing of the budget."""
+    """Return reason and message if we stopped the pod ourselves.
+
+    Such an attempt does not count against the retry budget.
+    """
     spec = facts.build.spec
     if facts.build.deleted is not None and name != PhaseName.CLEANUP:
         return "Deleted", "stopped because the build is being deleted"

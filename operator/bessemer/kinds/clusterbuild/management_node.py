@@ -1,4 +1,4 @@
-"""Where others find the management node of a build that is Ready: for pools that run jobs on the cluster."""
+"""Finds the management node of a Ready build, for pools that run jobs on its cluster."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from bessemer.machines.secrets import derive_host_key
 
 
 async def find_management_node(kubernetes: Kubernetes, namespace: str, name: str) -> SshTarget | None:
-    """Return the management node of a ClusterBuild; None where there is no such build.
+    """Return the management node of a ClusterBuild; None if the build does not exist.
 
     Raises:
-        Retry: ClusterNotReady, the build is not Ready yet, or its Secret is gone.
-        Invalid: SecretBroken, its Secret was changed by hand.
-
+        Retry: ClusterNotReady, the build is not Ready yet, or its Secret is missing.
+        Invalid: SecretBroken, a user changed its Secret.
     """
     raw = await kubernetes.get_object(CLUSTER_BUILDS, namespace, name)
     if raw is None:
@@ -33,7 +32,7 @@ async def find_management_node(kubernetes: Kubernetes, namespace: str, name: str
 
 
 async def _get_planted_key(kubernetes: Kubernetes, build: ClusterBuild) -> str:
-    """Return the host key that the build has planted on its management node."""
+    """Return the host key that the build has installed on its management node."""
     secret = await kubernetes.get_object(SECRETS, build.namespace, secret_name(build.name))
     if secret is None or build.spec is None:
         raise Retry("ClusterNotReady", f"the Secret of ClusterBuild {build.name} is gone")

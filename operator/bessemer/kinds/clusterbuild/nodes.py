@@ -1,6 +1,6 @@
-"""The compute nodes of a build in its status: carried over when the spec changes, merged when phases report.
+"""The compute nodes in a build's status: carried over when the spec changes, updated when phases report.
 
-Nodes are kept as groups of alike ones, so that 480 installed nodes are one entry.
+Identical nodes are grouped, so that 480 installed nodes are one entry.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from bessemer.phases.grouping import parse_node_groups
 
 _FINGERPRINT_DIGITS = 8
 INSTALLED_STATES = frozenset({NodeState.INSTALLED, NodeState.CONFIGURED, NodeState.READY})
-"""States of a node that has its operating system."""
+"""States of a node whose operating system is installed."""
 
 
 def parse_hosts(hosts: str, limit: int = MAX_NODES) -> tuple[str, ...]:
-    """Expand a hostlist in the order written; one that can't be read or is too long is empty: Preflight tells."""
+    """Return the hosts of a hostlist as written; an unreadable or too long one is empty, which Preflight reports."""
     try:
         return parse_hostlist(hosts, limit) if hosts else ()
     except ValueError:
@@ -28,7 +28,7 @@ def parse_hosts(hosts: str, limit: int = MAX_NODES) -> tuple[str, ...]:
 
 
 def build_groups(group_of: Mapping[str, NodeGroup]) -> list[NodeGroup]:
-    """Group hosts that are alike; the order is that of the states, then of the first host."""
+    """Return groups of identical hosts, ordered by state, then by the first host."""
     alike: dict[NodeGroup, list[str]] = {}
     for host, group in group_of.items():
         alike.setdefault(group.model_copy(update={"hosts": ""}), []).append(host)
@@ -42,7 +42,7 @@ def build_groups(group_of: Mapping[str, NodeGroup]) -> list[NodeGroup]:
 
 
 def compute_fingerprints(spec: ClusterBuildSpec) -> dict[str, str]:
-    """Give, for each node of the spec, a short digest of all that it is installed with."""
+    """Return for each node of the spec a short digest of everything with which it is installed."""
     compute = spec.compute
     hosts, addresses = parse_hosts(compute.hosts), parse_hosts(compute.addresses)
     common = compute.install.model_dump_json(exclude_defaults=True) + spec.ssh.model_dump_json(exclude_defaults=True)
@@ -56,11 +56,12 @@ def compute_fingerprints(spec: ClusterBuildSpec) -> dict[str, str]:
 
 
 def carry_over(spec: ClusterBuildSpec, before: NodesStatus) -> NodesStatus:
-    """Bring the nodes in line with the spec: new and changed ones are Pending, those that are not in the spec any more
-    must be removed.
+    """Return the nodes according to the spec.
+
+    New and changed nodes are Pending; nodes that are no longer in the spec must be removed.
     """
     wanted = compute_fingerprints(spec)
-    if not wanted:  # an unreadable hostlist must not look like one without nodes
+    if not wanted:  # an unreadable hostlist must not look like a spec without nodes
         return before.model_copy(update={"desired": len(spec.compute.macs)})
     group_of = parse_node_groups(before.groups, ())
     fingerprints_before = dict(zip(parse_hosts(before.hosts), _split(before.fingerprints), strict=False))
@@ -83,9 +84,10 @@ def carry_over(spec: ClusterBuildSpec, before: NodesStatus) -> NodesStatus:
 
 
 def merge_groups(nodes: NodesStatus, reported: Sequence[NodeGroup], *, outdated: bool = False) -> NodesStatus:
-    """Take over what a phase found of the nodes; nodes that are not of the spec are passed over.
+    """Return the nodes updated by the report of a phase; reported nodes that are not in the spec are ignored.
 
-    So are Pending ones where the attempt had another input: it may speak of a node of the same name as it was before.
+    Reports about Pending nodes are ignored, too, if the attempt had another input: they may describe an earlier node of
+    the same name.
     """
     group_of = parse_node_groups(nodes.groups, ())
     concerned = {host for host, group in group_of.items() if not (outdated and group.state == NodeState.PENDING)}
@@ -95,7 +97,7 @@ def merge_groups(nodes: NodesStatus, reported: Sequence[NodeGroup], *, outdated:
 
 
 def promote(nodes: NodesStatus, goal: NodeState, starting: frozenset[NodeState]) -> NodesStatus:
-    """Take every node that is in one of the starting states to the goal."""
+    """Return the nodes with every node in one of the starting states moved to the goal."""
     group_of = parse_node_groups(nodes.groups, ())
     done = NodeGroup(hosts="", state=goal)
     promoted = {host: done if group.state in starting else group for host, group in group_of.items()}
@@ -103,7 +105,7 @@ def promote(nodes: NodesStatus, goal: NodeState, starting: frozenset[NodeState])
 
 
 def count_nodes(nodes: NodesStatus, live: Iterable[NodeGroup]) -> NodesStatus:
-    """Count nodes by state; what the running phase sees now goes before what finished phases found."""
+    """Return the nodes counted by state; live reports of the running phase override those of finished phases."""
     group_of = parse_node_groups(nodes.groups, ())
     group_of.update(
         {host: group for host, group in parse_node_groups(list(live), list(group_of)).items() if host in group_of}
@@ -122,7 +124,7 @@ def count_nodes(nodes: NodesStatus, live: Iterable[NodeGroup]) -> NodesStatus:
 
 
 def describe_failed(nodes: NodesStatus) -> str:
-    """Name the failed nodes with their reasons, such as ``oxygen[3,7]: NeverNetbooted``; empty where none failed."""
+    """Return the failed nodes with their reasons, such as ``oxygen[3,7]: NeverNetbooted``; empty if none failed."""
     return "; ".join(
         f"{group.hosts}: {group.reason or 'Failed'}" + (f" ({group.message})" if group.message else "")
         for group in nodes.groups
@@ -131,7 +133,7 @@ def describe_failed(nodes: NodesStatus) -> str:
 
 
 def _build_removed(removed: Collection[str]) -> str:
-    """Fold the removed nodes; of so many that they don't fit into one hostlist, the first ones (Slurm forgets all)."""
+    """Return the removed nodes as a hostlist; if they are too many for one, only the first ones (Slurm forgets all)."""
     return build_hostlists(sorted(removed)[:MAX_ANSWERED])[0] if removed else ""
 
 

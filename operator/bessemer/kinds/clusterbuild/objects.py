@@ -1,6 +1,6 @@
-"""The objects that a build consists of, rendered: pure functions, one per object.
+"""The Kubernetes objects of a build, rendered by pure functions, one per object.
 
-The pod gets only what it needs: no service account token, no root, no capabilities, a read-only root file system.
+The pod gets only what it needs: no service account token, no root user, no capabilities, a read-only root file system.
 """
 
 from __future__ import annotations
@@ -54,12 +54,13 @@ from bessemer.kube.protocol import Object
 GRACE_SECONDS = 30
 """A phase stops cleanly within 20 s of SIGTERM; the rest is for the kubelet."""
 MOST_INPUT_BYTES = 1 << 20
-"""Of all that is in a ConfigMap. Source: https://kubernetes.io/docs/concepts/configuration/configmap/#motivation"""
+"""Maximum size of all data in a ConfigMap. Source:
+https://kubernetes.io/docs/concepts/configuration/configmap/#motivation"""
 SCRATCH_LIMIT = "256Mi"
 
 
 def build_input(build: ClusterBuild, nodes: NodesStatus, start: StartAttempt, progress_url: str) -> PhaseInput:
-    """Return what the attempt is told."""
+    """Return the input of the attempt."""
     if build.spec is None:
         raise ValueError("no attempt is started without a spec")
     url = f"{progress_url.rstrip('/')}/v1/progress/{build.namespace}/{build.name}" if progress_url else None
@@ -90,7 +91,7 @@ def build_input_config_map(build: ClusterBuild, phase_input: PhaseInput) -> Obje
 
 
 def build_phase_pod(build: ClusterBuild, start: StartAttempt, settings: Settings, config_map: Object) -> Object:
-    """Return the pod of one attempt of one phase; ``config_map`` has its input, and no other is taken by it."""
+    """Return the pod of one attempt of one phase; it mounts only its own input, ``config_map``."""
     spec = build.spec
     if spec is None:
         raise ValueError("no attempt is started without a spec")
@@ -127,7 +128,7 @@ def build_secret(build: ClusterBuild, keys: BuildKeys) -> Object:
 
 
 def build_lease(build: ClusterBuild, claim: Claim, namespace: str) -> Object:
-    """Return the Lease that says that this build owns a machine; it lies beside the operator, for all namespaces."""
+    """Return the Lease that records a build's claim on a machine; all are in the operator's namespace."""
     return {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
@@ -153,7 +154,7 @@ def _volumes(build: ClusterBuild, spec: ClusterBuildSpec, input_name: str) -> li
     ]
     key = spec.ssh.private_key_secret
     if key is not None:
-        # Optional, so that Preflight starts and tells that it is missing, along with all else that is wrong.
+        # Optional, so that Preflight starts and reports the missing Secret together with all other errors.
         secret = {"secretName": key.name, "defaultMode": SECRET_MODE, "optional": True}
         volumes.append({"name": "ssh", "secret": {**secret, "items": [{"key": key.key, "path": key.key}]}})
     return volumes
@@ -181,7 +182,8 @@ def _phase_container(phase: PhaseName, spec: ClusterBuildSpec, settings: Setting
         mounts.append({"name": "playbooks", "mountPath": PLAYBOOK_DIRECTORY, "readOnly": True})
     return {
         **_container(PHASE_CONTAINER, settings, mounts),
-        # An init, as signals that process 1 has no handler for (yet: Python is still importing) are not delivered.
+        # An init process, because signals for which process 1 has no handler (while Python is still importing) are not
+        # delivered.
         "command": ["tini", "--", "python", "-m", "bessemer.phases", phase.value],
         "env": _environment(
             settings,
@@ -211,7 +213,7 @@ def _playbook_container(playbooks: PlaybookRepository, settings: Settings) -> Ob
 
 
 def _environment(settings: Settings, variables: Mapping[str, str]) -> list[Object]:
-    """Return these variables and the site's proxies, as a container's ``env``."""
+    """Return these variables and the site's proxies as the ``env`` of a container."""
     proxies = build_proxy_environment(settings.http_proxy, settings.https_proxy, settings.no_proxy)
     return [{"name": name, "value": value} for name, value in {**variables, **proxies}.items()]
 

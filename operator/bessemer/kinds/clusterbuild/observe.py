@@ -1,4 +1,4 @@
-"""Read all that is known of a build: the object itself, its pods, its machine Leases, its Secret."""
+"""Reads all facts about a build: the object itself, its pods, its machine Leases, its Secret."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from bessemer.kube.protocol import LEASES, PODS, SECRETS, Object
 from bessemer.kube.secretdata import read_secret
 
 SILENT_SECONDS = 3
-"""A pod that has waited so long without saying why has its Warning events looked up."""
+"""If a pod has waited this long without giving a reason, its Warning events are read."""
 
 
 @dataclass
 class Reading:
-    """One pass's raw objects and the facts parsed from them."""
+    """The raw objects of one pass and the facts parsed from them."""
 
     raw_pods: dict[str, Object]
     facts: Facts
     seal: Seal
     woken: float
-    """The monotonic time at which the pass was asked for."""
+    """Monotonic time at which the pass was requested."""
     progress_token: str | None = field(default=None, repr=False)
-    """The token of the build's progress reports; None before it has its Secret."""
+    """Token of the build's progress posts; None until the build has its Secret."""
 
 
 async def get_reading(deps: Deps, build: ClusterBuild, woken: float) -> Reading:
-    """Read all that belongs to a build."""
+    """Read everything that belongs to a build."""
     namespace, name = build.namespace, build.name
     memory = deps.memories.find((namespace, name))
     seal = await deps.own_key.get_seal()
@@ -77,12 +77,12 @@ async def get_reading(deps: Deps, build: ClusterBuild, woken: float) -> Reading:
 
 
 async def list_build_pods(deps: Deps, namespace: str, name: str) -> list[Object]:
-    """List the phase pods of all builds that bore this name."""
+    """Return the phase pods of all builds that have had this name."""
     return await deps.kubernetes.list_objects(PODS, namespace, labels=f"{BUILD_LABEL}={build_label_value(name)}")
 
 
 def parse_secret(build: ClusterBuild, raw: Mapping[str, Any] | None) -> SecretFact:
-    """Return whether the Secret is there and this build's own, what is wrong with it, and its key's public half."""
+    """Return whether the Secret exists and belongs to this build, what is wrong with it, and its public key."""
     if raw is None or not is_owned(raw, build.uid):
         return SecretFact()
     given = build.spec is not None and build.spec.ssh.private_key_secret is not None
@@ -94,19 +94,19 @@ def parse_secret(build: ClusterBuild, raw: Mapping[str, Any] | None) -> SecretFa
 
 
 def parse_progress_token(build: ClusterBuild, raw: Mapping[str, Any] | None) -> str | None:
-    """Return the token in the build's own Secret; None where there is none."""
+    """Return the token in the build's own Secret; None if there is none."""
     if raw is None or not is_owned(raw, build.uid):
         return None
     return read_progress_token(read_secret(raw, secret_name(build.name)))
 
 
 def other_finalizers(raw: Mapping[str, Any]) -> list[str]:
-    """Return a pod's finalizers but for ours."""
+    """Return a pod's finalizers except ours."""
     return [finalizer for finalizer in raw["metadata"].get("finalizers") or () if finalizer != RESULT_FINALIZER]
 
 
 async def _get_missing_key(deps: Deps, build: ClusterBuild) -> str:
-    """Return which Secret or key of the user's is missing; only its presence is looked at."""
+    """Return which of the user's Secrets or keys is missing; only its presence is checked."""
     reference = build.spec.ssh.private_key_secret if build.spec else None
     if reference is None:
         return ""
@@ -118,8 +118,9 @@ async def _get_missing_key(deps: Deps, build: ClusterBuild) -> str:
 
 
 async def _get_refused_login(deps: Deps, build: ClusterBuild) -> str:
-    """Return why the playbooks' server may not be shown the login; of a Secret that is missing, the pod's
-    events tell.
+    """Return why the login may not be sent to the playbooks' server.
+
+    If the Secret is missing, the pod's events report it instead.
     """
     playbooks = build.spec.configuration.playbooks if build.spec else None
     if playbooks is None or playbooks.login_secret_name is None or not deps.settings.secrets_name_hosts:
@@ -136,7 +137,7 @@ async def _get_refused_login(deps: Deps, build: ClusterBuild) -> str:
 
 
 async def _get_warning(deps: Deps, namespace: str, pods: tuple[PodFact, ...]) -> PodWarning | None:
-    """Return what Kubernetes says of a pod that waits without giving a reason."""
+    """Return the Warning event of a pod that waits without giving a reason."""
     since = deps.now() - timedelta(seconds=SILENT_SECONDS)
     silent = [pod for pod in pods if pod.state in WAITING and not pod.message and pod.created <= since]
     return await get_pod_warning(deps.kubernetes, namespace, silent[-1].uid) if silent else None

@@ -1,4 +1,4 @@
-"""What a settled phase pod says: its result, or the reason why there is none."""
+"""The result of a settled phase pod, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _MESSAGE_LIMIT = 2048
 
 
 def parse_outcome(pod: PodFact) -> PhaseResult:
-    """Return the result of a settled pod; one that left no readable result has failed, and may be tried again.
+    """Return the result of a settled pod; without a readable result it has failed, and may be tried again.
 
-    Exit code and message must agree on success: neither alone is believed.
+    Exit code and message must agree on success: neither is trusted alone.
     """
     reported = _parse_result(pod.result)
     if pod.state == PodState.LOST:

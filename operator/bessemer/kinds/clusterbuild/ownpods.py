@@ -1,14 +1,14 @@
-"""Which pods are phase pods of a build, although others can create pods that look like them.
+"""Recognizes the phase pods of a build, although users can create pods that look like them.
 
 A user who may create pods in a build's namespace, or the ServiceAccount of a pool's runners, can copy labels,
 annotations and owner reference, and let a pod succeed with any message. Protection:
 
-- An attempt that is in the status is the pod with the UID that our create returned; UIDs are assigned by Kubernetes.
-- An attempt that is not in the status yet, because the operator died between the create and the status, has a seal over
-  the build's UID, its own name and its input digest, made with a key in the operator's namespace.
+- An attempt that is in the status is the pod with the UID that our create call returned; Kubernetes assigns UIDs.
+- An attempt that is not in the status yet, because the operator died between creating the pod and writing the status,
+  has a seal over the build's UID, its own name and its input digest, made with a key in the operator's namespace.
 
-There is no protection against users who may delete the pod and recreate it with its seal in the seconds between the
-create and the status, who may ``exec`` into the pod, or who may write the status of pods.
+There is no protection against users who may delete the pod and recreate it with its seal in the seconds before the
+status is written, who may ``exec`` into the pod, or who may write the status of pods.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bessemer.kube.pods import PodFact
 
 
 def build_seal(build: ClusterBuild, seal: Seal, pod: str, input_digest: str) -> str:
-    """Return the annotations by which the pod of an attempt is recognized."""
+    """Return the value of the annotation by which the pod of an attempt is recognized."""
     return seal.sign(build.uid, pod, input_digest)
 
 

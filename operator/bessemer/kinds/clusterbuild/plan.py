@@ -1,4 +1,4 @@
-"""What a decision consists of: steps to carry out, the status to write, and why."""
+"""A decision: steps to execute, the status to write, and the reasons."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from bessemer.kinds.clusterbuild.claims import Claim
 
 @dataclass(frozen=True)
 class CreateSecret:
-    """Make the build's seed, key and progress token."""
+    """Create the build's seed, key and progress token."""
 
 
 @dataclass(frozen=True)
 class ClaimMachines:
-    """Take all of these Leases, or none where another build holds one of them."""
+    """Take all of these Leases, or none if another build holds one of them."""
 
     claims: tuple[Claim, ...]
 
@@ -49,14 +49,14 @@ Step = CreateSecret | ClaimMachines | StartAttempt | StopPod
 
 @dataclass(frozen=True)
 class ForgetPod:
-    """Take our finalizer off a pod whose result stands in the status."""
+    """Remove our finalizer from a pod whose result is in the status."""
 
     pod: str
 
 
 @dataclass(frozen=True)
 class DeletePod:
-    """Delete a finished pod that is kept no longer, and its input."""
+    """Delete a finished pod that is no longer kept, and its input."""
 
     pod: str
     uid: str
@@ -73,7 +73,7 @@ Afterwork = ForgetPod | DeletePod | ReleaseMachines
 
 
 class Outlook(StrEnum):
-    """How the build stands, as the conditions Ready and Progressing tell it."""
+    """State of the build as shown by the conditions Ready and Progressing."""
 
     WORKING = "Working"
     WAITING = "Waiting"
@@ -94,13 +94,13 @@ class Move:
 
     outlook: Outlook
     reason: str
-    """One CamelCase word; stands in the condition Progressing."""
+    """One CamelCase word; shown in the condition Progressing."""
     message: str = ""
     step: Step | None = None
     phase: PhaseName | None = None
-    """The phase that this is about."""
+    """The phase of the step."""
     wake_after: float | None = None
-    """Seconds until the passage of time alone changes the decision."""
+    """Seconds until time alone changes the decision."""
     finalize: bool = False
     """Whether the build's deletion is complete."""
 
@@ -112,17 +112,17 @@ class Plan:
     status: ClusterBuildStatus
     move: Move
     afterwork: tuple[Afterwork, ...] = ()
-    """What may be done once the status is written, and not before."""
+    """Work that must not happen before the status is written."""
     wake_after: float | None = None
-    """Seconds until the next pass is due if nothing is heard meanwhile."""
+    """Seconds until the next pass is due if no event arrives."""
     settled: tuple[PhaseStatus, ...] = ()
-    """Attempts whose end was learned in this pass."""
+    """Attempts whose end was discovered in this pass."""
     events: tuple[EventFact, ...] = ()
-    """What is told once the status is written."""
+    """Events to record once the status is written."""
 
     @property
     def step(self) -> Step | None:
-        """The step before the status is written; after it, decide again with new facts."""
+        """Step to execute before the status is written; after it, decide again with the new facts."""
         return self.move.step
 
     @property

@@ -1,4 +1,4 @@
-"""Which machines a build keeps, claims again, and lets go."""
+"""Which machines a build keeps, claims again, and releases."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from bessemer.kinds.clusterbuild.plan import ClaimMachines, Move, Outlook
 
 
 def keep_machines(facts: Facts, ledger: Ledger, move: Move) -> Move:
-    """Let a settled build claim machines that it should hold and does not, such as after a reinstall of the
-    operator.
+    """Let a settled build claim machines that it should hold and does not.
+
+    That happens, for example, after the operator was reinstalled.
     """
     kept = move.outlook == Outlook.READY or (move.outlook == Outlook.FAILED and not is_untouched(ledger))
     hindered = facts.claims.conflict or facts.refusal is not None or facts.build.deleted is not None
@@ -24,12 +25,12 @@ def keep_machines(facts: Facts, ledger: Ledger, move: Move) -> Move:
 
 
 def is_untouched(ledger: Ledger) -> bool:
-    """Return whether the build can't have done anything to a machine yet."""
+    """Return whether the build can't have changed any machine yet."""
     return not any(ledger.phases[name].attempt for name in STAGING_PHASES)
 
 
 def compute_surplus(facts: Facts, ledger: Ledger, move: Move) -> tuple[str, ...]:
-    """Return the Leases to release: all where the machines are not worked on, else those that left the spec."""
+    """Return the Leases to release: all if the machines are not in use, otherwise those no longer in the spec."""
     waiting = move.outlook == Outlook.FAILED or facts.claims.conflict
     if move.finalize or move.outlook == Outlook.ABORTED or (waiting and is_untouched(ledger)):
         return tuple(sorted(facts.claims.held))

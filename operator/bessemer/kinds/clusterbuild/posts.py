@@ -1,4 +1,4 @@
-"""What running phases post of their progress."""
+"""Receives the progress posts of running phases."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from bessemer.web.connections import mark_proven
 
 PATH = "/v1/progress/{namespace}/{build}"
 BODY_LIMIT = 64 * 1024
-"""Bytes of one post of progress; that of a thousand nodes in groups is far less."""
+"""Maximum bytes of one progress post; the progress of a thousand grouped nodes is far smaller."""
 FOLD_SECONDS = 1.0
-"""Progress is folded into the status of a build at most that often."""
+"""Minimum time between two updates of a build's status from progress posts."""
 
 
 class ProgressPosts:
-    """Takes progress posts: checks the build's token, keeps the latest, wakes the build now and then."""
+    """Receives progress posts: checks the build's token, keeps the latest post, wakes the build at a limited rate."""
 
     def __init__(self, memories: Memories[Memory], wake: Wake) -> None:
         self._memories = memories
@@ -33,9 +33,9 @@ class ProgressPosts:
         self._due: set[Key] = set()
 
     async def post(self, request: web.Request) -> web.StreamResponse:
-        """Take one post; 401 for a wrong token or what can be no build's, 400 for what is no progress.
+        """Handle one post: 401 for a wrong token or an impossible build, 400 for an unreadable post.
 
-        Nothing is looked up for it: each pass over a build says what its token is.
+        Nothing is read from the API server for it: each pass over a build stores its token.
         """
         key = (request.match_info["namespace"], request.match_info["build"])
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -65,6 +65,6 @@ class ProgressPosts:
     def _is_right(self, key: Key, token: str) -> bool:
         memory = self._memories.find(key)
         known = memory.token if memory is not None else None
-        # aiohttp reads headers as UTF-8, whatever they are.
+        # aiohttp decodes headers as UTF-8, whatever they contain.
         given = token.encode(errors="surrogateescape")
         return known is not None and hmac.compare_digest(known.encode(), given)

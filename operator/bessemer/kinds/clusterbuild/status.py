@@ -1,4 +1,4 @@
-"""The whole status of a pass: phases, counters, conditions, elapsed time; and the events that its changes are."""
+"""The status of a build: phases, counters, conditions, elapsed time; and the Events for its changes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ PHASE_CONDITIONS: dict[PhaseName, str] = {
     PhaseName.VERIFY: "JobsVerified",
     PhaseName.CLEANUP: "CleanedUp",
 }
-"""The condition that tells whether a phase has reached its goal."""
+"""The condition that shows whether a phase has reached its goal."""
 _ELAPSED_GRAIN_SECONDS = 10
 
 
 def compute_status(facts: Facts, ledger: Ledger, move: Move, now: datetime) -> ClusterBuildStatus:
-    """Compute the whole status from what is known and what was decided."""
+    """Return the whole status from facts and decision."""
     before, build = facts.build.status, facts.build
     settled = move.outlook in FINAL_OUTLOOKS
     start, end = before.start_time or now, before.end_time
@@ -62,7 +62,7 @@ def compute_status(facts: Facts, ledger: Ledger, move: Move, now: datetime) -> C
 
 
 def format_elapsed(start: datetime, end: datetime | None, now: datetime) -> str:
-    """Return the time between two moments such as 1h02m10s; that of unfinished work in steps of ten seconds."""
+    """Return the time between two moments such as 1h02m10s; for unfinished work in steps of ten seconds."""
     seconds = max(0, int(((end or now) - start).total_seconds()))
     if end is None:
         seconds -= seconds % _ELAPSED_GRAIN_SECONDS
@@ -137,7 +137,7 @@ def _truth(holds: bool) -> Truth:
 def compute_events(
     before: ClusterBuildStatus, after: ClusterBuildStatus, settled: Iterable[PhaseStatus]
 ) -> list[EventFact]:
-    """Tell as events what has changed between two statuses, and which attempts have ended."""
+    """Return Events for the changes between two statuses and for the attempts that have ended."""
     events = []
     for attempt in settled:
         ended, text = attempt.state, attempt.message or attempt.reason
@@ -158,7 +158,7 @@ def compute_events(
 
 
 _PLAIN_PROGRESS = frozenset({"Starting", "Ready", "Stopping", "Paused", *PhaseName})
-"""Reasons of the condition Progressing that are no trouble."""
+"""Reasons of the condition Progressing that are not problems."""
 
 
 def _condition_events(before: ClusterBuildStatus, after: ClusterBuildStatus, type_: str) -> list[EventFact]:
