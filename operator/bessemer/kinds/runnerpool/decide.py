@@ -1,4 +1,4 @@
-"""What a pool needs next: a pure function from facts and the time to a plan with its reasons."""
+"""Decides the next step of a pool: a pure function from facts and the time to a plan with its reasons."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Plan:
     scaling: Scaling
     status: RunnerPoolStatus
     wake_after: float | None
-    """Seconds until the next pass is due by time alone."""
+    """Seconds until time alone makes the next pass due."""
     step: Step | None = None
     events: tuple[EventFact, ...] = ()
-    """What is told once the status is written."""
+    """Events to record once the status is written."""
     judged: frozenset[DoubtfulEnd] = frozenset()
-    """Failures that GitLab's word is there on: they stand in the status, if they are any."""
+    """Failures on which GitLab has been asked; if they count, they are in the status."""
     finalize: bool = False
-    """The pool is deleted, no pod is left, and GitLab has forgotten its runner, or was given the time to."""
+    """The pool is deleted, no pod is left, and GitLab has deleted its runner or its deadline has passed."""
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
@@ -59,7 +59,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Leave:
-    """What becomes of a pool that is deleted and has no pod left."""
+    """What happens to a deleted pool without pods."""
 
     step: Step | None = None
     wake_after: float | None = None
@@ -67,14 +67,15 @@ class _Leave:
 
 
 def begin(pool: RunnerPool) -> Plan:
-    """Decide what comes first in a pass: the runner, as what else is known depends on it."""
+    """Return the first step of a pass: the runner, because all other facts depend on it."""
     return Plan(Scaling(), pool.status, None, step=KeepRunner())
 
 
 def decide(facts: Facts, now: datetime, done: Scaling | None = None) -> Plan:
-    """Decide the next step and the new status.
+    """Return the next step and the new status.
 
-    ``done`` is what was carried out for the pods in this pass already; the facts have the pods as they were before.
+    ``done`` is the part of this pass's pod actions that has been executed; the facts contain the pods as they were
+    before.
     """
     back_off = compute_back_off(facts, now)
     scaling, minimum, change = _decide_scaling(facts, back_off, now)
@@ -101,12 +102,12 @@ def decide(facts: Facts, now: datetime, done: Scaling | None = None) -> Plan:
 
 
 def _decide_scaling(facts: Facts, back_off: BackOff | None, now: datetime) -> tuple[Scaling, int, datetime | None]:
-    """Return what becomes of the pods, the min of the moment, and when the schedule changes that."""
+    """Return the actions on pods, the current min, and when the schedule changes it."""
     spec = facts.pool.spec
     if facts.pool.deleted is not None:
         scaling, minimum, change = decide_drain(facts, "Deleted"), 0, None
     elif spec is None or not facts.runner.ready:
-        # Nothing new is begun; what runs goes on, and what ended is removed.
+        # Nothing new is started; running jobs continue, and ended pods are removed.
         scaling, minimum, change = decide_rest(facts), 0, None
     else:
         minimum, change = compute_minimum(spec, now)
@@ -124,7 +125,7 @@ def _decide_scaling(facts: Facts, back_off: BackOff | None, now: datetime) -> tu
 
 
 def _choose_step(facts: Facts, scaling: Scaling, *, is_done: bool) -> Step | None:
-    """Return what comes next for the pods; what was done for them in this pass is not done again."""
+    """Return the next step for the pods; steps that this pass has already executed are not repeated."""
     if facts.vanished:
         return CloseVanished(facts.vanished)
     if is_done or not (scaling.actions or scaling.reasons):
@@ -135,7 +136,7 @@ def _choose_step(facts: Facts, scaling: Scaling, *, is_done: bool) -> Step | Non
 
 
 def _decide_leave(facts: Facts) -> _Leave:
-    """Have GitLab delete the runner of a deleted pool without pods, then let the pool go."""
+    """Have GitLab delete the runner of a deleted pool without pods, then finalize the pool."""
     if facts.pool.deleted is None or _list_left(facts) or list_orphans(facts.job_pods, facts.pods.values()):
         return _Leave()
     if facts.departure is None:
@@ -144,5 +145,5 @@ def _decide_leave(facts: Facts) -> _Leave:
 
 
 def _list_left(facts: Facts) -> list[RunnerPodFact]:
-    """List the pods that are waited for when a pool goes; those that were lost with their nodes are not."""
+    """Return the pods that must end before the pool is finalized, without those lost with their nodes."""
     return [pod for pod in facts.pods.values() if pod.state is not RunnerPodState.LOST]

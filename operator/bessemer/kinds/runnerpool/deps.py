@@ -1,4 +1,4 @@
-"""What a pass over a pool is given."""
+"""Dependencies of a pass over a pool."""
 
 from __future__ import annotations
 
@@ -22,28 +22,26 @@ Connect = Callable[[str, str | None, str | None], GitLab]
 
 
 FindManagementNode = Callable[[str, str], Awaitable[SshTarget | None]]
-"""Returns the management node of the ClusterBuild with this namespace and name; None where there is none. Raises Retry
-while it is not Ready."""
+"""Returns the management node of the ClusterBuild with this namespace and name; None if the build does not exist.
+Raises Retry while it is not Ready."""
 _Endpoint = tuple[str, str | None, str | None]
 
 
 @dataclass
 class GitLabClients:
-    """Clients for GitLab, one for each URL, token and bundle; each is kept as long as a pool uses it."""
+    """Clients for GitLab by URL, token and CA bundle; each is kept as long as a pool uses it."""
 
     connect: Connect
     _open: dict[_Endpoint, GitLab] = field(default_factory=dict, repr=False)
     _used: dict[Key, _Endpoint] = field(default_factory=dict, repr=False)
 
     async def use(self, pool: Key, url: str, token: str | None, ca: str | None) -> GitLab:
-        """Return the client, and create it if necessary; the pool's previous client is closed if no other pool
-        uses it.
-        """
+        """Return the client; created if necessary. Closes the pool's previous client if no other pool uses it."""
         endpoint = (url, token, ca)
         if self._used.get(pool) != endpoint:
             await self.leave(pool)
         if endpoint not in self._open:
-            self._open[endpoint] = self.connect(*endpoint)  # may raise: only then does the pool count as a user
+            self._open[endpoint] = self.connect(*endpoint)  # may raise: the pool counts as a user only afterwards
         self._used[pool] = endpoint
         return self._open[endpoint]
 
@@ -61,7 +59,7 @@ class GitLabClients:
 
 @dataclass(frozen=True)
 class PoolDeps(Deps):
-    """What is outside of a pass over a pool, and what is remembered between passes."""
+    """External dependencies of a pass over a pool, and state kept between passes."""
 
     gitlab_clients: GitLabClients
     sources: Sources
@@ -69,9 +67,9 @@ class PoolDeps(Deps):
     find_management_node: FindManagementNode
     pool_metrics: PoolMetrics
     pools: ObjectCache
-    """The pools as they were seen last."""
+    """The pools as the watch last reported them."""
     memories: Memories[Memory] = field(default_factory=lambda: Memories(Memory))
     job_pods: ChildCache[JobPodFact] = field(default_factory=ChildCache)
-    """Pods of jobs, as they were seen last."""
+    """Pods of jobs as the watch last reported them."""
     quotas: dict[str, set[str]] = field(default_factory=dict)
-    """Names of the ResourceQuotas by namespace, of those namespaces that were looked at or that have any."""
+    """Names of the ResourceQuotas by namespace, for namespaces that were read or have any."""

@@ -1,4 +1,4 @@
-"""Carry out what was decided for a pool, and settle with GitLab what pods have left that are gone."""
+"""Executes the decisions for a pool, and cleans up in GitLab after pods that are gone."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from bessemer.kinds.runnerpool.status import compute_loss, compute_scaling_event
 from bessemer.kube.protocol import PODS, Conflict, Object, Refused
 
 AT_ONCE = 32
-"""Requests of one pass to Kubernetes that are under way side by side."""
+"""Concurrent requests of one pass to Kubernetes."""
 
 
 async def perform(deps: PoolDeps, reading: Reading, step: Step | None) -> Reading:
-    """Carry out a step; return what is known then."""
+    """Execute a step; return the reading after it."""
     pool, facts = reading.pool, reading.facts
     if facts is None:
         facts = await get_facts(deps, pool, await keep_runner(deps, pool))
@@ -74,7 +74,7 @@ async def _close_vanished(deps: PoolDeps, pool: RunnerPool, pod: RunnerPodFact) 
 
 
 async def _scale(deps: PoolDeps, facts: Facts, scaling: Scaling) -> Reading:
-    """Carry out a decision about pods, and tell of it; what Kubernetes refuses is part of what is known then."""
+    """Execute the actions on pods and record their events; refusals by Kubernetes are part of the returned reading."""
     memory = deps.memories.get((facts.pool.namespace, facts.pool.name))
     note_want(deps, facts.pool, scaling)
     memory.begun = sum(isinstance(action, CreatePod) for action in scaling.actions)
@@ -97,7 +97,7 @@ def note_want(deps: PoolDeps, pool: RunnerPool, scaling: Scaling) -> None:
 
 
 async def _run_actions(deps: PoolDeps, facts: Facts, actions: tuple[Action, ...]) -> list[Refusal]:
-    """Carry the actions out, side by side; return what Kubernetes refused."""
+    """Execute the actions concurrently; return the refusals by Kubernetes."""
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def run(work: Callable[[], Awaitable[Refusal | None]]) -> Refusal | None:
@@ -128,7 +128,7 @@ def _choose(deps: PoolDeps, facts: Facts, action: Action, now: datetime) -> Call
 
 
 async def _create_begun(deps: PoolDeps, facts: Facts, action: CreatePod, now: datetime) -> Refusal | None:
-    """Create a pod; from then on its own state says which room it has, and not that it is about to be there."""
+    """Create a pod; from then on the pod itself counts against the quota, and no longer the intention to create it."""
     try:
         return await _create_pod(deps, facts, action, now)
     finally:
@@ -163,7 +163,7 @@ async def _send_pod(deps: PoolDeps, facts: Facts, action: SendPod, now: datetime
     patch = {"metadata": {"uid": pod.uid, "annotations": build_sending(action.job, now)}}
     try:
         raw = await deps.kubernetes.patch_object(PODS, pool.namespace, pod.name, patch)
-    except Conflict:  # another pod has the name by now, or this one was changed meanwhile and still exists
+    except Conflict:  # another pod has taken the name, or this pod was changed meanwhile and still exists
         raw = await deps.kubernetes.get_object(PODS, pool.namespace, pod.name)
     memory = deps.memories.get((pool.namespace, pool.name))
     if raw is None or parse_runner_pod(raw).uid != pod.uid:
@@ -187,16 +187,16 @@ async def _end_job_pod(deps: PoolDeps, facts: Facts, action: EndJobPod) -> None:
 
 
 async def _collect_pod(deps: PoolDeps, facts: Facts, action: CollectPod, now: datetime) -> None:
-    """Remove a pod that has ended and its manager's record, and have it known what became of its job."""
+    """Remove an ended pod and its runner manager's record, and report the outcome of its job."""
     pool, pod = facts.pool, action.pod
     key = (pool.namespace, pool.name)
-    # Before it is deleted: the news that it is gone may be here before the answer, and is nothing to act upon.
+    # Before the deletion: its watch event may arrive before the response, and must not cause a pass.
     memory = deps.memories.get(key)
     memory.pods.mark(replace(pod, state=RunnerPodState.COLLECTED))
-    # Where nothing runs any more, there is nothing to give the kubelet time for: it takes more than a second.
+    # No container runs any more, so the kubelet needs no grace period, which takes more than a second.
     grace = 0 if pod.stopped else None
     try:
-        # GitLab first: should we die in between, the pod is still there to be collected.
+        # GitLab first: if we die in between, the pod is still there and will be collected.
         await close_pod(deps, pool, pod, now)
         await deps.kubernetes.delete_object(PODS, pool.namespace, pod.name, uid=pod.uid, grace_seconds=grace)
     except BessemerError:
@@ -212,9 +212,9 @@ async def _collect_pod(deps: PoolDeps, facts: Facts, action: CollectPod, now: da
 
 
 async def close_pod(deps: PoolDeps, pool: RunnerPool, pod: RunnerPodFact, now: datetime) -> None:
-    """Settle with GitLab what a pod has left: its manager's record, and its job where it did not get it."""
+    """Clean up in GitLab after a pod: its runner manager's record, and its job if the pod did not get it."""
     if pod.job is None:
-        return  # it never asked GitLab for anything
+        return  # it never contacted GitLab
     await forget_manager(deps, pool, pod)
     if pod.claimed:
         deps.memories.get((pool.namespace, pool.name)).taken = now

@@ -1,4 +1,4 @@
-"""The kind RunnerPool, as the engine knows it."""
+"""The kind RunnerPool, as an implementation of the engine's interface."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MODEL = Model(KIND, RUNNER_POOLS, POOL_FINALIZER, parse_runner_pool, cached=True
 
 
 class PoolKind(Kind[RunnerPool, Reading, Plan]):
-    """Pools: their pods are known by the watch, their runner and its jobs by GitLab."""
+    """Pools: pods are observed by the watch, runner and jobs through GitLab."""
 
     model = MODEL
 
@@ -72,19 +72,19 @@ class PoolKind(Kind[RunnerPool, Reading, Plan]):
         self.routes = Routes(public=(Route(PATH, WebhookHandler(self.deps).post),))
 
     async def observe(self, resource: RunnerPool, woken: float) -> Reading:  # noqa: ARG002  no metric of a pool's needs it
-        """Take the pool as the watch saw it; the rest is read when its runner was seen to."""
+        """Return the pool as the watch last reported it; the other facts are read after the runner's step."""
         return Reading(add_site_proxy(resource, self.deps.settings))
 
     def decide(self, facts: Reading, now: datetime) -> Plan:
-        """Decide what becomes of the pods, and of the pool."""
+        """Return the next step for the pods and the pool."""
         return decide(facts.facts, now, facts.done) if facts.facts is not None else begin(facts.pool)
 
     async def execute(self, facts: Reading, plan: Plan) -> Reading:
-        """Carry out a step."""
+        """Execute a step."""
         return await perform(self.deps, facts, plan.step)
 
     async def finish(self, facts: Reading, plan: Plan) -> float | None:
-        """Forget the failures that stand in the status now, or are known to be none."""
+        """Forget failures that are now in the status, or are known not to be failures."""
         deps, pool = self.deps, facts.pool
         key = (pool.namespace, pool.name)
         memory = deps.memories.get(key)
@@ -98,7 +98,7 @@ class PoolKind(Kind[RunnerPool, Reading, Plan]):
         return min(due for due in dues if due is not None)
 
     async def forget(self, key: Key) -> None:
-        """Forget a pool that is gone, and close what it used."""
+        """Forget a deleted pool and close its connections."""
         self.deps.memories.forget(key)
         self.deps.pool_metrics.forget(key)
         self.deps.job_pods.forget(key)
@@ -115,7 +115,7 @@ class PoolKind(Kind[RunnerPool, Reading, Plan]):
     def _hear_pod(self, type_: str | None, namespace: str, raw: Object) -> Iterable[Key]:
         pod, owner = parse_runner_pod(raw), read_pod(raw).metadata.controller
         if owner.kind != KIND or pod.slot == NO_SLOT:
-            return ()  # it only looks like a runner pod
+            return ()  # it only resembles a runner pod
         key = (namespace, owner.name)
         memory = self.deps.memories.get(key)
         if type_ == GONE:
@@ -133,7 +133,7 @@ class PoolKind(Kind[RunnerPool, Reading, Plan]):
         return (key,) if self.deps.job_pods.put(key, pod) else ()
 
     def _hear_quota(self, type_: str | None, namespace: str, raw: Object) -> Iterable[Key]:
-        """Note which quotas there are; no pool is woken: those that want room look for it."""
+        """Record which quotas exist. No pool is woken: pools that need room check for it."""
         name = str(raw["metadata"].get("name") or "")
         names = self.deps.quotas.setdefault(namespace, set())
         if type_ != GONE:
@@ -141,5 +141,5 @@ class PoolKind(Kind[RunnerPool, Reading, Plan]):
             return ()
         names.discard(name)
         if not names and self.deps.pools.is_empty(namespace):
-            del self.deps.quotas[namespace]  # its namespace may be gone; where a pool comes, they are listed
+            del self.deps.quotas[namespace]  # its namespace may be gone; quotas are listed again for a new pool
         return ()

@@ -1,4 +1,4 @@
-"""What is remembered of a pool between passes: what would be costly to find out again, and nothing to depend on."""
+"""In-memory state of a pool between passes: a cache that saves requests; correctness does not depend on it."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from bessemer.kinds.runnerpool.scaling.quota import Want
 
 @dataclass
 class Memory:
-    """Of one pool."""
+    """State of one pool."""
 
     pods: PodCache = field(default_factory=PodCache)
-    """Its pods as they were seen last."""
+    """Its pods as last observed."""
     vanished: list[RunnerPodFact] = field(default_factory=list)
-    """Pods that went without our doing, and that no pass has looked at yet."""
+    """Pods that disappeared without our action and that no pass has processed yet."""
     quiet: datetime | None = None
-    """Since when it has had neither waiting jobs nor pods of jobs."""
+    """Since when it has had neither waiting jobs nor job pods."""
     taken: datetime | None = None
-    """When a pod last ended that had had a job."""
+    """When a pod that had a job last ended."""
     blocked: dict[int, datetime] = field(default_factory=dict)
-    """Slots whose pod's name something else has, and when that was seen."""
+    """Slots whose pod name is taken by another object, and when that was seen."""
     doubtful: list[DoubtfulEnd] = field(default_factory=list)
-    """Failures that count only if GitLab says that the pods' jobs still wait."""
+    """Failures that count only if GitLab reports that the pods' jobs still wait."""
     stall: StallLook | None = None
-    """What the events of a pod said that does not start."""
+    """What the events of a pod that does not start said."""
     want: Want | None = None
     """Pods that could not be created because of a quota."""
     begun: int = 0
-    """How many runners a pass has decided to create that are not there yet: other pools are not to have their room."""
+    """Number of runners that a pass is creating: other pools must not use their room."""
     runner: Known | None = None
-    """What registration knows of the runner."""
+    """What is known about the runner."""
     pause: datetime | None = None
-    """Until when GitLab wants to be left alone by what the pool asks about its runner."""
+    """Until when GitLab has asked for a pause in requests about the pool's runner."""
     left_managers: dict[int, datetime] = field(default_factory=dict)
-    """Slots whose managers GitLab was not told to forget yet, as it could not be reached."""
+    """Slots whose runner managers could not be deleted yet, because GitLab was unreachable; with the next try."""

@@ -1,4 +1,4 @@
-"""What is counted and measured of pools, for Prometheus: by namespace and pool, and gone when the pool is."""
+"""Prometheus metrics of pools by namespace and pool; removed when the pool is deleted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WAIT_BUCKETS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 
 @dataclass
 class _Waiting:
-    """The jobs that a pool was seen to have waiting: when first, or None once a pod has started for the job."""
+    """Waiting jobs of a pool: when each was first seen, or None once a pod has started for it."""
 
     seen: dict[int, datetime | None] = field(default_factory=dict)
 
@@ -46,7 +46,7 @@ class PoolMetrics:
         self._pools: dict[Key, _Waiting] = {}
 
     def note(self, key: Key, facts: Facts, scaling: Scaling, now: datetime) -> None:
-        """Note what one pass has seen of a pool, and what it has done with its pods."""
+        """Record what one pass has observed of a pool, and done with its pods."""
         if key not in self._pools and len(self._pools) >= MOST_POOLS:
             return
         waiting = self._pools.setdefault(key, _Waiting())
@@ -62,7 +62,7 @@ class PoolMetrics:
             self._waits.labels(*key).observe(wait)
 
     def forget(self, key: Key) -> None:
-        """Remove what was noted of a pool that is gone."""
+        """Remove the metrics of a deleted pool."""
         if self._pools.pop(key, None) is None:
             return
         pool = dict(zip(_POOL, key, strict=True))
@@ -71,7 +71,7 @@ class PoolMetrics:
 
 
 def _find_waits(seen: dict[int, datetime | None], facts: Facts, now: datetime) -> list[float]:
-    """Return the seconds that jobs waited whose pods have started since the last pass; update ``seen``."""
+    """Return how many seconds jobs waited whose pods have started since the last pass; update ``seen``."""
     sent = {pod.job: pod for pod in facts.pods.values() if pod.job is not None and not pod.recalled}
     waiting = {one.job.id for one in facts.demand.jobs}
     for job in waiting:
@@ -88,7 +88,7 @@ def _find_waits(seen: dict[int, datetime | None], facts: Facts, now: datetime) -
 
 
 def _get_start(pod: RunnerPodFact | None) -> datetime | None:
-    """Return when a pod began with the job that it was sent for: it may have waited for one."""
+    """Return when a pod began to work for the job that it was sent for: it may have waited before."""
     if pod is None or pod.started is None:
         return None
     return pod.started if pod.sent is None else max(pod.started, pod.sent)

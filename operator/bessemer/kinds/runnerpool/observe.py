@@ -1,4 +1,4 @@
-"""Read all that is known of a pool: the object itself, its pods, its runner, the jobs that wait, the room there is."""
+"""Reads all facts about a pool: the object itself, its pods, its runner, the waiting jobs, the quota."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ from bessemer.kinds.runnerpool.stalls import explain_stall
 from bessemer.kube.protocol import PODS, RESOURCE_QUOTAS, Object
 
 BLIND = "NoAccessToken"
-"""The reason without an access token, so that the waiting jobs are not known."""
+"""Reason if there is no access token, so that the waiting jobs are unknown."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a pass knows of a pool, and what it has carried out for its pods already."""
+    """What a pass knows about a pool, and what it has already executed for its pods."""
 
     pool: RunnerPool
     facts: Facts | None = None
-    """None before the runner was seen to."""
+    """None before the runner's step."""
     done: Scaling | None = None
 
 
 async def get_facts(deps: PoolDeps, pool: RunnerPool, runner: RunnerFact) -> Facts:
-    """Gather the facts of one pass, in which the runner was seen to already."""
+    """Return the facts of a pass whose runner's step has been executed."""
     key = (pool.namespace, pool.name)
     memory = deps.memories.get(key)
     if pool.spec is None or pool.deleted is not None:
@@ -79,13 +79,13 @@ async def get_facts(deps: PoolDeps, pool: RunnerPool, runner: RunnerFact) -> Fac
 
 
 def _list_blocked(deps: PoolDeps, memory: Memory) -> frozenset[int]:
-    """List the slots that are left out for now; the others are forgotten."""
+    """Return the slots that can't be used now; forget the others."""
     memory.blocked = {slot: seen for slot, seen in memory.blocked.items() if deps.now() - seen < BLOCKED}
     return frozenset(memory.blocked)
 
 
 async def list_pods(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact]:
-    """Return the pool's pods, from memory where that is not too old."""
+    """Return the pool's pods, from memory if it is recent enough."""
     key, now = (pool.namespace, pool.name), monotonic()
     memory = deps.memories.get(key)
     age = memory.pods.get_age(now)
@@ -100,7 +100,7 @@ async def list_pods(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact
 
 
 def _list_own(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact]:
-    """Return those of the known pods with the pool's label that are its own."""
+    """Return the known pods with the pool's label that belong to it."""
     known, now = deps.memories.get((pool.namespace, pool.name)).pods.list_pods(), deps.now()
     own = {name: pod for name, pod in known.items() if pod.belongs_to(pool.uid)}
     return {
@@ -110,7 +110,7 @@ def _list_own(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact]:
 
 
 async def _list_job_pods(deps: PoolDeps, pool: RunnerPool) -> None:
-    """List the job pods: a restarted watch does not report the deletions in between."""
+    """Read the job pods: a restarted watch does not report the deletions in between."""
     labels = f"{JOB_POD_POOL_LABEL}={build_label_value(pool.name)}"
     raw = await deps.kubernetes.list_objects(PODS, pool.namespace, labels=labels)
     found = [pod for name, pod in map(parse_job_pod, raw) if name == pool.name and pod.runner_uid]
@@ -118,7 +118,7 @@ async def _list_job_pods(deps: PoolDeps, pool: RunnerPool) -> None:
 
 
 def compute_demand(deps: PoolDeps, key: Key, spec: RunnerPoolSpec, runner: RunnerFact) -> Demand:
-    """Return the jobs that the pool's runner would be given."""
+    """Return the jobs that GitLab would give to the pool's runner."""
     source = deps.sources.get_source(key)
     if source is None and spec.gitlab.api_token_secret is not None:
         return Demand(known=False, reason=runner.reason, message=runner.message)
@@ -129,8 +129,9 @@ def compute_demand(deps: PoolDeps, key: Key, spec: RunnerPoolSpec, runner: Runne
 
 
 async def list_quotas(deps: PoolDeps, namespace: str) -> list[Object]:
-    """Return the current quotas of a namespace; without a request if the watch has shown none, as in most
-    namespaces.
+    """Return the current quotas of a namespace.
+
+    No request is made if the watch has shown none, as in most namespaces.
     """
     if deps.quotas.get(namespace) == set():
         return []
@@ -140,7 +141,7 @@ async def list_quotas(deps: PoolDeps, namespace: str) -> list[Object]:
 
 
 async def add_headroom(deps: PoolDeps, facts: Facts, spec: RunnerPoolSpec) -> Facts:
-    """Check the namespace's quotas. Nothing may be awaited between this and the decision what to create."""
+    """Read the namespace's quotas. Nothing may be awaited between this and the decision what to create."""
     key = (facts.pool.namespace, facts.pool.name)
     quotas = await list_quotas(deps, key[0])
     if not quotas:
@@ -157,10 +158,10 @@ async def add_headroom(deps: PoolDeps, facts: Facts, spec: RunnerPoolSpec) -> Fa
 
 
 async def _list_owed_by_others(deps: PoolDeps, own: Key) -> list[Claim]:
-    """List what the other pools of the namespace have begun: runners that they create, and jobs of those they have."""
+    """Return the claims of the namespace's other pools: runners being created, and jobs of existing runners."""
     found = [parse_runner_pool(raw) for _, raw in deps.pools.list_others(own)]
     for pool in found:
-        await list_pods(deps, pool)  # after a restart, those of a pool that has not had its turn are not known yet
+        await list_pods(deps, pool)  # after a restart, the pods of a pool without a pass are not known yet
     claims = []
     for pool in found:
         if pool.spec is None:

@@ -1,4 +1,4 @@
-"""What a decision about a pool consists of: what to do with which pod, and why; and the status to write."""
+"""A decision about a pool: the actions on pods with their reasons, and the status to write."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import timedelta
 from bessemer.kinds.runnerpool.facts import JobPodFact, RunnerPodFact
 
 CREATED = "Created"
-"""The reason that says that pods were created."""
+"""Reason for creating pods."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class CreatePod:
 
     slot: int
     job: str | None
-    """What to send it for at once; None: it waits."""
+    """Job to send it for at once; None: it waits."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class SendPod:
 
 @dataclass(frozen=True)
 class RetirePod:
-    """Delete a pod that has no job, or let one that may have a job finish it and take no other."""
+    """Delete a pod that has no job; let one that may have a job finish it and take no other."""
 
     pod: RunnerPodFact
     reason: str
@@ -38,14 +38,14 @@ class RetirePod:
 
 @dataclass(frozen=True)
 class CollectPod:
-    """Remove a pod that has ended, and its manager's record in GitLab."""
+    """Remove an ended pod, and its runner manager's record in GitLab."""
 
     pod: RunnerPodFact
 
 
 @dataclass(frozen=True)
 class EndJobPod:
-    """Delete a job pod whose runner was killed: no runner waits for its result any more."""
+    """Delete a job pod whose runner was killed: no runner waits for its result."""
 
     pod: JobPodFact
 
@@ -55,7 +55,7 @@ Action = CreatePod | SendPod | RetirePod | CollectPod | EndJobPod
 
 @dataclass(frozen=True)
 class Limit:
-    """Why fewer pods are created than there are jobs for."""
+    """Why fewer pods are created than jobs wait."""
 
     reason: str
     message: str
@@ -63,14 +63,14 @@ class Limit:
 
 @dataclass(frozen=True)
 class Scaling:
-    """What to do with the pods."""
+    """Actions on the pods."""
 
     actions: tuple[Action, ...] = ()
     reasons: tuple[tuple[str, str], ...] = ()
-    """Why: pairs of one CamelCase word and a sentence, one for each kind of decision."""
+    """Pairs of one CamelCase word and a sentence, one for each type of decision."""
     limit: Limit | None = None
     wake_after: timedelta | None = None
-    """When time alone makes another decision due."""
+    """Time until the next decision is due even without an event."""
     unserved: int = field(default=0, compare=False)
     """Jobs without a pod, because of a limit."""
 
@@ -84,31 +84,31 @@ class Scaling:
 
 @dataclass(frozen=True)
 class CloseVanished:
-    """Settle with GitLab what pods have left that went without our doing."""
+    """Clean up in GitLab after pods that disappeared without our action."""
 
     pods: tuple[RunnerPodFact, ...]
 
 
 @dataclass(frozen=True)
 class MeasureHeadroom:
-    """Look at the namespace's quotas: only a pool that wants to create pods needs to know them."""
+    """Read the namespace's quotas: only a pool that wants to create pods needs them."""
 
 
 @dataclass(frozen=True)
 class ScalePods:
-    """Carry out what was decided for the pods, side by side."""
+    """Execute the actions on pods concurrently."""
 
     scaling: Scaling
 
 
 @dataclass(frozen=True)
 class KeepRunner:
-    """Have the GitLab runner be as the spec wants it, and GitLab forget the managers of pods that are gone."""
+    """Bring the GitLab runner in line with the spec, and delete the runner managers of pods that are gone."""
 
 
 @dataclass(frozen=True)
 class EndRunner:
-    """Have GitLab delete what it has of the runner of a pool that goes, as far as it can be told in time."""
+    """Delete in GitLab everything that belongs to the runner of a deleted pool, as far as possible in time."""
 
 
 Step = KeepRunner | CloseVanished | MeasureHeadroom | ScalePods | EndRunner

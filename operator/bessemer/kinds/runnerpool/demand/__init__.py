@@ -1,1 +1,1 @@
-"""Which jobs wait in GitLab for a pool."""
+"""Which jobs in GitLab wait for a pool."""

@@ -1,7 +1,7 @@
-"""Which jobs webhooks have spoken of, and which only a poll has found: a webhook that is silent is told. Pure.
+"""Compares the jobs announced by webhooks with those found by polls, to detect silent webhooks. Pure.
 
-GitLab sends nothing again, and lets a webhook rest that has failed four times in a row, for a minute at first and for
-a day in the end: jobs then wait for the next poll, without a visible cause.
+GitLab never resends a webhook, and disables one that has failed four times in a row, for a minute at first and for up
+to a day: jobs then wait for the next poll, without a visible cause.
 Source: https://docs.gitlab.com/user/project/integrations/webhooks/#auto-disabled-webhooks
 """
 
@@ -15,11 +15,11 @@ from bessemer.gitlab.protocol import PendingJob, ProjectRef
 from bessemer.kinds.runnerpool.demand.board import remember
 
 GRACE = timedelta(seconds=10)
-"""A webhook may come later than the poll that another one has brought about: GitLab sends them one by one."""
+"""A webhook may arrive after a poll that another webhook caused: GitLab sends them one by one."""
 MEMORY = timedelta(days=1)
-"""How long a project's missed jobs are told after the last one: it may be gone, or may have sent nothing since."""
+"""How long a project's missed jobs are reported after the last one: the project may be gone or inactive since."""
 MOST_PROJECTS = 100
-"""Whose missed jobs are remembered; one is enough to say that webhooks are silent."""
+"""Maximum number of projects with missed jobs; one is enough to report silent webhooks."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class _Missed:
     """Jobs of a project that no webhook announced."""
 
     job: PendingJob
-    """The first of them."""
+    """The first missed job."""
     found: datetime
     last: datetime
-    """When the last of them was found."""
+    """When the last missed job was found."""
 
 
 class Announcements:
-    """What webhooks have said of jobs, in one source."""
+    """Jobs announced by webhooks in one source."""
 
     def __init__(self) -> None:
         self._heard: dict[int, datetime] = {}
@@ -59,6 +59,6 @@ class Announcements:
                 self._missed.append(_Missed(job, when, when))
 
     def find_missed(self, now: datetime) -> PendingJob | None:
-        """Return a job that a webhook should have announced by now; None while all is well."""
+        """Return a job that a webhook should have announced by now; None if there is none."""
         self._missed = [one for one in self._missed if now - one.last < MEMORY]
         return next((one.job for one in self._missed if one.found + GRACE <= now), None)

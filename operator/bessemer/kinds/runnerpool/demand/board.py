@@ -1,7 +1,7 @@
-"""What is known of the jobs that wait in one scope of one GitLab. No I/O: told by polls, webhooks and ended pods.
+"""The known waiting jobs in one scope of one GitLab, from polls, webhooks and ended pods. No I/O.
 
-A poll says of all jobs how they stood when it began; a webhook says it of one. What was heard after a poll began wins
-over what the poll brings.
+A poll reports the state of all jobs at the time when it began; a webhook reports one job. Information that arrived
+after a poll began overrides the result of the poll.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from bessemer.kinds.runnerpool.facts import Tried, WaitingJob
 
 FIRST_PAUSE = timedelta(seconds=2)
 LONGEST_PAUSE = timedelta(minutes=5)
-"""A job that GitLab lists as waiting but gives to none of our runners is tried again that often at the least."""
+"""Maximum pause before another pod is sent for a job that GitLab lists as waiting but gives to none of our runners."""
 MEMORY = timedelta(minutes=10)
-"""How long a job that waits no more is remembered; a poll takes a fraction of that."""
+"""How long a job that no longer waits is remembered; a poll takes a fraction of that."""
 MOST_JOBS = 5000
-"""That wait; one list has no more than 2000, but what it lacks may wait on."""
+"""Maximum number of waiting jobs. One list has at most 2000, but jobs missing from it may still be waiting."""
 MOST_REMEMBERED = 10_000
-"""Jobs that are remembered, however many are spoken of in that time."""
+"""Maximum number of remembered jobs."""
 
 
 class Board:
-    """Waiting jobs by their numbers."""
+    """Waiting jobs by number."""
 
     def __init__(self) -> None:
         self._jobs: dict[int, WaitingJob] = {}
@@ -36,7 +36,7 @@ class Board:
         self._complete = True
 
     def put_poll(self, pending: PendingJobs, began: datetime) -> None:
-        """Take over what a poll that began then has brought; the other jobs wait on, as far as it was not all."""
+        """Store the result of a poll that began at ``began``; if it was incomplete, the other jobs keep waiting."""
         self._listed = None
         self._complete = pending.complete
         fresh = {job.id: WaitingJob(job, began) for job in pending.jobs if self._closed.get(job.id, began) <= began}
@@ -47,14 +47,15 @@ class Board:
             elif number not in fresh and not pending.complete:
                 remember(self._closed, number, began)
         self._jobs = fresh | kept
-        if len(self._jobs) > MOST_JOBS:  # such a list is not complete: those that were not seen for long go first
+        if len(self._jobs) > MOST_JOBS:  # it is incomplete: jobs not seen for long are dropped first
             seen = sorted(self._jobs.items(), key=lambda item: (item[1].seen, item[0]))
             self._jobs = dict(seen[-MOST_JOBS:])
         self._tried = {number: tried for number, tried in self._tried.items() if number in self._jobs}
 
     def put_job(self, job: PendingJob, heard: datetime) -> bool:
-        """Record that a job waits; return whether that may be true: a job that is known to wait no more never does
-        again.
+        """Record that a job waits; return whether that can be true.
+
+        A job that is known to have stopped waiting never waits again.
         """
         if job.id in self._closed:
             return False
@@ -64,17 +65,17 @@ class Board:
         return True
 
     def close_job(self, number: int, heard: datetime) -> PendingJob | None:
-        """Record that a job waits no more; return it if that is new."""
+        """Record that a job no longer waits; return it if that is new."""
         remember(self._closed, number, heard)
         self._listed = None
         closed = self._jobs.pop(number, None)
         return None if closed is None else closed.job
 
     def put_tried(self, number: int, claimed: tuple[int, ...], when: datetime, said: str = "") -> bool:
-        """Record that a pod sent for a job has ended, and which jobs it says it had; return whether one of them
-        still seems to wait, so that GitLab has to be asked.
+        """Record that a pod sent for a job has ended, and which jobs it reports; return whether GitLab must be asked.
 
-        Its own job it may close. Of any other only GitLab's word is taken: a job may have written what its pod says.
+        It must if one of these jobs still seems to wait. The pod's report settles only the job that it was sent for.
+        For any other job only GitLab is believed, because a job may have written the pod's report.
         """
         self._listed = None
         if number in claimed:
@@ -86,13 +87,13 @@ class Board:
         if number not in self._jobs:
             return doubtful
         if claimed:
-            return True  # it was given another one: nothing is wrong with its own
+            return True  # it got another job: its own job is not in doubt
         before = self._tried.get(number, Tried(0, when, when))
         self._tried[number] = Tried(before.times + 1, before.first, when, said)
         return True
 
     def list_jobs(self) -> Sequence[WaitingJob]:
-        """List the jobs that wait, the oldest first. Each pass of each pool that looks at them asks for it."""
+        """Return the waiting jobs, oldest first; called in each pass of each pool that uses this source."""
         if self._listed is None:
             jobs = sorted(self._jobs.values(), key=lambda waiting: waiting.job.id)
             self._listed = [
@@ -102,15 +103,15 @@ class Board:
         return self._listed
 
     def list_swapped(self) -> frozenset[int]:
-        """List the jobs that were taken by a pod sent for another: their own pods will take others in turn."""
+        """Return the jobs taken by a pod that was sent for another job: their own pods will take other jobs instead."""
         return frozenset(self._swapped)
 
     def list_closed(self) -> frozenset[int] | None:
-        """List the jobs that are known to wait no more; None: all that :meth:`list_jobs` does not give."""
+        """Return the jobs that are known to wait no longer; None: all jobs missing from :meth:`list_jobs`."""
         return None if self._complete else frozenset(self._closed)
 
     def _compute_pause(self, waiting: WaitingJob) -> datetime | None:
-        """Return until when no pod is sent for a job again: until it is seen again at least, then ever longer."""
+        """Return until when no pod is sent for a job again: at least until it is seen again, with growing pauses."""
         tried = self._tried.get(waiting.job.id)
         if tried is None:
             return None
@@ -121,7 +122,7 @@ class Board:
 
 
 def remember(memory: dict[int, datetime], number: int, when: datetime) -> None:
-    """Take a job down at the end, and forget those at the beginning that are of no use any more."""
+    """Append a job to the memory; drop expired jobs from its beginning."""
     memory.pop(number, None)
     memory[number] = when
     while memory[oldest := next(iter(memory))] <= when - MEMORY or len(memory) > MOST_REMEMBERED:

@@ -1,4 +1,4 @@
-"""What a pool wants to know of GitLab's waiting jobs, and how long GitLab asks for between questions. Pure."""
+"""What a pool needs to know about GitLab's waiting jobs, and the pauses that GitLab requests. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONGEST_WAIT_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class SourceKey:
-    """What is polled, and with which token; equal for pools that share it."""
+    """What is polled, and with which token; pools with equal keys share a source."""
 
     url: str
     scope: Scope
@@ -24,7 +24,7 @@ class SourceKey:
 
 @dataclass(frozen=True)
 class Interest:
-    """What a pool wants of a source."""
+    """What a pool needs from a source."""
 
     traits: RunnerTraits
     poll_seconds: int
@@ -34,12 +34,12 @@ class Interest:
 
 @dataclass(frozen=True)
 class Polls:
-    """The polls that a pool takes part in."""
+    """The polls in which a pool takes part."""
 
     source: SourceKey
     interest: Interest
 
 
 def compute_asked(error: BessemerError) -> float:
-    """Return the seconds for which GitLab asks for no requests, an hour at most; 0 where it does not ask."""
+    """Return the pause in seconds that GitLab requests, at most an hour; 0 if it requests none."""
     return min(error.after or 0.0, LONGEST_WAIT_SECONDS) if isinstance(error, Retry) else 0.0

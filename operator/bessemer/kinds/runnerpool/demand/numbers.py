@@ -1,9 +1,9 @@
 """Which waiting jobs still need a pod. Pure.
 
-A pod is sent for one job, and may take any other that matches: GitLab decides. As each pod takes one job and goes, it
-is enough that as many pods were sent as jobs wait. A pod that was sent for a job stands for it until it has had its
-chance to ask GitLab; after that it has a job or ends, and a job that GitLab says is still waiting needs another one.
-A pod whose job is known to have gone to another pod stands for whichever job has none.
+A pod is sent for one job, but may take any other that matches: GitLab decides. Because each pod takes one job and ends,
+it is enough to send as many pods as jobs wait. A pod counts for its job until GitLab must have answered it. After that
+it has a job or ends, and a job that GitLab still lists as waiting needs another pod. A pod whose job is known to have
+gone to another pod counts for any job that has none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bessemer.kinds.runnerpool.facts import CLAIM_WINDOW, Demand, RunnerPodFact,
 
 
 def compute_unserved(demand: Demand, pods: Iterable[RunnerPodFact], now: datetime) -> list[WaitingJob]:
-    """List the jobs that no pod stands for, in their order."""
+    """Return the jobs for which no pod counts, in their order."""
     asked: dict[str, list[RunnerPodFact]] = {}
     for pod in pods:
         if pod.job is not None:
@@ -38,11 +38,11 @@ def compute_unserved(demand: Demand, pods: Iterable[RunnerPodFact], now: datetim
 def _stands_for(job: WaitingJob, pod: RunnerPodFact) -> bool:
     if pod.state in (RunnerPodState.RUNNING, RunnerPodState.DRAINING, RunnerPodState.LOST):
         return job.seen < compute_answered(pod)
-    # A pod that starts stands for its job; one that has ended does so until it is collected, which says what is next.
+    # A starting pod counts for its job; an ended one does until it is collected, which decides what is next.
     return pod.state is not RunnerPodState.COLLECTED
 
 
 def compute_answered(pod: RunnerPodFact) -> datetime:
-    """Return the time at which a running pod has its job, if it got one."""
+    """Return the time by which a running pod has its job, if it got one."""
     since = max(moment for moment in (pod.started, pod.sent, pod.created) if moment is not None)
     return since + CLAIM_WINDOW

@@ -1,8 +1,8 @@
-"""What jobs were like when they were last listed: a webhook says a job's name, but not its tags. No I/O.
+"""Remembers the properties of listed jobs: a webhook contains a job's name, but not its tags. No I/O.
 
-Jobs come back with each push, under the same names and with the same tags. One that was listed before need not be
-listed again to know who takes it. Should its tags have changed since, the pod that is sent for it ends without it, and
-the poll which that brings about puts it right.
+Each push creates jobs with the same names and tags. A job that was listed before need not be listed again to know which
+pool takes it. If its tags have changed since, the pod that is sent for it ends without it, which causes a poll that
+corrects the memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bessemer.gitlab.hooks import JobHook
 from bessemer.gitlab.protocol import PendingJob
 
 MOST_JOBS = 4096
-"""Of one source; those that were not listed for the longest time are forgotten first."""
+"""Maximum number of remembered jobs per source; the least recently listed ones are forgotten first."""
 MOST_CHARACTERS = 512
 """Maximum size of a remembered job; a larger one is listed again each time."""
 
@@ -23,16 +23,17 @@ _Name = tuple[int | str, str, str, bool]
 
 
 class Recollection:
-    """Jobs by project, name and ref: tags may differ between branches, and whether one is protected does.
+    """Jobs by project, name and ref, because tags and protection may differ between branches.
 
-    A project is known by its number where GitLab says it, as its path changes; else by its path in lower case.
+    A project is identified by its number if GitLab reports it, because its path can change; otherwise by its path in
+    lower case.
     """
 
     def __init__(self) -> None:
         self._jobs: OrderedDict[_Name, PendingJob] = OrderedDict()
 
     def put_poll(self, jobs: Iterable[PendingJob]) -> None:
-        """Take over what a poll has brought; jobs of one name with different tags say nothing of the next."""
+        """Store the result of a poll; jobs of the same name with different tags can't predict the next one."""
         found: dict[_Name, PendingJob | None] = {}
         for job in jobs:
             project = job.project.lower() if job.project_id is None else job.project_id
@@ -48,7 +49,7 @@ class Recollection:
             self._jobs.popitem(last=False)
 
     def recall(self, hook: JobHook) -> PendingJob | None:
-        """Return the job that a webhook speaks of as it should be; None where no such job was seen."""
+        """Return the expected properties of the job in a webhook; None if no such job was listed."""
         projects = (hook.project.lower(), *(() if hook.project_id is None else (hook.project_id,)))
         found = (self._jobs.get((project, hook.name, hook.ref, hook.by_tag)) for project in projects)
         like = next((job for job in found if job is not None), None)

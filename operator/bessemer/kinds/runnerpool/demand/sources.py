@@ -1,8 +1,8 @@
-"""Where demand is learned: one board and one poll for all pools that look at the same jobs with the same token.
+"""Sources of demand: one board and one poll for all pools that look at the same jobs with the same token.
 
-Webhooks are the edge, polls the level. A webhook that says that a job waits does not say the job's tags: where one of
-that name was listed before, it is taken to have the same; else the jobs are listed at once. One that says otherwise is
-taken at its word.
+Webhooks are edge-triggered, polls level-triggered. A webhook about a waiting job does not contain the job's tags: if a
+job of that name was listed before, it is assumed to have the same tags; otherwise the jobs are listed at once. A
+webhook that reports a job as no longer waiting is believed.
 """
 
 from __future__ import annotations
@@ -29,42 +29,41 @@ from bessemer.kinds.runnerpool.demand.recollection import Recollection
 from bessemer.kinds.runnerpool.facts import Demand
 
 WAITING = "pending"
-"""The status of a job that waits for a runner. Source: https://docs.gitlab.com/api/jobs/"""
+"""Status of a job that waits for a runner. Source: https://docs.gitlab.com/api/jobs/"""
 OVER = frozenset({"running", "success", "failed", "canceling", "canceled", "skipped"})
-"""Those of a job that waits no more. What comes before (created, manual and others) says nothing: webhooks
-overtake each other."""
+"""Statuses of a job that no longer waits. Earlier ones (created, manual and others) are ignored: webhooks may arrive
+out of order."""
 JITTER = 0.2
-"""Polls are spread over this share of their interval, so that those of many pools don't fall together."""
+"""Polls are spread over this share of their interval, so that the polls of many pools don't coincide."""
 SPACING_SECONDS = 0.3
-"""Shortest time between two polls of a source, whatever webhooks come in: a burst of jobs is a few polls."""
+"""Minimum time between two polls of a source, whatever the number of webhooks: a burst of jobs causes few polls."""
 FIRST_BACK_OFF_SECONDS = 2.0
 LONGEST_BACK_OFF_SECONDS = 60.0
-"""Or the interval of polls, where that is shorter: an hour between polls is no reason to be blind for one."""
+"""Longest back-off; the interval of polls if that is shorter."""
 PATIENCE_SECONDS = 180
-"""How long polls may fail before it is said that the waiting jobs are not known: a GitLab that restarts takes as long.
-"""
+"""How long polls may fail before the waiting jobs are reported as unknown: a restart of GitLab takes as long."""
 EXPIRY_CHECK = timedelta(hours=6)
-"""How often GitLab is asked when the access token ends."""
+"""Interval at which GitLab is asked when the access token expires."""
 FORETOLD = timedelta(days=7)
-"""How long before its end it is said that the access token ends."""
+"""How long before its expiry the access token is reported."""
 MOST_HINTS = 100
-"""Projects that webhooks have spoken of, whose jobs one poll lists in any case."""
+"""Maximum number of projects from webhooks whose jobs the next poll lists in any case."""
 _log = logging.getLogger(__name__)
 
 
 class Source:
-    """The jobs of one scope, and who wants to know of them."""
+    """The jobs of one scope, and the pools that use them."""
 
     def __init__(self, gitlab: GitLab, scope: Scope, now: Now, wake: Callable[[Key], None]) -> None:
         self.board = Board()
         self._announcements = Announcements()
         self._recollection = Recollection()
         self.pools: dict[Key, Interest] = {}
-        """The pools that look at the source."""
+        """The pools that use the source."""
         self._gitlab, self._scope, self._now, self._wake = gitlab, scope, now, wake
         self._nudged = asyncio.Event()
         self._hints: list[ProjectRef] = []
-        """Projects with a job that a webhook announced and that is not known yet."""
+        """Projects with an announced job that is not known yet."""
         self._note = ""
         self._ends: datetime | None = None
         self._ends_asked: datetime | None = None
@@ -78,12 +77,12 @@ class Source:
         self._nudged.set()
 
     def put_webhook(self, hook: JobHook) -> None:
-        """Take over what a webhook says of a job."""
+        """Process a webhook about a job."""
         now = self._now()
         self._announcements.put_webhook(hook.job_id, hook.project_ref, now)
         if hook.status == WAITING:
             job = self._recollection.recall(hook)
-            # That no pool takes it may be outdated: listing the jobs now is better than waiting for the next poll.
+            # That no pool takes the job may be outdated: listing the jobs now is faster than waiting for the next poll.
             if job is None or not self._list_takers([job]) or not self.board.put_job(job, now):
                 self._hint(hook.project_ref)
                 self.nudge()
@@ -99,7 +98,7 @@ class Source:
             self._hints.append(project)
 
     def _tell(self, jobs: Iterable[PendingJob]) -> None:
-        """Wake the pools that can take one of these jobs; most of many pools can't."""
+        """Wake the pools that can take one of these jobs; most pools can't."""
         for pool in self._list_takers(jobs):
             self._wake(pool)
 
@@ -114,7 +113,7 @@ class Source:
             self._wake(pool)
 
     def compute_demand(self, traits: RunnerTraits) -> Demand:
-        """Return the waiting jobs that such a runner takes."""
+        """Return the waiting jobs that a runner with these traits takes."""
         error = f"; last try: {self._error.message}" if self._error is not None else ""
         if self._answered is None:
             if self._error is not None:
@@ -132,7 +131,10 @@ class Source:
         return demand
 
     def _find_reason(self) -> tuple[str, str]:
-        """Return how the jobs are known: by polls alone, where a webhook was to announce them; and until when."""
+        """Return how the jobs are known.
+
+        By polls alone if an expected webhook was silent; with the expiry of the access token if it is near.
+        """
         now = self._now()
         if self._ends is not None and self._ends - now <= FORETOLD:
             return "AccessTokenExpires", f"the access token ends at {self._ends.isoformat(timespec='minutes')}"
@@ -164,7 +166,7 @@ class Source:
                 continue
             failures = 0
             await asyncio.sleep(SPACING_SECONDS)
-            # Not wait_for, which in Python 3.11 forgets that it was cancelled where it was nudged in the same moment.
+            # Not wait_for, which in Python 3.11 loses a cancellation that coincides with the nudge.
             # Source: https://github.com/python/cpython/issues/86296
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._compute_interval()):
@@ -191,7 +193,7 @@ class Source:
             self._tell_all()
 
     async def _check_expiry(self, now: datetime) -> None:
-        """Ask now and then when the access token ends; where GitLab does not say, no word of it is said."""
+        """Ask periodically when the access token expires; report nothing if GitLab does not say."""
         if self._ends_asked is not None and now - self._ends_asked < EXPIRY_CHECK:
             return
         self._ends_asked = now
@@ -205,7 +207,7 @@ class Source:
         return min((pool.poll_seconds for pool in self.pools.values()), default=60) * (1 + random.random() * JITTER)  # noqa: S311  no secret
 
     def compute_back_off(self, error: BessemerError, failures: int) -> float:
-        """Wait as long as GitLab asks for, else ever longer."""
+        """Return the pause that GitLab requests, otherwise a growing one."""
         asked = compute_asked(error)
         longest = min(self._compute_interval(), LONGEST_BACK_OFF_SECONDS)
         own: float = min(FIRST_BACK_OFF_SECONDS * 2 ** min(failures - 1, 10), longest)
@@ -213,7 +215,7 @@ class Source:
 
 
 class Sources:
-    """All sources, by what they poll; each lives as long as a pool looks at it."""
+    """All sources by key; each exists as long as a pool uses it."""
 
     def __init__(self, now: Now, wake: Callable[[Key], None]) -> None:
         self._now, self._wake = now, wake
@@ -221,12 +223,12 @@ class Sources:
         self._used: dict[Key, SourceKey] = {}
 
     def get_source(self, pool: Key) -> Source | None:
-        """Return the source that a pool looks at."""
+        """Return the source that a pool uses."""
         key = self._used.get(pool)
         return None if key is None else self._sources.get(key)
 
     def get_polls(self, pool: Key) -> Polls | None:
-        """Return the polls that a pool takes part in; None where it takes part in none."""
+        """Return the polls in which a pool takes part; None if there are none."""
         source, key = self.get_source(pool), self._used.get(pool)
         interest = source.pools.get(pool) if source is not None else None
         return Polls(key, interest) if key is not None and interest is not None else None
@@ -252,6 +254,6 @@ class Sources:
             await source.close()
 
     async def close(self) -> None:
-        """End all sources."""
+        """Stop all sources."""
         for pool in list(self._used):
             await self.leave(pool)

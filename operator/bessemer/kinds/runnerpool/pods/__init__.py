@@ -1,1 +1,1 @@
-"""The pods of a pool as Kubernetes shows them."""
+"""The pods of a pool as reported by Kubernetes."""

@@ -1,8 +1,8 @@
-"""The pods of a pool as they were seen last: so that a pass need not list them.
+"""The pods of a pool as last observed, so that a pass need not list them.
 
-Kept up to date by watch events and by the answers to our own writes, whichever is later. A pool's pods are listed once,
-when it is first looked at, and at every resync: a missed event costs time, never correctness. No pod can be created
-twice, as its slot is in its name.
+Updated by watch events and by the responses to our own writes, whichever is later. The pods of a pool are listed in its
+first pass and at every resync: a missed event costs time, never correctness. No pod can be created twice, because its
+name contains its slot.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class PodCache:
         self._synced: float | None = None
 
     def list_pods(self) -> dict[str, RunnerPodFact]:
-        """Return the pods by their names."""
+        """Return the pods by name."""
         return dict(self._pods)
 
     def put(self, pod: RunnerPodFact) -> bool:
@@ -30,15 +30,15 @@ class PodCache:
         if pod.version <= self._gone.get(pod.name, -1) or (known is not None and known.version >= pod.version):
             return False
         if known is not None and known.uid == pod.uid and known.state is RunnerPodState.COLLECTED:
-            return False  # whatever it still goes through, we are done with it
+            return False  # we have finished with this pod; later changes don't matter
         if known is not None and known.uid == pod.uid and pod.started is None:
-            # Of an evicted pod the kubelet may say that it has lost sight of the container, and not when it started.
+            # For an evicted pod the kubelet may report that it lost the container's state, without the start time.
             pod = replace(pod, started=known.started)
         self._pods[pod.name] = pod
         return True
 
     def mark(self, pod: RunnerPodFact) -> None:
-        """Record what we did to a pod, until a later observation of it arrives."""
+        """Record our own change of a pod, until a later observation of it arrives."""
         known = self._pods.get(pod.name)
         if known is not None and known.uid == pod.uid:
             self._pods[pod.name] = pod
@@ -52,8 +52,9 @@ class PodCache:
         return known is not None and known.uid == pod.uid and known.state is not RunnerPodState.COLLECTED
 
     def replace(self, pods: list[RunnerPodFact], now: float) -> list[RunnerPodFact]:
-        """Take over a list of all pods of a pool, but for what was heard since it was made; give those that are not in
-        it, and whose deletion was not observed.
+        """Take over a list of all pods of a pool, except where later observations are known.
+
+        Returns the pods that are not in the list and whose deletion was not observed.
         """
         known, listed = self._pods, {pod.name for pod in pods}
         self._pods = {name: pod for name, pod in known.items() if name in listed}
@@ -63,5 +64,5 @@ class PodCache:
         return [pod for pod in known.values() if pod.name not in listed and pod.state is not RunnerPodState.COLLECTED]
 
     def get_age(self, now: float) -> float | None:
-        """Return the seconds since the pool's pods were listed; None where they never were."""
+        """Return the seconds since the pool's pods were listed; None if they never were."""
         return None if self._synced is None else now - self._synced

@@ -1,6 +1,6 @@
-"""The pods that runners of the executor Kubernetes have made for jobs: which there are, and whose. Pure.
+"""The job pods created by runners of the executor Kubernetes: which exist, and for which runner. Pure.
 
-A runner deletes its job's pod at the job's end. One that is killed can't: its job's pod would go on until its deadline.
+A runner deletes its job's pod at the end of the job. A killed runner can't: its job pod would run until its deadline.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bessemer.kube.podmodel import read_pod
 
 
 def parse_job_pod(raw: Mapping[str, Any]) -> tuple[str, JobPodFact]:
-    """Return the name of the pool that a job's pod says it belongs to, and the pod, whatever stands in it."""
+    """Return the pool name in a job pod's labels, and the pod; any contents are accepted."""
     pod = read_pod(raw)
     metadata = pod.metadata
     fact = JobPodFact(
@@ -28,6 +28,6 @@ def parse_job_pod(raw: Mapping[str, Any]) -> tuple[str, JobPodFact]:
 
 
 def list_orphans(job_pods: Iterable[JobPodFact], pods: Iterable[RunnerPodFact]) -> list[JobPodFact]:
-    """List the job pods whose runner is gone, and that are not being deleted yet."""
+    """Return the job pods whose runner is gone and that are not being deleted yet."""
     alive = {pod.uid for pod in pods if pod.live}
     return [pod for pod in job_pods if pod.runner_uid not in alive and not pod.deleted]

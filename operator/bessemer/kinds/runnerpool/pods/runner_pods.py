@@ -1,4 +1,4 @@
-"""Raw pod -> RunnerPodFact: what matters of a runner pod, classified once. Pure.
+"""Parses a raw pod into a RunnerPodFact and classifies it. Pure.
 
 Labels, annotations and the termination message are read leniently: users who may change pods can write anything into
 them, or create a pod that looks like a runner pod, and a job can write the termination message of its pod.
@@ -22,18 +22,18 @@ from bessemer.kube.podmodel import ContainerStatus, Pod, PodMetadata, PodStatus,
 from bessemer.kube.pods import SETTLED, PodState, classify, get_terminated
 
 MESSAGE_BYTES = 4096
-"""Of a container's termination message. Source:
+"""Maximum size of a container's termination message. Source:
 https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/"""
 MOST_CLAIMED = 64
-"""Jobs that one pod may say it took: more than one only where GitLab cancelled those before."""
+"""Maximum number of jobs in a termination message: more than one only if GitLab cancelled the earlier ones."""
 LONGEST_GRACE = timedelta(days=366)
-"""One that is longer is as good as none."""
+"""A longer grace period is treated as unlimited."""
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 JobNumber = Annotated[int, Field(ge=1, lt=10**18)]
 
 
 class _End(BaseModel):
-    """What the entry point leaves at its end."""
+    """Termination message of the entry point."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
@@ -47,14 +47,14 @@ ENDS = {
     "Forbidden": "GitLab gives the runner no job (403): its token is not good any more, or the runner was deleted",
     "NoConfiguration": "the runner's configuration could not be written to the pod's volume in memory",
 }
-"""What the entry point says of an end that is its own doing."""
+"""Sentences for outcomes that the entry point itself causes."""
 NOT_ANSWERED = "NotAnswered"
-"""The end of a pod that asks for any job, and whose requests have failed for minutes; the runner's words say why."""
+"""Outcome of a pod that asks for any job and whose requests have failed for minutes; the runner's message says why."""
 UNREADABLE = "what it left at its end is not of its entry point's making: its job may have written it"
 
 
 def parse_runner_pod(raw: Mapping[str, Any]) -> RunnerPodFact:
-    """Return what matters of a raw runner pod, whatever stands in it. One whose end can't be read has failed."""
+    """Return the facts of a raw runner pod with any contents; an unreadable termination message counts as a failure."""
     pod = read_pod(raw)
     metadata, status = pod.metadata, pod.status
     own = status.find_container(RUNNER_CONTAINER)
@@ -96,7 +96,7 @@ def parse_runner_pod(raw: Mapping[str, Any]) -> RunnerPodFact:
 
 
 def _parse_end(message: str) -> _End | None:
-    """Read what a pod left at its end; None where that is not of the entry point's making, or nothing."""
+    """Return the termination message; None if it is empty or not from the entry point."""
     try:
         return _End.model_validate(decode_json(message, most_bytes=MESSAGE_BYTES))
     except (Unreadable, ValidationError):
@@ -104,7 +104,7 @@ def _parse_end(message: str) -> _End | None:
 
 
 def _explain_end(end: _End | None, reason: str) -> tuple[str, str]:
-    """Return the reason that the entry point gave, and a sentence; the one that Kubernetes gave where it has none."""
+    """Return the entry point's reason and a sentence; otherwise the reason given by Kubernetes."""
     if end is None:
         return reason, ""
     if end.outcome == NOT_ANSWERED:
@@ -125,7 +125,7 @@ def _classify(state: PodState, job: str | None, *, deleting: bool) -> RunnerPodS
 
 
 def _find_slot(metadata: PodMetadata) -> int:
-    """Return the slot of a pod that has the name which its slot has in its pool; of any other, that it has none."""
+    """Return the slot of a pod with the name that its slot has in its pool; otherwise NO_SLOT."""
     text = metadata.labels.get(SLOT_LABEL, "")
     if not re.fullmatch("0|[1-9][0-9]{0,3}", text):
         return NO_SLOT
@@ -133,7 +133,7 @@ def _find_slot(metadata: PodMetadata) -> int:
 
 
 def _parse_job(text: str | None) -> str | None:
-    """Return what a pod was sent for. One that was sent for something that is no number asks GitLab for any job."""
+    """Return the job that a pod was sent for; any if the value is not a number."""
     if not text:
         return None
     return text if re.fullmatch("[1-9][0-9]{0,17}", text) else ANY_JOB
@@ -154,7 +154,7 @@ def _compute_grace(pod: Pod) -> timedelta | None:
 
 
 def _find_start(own: ContainerStatus | None) -> datetime | None:
-    """Return when a container started. Of one that could not be (StartError), containerd says that it did in 1970."""
+    """Return when a container started. For one that could not start (StartError), containerd reports a date in 1970."""
     if own is None:
         return None
     state = own.state.running or own.state.terminated
@@ -168,6 +168,6 @@ def _has_stopped(status: PodStatus) -> bool:
 
 
 def _find_last_change(status: PodStatus, created: datetime) -> datetime:
-    """Return the time of the latest change of a pod that ended without word from its container: lost with its node."""
+    """Return the latest change of a pod that ended without a report on its container: it was lost with its node."""
     changes = [condition.last_transition_time for condition in status.conditions]
     return max((change for change in changes if change is not None), default=created)
