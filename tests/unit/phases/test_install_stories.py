@@ -1,17 +1,8 @@
-"""Golden stories of ``decide_install``: scripted facts in, the plan with its reasons out.
-
-A story is a text file. Lines that begin with ``>`` are the script, the others are what must come out:
-
-    > nodes n[1-2] attempts=2 concurrent=8 power=60 netboot=300 install=600 reachable=120
-    > at 10 power n1=Off event n1=kernel,1 probe n1=ANSWERS complain n1=text
-
-To write the expected lines anew after a wanted change: BESSEMER_UPDATE_GOLDEN=1; then read the difference.
-"""
+"""Golden stories of ``decide_install``: what is seen of nodes, each step with its reason, and their state."""
 
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import pytest
@@ -22,71 +13,86 @@ from bessemer.machines.netboot.server import BootEvent, BootEventKind
 from bessemer.machines.power.protocol import PowerState
 from bessemer.phases.install_facts import Facts, NodeInstall, Policy, Probe, ProbeKind, Step
 from bessemer.phases.install_plan import decide_install
+from tests.unit.stories.book import list_stories
+from tests.unit.stories.teller import event, tell_story
 
-STORIES = sorted((Path(__file__).parent / "golden").glob("*.story"))
-_FACT = re.compile(r"(power|event|probe|complain) (\S+?)=(\S+)")
 
+class InstallStage:
+    """Nodes that are installed; each look at them is one decision, so that a chapter has one."""
 
-def start_story(line: str) -> tuple[tuple[NodeInstall, ...], Policy]:
-    settings = dict(re.findall(r"(\w+)=(\S+)", line))
-    deadlines = Deadlines(
-        power_on_seconds=int(settings.get("power", 60)),
-        netboot_seconds=int(settings.get("netboot", 300)),
-        install_seconds=int(settings.get("install", 600)),
-        reachable_seconds=int(settings.get("reachable", 120)),
-    )
-    look_at, keep = settings.get("adopt", ""), settings.get("keep", "")
-    nodes = tuple(
-        NodeInstall(
-            host,
-            "d-1-",
-            step=Step.STARTING if host in (look_at, keep) else Step.WAITING,
-            keep=host == keep,
+    def __init__(self) -> None:
+        self.nodes: tuple[NodeInstall, ...] = ()
+        self.policy = Policy(Deadlines(), 2, 8)
+        self.facts = Facts({}, {}, [], {})
+        self.now = 0.0
+        self.told: list[str] = []
+
+    @event("nodes")
+    def add_nodes(
+        self,
+        nodes: str,
+        *,
+        attempts: int = 2,
+        concurrent: int = 8,
+        power: int = 60,
+        netboot: int = 300,
+        install: int = 600,
+        reachable: int = 120,
+        adopt: str = "",
+        keep: str = "",
+    ) -> None:
+        """These nodes are to be installed, within these deadlines in seconds."""
+        deadlines = Deadlines(
+            power_on_seconds=power, netboot_seconds=netboot, install_seconds=install, reachable_seconds=reachable
         )
-        for host in parse_hostlist(line.split()[2])
-    )
-    return nodes, Policy(deadlines, int(settings.get("attempts", 2)), int(settings.get("concurrent", 8)))
+        self.policy = Policy(deadlines, attempts, concurrent)
+        self.nodes = tuple(
+            NodeInstall(host, "d-1-", step=Step.STARTING if host in (adopt, keep) else Step.WAITING, keep=host == keep)
+            for host in parse_hostlist(nodes)
+        )
 
+    @event("at")
+    def look(
+        self,
+        at: float,
+        *,
+        power: dict[str, str] | None = None,
+        boot: list[str] | None = None,
+        probes: dict[str, str] | None = None,
+        complaints: dict[str, str] | None = None,
+    ) -> None:
+        """At this second, this is seen of hosts; of boot events: host, kind, number of the attempt, and text."""
+        self.now = at
+        self.facts = Facts(
+            {host: PowerState(state) for host, state in _expand(power).items()},
+            _expand(complaints),
+            [one for line in boot or () for one in _parse_boot(line)],
+            {host: Probe(ProbeKind[kind], f"{host}: {ProbeKind[kind]}") for host, kind in _expand(probes).items()},
+        )
 
-def parse_facts(line: str) -> Facts:
-    power, events, probes, complaints = {}, [], {}, {}
-    for what, hosts, value in _FACT.findall(line):
-        for host in parse_hostlist(hosts):
-            if what == "power":
-                power[host] = PowerState(value)
-            elif what == "event":
-                kind, attempt, *detail = value.split(",", 2)
-                text = "".join(detail).replace("_", " ").replace("|", "\n")
-                events.append(BootEvent(0, BootEventKind(kind), host, f"d-1-{attempt}", text))
-            elif what == "probe":
-                probes[host] = Probe(ProbeKind[value], f"{host}: {ProbeKind[value]}")
-            else:
-                complaints[host] = value.replace("_", " ")
-    return Facts(power, complaints, events, probes)
-
-
-def tell_story(script: list[str]) -> list[str]:
-    told = [script[0]]
-    nodes, policy = start_story(script[0])
-    for line in script[1:]:
-        plan = decide_install(nodes, parse_facts(line), float(line.split()[2]), policy)
-        nodes = plan.nodes
-        told.append(line)
-        told += [f"  {reason}" for reason in plan.reasons]
+    def tell(self) -> list[str]:
+        before = {node.host: _describe(node) for node in self.nodes}
+        plan = decide_install(self.nodes, self.facts, self.now, self.policy)
+        self.nodes = plan.nodes
         commands = {"withdraw": plan.withdraw, "off": plan.off, "stage": plan.stage, "on": plan.on}
-        told += [f"  = {verb} {' '.join(hosts)}" for verb, hosts in commands.items() if hosts]
-    told += [f"  . {node.host}: attempt {node.attempt}, {node.step}, {node.reason or '-'}" for node in nodes]
-    return told
+        acts = [f"= {verb} {' '.join(hosts)}" for verb, hosts in commands.items() if hosts]
+        states = [_describe(node) for node in self.nodes if _describe(node) != before[node.host]]
+        return [*plan.reasons, *acts, *states]
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda path: path.stem)
-def test_story(story: Path) -> None:
-    lines = story.read_text().splitlines()
-    told = tell_story([line for line in lines if line.startswith(">")])
-    if os.environ.get("BESSEMER_UPDATE_GOLDEN"):
-        story.write_text("\n".join(told) + "\n")
-    assert told == story.read_text().splitlines()
+def _expand(seen: dict[str, str] | None) -> dict[str, str]:
+    return {host: value for hosts, value in (seen or {}).items() for host in parse_hostlist(hosts)}
 
 
-def test_there_are_stories() -> None:
-    assert len(STORIES) >= 10
+def _parse_boot(line: str) -> list[BootEvent]:
+    hosts, kind, attempt, *text = line.split(" ", 3)
+    return [BootEvent(0, BootEventKind(kind), host, f"d-1-{attempt}", "".join(text)) for host in parse_hostlist(hosts)]
+
+
+def _describe(node: NodeInstall) -> str:
+    return f". {node.host}: attempt {node.attempt}, {node.step}, {node.reason or '-'}"
+
+
+@pytest.mark.parametrize("path", list_stories(__file__), ids=lambda path: path.stem)
+async def test_story(path: Path) -> None:
+    await tell_story(path, InstallStage(), os.environ)
