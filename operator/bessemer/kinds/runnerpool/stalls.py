@@ -1,6 +1,6 @@
-"""Why a pod does not start, in Kubernetes' own words, where its status has none: from its events.
+"""Explains from events why a pod does not start, if its status gives no reason.
 
-They are listed only for a pod that has not started for minutes, and once a minute.
+Events are listed only for a pod that has not started for minutes, and once a minute.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from bessemer.kinds.runnerpool.verdicts import STALLED, find_hindered
 from bessemer.kube.podwarnings import get_pod_warning
 
 LOOK_SECONDS = 60
-"""Between two looks at the events of one pod: the kubelet tells of a volume every two minutes."""
+"""Time between two reads of one pod's events: the kubelet reports volume problems every two minutes."""
 _log = logging.getLogger(__name__)
 
 
 async def explain_stall(deps: PoolDeps, facts: Facts) -> Facts:
-    """Return the facts with what its events say of the pod that the status has to name as not starting."""
+    """Return the facts, completed from the events of the pod that the status must report as not starting."""
     key, now = (facts.pool.namespace, facts.pool.name), deps.now()
     memory = deps.memories.get(key)
     pod = find_hindered(facts, now) if facts.pool.deleted is None else None
@@ -39,13 +39,13 @@ async def explain_stall(deps: PoolDeps, facts: Facts) -> Facts:
 
 
 def compute_look(deps: PoolDeps, key: Key) -> float | None:
-    """Return the seconds until the events of a pod are looked at again; None where all start."""
+    """Return the seconds until a pod's events are due to be read again; None if all pods start."""
     look = deps.memories.get(key).stall
     return None if look is None else max(0.0, LOOK_SECONDS - (deps.now() - look.when).total_seconds())
 
 
 async def _look(deps: PoolDeps, key: Key, pod: RunnerPodFact, before: StallLook | None) -> StallLook:
-    """Read a pod's events. Where they can't be read, what was known stays: the pool's other pods don't need them."""
+    """Read a pod's events. If that fails, the known explanation stays: the pool's other pods don't depend on it."""
     try:
         warning = await get_pod_warning(deps.kubernetes, key[0], pod.uid)
     except BessemerError as error:

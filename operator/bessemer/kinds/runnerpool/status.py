@@ -1,4 +1,4 @@
-"""The status of a pool and the events it gives rise to, from facts and what was decided. Pure."""
+"""The status of a pool and its Events, from facts and decision. Pure."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from bessemer.kinds.runnerpool.plan import CollectPod, Scaling
 from bessemer.kinds.runnerpool.verdicts import compute_verdicts
 
 TROUBLES = frozenset({"WebhookSilent", "AccessTokenExpires"})
-"""Reasons that are worth an event although the condition's status is good."""
+"""Reasons that cause an Event although the condition's status is good."""
 
 
 def compute_status(
     facts: Facts, scaling: Scaling, minimum: int, back_off: BackOff | None, now: datetime
 ) -> RunnerPoolStatus:
-    """Return how the pool is; the counts are those of the pods as they were found."""
+    """Return the status of the pool; its counts are those of the pods as observed."""
     pool = facts.pool
 
     def count(state: RunnerPodState) -> int:
@@ -46,7 +46,7 @@ def compute_status(
 
 
 def _count_running(facts: Facts) -> int:
-    """Count the jobs that run: pods that were sent for one, or a manager's jobs' own pods."""
+    """Return the number of running jobs: pods that were sent for one, or a manager's job pods."""
     spec = facts.pool.spec
     if spec is not None and spec.mode is Mode.MANAGER:
         return sum(not pod.leaving for pod in facts.job_pods)
@@ -54,7 +54,7 @@ def _count_running(facts: Facts) -> int:
 
 
 def compute_scaling_events(scaling: Scaling) -> list[EventFact]:
-    """Return an event for each decision about scale, and for each pod that has failed."""
+    """Return an Event for each scaling decision and for each failed pod."""
     events = [EventFact("Normal", reason, message) for reason, message in scaling.reasons]
     return events + [
         compute_loss(action.pod) or EventFact("Warning", "PodFailed", _explain_failure(action.pod))
@@ -64,7 +64,7 @@ def compute_scaling_events(scaling: Scaling) -> list[EventFact]:
 
 
 def compute_events(facts: Facts, status: RunnerPoolStatus) -> list[EventFact]:
-    """Return an event for each pod that was lost with its node, and each condition that got worse."""
+    """Return an Event for each pod that was lost with its node, and for each condition that became worse."""
     before = facts.pool.status
     events = _list_losses(facts)
     for type_, bad in (
@@ -85,7 +85,7 @@ def compute_events(facts: Facts, status: RunnerPoolStatus) -> list[EventFact]:
 
 
 def _list_losses(facts: Facts) -> list[EventFact]:
-    """Return an event for each pod that was lost with its node and has not been said to be before."""
+    """Return an Event for each pod that was newly lost with its node."""
     known = facts.pool.status.condition("PodsLost")
     told = known.message if known is not None and known.status == "True" else ""
     return [
@@ -96,9 +96,10 @@ def _list_losses(facts: Facts) -> list[EventFact]:
 
 
 def compute_loss(pod: RunnerPodFact) -> EventFact | None:
-    """Return an event for a pod that went, or ended, without a message and may have had a job; None where none is lost.
+    """Return the Event of a pod that disappeared or ended without a termination message and may have had a job.
 
-    A runner that is killed can't tell GitLab, which takes its job for running until nothing was heard for an hour.
+    None if no job is lost. A killed runner can't report to GitLab, which considers its job running until it has heard
+    nothing for an hour.
     Source: https://gitlab.com/gitlab-org/gitlab/-/blob/master/app/services/ci/stuck_builds/drop_running_service.rb
     """
     spoke = pod.ended and (not pod.silent or pod.reason == END_UNREADABLE)
@@ -111,6 +112,6 @@ def compute_loss(pod: RunnerPodFact) -> EventFact | None:
 
 
 def _explain_failure(pod: RunnerPodFact) -> str:
-    """Return what a pod ended of, and whose job that was: one that was killed could not say what it had taken."""
+    """Return why a pod ended, and which job is affected: a killed pod could not report what it had taken."""
     jobs = f"jobs it had taken: {', '.join(map(str, pod.claimed))}" if pod.claimed else f"sent for job {pod.job}"
     return f"{pod.name}: {pod.reason or 'Error'}: {pod.message or 'no message'}; {jobs}"

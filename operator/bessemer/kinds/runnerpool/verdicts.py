@@ -1,4 +1,4 @@
-"""How a pool is, aspect by aspect: what its conditions say. Pure."""
+"""The conditions of a pool. Pure."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ FIELDS = {
     "GitLabNotFound": "spec.gitlab.scope",
     "GitLabUnavailable": "spec.gitlab.url",
 }
-"""What of the spec to look at, by what GitLab said."""
+"""Part of the spec to check, by GitLab's answer."""
 NOT_YET_POLLED = "NotYetPolled"
 MANY_TRIES = 3
-"""Pods that asked for a job without success. One or two may have found that another runner was faster, before
-GitLab's list of waiting jobs said so."""
+"""Number of pods that asked for a job without success. For one or two, another runner may have been faster before
+GitLab's list of waiting jobs showed that."""
 STALL = timedelta(minutes=2)
-"""A pod that has not started by then, though nothing is said against it, is said to hang: pulling an image is said."""
+"""A pod that has not started after this time is reported as stalled even without an error; image pulls are reported,
+too."""
 STALLED = "PodStalled"
-"""The reason of such a pod where neither its status nor its events have one."""
+"""Reason for such a pod if neither its status nor its events have one."""
 MANAGER_PATIENCE = timedelta(minutes=5)
-"""For which a job may wait while a manager, which asks for jobs every few seconds, has room for it."""
+"""How long a job may wait although a manager, which asks for jobs every few seconds, has room for it."""
 NOTHING_SAID = (
     "GitLab answered each that there is none for it: the runner may be paused in GitLab, have other tags there than "
     "spec.runner.tags, or not be enabled for the job's project"
@@ -39,7 +40,7 @@ NOTHING_SAID = (
 def compute_verdicts(
     facts: Facts, scaling: Scaling, minimum: int, back_off: BackOff | None, now: datetime
 ) -> list[Verdict]:
-    """Return the conditions of a pool; ``minimum`` is the min with the effect of schedules."""
+    """Return the conditions of a pool; ``minimum`` is min after schedules."""
     runner, demand = facts.runner, facts.demand
     limited = _find_limit(facts, scaling)
     taken = _compute_jobs_taken(facts, now)
@@ -58,7 +59,7 @@ def compute_verdicts(
 
 
 def compute_stall(pod: RunnerPodFact) -> datetime | None:
-    """Return when a pod that starts is said to hang; None for one of which Kubernetes says why it waits."""
+    """Return when a starting pod counts as stalled; None for a pod for which Kubernetes reports why it waits."""
     return pod.created + STALL if pod.state is RunnerPodState.STARTING and not pod.reason else None
 
 
@@ -67,7 +68,7 @@ def _count_left(pods: int) -> str:
 
 
 def _compute_ready(facts: Facts, minimum: int, obstacle: tuple[str, str] | None) -> Verdict:
-    """Return whether jobs get runners; where that can't be known yet, say that."""
+    """Return whether jobs get runners; if that can't be known yet, the condition says so."""
     demand, spec = facts.demand, facts.pool.spec
     failure = _find_failure(facts) or obstacle
     if failure is not None:
@@ -106,7 +107,7 @@ def _find_limit(facts: Facts, scaling: Scaling) -> tuple[str, str] | None:
 
 
 def _find_obstacle(facts: Facts, back_off: BackOff | None, now: datetime) -> tuple[str, str] | None:
-    """Return why pods don't start, where none runs: with others running, it is their business."""
+    """Return why pods don't start, if none is running; otherwise the running pods handle the jobs."""
     pod = find_hindered(facts, now)
     if pod is None:
         return None if back_off is None else (back_off.cause, back_off.message)
@@ -117,7 +118,7 @@ def _find_obstacle(facts: Facts, back_off: BackOff | None, now: datetime) -> tup
 
 
 def find_hindered(facts: Facts, now: datetime) -> RunnerPodFact | None:
-    """Return the oldest pod that does not start, of a pool in which none runs; None where there is none such."""
+    """Return the oldest pod that does not start, if no pod of the pool runs; otherwise None."""
     if facts.list_in(RunnerPodState.RUNNING) or facts.list_in(RunnerPodState.IDLE):
         return None
     starting = [(pod, compute_stall(pod)) for pod in facts.list_in(RunnerPodState.STARTING)]
@@ -156,15 +157,15 @@ def _compute_jobs_taken_by_manager(facts: Facts, most: int, now: datetime) -> Ve
 
 
 def _list_futile(facts: Facts) -> list[WaitingJob]:
-    """List the jobs that pods have asked for without success too often, the oldest first."""
+    """Return the jobs that too many pods have asked for without success, oldest first."""
     return [job for job in facts.demand.jobs if job.tried is not None and job.tried.times >= MANY_TRIES]
 
 
 def _find_futility(facts: Facts, taken: Verdict, now: datetime) -> tuple[str, str] | None:
-    """Say that pods ask without success, where none has had a job since."""
+    """Return why pods ask without success, if none has had a job since."""
     if taken.status != "False":
         return None
-    # By then a pod that was sent for a job has one, or has ended; a manager runs whether or not it has.
+    # By then a pod that was sent for a job has it or has ended; a manager runs with or without jobs.
     at_work = facts.is_of_pods and any(compute_answered(pod) <= now for pod in facts.list_in(RunnerPodState.RUNNING))
     if at_work or any(not pod.leaving for pod in facts.job_pods):
         return None

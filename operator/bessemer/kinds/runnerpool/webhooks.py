@@ -1,8 +1,8 @@
-"""GitLab's webhooks: who sends one is checked, and what it says goes to the source of the pool's demand.
+"""Handles GitLab's webhooks: authenticates the sender and passes the webhook to the source of the pool's demand.
 
-What a webhook brings only makes things faster: what one that is lost would have said, the next poll brings. GitLab
-disables a webhook that fails four times in a row, so whatever a sender sends that has proven itself is answered with
-204, be it of use or not. Who has not is answered before the body is read, except for a signature, which is of the body.
+Webhooks only make things faster: the next poll brings whatever a lost webhook would have reported. GitLab disables a
+webhook that fails four times in a row, so every request of an authenticated sender is answered with 204, useful or not.
+An unauthenticated request is answered before its body is read, except with a signature, which covers the body.
 """
 
 from __future__ import annotations
@@ -24,22 +24,23 @@ from bessemer.web.connections import mark_proven
 
 PATH = "/v1/gitlab/{namespace}/{pool}"
 KEPT_BYTES = 64 * 1024
-"""Of a signed body, which is looked at a second time where the secret has just been changed."""
+"""Maximum bytes of a signed body that is kept for a second check, in case the secret has just been changed."""
 MOST_PROVEN = 32
-"""Requests of one pool whose connections are never closed for others; one pool must not use up all connections."""
+"""Maximum authenticated requests per pool whose connections are never closed in favour of others; one pool must not use
+up all connections."""
 
 
 class WebhookHandler:
-    """Takes webhooks."""
+    """Handles webhooks."""
 
     def __init__(self, deps: PoolDeps) -> None:
         self._deps = deps
         self._kept: Counter[Key] = Counter()
 
     async def post(self, request: web.Request) -> web.StreamResponse:
-        """Take one: 404 for a pool that takes none, 401 for a sender that can't prove itself, 204 for all others.
+        """Handle one webhook: 404 for a pool that accepts none, 401 for an unauthenticated sender, otherwise 204.
 
-        413, 408 and 400 for a body that can't be read, by whomever it was sent.
+        413, 408 and 400 for an unreadable body, from any sender.
         """
         key = (request.match_info["namespace"], request.match_info["pool"])
         try:
@@ -79,7 +80,7 @@ class WebhookHandler:
         return await refresh_webhook_secret(self._deps, key)
 
     async def _holds_now(self, request: web.Request, key: Key, body: bytes) -> bool:
-        """Return whether a short body is signed with the secret as it is now."""
+        """Return whether a short body is signed with the current secret."""
         proof = self._begin(request, await self._refresh(key)) if len(body) <= KEPT_BYTES else None
         if proof is None:
             return False
@@ -87,7 +88,7 @@ class WebhookHandler:
         return proof.holds()
 
     def _keep(self, request: web.Request, key: Key, ends: ExitStack) -> None:
-        """Keep the connection of a sender who has proven itself while the body comes."""
+        """Keep the connection of an authenticated sender while the body arrives."""
         if self._kept[key] >= MOST_PROVEN:
             return
         mark_proven(request)

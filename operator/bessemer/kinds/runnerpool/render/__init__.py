@@ -1,1 +1,1 @@
-"""The Kubernetes objects and configuration files of a pool: pure."""
+"""Renders the Kubernetes objects and configuration files of a pool. Pure."""

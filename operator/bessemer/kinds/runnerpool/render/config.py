@@ -1,4 +1,4 @@
-"""The configuration of a pool's runners: what stands in its Secret. Pure.
+"""Renders the configuration of a pool's runners, which is in its Secret. Pure.
 
 Source: https://docs.gitlab.com/runner/configuration/advanced-configuration/
 """
@@ -34,15 +34,15 @@ ACCESS_KEY = "s3-access-key"
 SECRET_KEY = "s3-secret-key"  # noqa: S105  the name of a key, not one
 _OWNER_DIGITS = 8
 CONFIG_DIRECTORY = "/etc/bessemer/runner"
-"""Where the Secret is mounted, in the init container alone."""
+"""Mount path of the Secret, in the init container only."""
 UNHEALTHY_INTERVAL = "10s"
-"""How long a manager asks for nothing after GitLab has refused it three times; by default that would be an hour."""
+"""How long a manager stops asking after GitLab has refused it three times; the default would be an hour."""
 HOME_DIRECTORY = "/run/bessemer/home"
-"""Where the init container puts what the runner needs: in memory, and the configuration is gone before a job starts."""
+"""Where the init container puts the runner's files: in memory; the configuration is deleted before a job starts."""
 
 
 def list_references(spec: RunnerPoolSpec) -> dict[str, tuple[SecretReference, str]]:
-    """Return what of the user's Secrets the configuration needs: by our name for it, the reference and its field."""
+    """Return the values of the user's Secrets that the configuration needs: reference and field by our name."""
     found: dict[str, tuple[SecretReference | None, str]] = {CA_KEY: (spec.gitlab.ca_secret, "spec.gitlab.caSecret")}
     if spec.executor.ssh is not None:
         found[IDENTITY_FILE] = spec.executor.ssh.identity_secret, "spec.executor.ssh.identitySecret"
@@ -55,7 +55,7 @@ def list_references(spec: RunnerPoolSpec) -> dict[str, tuple[SecretReference, st
 
 
 def list_files(spec: RunnerPoolSpec) -> list[str]:
-    """List the keys of the pool's Secret that are files of the runner's; it holds the token's record as well."""
+    """Return the keys of the pool's Secret that are files of the runner; the Secret also holds the runner record."""
     optional = {CA_KEY: spec.gitlab.ca_secret, IDENTITY_FILE: spec.executor.ssh, KNOWN_HOSTS_FILE: spec.executor.ssh}
     slurm = slurm_files.FILES if spec.executor.slurm is not None else ()
     return [CONFIG_KEY, ENTRYPOINT_KEY, *(key for key, wanted in optional.items() if wanted is not None), *slurm]
@@ -64,7 +64,7 @@ def list_files(spec: RunnerPoolSpec) -> list[str]:
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN (?P<kind>([A-Z0-9]{1,16} )?PRIVATE KEY)-----(?P<body>[A-Za-z0-9+/=\s]+)-----END (?P=kind)-----"
 )
-"""One without a passphrase in PEM; a key that has one in this form has headers."""
+"""A private key without a passphrase in PEM; an encrypted key in this form has headers."""
 
 
 def build_config(pool: RunnerPool, spec: RunnerPoolSpec, token: str, secrets: Mapping[str, str]) -> str:
@@ -92,7 +92,7 @@ def build_config(pool: RunnerPool, spec: RunnerPoolSpec, token: str, secrets: Ma
 def build_secret_data(
     pool: RunnerPool, spec: RunnerPoolSpec, token: str, secrets: Mapping[str, str], slurm_host: SlurmHost | None = None
 ) -> dict[str, str]:
-    """Return the contents of the Secret that runner pods mount; ``slurm_host`` is needed for the executor Slurm."""
+    """Return the contents of the Secret that runner pods mount; the executor Slurm requires ``slurm_host``."""
     contents = {
         **secrets,
         CONFIG_KEY: build_config(pool, spec, token, secrets),
@@ -108,27 +108,27 @@ def build_secret_data(
 
 
 def write_private_key(text: str) -> str:
-    """Return a private key as OpenSSH reads it: only with line feeds as line ends, one of them at its end.
+    """Return a private key as OpenSSH reads it: only line feeds as line ends, and exactly one at the end.
 
-    A key that was pasted has other line ends, a byte order mark, indented lines, or no line ends at all. What is no
-    such key stays as it is, for OpenSSH to say what is wrong with it.
+    A pasted key may have other line ends, a byte order mark, indented lines, or no line ends at all. Text that is no
+    such key is returned unchanged, so that OpenSSH reports the error.
     """
     found = _PRIVATE_KEY.search(text)
     if found is None:
         return text.rstrip("\n") + "\n"
     kind, body = found["kind"], "".join(found["body"].split())
-    width = 70 if kind.startswith("OPENSSH") else 64  # as ssh-keygen and openssl write them
+    width = 70 if kind.startswith("OPENSSH") else 64  # line widths of ssh-keygen and openssl
     lines = [body[begin : begin + width] for begin in range(0, len(body), width)]
     return "\n".join((f"-----BEGIN {kind}-----", *lines, f"-----END {kind}-----", ""))
 
 
 def build_proxies(proxy: Proxy | None) -> dict[str, str]:
-    """Return the variables that tell the runner and its jobs of the pool's proxies."""
+    """Return the environment variables for the pool's proxies, for the runner and its jobs."""
     return {} if proxy is None else build_proxy_environment(proxy.http, proxy.https, ",".join(proxy.none))
 
 
 def add_site_proxy(pool: RunnerPool, settings: Settings) -> RunnerPool:
-    """Return the pool with the site's proxy where its spec has none; one without any URL is a proxy, too."""
+    """Return the pool with the site's proxy if its spec has none; a spec with an empty proxy has one."""
     if pool.spec is None or pool.spec.proxy is not None or not (settings.http_proxy or settings.https_proxy):
         return pool
     proxy = Proxy.model_construct(

@@ -1,6 +1,6 @@
-"""The part of config.toml that belongs to the executor: one builder for each type. Pure.
+"""The executor's part of config.toml: one builder per type. Pure.
 
-What the user has under ``settings`` is laid below our own; executor_settings.py refuses what would be lost so.
+Our own values override the user's ``settings``; executor_settings.py refuses settings that would be lost in this way.
 Source: https://docs.gitlab.com/runner/executors/
 """
 
@@ -25,12 +25,12 @@ from bessemer.kinds.runnerpool.render.slurm_files import build_custom_section
 
 Section = dict[str, Any]
 RUNNER_UID = "@RUNNER_UID@"
-"""Stands in the configuration for the UID of the runner pod; the entry point puts it in."""
+"""Placeholder for the UID of the runner pod in the configuration; the entry point replaces it."""
 BUILDS_DIRECTORY = "/builds"
 CACHE_DIRECTORY = "/cache"
-"""Where the volume for caches is mounted, in the runner pod or in job pods."""
+"""Mount path of the cache volume, in the runner pod or in job pods."""
 DOCKER_DIRECTORY = "/run/docker"
-"""Where the Docker daemon has its socket: a volume that it shares with the runner."""
+"""Directory of the Docker daemon's socket: a volume shared with the runner."""
 IDENTITY_FILE = "ssh-identity"
 KNOWN_HOSTS_FILE = "ssh-known-hosts"
 
@@ -63,7 +63,7 @@ def build_known_hosts(executor: SshExecutor) -> str:
 
 
 def _build_directories(cache_claim: str | None) -> Section:
-    """Name the directories of a job that runs in the runner pod."""
+    """Return the directories of a job that runs in the runner pod."""
     cache = CACHE_DIRECTORY if cache_claim else f"{BUILDS_DIRECTORY}/cache"
     return {"builds_dir": BUILDS_DIRECTORY, "cache_dir": cache}
 
@@ -71,15 +71,15 @@ def _build_directories(cache_claim: str | None) -> Section:
 def _build_kubernetes(pool: RunnerPool, executor: KubernetesExecutor, cache_claim: str | None) -> Section:
     section: Section = {
         "automount_service_account_token": False,
-        "cleanup_grace_period_seconds": 0,  # the job is over: else its shell, deaf to TERM, holds the pod for 30 s
+        "cleanup_grace_period_seconds": 0,  # the job has ended; its shell ignores TERM for 30 s
         **executor.settings,
         "namespace": pool.namespace,
         "image": executor.image,
         "poll_timeout": executor.start_seconds,
         **_build_quantities(executor.resources),
     }
-    # By these the operator, which watches only pods that are marked as Bessemer's, sees what runs, and ends the pod of
-    # a job whose runner was killed, and could not delete it.
+    # The operator watches only pods with Bessemer's labels. By these labels it knows the running jobs, and ends the pod
+    # of a job whose runner was killed before it could delete it.
     section["pod_labels"] = (executor.settings.get("pod_labels") or {}) | {
         MANAGED_BY_LABEL: MANAGED_BY,
         RUNNER_UID_LABEL: RUNNER_UID,
@@ -105,7 +105,7 @@ _POLICIES = {"Always": "always", "IfNotPresent": "if-not-present", "Never": "nev
 
 
 def _build_quantities(resources: Resources) -> Section:
-    """Name what the build container asks for."""
+    """Return the resource requests and limits of the build container."""
     found = {"request": resources.requests, "limit": resources.limits}
     return {
         f"{kind.replace('-', '_')}_{suffix}": quantity

@@ -1,6 +1,7 @@
-"""The objects that a pool consists of, rendered: pure functions, one per object.
+"""The Kubernetes objects of a pool, rendered by pure functions, one per object.
 
-A runner pod gets only what it needs: no service account token, no root, no capabilities, a read-only root file system.
+A runner pod gets only what it needs: no service account token, no root user, no capabilities, a read-only root file
+system.
 """
 
 from __future__ import annotations
@@ -51,11 +52,11 @@ RUNNER_CONTAINER = "runner"
 USERS_FILE = "/run/bessemer/passwd"
 HOME_LIMIT = "16Mi"
 END_SECONDS = 60
-"""What a runner needs beyond its job's time: to upload artifacts and the end of the log."""
+"""Time that a runner needs in addition to its job's: to upload artifacts and the end of the log."""
 SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 """Source: https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md"""
 DOCKER_SECONDS = 60
-"""A Docker daemon starts within seconds; one that has not by then has no rights or no disk."""
+"""A Docker daemon starts within seconds; if it has not started after this time, it lacks rights or disk space."""
 _DIGEST_DIGITS = 16
 
 
@@ -81,7 +82,7 @@ def build_service_account(pool: RunnerPool) -> Object:
 
 
 def build_role_binding(pool: RunnerPool, settings: Settings) -> Object:
-    """Return what lets these runners do in the pool's namespace what the chart's role for them says."""
+    """Return the binding that gives these runners the rights of the chart's role in the pool's namespace."""
     name = runner_account_name(pool.name)
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -115,7 +116,7 @@ def build_sending(job: str, now: datetime) -> dict[str, str]:
 
 
 def compute_template(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings, config_version: str) -> str:
-    """Digest what the pods are made from: the spec's parts that show in a pod, and the version of the Secret."""
+    """Return the digest of everything from which pods are created: parts of the spec, and the version of the Secret."""
     pod = build_runner_pod(pool, spec, settings, 0, "")
     text = json.dumps([pod, config_version], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_DIGITS]
@@ -148,7 +149,7 @@ def _build_pod_spec(pool: RunnerPool, spec: RunnerPoolSpec, settings: Settings, 
 
 
 def _get_grace_period(spec: RunnerPoolSpec) -> int:
-    """Return the seconds that a pod which is being deleted may take to finish its job."""
+    """Return the seconds that a deleted pod may take to finish its job."""
     given = spec.runner.grace_period_seconds
     return spec.runner.maximum_timeout_seconds if given is None else given
 
@@ -171,7 +172,7 @@ def _build_volumes(pool: RunnerPool, spec: RunnerPoolSpec) -> list[Object]:
 
 
 def _has_cache_volume(spec: RunnerPoolSpec) -> bool:
-    """Whether jobs' caches lie on a volume of the runner pod: where jobs run in it."""
+    """Return whether the caches of jobs are on a volume of the runner pod: true if jobs run in it."""
     in_pod = spec.executor.type in (ExecutorType.SHELL, ExecutorType.CUSTOM)
     return in_pod and spec.cache is not None and spec.cache.volume is not None
 
@@ -181,11 +182,12 @@ def _job_item() -> Object:
 
 
 def _build_init_container(spec: RunnerPoolSpec, settings: Settings) -> Object:
-    """Return the container that alone sees the Secret: a job runs as the runner's user, and could read what it
-    mounts.
+    """Return the init container, the only one that mounts the Secret.
+
+    A job runs as the runner's user, and could read any Secret mounted in its container.
     """
     copy = f"umask 077; mkdir {HOME_DIRECTORY}; cp {CONFIG_DIRECTORY}/* {HOME_DIRECTORY}/"
-    # Programs such as ssh do nothing for a user who has no name; the image need not know ours.
+    # Programs such as ssh fail for a user without a name, and the image need not define ours.
     user = f"runner:x:{USER_ID}:{USER_ID}::{_find_builds_directory(spec)}:/bin/bash"
     name = f"umask 022; {{ grep -v ':{USER_ID}:' /etc/passwd; echo {user}; }} >{USERS_FILE}"
     return {
@@ -200,7 +202,7 @@ def _build_init_container(spec: RunnerPoolSpec, settings: Settings) -> Object:
 
 
 def _build_docker_daemon(executor: DockerExecutor, proxy: Proxy | None) -> Object:
-    """Return a sidecar with a Docker daemon, which only this pod's runner reaches: it listens on a socket in a volume.
+    """Return a sidecar with a Docker daemon, which only this pod's runner can reach: its socket is in a volume.
 
     Source: https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
     """
@@ -212,7 +214,7 @@ def _build_docker_daemon(executor: DockerExecutor, proxy: Proxy | None) -> Objec
         "args": ["dockerd", f"--host={socket}", f"--group={USER_ID}"],
         "env": [
             {"name": name, "value": value}
-            for name, value in ({"DOCKER_HOST": socket} | build_proxies(proxy)).items()  # it pulls the images
+            for name, value in ({"DOCKER_HOST": socket} | build_proxies(proxy)).items()  # the daemon pulls the images
         ],
         "resources": executor.daemon_resources.model_dump(exclude_defaults=True),
         "securityContext": {"privileged": True, "runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": False},
@@ -238,7 +240,7 @@ def _build_common(spec: RunnerPoolSpec, settings: Settings) -> Object:
 
 
 def _find_builds_directory(spec: RunnerPoolSpec) -> str:
-    """Return where jobs' directories are; with the executor Slurm, the same path as on the cluster."""
+    """Return the parent of jobs' directories; with the executor Slurm, the same path as on the cluster."""
     return spec.executor.slurm.builds_directory if spec.executor.slurm is not None else BUILDS_DIRECTORY
 
 

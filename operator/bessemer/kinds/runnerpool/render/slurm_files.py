@@ -1,4 +1,4 @@
-"""What a runner of the executor Slurm needs beside its configuration: programs, and the way to the cluster. Pure."""
+"""Additional files of a runner of the executor Slurm: programs, and the SSH configuration for the cluster. Pure."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ STAGES = ("config", "prepare", "run", "cleanup")
 
 @dataclass(frozen=True)
 class SlurmHost:
-    """The host that jobs are submitted on."""
+    """The host on which jobs are submitted."""
 
     address: str
     port: int
     host_key: str
-    """Type and base64, as OpenSSH writes it."""
+    """Type and base64 in OpenSSH format."""
 
 
 def build_slurm_files(executor: SlurmExecutor, host: SlurmHost, owner: str, home: str, identity: str) -> dict[str, str]:
-    """Return the files by their names.
+    """Return the files by name.
 
-    ``owner`` tells the directories of this pool's jobs from those of others; ``identity`` is the private key as OpenSSH
-    reads it.
+    ``owner`` distinguishes the directories of this pool's jobs from those of other pools; ``identity`` is the private
+    key in OpenSSH format.
     """
     directory = files("bessemer.kinds.runnerpool.render").joinpath("slurm")
     settings = {"BUILDS": executor.builds_directory.rstrip("/"), "OWNER": owner}
@@ -67,7 +67,7 @@ def _build_ssh_config(executor: SlurmExecutor, host: SlurmHost, home: str) -> Ma
         "HostKeyAlias": "cluster",
         "Port": host.port,
         "User": executor.user,
-        "IdentityAgent": f"{home}/{AGENT_SOCKET}",  # it has the one key, see executor.sh
+        "IdentityAgent": f"{home}/{AGENT_SOCKET}",  # it has only this key, see executor.sh
         "IdentityFile": "none",
         "UserKnownHostsFile": f"{home}/{KNOWN_HOSTS_FILE}",
         "GlobalKnownHostsFile": "/dev/null",
@@ -75,7 +75,7 @@ def _build_ssh_config(executor: SlurmExecutor, host: SlurmHost, home: str) -> Ma
         "BatchMode": "yes",
         "ConnectTimeout": 15,
         "ConnectionAttempts": 3,
-        "ServerAliveInterval": 15,  # a connection that is silent for a minute is lost
+        "ServerAliveInterval": 15,  # a connection without an answer for a minute is considered lost
         "ServerAliveCountMax": 4,
         "LogLevel": "ERROR",
     }

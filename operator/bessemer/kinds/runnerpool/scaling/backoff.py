@@ -1,9 +1,9 @@
-"""When pods fail before they take a job, or are refused, the next ones wait. Pure.
+"""Back-off after pods that fail before they take a job, or are refused. Pure.
 
-What a pod leaves at its end, its exit code too, is the entry point's word only where the pod had no job: a job is the
-same user there, can write what it likes and end whatever runs. So the failure of a pod that was sent for a job counts
-only if GitLab says, after the pod's end, that this job still waits: it was not run, and nothing of it wrote anything.
-Pods that never ran, or were not sent yet, have had no job for certain.
+A pod's termination message and exit code can be trusted only if the pod had no job: a job runs as the same user, can
+write anything and end any process. So the failure of a pod that was sent for a job counts only if GitLab reports, after
+the pod's end, that this job still waits: then it was not run, and wrote nothing. Pods that never ran, or were not sent
+yet, certainly had no job.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from bessemer.kinds.runnerpool.facts import DoubtfulEnd, Facts, RunnerPodFact
 
 FIRST = timedelta(seconds=5)
 LONGEST = timedelta(minutes=5)
-"""A cause that went away is noticed after that long at the most."""
+"""The end of a cause is noticed after at most this time."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What GitLab's word makes of failures that jobs may have forged."""
+    """Failures that jobs may have forged, sorted by GitLab's answer."""
 
     failed: tuple[RunnerPodFact, ...]
-    """Their jobs wait: they are failures of the pool's."""
+    """Their jobs still wait: they count as failures of the pool."""
     open: tuple[DoubtfulEnd, ...]
-    """GitLab has not been asked since. In all other cases the job does not wait any more, or that is not known; such
-    failures don't count."""
+    """GitLab has not been asked yet. In all other cases the job no longer waits, or that is unknown; such failures
+    don't count."""
 
 
 def judge_doubtful(facts: Facts) -> Judgement:
-    """Sort the failures that jobs may have forged by whether the jobs of their pods still wait."""
+    """Return the failures that jobs may have forged, sorted by whether the jobs of their pods still wait."""
     seen = {str(waiting.job.id): waiting.seen for waiting in facts.demand.jobs}
     listed = [end for end in facts.doubtful if end.pod.job in seen]
     return Judgement(
@@ -42,19 +42,21 @@ def judge_doubtful(facts: Facts) -> Judgement:
 
 
 def compute_back_off(facts: Facts, now: datetime) -> BackOff | None:
-    """Count the failures, each cause by itself: pods that were refused, or ended without a job through a fault of
-    theirs; one that took a job clears the counts, and so does another spec.
+    """Return the back-off, with failures counted per cause.
+
+    Counted are pods that were refused, or ended without a job through their own fault. A pod that took a job, or a
+    changed spec, resets the counts.
     """
     status = facts.pool.status
     previous = status.back_off if status.observed_generation == facts.pool.generation else None
     failed = [pod for pod in facts.pods.values() if pod.failed_without_job and not pod.doubtful]
     failed = sorted((*failed, *judge_doubtful(facts).failed), key=lambda pod: (pod.created, pod.slot))
-    # A quota has room again without anybody's doing, and is looked at before.
+    # A quota can have room again without any change by a user, and is checked earlier.
     refused = facts.refusal if facts.refusal is not None and facts.refusal.reason != QUOTA_EXCEEDED else None
     if not failed and refused is None:
         cleared = any(pod.claimed for pod in facts.pods.values() if pod.ended)
         return None if cleared else previous
-    # Those that fail side by side are one failure: they were started before anything was known of it.
+    # Concurrent failures count as one: the pods were started before any of the failures was known.
     if previous is not None and refused is None and all(_was_there(pod, previous) for pod in failed):
         return previous
     last = refused or failed[-1]
@@ -72,5 +74,5 @@ def _compute_wait(failures: int) -> timedelta:
 
 
 def _was_there(pod: RunnerPodFact, back_off: BackOff) -> bool:
-    """Whether a pod was created before the back-off began, as none is while it lasts."""
+    """Return whether a pod was created before the back-off began; during it, none is."""
     return back_off.until is not None and pod.created <= back_off.until - _compute_wait(back_off.failures)

@@ -1,7 +1,7 @@
-"""Mode Manager: when one runner for all jobs is needed, and when it may go. Pure.
+"""Mode Manager: when a runner for all jobs is needed, and when it may be removed. Pure.
 
-A manager that is told to go takes no further job and ends when its last one has; meanwhile another may be there. So it
-is never a question whether a job runs, only whether it is worth while to keep the manager.
+A manager that is told to end takes no further job and ends after its last one; meanwhile another one may exist. So
+removing a manager never affects a running job; the only question is whether keeping it is worthwhile.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _Note = tuple[str, str]
 def decide_manager(
     facts: Facts, spec: RunnerPoolSpec, minimum: int, back_off: BackOff | None, now: datetime
 ) -> Scaling:
-    """Decide whether a manager pod is needed."""
+    """Return the actions: create, keep or remove the manager pod."""
     actions: list[Action] = [CollectPod(pod) for pod in facts.pods.values() if pod.ended]
     live = [pod for pod in facts.list_live() if pod.state is not RunnerPodState.DRAINING]
     current = [pod for pod in live if pod.template == facts.runner.template]

@@ -1,4 +1,4 @@
-"""For how many more pods a namespace's ResourceQuotas have room. Pure.
+"""Room for further pods in a namespace's ResourceQuotas. Pure.
 
 Source: https://kubernetes.io/docs/concepts/policy/resource-quotas/
 """
@@ -23,7 +23,7 @@ QUOTA_SECONDS = 3
 """Seconds between checks of a quota that a pool waits for: Kubernetes does not notify when a quota has room again."""
 WANT_LASTS = timedelta(seconds=5 * QUOTA_SECONDS)
 _PLAIN = ("cpu", "memory", "ephemeral-storage")
-"""Names in a quota that mean the same as the ones with the prefix "requests."; so do those of huge pages.
+"""Names in a quota that mean the same with the prefix "requests."; those of huge pages do, too.
 
 Source: podComputeUsageHelper in
 https://github.com/kubernetes/kubernetes/blob/master/pkg/quota/v1/evaluator/core/pods.go"""
@@ -31,7 +31,7 @@ https://github.com/kubernetes/kubernetes/blob/master/pkg/quota/v1/evaluator/core
 
 @dataclass(frozen=True)
 class PodCost:
-    """What one pod takes of each kind that a quota may count, and what decides whether one with scopes counts it."""
+    """Usage of one pod for each resource that a quota may limit, and what decides whether a scoped quota applies."""
 
     amounts: Mapping[str, Decimal]
     terminating: bool
@@ -40,14 +40,14 @@ class PodCost:
 
     @property
     def best_effort(self) -> bool:
-        """Whether it asks for nothing."""
+        """Whether it has no requests and no limits."""
         return not any(name.startswith(("requests.", "limits.")) for name in self.amounts)
 
 
 def list_runner_costs(spec: RunnerPoolSpec) -> list[PodCost]:
-    """Return what one more runner takes: its pod, and its job's if that is another.
+    """Return the usage of one more runner: its pod, and its job's pod if that is a separate one.
 
-    The pods of a manager's jobs are not the pool's to plan: GitLab's runner creates them as jobs come.
+    The pods of a manager's jobs are not planned here: GitLab's runner creates them as jobs arrive.
     """
     executor = spec.executor
     parts = [spec.pod.resources, *([executor.docker.daemon_resources] if executor.docker is not None else ())]
@@ -58,9 +58,10 @@ def list_runner_costs(spec: RunnerPoolSpec) -> list[PodCost]:
 
 
 def _build_job_cost(executor: KubernetesExecutor) -> PodCost:
-    """Return what a job's pod takes; gitlab-runner gives it the job's timeout as its deadline (a feature flag, on).
+    """Return the usage of a job's pod, whose deadline is the job's timeout.
 
-    Its services are those of the settings; what a job adds is not known before.
+    gitlab-runner sets the deadline (a feature flag, on by default). The pod's services are those in the settings;
+    services that a job adds can't be known in advance.
     """
     settings = executor.settings
     build = _read_resources(settings, "")
@@ -74,7 +75,7 @@ def _build_job_cost(executor: KubernetesExecutor) -> PodCost:
 
 
 def _read_resources(settings: Mapping[str, Any], prefix: str) -> Resources:
-    """Return what settings of GitLab's names ask for, for the containers with that prefix."""
+    """Return the resources in settings named by GitLab, for the containers with that prefix."""
     found: dict[str, dict[str, str]] = {
         suffix: {
             kind.replace("_", "-"): settings[f"{prefix}{kind}_{suffix}"]
@@ -96,7 +97,7 @@ def _compute_amounts(parts: Iterable[Resources]) -> dict[str, Decimal]:
 
 @dataclass(frozen=True)
 class Claim:
-    """Room that is spoken for, though no pod takes it yet: that many times what these pods take."""
+    """Reserved room that no pod uses yet: the usage of these pods times the count."""
 
     costs: Sequence[PodCost]
     times: int
@@ -110,13 +111,14 @@ class Want:
     priority: int
     costs: Sequence[PodCost]
     missing: int
-    """How many runners."""
+    """Number of runners."""
     seen: datetime
 
 
 def compute_owed(spec: RunnerPoolSpec, pods: Iterable[RunnerPodFact], job_pods: Iterable[JobPodFact]) -> Claim:
-    """Return what the pods of jobs will take whose runners are there already: room that no other runner may be given,
-    be it of the same pool or of another one.
+    """Return the usage of future job pods of existing runners.
+
+    No other runner may get this room, whether of the same pool or another one.
     """
     why = "more soon, by jobs of runners that are there"
     if spec.executor.kubernetes is None or spec.mode is not Mode.PODS:
@@ -126,19 +128,19 @@ def compute_owed(spec: RunnerPoolSpec, pods: Iterable[RunnerPodFact], job_pods: 
 
 
 def compute_begun(spec: RunnerPoolSpec, runners: int) -> Claim:
-    """Return what so many runners take that another pool is about to create."""
+    """Return the usage of the runners that another pool is about to create."""
     return Claim(list_runner_costs(spec), runners, "more soon, by runners that are being created")
 
 
 def compute_want(spec: RunnerPoolSpec, missing: int, now: datetime) -> Want:
-    """Record that so many more runners are needed."""
+    """Return a want for that many more runners."""
     return Want(spec.priority, list_runner_costs(spec), missing, now)
 
 
 def list_claims(wants: Mapping[str, Want], priority: int, now: datetime) -> list[Claim]:
-    """List the room that goes to other pools of a namespace first, by their names: those of higher priority.
+    """Return the room that pools of higher priority in the namespace get first, in the order of their names.
 
-    A want that was not seen again lately is void: its pool is gone, or wants nothing any more.
+    A want that has not been renewed recently is ignored: its pool is deleted or wants nothing any more.
     """
     return [
         Claim(want.costs, want.missing, f"kept for pool {name}, whose priority is {want.priority}")
@@ -150,7 +152,7 @@ def list_claims(wants: Mapping[str, Want], priority: int, now: datetime) -> list
 def compute_headroom(
     quotas: Iterable[Mapping[str, Any]], costs: Sequence[PodCost], claims: Sequence[Claim] = ()
 ) -> Headroom | None:
-    """Return the tightest limit for runners of that cost, less what is claimed; None where no quota counts them."""
+    """Return the tightest limit for runners of that cost, after deducting claims; None if no quota applies."""
     rooms: list[Headroom] = []
     for quota in quotas:
         each = _sum_counted(quota, costs)
@@ -167,7 +169,7 @@ def compute_headroom(
             try:
                 left = (_parse(hard) - _parse(used) - sum(kept.values())) / each[kind]
             except (ValueError, ArithmeticError):
-                continue  # what is no quantity limits nothing that could be known before
+                continue  # an invalid quantity limits nothing that could be computed in advance
             if not left.is_finite():
                 continue
             text = f"ResourceQuota {quota['metadata']['name']}: {used} of {hard} {name} are used"
@@ -177,7 +179,7 @@ def compute_headroom(
 
 
 def _sum_counted(quota: Mapping[str, Any], costs: Iterable[PodCost]) -> dict[str, Decimal]:
-    """Return what those of the pods take that a quota counts."""
+    """Return the usage of those pods to which a quota applies."""
     total: dict[str, Decimal] = {}
     for cost in costs:
         if _counts(quota, cost):
@@ -187,7 +189,7 @@ def _sum_counted(quota: Mapping[str, Any], costs: Iterable[PodCost]) -> dict[str
 
 
 def _counts(quota: Mapping[str, Any], cost: PodCost) -> bool:
-    """Return whether a pod is in all scopes of a quota; in one that we do not know, none of Bessemer is.
+    """Return whether a quota's scopes all match a pod; a scope that we don't know matches no pod of Bessemer.
 
     Source: https://kubernetes.io/docs/concepts/policy/resource-quotas/#quota-scopes
     """
@@ -214,7 +216,7 @@ def _is_in_scope(selector: Mapping[str, Any], cost: PodCost) -> bool:
 
 
 def _compute_cost(resources: Resources) -> dict[str, Decimal]:
-    """Return what these resources are in a quota's words; a limit without a request is the request, too."""
+    """Return resources under the names that quotas use; a limit without a request is also the request."""
     cost: dict[str, Decimal] = {}
     for name, value in {**resources.limits, **resources.requests}.items():
         cost[f"requests.{name}"] = _parse(value)

@@ -1,9 +1,10 @@
-"""How many pods, and which: a pure function from facts and the time to actions with their reasons.
+"""Which pods to create, send or remove: a pure function from facts and the time to actions with their reasons.
 
-Waiting pods have not asked GitLab for anything, so they can be sent or deleted at any time. A pod that was sent is
-never deleted: it has a job, or ends within seconds. One that polls for any job, because the waiting jobs are not
-known, may do so forever: it is drained, so that it finishes the job that it may have and takes no other. As it may
-have one, it counts in max until it has ended."""
+Waiting pods have not contacted GitLab, so they can be sent or deleted at any time. A pod that was sent is never
+deleted: it has a job, or ends within seconds. A pod that polls for any job, because the waiting jobs are unknown, may
+poll forever: it is drained, so that it finishes a job that it may have and takes no other. Because it may have a job,
+it counts toward max until it has ended.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +20,12 @@ from bessemer.kinds.runnerpool.facts import ANY_JOB, Facts, RunnerPodFact, Runne
 from bessemer.kinds.runnerpool.plan import CREATED, Action, CollectPod, CreatePod, Limit, RetirePod, Scaling, SendPod
 
 START_PATIENCE = timedelta(seconds=15)
-"""A pod that is younger may have started, and taken its job, without our having heard of it."""
+"""A younger pod may have started and taken its job before its events reached us."""
 
 
 @dataclass
 class _Draft:
-    """A decision in the making."""
+    """A decision under construction."""
 
     facts: Facts
     spec: RunnerPoolSpec
@@ -43,7 +44,7 @@ class _Draft:
 def decide_scaling(
     facts: Facts, spec: RunnerPoolSpec, minimum: int, back_off: BackOff | None, now: datetime
 ) -> Scaling:
-    """Decide what becomes of the pods of a pool that is neither deleted nor without a runner."""
+    """Return the actions on the pods of a pool that is not deleted and has a runner."""
     draft = _Draft(facts, spec, now, minimum, back_off)
     _collect(draft)
     kept = _retire_outdated(draft)
@@ -68,7 +69,7 @@ def decide_scaling(
 
 
 def decide_rest(facts: Facts) -> Scaling:
-    """Begin nothing: remove what has ended."""
+    """Return only the removal of ended pods."""
     return Scaling(tuple(CollectPod(pod) for pod in facts.pods.values() if pod.ended))
 
 
@@ -86,12 +87,12 @@ def _collect(draft: _Draft) -> None:
 
 
 def _retire_outdated(draft: _Draft) -> list[RunnerPodFact]:
-    """Remove pods without a job that were created from another spec; return the waiting pods that are kept."""
+    """Remove pods without a job that were created from an earlier spec; return the waiting pods that are kept."""
     wanted = draft.facts.runner.template
     idle = draft.facts.list_in(RunnerPodState.IDLE)
     idle += [pod for pod in draft.facts.list_in(RunnerPodState.STARTING) if pod.job is None]
     outdated = [pod for pod in idle if pod.template != wanted]
-    # What keeps one that was sent for a job from starting may be just what was changed, such as its image.
+    # The reason why a sent pod does not start may be the very setting that was changed, such as its image.
     sent = [pod for pod in draft.facts.list_in(RunnerPodState.STARTING) if pod.job is not None]
     outdated += [pod for pod in sent if pod.template != wanted and pod.created + START_PATIENCE <= draft.now]
     if outdated:
@@ -101,12 +102,14 @@ def _retire_outdated(draft: _Draft) -> list[RunnerPodFact]:
 
 
 def _retire_outdated_asking(draft: _Draft) -> list[RunnerPodFact]:
-    """Let pods go that ask for any job and were made from another spec, as far as max has room for their successors,
-    and one by one where it has none: others go on asking meanwhile. Give those that are kept, those to go next first.
+    """Drain pods that ask for any job and were created from an earlier spec, as far as max has room for replacements.
+
+    Without room they are drained one by one, while the others keep asking. Returns the pods that are kept, those to
+    drain next first.
     """
     longest = timedelta(seconds=draft.spec.runner.maximum_timeout_seconds)
     running = [pod for pod in draft.facts.list_in(RunnerPodState.RUNNING) if pod.job == ANY_JOB]
-    # One with less time than a job may take would not finish it: it goes when it has had one.
+    # A pod whose grace period is shorter than a job would not finish one: it ends after its next job.
     asking = [pod for pod in running if pod.grace is None or pod.grace >= longest]
     wanted = draft.facts.runner.template
     outdated = [pod for pod in asking if pod.template != wanted]
@@ -119,8 +122,10 @@ def _retire_outdated_asking(draft: _Draft) -> list[RunnerPodFact]:
 
 
 def _retire_needless(draft: _Draft) -> None:
-    """Let pods go that don't start, sent for jobs that wait no more: such as cancelled ones. One that got its job after
-    all, unseen, finishes it."""
+    """Remove pods that don't start and were sent for jobs that no longer wait, such as cancelled ones.
+
+    A pod that has unexpectedly got its job finishes it.
+    """
     demand = draft.facts.demand
     if not demand.known:
         return
@@ -144,7 +149,7 @@ def _retire_needless(draft: _Draft) -> None:
 def _send(
     draft: _Draft, unserved: list[WaitingJob], waiting: list[RunnerPodFact]
 ) -> tuple[list[WaitingJob], list[RunnerPodFact]]:
-    """Send waiting pods for jobs, those first that run already."""
+    """Send waiting pods for jobs, running pods first."""
     pairs = list(zip(unserved, waiting, strict=False))
     if pairs:
         draft.actions += [SendPod(pod, str(job.job.id)) for job, pod in pairs]
@@ -153,7 +158,7 @@ def _send(
 
 
 def _send_blindly(draft: _Draft, waiting: list[RunnerPodFact]) -> list[RunnerPodFact]:
-    """Make pods poll for any job, because the waiting jobs are not known."""
+    """Make pods poll for any job, because the waiting jobs are unknown."""
     draft.actions += [SendPod(pod, ANY_JOB) for pod in waiting]
     if waiting:
         draft.note("Sent", f"{_count(waiting)} that waited, to ask for themselves")
@@ -161,7 +166,7 @@ def _send_blindly(draft: _Draft, waiting: list[RunnerPodFact]) -> list[RunnerPod
 
 
 def _create_for_jobs(draft: _Draft, unserved: list[WaitingJob]) -> int:
-    """Create pods for jobs as far as there is room; give how many jobs are left."""
+    """Create pods for jobs as far as there is room; return the number of jobs left."""
     served = unserved[: _room(draft, len(unserved))] if unserved else []
     if served:
         slots = _free_slots(draft, len(served))
@@ -182,9 +187,7 @@ def _create_to_min(draft: _Draft) -> None:
 
 
 def _retire_surplus(draft: _Draft, candidates: list[RunnerPodFact]) -> None:
-    """Let pods go that wait, or ask for any job, and are more than min: when they have done so long enough, or at once
-    where max is passed.
-    """
+    """Remove pods above min that wait or ask for any job: when they are old enough, or at once if max is exceeded."""
     live = _count_live(draft)
     over_max = max(0, live - draft.spec.max)
     surplus = max(0, live - draft.min)
@@ -204,7 +207,7 @@ def _retire_surplus(draft: _Draft, candidates: list[RunnerPodFact]) -> None:
 
 
 def _room(draft: _Draft, wanted: int) -> int:
-    """Return for how many of the pods that are wanted there is room; the tightest limit is noted."""
+    """Return for how many of the wanted pods there is room; record the tightest limit."""
     spec, facts = draft.spec, draft.facts
     created = sum(isinstance(action, CreatePod) for action in draft.actions)
     starting = len(facts.list_in(RunnerPodState.STARTING)) + created
@@ -230,7 +233,7 @@ def _room(draft: _Draft, wanted: int) -> int:
 
 
 def _count_live(draft: _Draft) -> int:
-    """Count the pods that there will be, without those that are on their way out."""
+    """Return the number of pods that remain, without those that are being removed."""
     gone = sum(isinstance(action, RetirePod) for action in draft.actions)
     created = sum(isinstance(action, CreatePod) for action in draft.actions)
     live = [pod for pod in draft.facts.list_live() if pod.state is not RunnerPodState.DRAINING]
@@ -238,7 +241,7 @@ def _count_live(draft: _Draft) -> int:
 
 
 def _count_leaving(draft: _Draft) -> int:
-    """Count the pods on their way out that may have a job for as long as any other: those that were sent for one."""
+    """Return the number of pods being removed that may still have a job for any length of time: those sent for one."""
     retired = [action.pod for action in draft.actions if isinstance(action, RetirePod)]
     gone = draft.facts.list_in(RunnerPodState.DRAINING) + [p for p in retired if p.state is RunnerPodState.RUNNING]
     return sum(pod.job is not None for pod in gone)
@@ -247,12 +250,12 @@ def _count_leaving(draft: _Draft) -> int:
 def _free_slots(draft: _Draft, count: int) -> list[int]:
     taken = {pod.slot for pod in draft.facts.pods.values()} | draft.facts.blocked
     taken |= {action.slot for action in draft.actions if isinstance(action, CreatePod)}
-    # The lowest, so that they are the same ones again and again; a slot is free when Kubernetes has removed its pod.
+    # The lowest free slots, so that the same ones are reused; a slot is free when Kubernetes has removed its pod.
     return [slot for slot in range(len(taken) + count) if slot not in taken][:count]
 
 
 def _add_dues(draft: _Draft) -> None:
-    """Schedule a pass for the time when a pod must have its answer, if its job is still waiting."""
+    """Schedule a pass for the time by which a pod must have its answer, if its job still waits."""
     demand = draft.facts.demand
     waiting = {*(str(job.job.id) for job in demand.jobs), *map(str, demand.swapped)} if demand.jobs else set()
     running = draft.facts.list_in(RunnerPodState.RUNNING)

@@ -1,4 +1,4 @@
-"""The min of the moment, by the schedules of a pool. Pure."""
+"""The current min according to a pool's schedules. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from bessemer.api.runnerpool.spec import RunnerPoolSpec, Schedule
 
 
 def compute_minimum(spec: RunnerPoolSpec, now: datetime) -> tuple[int, datetime | None]:
-    """Return the min that holds now, and when it may change next, which is always after now.
+    """Return the current min, and when it may change next, which is always after ``now``.
 
-    While schedules are in force, theirs holds, the greatest of them, be it more or less than that of the pool.
+    While schedules are in force, the greatest min among them applies, even if it is below the pool's.
     """
     spans = [_compute_span(schedule, now) for schedule in spec.schedules]
     active = [schedule.min for schedule, (running, _) in zip(spec.schedules, spans, strict=True) if running]
@@ -23,7 +23,7 @@ def compute_minimum(spec: RunnerPoolSpec, now: datetime) -> tuple[int, datetime 
 def _compute_span(schedule: Schedule, now: datetime) -> tuple[bool, datetime | None]:
     """Return whether a schedule is in force, and when that changes."""
     length = timedelta(seconds=schedule.duration_seconds)
-    # The first start after now - length is in force if it is not after now.
+    # The schedule is in force if its first start after now - length is not after now.
     begin = find_start(schedule.start, ZoneInfo(schedule.time_zone), now - length)
     if begin is None:
         return False, None
