@@ -1,4 +1,4 @@
-"""The values of the user's Secrets that a pool names, and what is wrong with them. Pure."""
+"""The values of the user's Secrets that a pool names, and errors in them. Pure."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ RUNNER_TOKEN, CA = "spec.runner.tokenSecret", "spec.gitlab.caSecret"
 
 EMPTY = "SecretEmpty"
 MOST_SECRET_CHARACTERS = 4096
-"""Of what webhooks prove themselves with; it has some dozens."""
+"""Maximum length of the secret of webhooks; usual ones have a few dozen characters."""
 
 
 class SecretMissing(Retry):
-    """A Secret that the spec names is not there, or has no such key, or nothing in it."""
+    """A Secret that the spec names does not exist, or its key is missing or empty."""
 
     def __init__(self, message: str, reason: str = "SecretMissing") -> None:
         super().__init__(reason, message)
@@ -33,32 +33,32 @@ class SecretMissing(Retry):
 
 @dataclass(frozen=True)
 class Access:
-    """The values of the Secrets, as they are now: one that is gone, empty or broken has no value any more."""
+    """The current values of the Secrets; a deleted, empty or invalid one has no value."""
 
     api_token: str | None = field(repr=False)
     webhook_secret: str | None = field(default=None, repr=False)
     runner_token: str | None = field(default=None, repr=False)
-    """The one that the user gives; of a managed runner's, the pool's own Secret has it."""
+    """The token given by the user; the token of a managed runner is in the pool's own Secret."""
     others: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """What the runner's configuration needs, by the names of :func:`config.list_references`."""
+    """Values for the runner's configuration, by the names of :func:`config.list_references`."""
     takes_webhooks: bool = False
-    """Whether the spec names a secret for webhooks, be it there or not."""
+    """Whether the spec names a secret for webhooks, whether or not it exists."""
     problem: BessemerError | None = None
-    """What is wrong with the first Secret that has no value: SecretMissing, or Invalid."""
+    """Error of the first Secret without a value: SecretMissing or Invalid."""
 
     @property
     def ca(self) -> str | None:
-        """The authorities that GitLab's certificate is checked with."""
+        """CA bundle with which GitLab's certificate is verified."""
         return self.others.get(CA_KEY)
 
     def require(self) -> None:
-        """Raise what is wrong with a Secret, if anything is."""
+        """Raise the error of a Secret, if there is one."""
         if self.problem is not None:
             raise self.problem
 
 
 def parse_value(raw: Object | None, reference: SecretReference, where: str, check: Check) -> str:
-    """Return one value of a Secret as it was read; ``where`` is the field that names it, ``check`` raises Unreadable.
+    """Return one value of a Secret; ``where`` is the field that names it, ``check`` raises Unreadable.
 
     Raises SecretMissing, or Invalid SecretBroken.
     """
@@ -79,7 +79,7 @@ def parse_value(raw: Object | None, reference: SecretReference, where: str, chec
 
 
 def check_token(text: str) -> None:
-    """Check what is sent in a header; raises Unreadable."""
+    """Check a value that is sent in a header; raises Unreadable."""
     if not is_token(text):
         raise Unreadable("can't be a token: tokens are one line of printable ASCII characters without blanks")
 
@@ -92,14 +92,14 @@ def check_webhook_secret(text: str) -> None:
 
 
 def list_secrets(spec: RunnerPoolSpec) -> set[str]:
-    """Name the user's Secrets that a pool reads."""
+    """Return the names of the user's Secrets that a pool reads."""
     own = (spec.gitlab.api_token_secret, spec.gitlab.webhook_secret, spec.runner.token_secret)
     others = (reference for reference, _ in list_references(spec).values())
     return {reference.name for reference in (*own, *others) if reference is not None}
 
 
 def find_destination(spec: RunnerPoolSpec, key: str) -> str | None:
-    """Return where runners send a value of ``list_references``; None where it goes nowhere, such as a private key."""
+    """Return where runners send a value of ``list_references``; None if it is sent nowhere, such as a private key."""
     if key not in (ACCESS_KEY, SECRET_KEY) or spec.cache is None or spec.cache.s3 is None:
         return None
     return f"{'http' if spec.cache.s3.insecure else 'https'}://{spec.cache.s3.server}"

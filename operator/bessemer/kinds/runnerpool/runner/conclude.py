@@ -1,4 +1,4 @@
-"""What a pass has found out about a pool's runner, to be remembered for the next. Pure."""
+"""What a pass has found out about a pool's runner, kept for the next pass. Pure."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from bessemer.kube.protocol import Unavailable
 
 PASSING = (GitLabUnavailable, RateLimited, Unavailable)
 PASSING_REASONS = frozenset({"ClusterNotReady", "Conflict", "Vanished"})
-"""Failures that say nothing against what was known. A Secret that is gone does, and so does what is not listed here."""
+"""Failures that don't invalidate earlier knowledge. A deleted Secret does, and so does any reason not listed here."""
 
 
 def conclude(facts: RunnerFacts, plan: Plan, now: datetime) -> Known:
-    """Return what is known after the last decision of a pass."""
+    """Return the knowledge after the last decision of a pass."""
     if plan.settled is not None:
         return _note_settled(facts, plan.settled, now)
     if plan.failure is None:
@@ -43,8 +43,10 @@ def _note_settled(facts: RunnerFacts, settled: Settled, now: datetime) -> Known:
 
 
 def _explain_failure(known: Known | None, error: BessemerError, pool: RunnerPool, now: datetime) -> Known:
-    """Go on with what was known where that is not in doubt, because GitLab or Kubernetes does not answer, and say so
-    where that lasts; else say what is wrong."""
+    """Return the earlier knowledge if GitLab or Kubernetes merely does not answer, with the failure if that lasts.
+
+    Otherwise return the error.
+    """
     passing = isinstance(error, PASSING) or (isinstance(error, Retry) and error.reason in PASSING_REASONS)
     if known is not None and known.fact.ready and passing and known.generation == pool.generation:
         message = f"as it was at {known.confirmed.isoformat(timespec='minutes')}; since then: {error.message}"
@@ -58,7 +60,7 @@ def _explain_failure(known: Known | None, error: BessemerError, pool: RunnerPool
 
 
 def _drop_values(known: Known, before: Known | None, spec: RunnerPoolSpec, now: datetime) -> Known:
-    """Forget what stood in Secrets that are gone; what was whole before is kept for a pool that goes with them."""
+    """Drop values of deleted Secrets; the last complete set is kept for a pool that is deleted together with them."""
     access = known.access
     if access is None or access.problem is None:
         return replace(known, parting=None)

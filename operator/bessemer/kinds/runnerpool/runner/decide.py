@@ -1,8 +1,8 @@
-"""What a pool's runner needs next: a pure function from facts and the time to one question, one step, or an outcome.
+"""Decides what a pool's runner needs: a pure function from facts and the time to one question, one step, or an outcome.
 
-A runner that was created is known by its marker, the pool's UID, which GitLab shows in its description, and by a record
-in the pool's Secret. One that was never recorded, because the operator died in between, is found by the marker and
-deleted: nothing leaks, whenever the operator dies.
+A created runner is identified by its marker, the pool's UID, which is in its description in GitLab, and by a record in
+the pool's Secret. A runner without a record, because the operator died in between, is found by the marker and deleted:
+no runner is leaked, whenever the operator dies.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ REFUSED, EXPIRES = "TokenRefused", "TokenExpires"
 
 @dataclass(frozen=True)
 class _Usable:
-    """A runner that GitLab takes the token of."""
+    """A runner whose token GitLab accepts."""
 
     token: str = field(repr=False)
     identity: Identity
@@ -56,7 +56,7 @@ class _Usable:
 
 
 def decide_runner(facts: RunnerFacts, now: datetime) -> Plan:
-    """Decide the next question or step, or how the runner stands when there is none."""
+    """Return the next question or step; without one, the state of the runner."""
     try:
         return _choose(facts, now)
     except BessemerError as error:
@@ -64,7 +64,7 @@ def decide_runner(facts: RunnerFacts, now: datetime) -> Plan:
 
 
 def decide_unused(pool: RunnerPool, polls: Polls | None) -> Plan:
-    """Decide for a pool that is deleted, or whose spec can't be read: its runner stays as it is for now."""
+    """Decide for a pool that is deleted or has an unreadable spec: its runner stays unchanged for now."""
     reason = "Deleting" if pool.deleted is not None else "InvalidSpec"
     return Plan(StopPolls() if polls is not None else None, reason, "which jobs wait is not asked any more")
 
@@ -77,7 +77,7 @@ def _choose(facts: RunnerFacts, now: datetime) -> Plan:
     plan = _decide_polls(facts, facts.access)
     if plan is not None:
         return plan
-    # All that may be missing comes first: a runner that can't be used must not be created, nor its token spent.
+    # All possible obstacles first: a runner that can't be used must not be created, nor its token rotated in vain.
     facts.access.require()
     if facts.problem is not None:
         raise facts.problem
@@ -90,7 +90,7 @@ def _choose(facts: RunnerFacts, now: datetime) -> Plan:
 
 
 def _decide_polls(facts: RunnerFacts, access: Access) -> Plan | None:
-    """Poll with what the Secrets hold now, and with nothing that they held before."""
+    """Poll with the current values of the Secrets, and never with earlier ones."""
     wanted = build_polls(facts.spec, access)
     if wanted == facts.polls:
         return None
@@ -101,10 +101,10 @@ def _decide_polls(facts: RunnerFacts, access: Access) -> Plan | None:
 
 
 def _decide_account(facts: RunnerFacts) -> Plan | None:
-    """See that runners which create pods for jobs have an account that may do just that.
+    """Ensure that runners which create pods for jobs have an account with exactly the rights for that.
 
-    What it may do stands in a role of the chart; the operator may bind that one alone, so that a pool can't be used
-    to gain more. Source: https://docs.gitlab.com/runner/executors/kubernetes/#configure-runner-api-permissions
+    The rights are in a role of the chart; the operator may bind only that role, so that a pool can't be used to gain
+    more. Source: https://docs.gitlab.com/runner/executors/kubernetes/#configure-runner-api-permissions
     """
     if facts.spec.executor.type is not ExecutorType.KUBERNETES:
         return None
@@ -118,7 +118,7 @@ def _decide_account(facts: RunnerFacts) -> Plan | None:
         return Plan(CreateRoleBinding(), "Missing", f"RoleBinding {name} to {role}")
     _check_owner(facts.binding, f"RoleBinding {name}")
     if facts.binding.role != (wanted["kind"], wanted["name"]):
-        # What a binding binds can't be changed, and the operator may delete none.
+        # The role of a binding can't be changed, and the operator may not delete bindings.
         text = f"RoleBinding {name} binds {' '.join(facts.binding.role)}, of another installation of Bessemer"
         raise Invalid("RoleOutdated", f"{text}; delete it, and it is recreated for {role}")
     return None
@@ -130,7 +130,7 @@ def _check_owner(found: NamedObject, what: str) -> None:
 
 
 def _decide_given(facts: RunnerFacts, access: Access, now: datetime) -> Plan | _Usable:
-    """Use the runner whose token the user gives; one that was created for the pool before is given up."""
+    """Use the runner whose token the user gives; delete a runner that was created for the pool before."""
     token = access.runner_token or ""
     identity = _find_identity(facts, token, now)
     if isinstance(identity, Plan):
@@ -145,7 +145,7 @@ def _decide_given(facts: RunnerFacts, access: Access, now: datetime) -> Plan | _
 
 
 def _decide_created(facts: RunnerFacts, managed: ManagedRunner, now: datetime) -> Plan | _Usable:
-    """See that the runner is in GitLab as the spec wants it, with a token that GitLab takes."""
+    """Ensure that the runner is in GitLab as the spec wants it, with a token that GitLab accepts."""
     if facts.record_problem is not None:
         raise facts.record_problem
     request, record = build_request(facts.pool, facts.spec, managed), facts.record
@@ -166,7 +166,7 @@ def _decide_created(facts: RunnerFacts, managed: ManagedRunner, now: datetime) -
 
 
 def _decide_place(facts: RunnerFacts, record: Record, request: RunnerRequest) -> Plan | None:
-    """Abandon a runner that is elsewhere; a group or project that was renamed still has its runners."""
+    """Delete a runner in another GitLab or scope; a renamed group or project still has its runners."""
     if record.is_at(facts.spec.gitlab):
         return None
     if facts.listed is None:
@@ -175,7 +175,7 @@ def _decide_place(facts: RunnerFacts, record: Record, request: RunnerRequest) ->
 
 
 def _doubt_token(facts: RunnerFacts, record: Record, managed: ManagedRunner, now: datetime) -> str | Plan:
-    """Return why the token must be replaced, empty where it need not be; or the question, where that is not known."""
+    """Return why the token must be replaced, empty if it need not be; or the question, if that is unknown."""
     if facts.issued != record.token and record.is_expiring(managed, now):
         return EXPIRES
     identity = _find_identity(facts, record.token, now)
@@ -185,7 +185,7 @@ def _doubt_token(facts: RunnerFacts, record: Record, managed: ManagedRunner, now
 
 
 def _decide_changes(facts: RunnerFacts, record: Record, request: RunnerRequest, why: str, now: datetime) -> Plan | None:
-    """Bring the runner in line with the spec, then replace its token if need be; one that is gone is created again."""
+    """Bring the runner in line with the spec, then rotate its token if necessary; recreate a deleted runner."""
     if why:
         if facts.listed is None:
             return _list(request, why)
@@ -200,7 +200,7 @@ def _decide_changes(facts: RunnerFacts, record: Record, request: RunnerRequest, 
 
 
 def _decide_missing(facts: RunnerFacts, request: RunnerRequest) -> Plan:
-    """Create a runner, after whatever would keep its record from being written, and after those never recorded."""
+    """Create a runner, after removing obstacles to writing its record and runners without a record."""
     name = runner_secret_name(facts.pool.name)
     if facts.secret is not None and facts.secret.has_record:
         rest = {key: value for key, value in facts.secret.get_values().items() if key not in RECORD_KEYS}
@@ -234,7 +234,7 @@ def _rotate(record: Record, why: str) -> Plan:
 
 
 def _give_up(facts: RunnerFacts, record: Record, why: str) -> Plan:
-    """Delete the runner where it is; where that can't be done, say that it is left."""
+    """Delete the runner where it is; if that is impossible, report that it is left."""
     left = explain_undeletable(record, facts.spec.gitlab.url) or facts.undeletable.get(record.id)
     what = f"runner {record.id} of {record.scope}"
     if left is None:
@@ -245,15 +245,15 @@ def _give_up(facts: RunnerFacts, record: Record, why: str) -> Plan:
 
 
 def explain_undeletable(record: Record, url: str) -> Invalid | None:
-    """Return why a runner can't be deleted by a pool whose access token is for the GitLab at ``url``; None: it can."""
+    """Return why a pool whose access token is for the GitLab at ``url`` can't delete a runner; None: it can."""
     if record.url == url:
         return None
-    # The token must not be shown to another GitLab than it is for.
+    # The token must not be sent to a GitLab that it was not issued for.
     return Invalid("RunnerLeft", f"the pool's access token is for {url}")
 
 
 def _check_pause(record: Record, now: datetime) -> None:
-    """Raise Invalid while a token that GitLab refuses may not be replaced again: it does not seem to help."""
+    """Raise Invalid while a refused token may not be replaced again, because replacing it does not seem to help."""
     due = record.compute_rotation()
     if record.refusals > 0 and now < due:
         text = f"GitLab refuses the token of runner {record.id} that it gave out itself"
@@ -262,7 +262,7 @@ def _check_pause(record: Record, now: datetime) -> None:
 
 
 def _find_identity(facts: RunnerFacts, token: str, now: datetime) -> Identity | Plan | None:
-    """Return whose token that is, None where GitLab refuses it, or the question where that is not known."""
+    """Return the token's identity, None if GitLab refuses it, or the question if that is unknown."""
     if token in facts.verified:
         return facts.verified[token]
     known = facts.known.find_identity(facts.spec.gitlab.url, token, now) if facts.known is not None else None
@@ -274,7 +274,7 @@ def _list(request: RunnerRequest, why: str) -> Plan:
 
 
 def _decide_secret(facts: RunnerFacts, access: Access, usable: _Usable) -> Plan:
-    """See that the pool's Secret has what runner pods mount, and the record."""
+    """Ensure that the pool's Secret contains the files that runner pods mount, and the record."""
     pool, spec, record = facts.pool, facts.spec, usable.record
     values = build_secret_data(pool, spec, usable.token, access.others, facts.slurm_host)
     values |= record.to_data() if record is not None else {}

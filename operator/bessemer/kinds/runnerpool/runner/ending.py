@@ -1,7 +1,7 @@
-"""What a deleted pool still needs: a pure function from facts and the time to one question, one step, or a wait.
+"""Decides the end of a deleted pool: a pure function from facts and the time to one question, one step, or a wait.
 
-GitLab deletes the runner, if it was created for the pool, else its managers; then the finalizer goes. After a time it
-goes even where GitLab could not be told.
+GitLab deletes the runner if it was created for the pool, otherwise its runner managers; then the finalizer is removed.
+After the deletion deadline it is removed even if GitLab could not be reached.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ LEAVING = "the pool is kept until GitLab has forgotten its runner"
 
 @dataclass(frozen=True)
 class EndFacts:
-    """All that is known of the runner of a pool that is deleted and has no pods any more."""
+    """All facts about the runner of a deleted pool without pods."""
 
     pool: RunnerPool
     deletion_seconds: int
-    """For which the pool waits for GitLab."""
+    """How long the pool waits for GitLab."""
     pause: float
-    """Seconds for which GitLab has asked for no requests."""
+    """Remaining seconds of a pause that GitLab has requested."""
     known: Known | None = None
     secret_gone: bool | None = None
-    """Whether the pool has no Secret; None: it could not be read."""
+    """Whether the pool's Secret is missing; None: it could not be read."""
     record: Record | None = None
     connection: GitLabConnection | None = None
-    """None: the spec says none, and ``problem`` says why."""
+    """None: missing in the spec, for the reason in ``problem``."""
     access: Access | None = field(default=None, repr=False)
-    """What GitLab is asked with, of the Secrets as they were last."""
+    """Values for GitLab's API from the Secrets, as last known."""
     problem: BessemerError | None = None
-    """What was wrong with the first thing that could not be read and is needed."""
+    """Error of the first required object that could not be read."""
     managers: ManagerFacts | None = None
-    """Read where no runner was created for the pool."""
+    """Read if no runner was created for the pool."""
     deleted: bool = False
-    """Whether the recorded runner was deleted in this pass."""
+    """Whether this pass has deleted the recorded runner."""
     listed: frozenset[int] | None = None
-    """The runners in GitLab that have the pool's marker; None: not asked yet."""
+    """Runners in GitLab with the pool's marker; None: not asked yet."""
     failure: BessemerError | None = None
-    """What the last question or step failed with."""
+    """Failure of the last question or step."""
 
     @property
     def creates_runner(self) -> bool:
@@ -62,7 +62,7 @@ class EndFacts:
         return self.record is not None or (self.pool.spec is not None and self.pool.spec.runner.managed is not None)
 
     def compute_patience(self, now: datetime) -> float:
-        """Return the seconds for which GitLab is still waited for."""
+        """Return for how many seconds the pool still waits for GitLab."""
         return compute_patience(self.pool.deleted or now, self.deletion_seconds, now)
 
     def take_gone(self, runner_id: int) -> EndFacts:
@@ -71,13 +71,13 @@ class EndFacts:
         return replace(self, deleted=deleted, listed=self.listed - {runner_id} if self.listed is not None else None)
 
     def take_manager(self, slot: int) -> EndFacts:
-        """Return the facts after a manager was deleted, or left to its slot's pod."""
+        """Return the facts after a runner manager was deleted, or left to its slot's pod."""
         managers = self.managers
         return self if managers is None else replace(self, managers=replace(managers, slots=managers.slots - {slot}))
 
 
 def decide_end(facts: EndFacts, now: datetime) -> Plan:
-    """Decide what comes next before the pool may go, or for how long to wait."""
+    """Return the next step before the finalizer is removed, or the time to wait."""
     patience = facts.compute_patience(now)
     if facts.failure is None and facts.pause > 0 and patience > 0:
         return Plan(None, "PauseAsked", "GitLab has asked for a pause", wait=min(facts.pause, patience))
@@ -94,7 +94,7 @@ def _choose(facts: EndFacts) -> Plan | None:
     failure = facts.failure
     if not facts.creates_runner:
         if isinstance(failure, Invalid) and facts.managers is not None:
-            # The token is no longer good: its runner is gone, or nothing can be done for it.
+            # The token is no longer valid: its runner is deleted, or can't be managed any more.
             return Plan(RemoveFinalizer(), "ManagersLeft", f"runner managers are left: {failure.message}")
         if failure is not None:
             raise failure
@@ -120,15 +120,16 @@ def _choose(facts: EndFacts) -> Plan | None:
 
 
 def _went_with_scope(facts: EndFacts, failure: BessemerError) -> bool:
-    """Return whether group or project are gone, and the pool's runners with them, after the recorded one."""
+    """Return whether the group or project was deleted after the recorded runner, and with it the pool's runners."""
     return isinstance(failure, GitLabNotFound) and facts.deleted and facts.listed is None
 
 
 def _was_never_created(facts: EndFacts, error: BessemerError) -> bool:
-    """Return whether there is nothing to wait for.
+    """Return whether no runner was ever created, so that there is nothing to wait for.
 
-    Where no runner is recorded, and the token may not even list runners, there is none. Nor is there where the Secret
-    is missing, which is created first, and we would have seen it: it goes early only where the whole namespace goes.
+    That is so if no runner is recorded and the token may not even list runners. It is also so if the Secret is missing
+    although we would have seen it: the Secret is created before the runner, and is deleted before the pool only
+    together with the namespace.
     """
     if facts.record is not None or not facts.creates_runner or facts.secret_gone is None:
         return False

@@ -1,7 +1,7 @@
-"""Carry out one question or step of a runner's life; its answer becomes a fact.
+"""Executes one question or step of a runner's life; the answer becomes a fact.
 
-Death between any two calls is found out by the next pass. What GitLab creates or rotates is recorded by the very next
-request, to a Secret that is there already: only that request can come in between and fail.
+If the operator dies between two calls, the next pass finds that out. Whatever GitLab creates or rotates is recorded
+with the very next request, in a Secret that already exists, so that only this one request can fail in between.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from bessemer.kube.protocol import ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS, Alr
 
 
 async def carry_out(deps: PoolDeps, facts: RunnerFacts, step: Question | Step) -> RunnerFacts:
-    """Do it, and return the facts as they are then; raises what the call failed with."""
+    """Execute it; return the facts after it; raises the error of the call."""
     match step:
         case StartPolls(polls):
             await _start_polls(deps, facts, polls)
@@ -97,7 +97,7 @@ async def _ask_gitlab(deps: PoolDeps, facts: RunnerFacts, step: Question | Step)
 
 
 async def open_gitlab(deps: PoolDeps, facts: RunnerFacts) -> GitLab:
-    """Return the client of the GitLab that the spec names, with the pool's access token."""
+    """Return the client for the GitLab in the spec, with the pool's access token."""
     access = facts.access or Access(None)
     key = (facts.pool.namespace, facts.pool.name)
     return await deps.gitlab_clients.use(key, facts.spec.gitlab.url, access.api_token, access.ca)
@@ -111,13 +111,13 @@ async def _start_polls(deps: PoolDeps, facts: RunnerFacts, polls: Polls) -> None
 
 
 async def _write_record(deps: PoolDeps, facts: RunnerFacts) -> RunnerFacts:
-    """Write the record to the Secret, and leave the rest of the Secret as it is."""
+    """Write the record to the Secret; leave the rest of the Secret unchanged."""
     values = facts.secret.get_values() if facts.secret is not None else {}
     return await _write_secret(deps, facts, values | facts.require_record().to_data())
 
 
 async def _write_secret(deps: PoolDeps, facts: RunnerFacts, values: dict[str, str]) -> RunnerFacts:
-    """Make the pool's Secret hold these values and no others. Raises Retry in a race."""
+    """Set the values of the pool's Secret, and remove all others. Raises Retry in a race."""
     pool, body = facts.pool, build_runner_secret(facts.pool, values)
     name = runner_secret_name(pool.name)
     if facts.secret is None:
@@ -135,7 +135,7 @@ async def _write_secret(deps: PoolDeps, facts: RunnerFacts, values: dict[str, st
 
 
 async def carry_out_end(deps: PoolDeps, facts: EndFacts, step: Question | Step) -> EndFacts:
-    """Do one thing for a deleted pool, and return the facts as they are then; raises what the call failed with."""
+    """Execute one step for a deleted pool; return the facts after it; raises the error of the call."""
     pool = facts.pool
     if isinstance(step, (ForgetManager, KeepManager)) and facts.managers is not None:
         await settle_manager(deps, pool, facts.managers, step)

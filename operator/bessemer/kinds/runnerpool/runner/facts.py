@@ -1,4 +1,4 @@
-"""What the life of a pool's runner is decided from, and how it changes with each answer. Pure."""
+"""Input of decisions about a pool's runner, and how each answer changes it. Pure."""
 
 from __future__ import annotations
 
@@ -25,55 +25,55 @@ from bessemer.kinds.runnerpool.runner.request import digest_request
 
 @dataclass(frozen=True)
 class NamedObject:
-    """An object that has one of the pool's names."""
+    """An object with one of the pool's names."""
 
     owned: bool
-    """Whether it is the pool's."""
+    """Whether it belongs to the pool."""
     role: tuple[str, str] = ("", "")
-    """Kind and name of what a RoleBinding binds."""
+    """Kind and name of the role that a RoleBinding binds."""
 
 
 @dataclass(frozen=True)
 class RunnerFacts:
-    """All that is known of a pool's runner at one moment of a pass."""
+    """All facts about a pool's runner at one point of a pass."""
 
     pool: RunnerPool
     spec: RunnerPoolSpec
     settings: Settings
     access: Access | None
-    """None: the user's Secrets could not be read, and ``problem`` says why."""
+    """None: the user's Secrets could not be read, for the reason in ``problem``."""
     known: Known | None = None
-    """What earlier passes have found out."""
+    """Results of earlier passes."""
     polls: Polls | None = None
-    """The polls that the pool takes part in now."""
+    """The pool's current polls."""
     problem: BessemerError | None = None
-    """What was wrong with the first thing that could not be read."""
+    """Error of the first object that could not be read."""
     account: NamedObject | None = None
-    """Read for the executor Kubernetes alone, as is ``binding``; None: there is none."""
+    """Read only for the executor Kubernetes, as is ``binding``; None: it does not exist."""
     binding: NamedObject | None = None
     slurm_host: SlurmHost | None = None
     secret: PoolSecret | None = None
     record: Record | None = None
-    """As it stands in the Secret, but for what was changed in GitLab since."""
+    """The record in the Secret, with later changes in GitLab."""
     record_problem: Invalid | None = None
-    """What is wrong with the record in the Secret."""
+    """Error in the record in the Secret."""
     listed: frozenset[int] | None = None
-    """The runners in GitLab that have the pool's marker; None: not asked yet."""
+    """Runners in GitLab with the pool's marker; None: not asked yet."""
     verified: Mapping[str, Identity | None] = field(default_factory=dict, repr=False)
-    """Whose tokens these are, as GitLab has said in this pass; None: it refuses the token."""
+    """Identities of tokens that GitLab has confirmed in this pass; None: it refuses the token."""
     issued: str = field(default="", repr=False)
-    """The token that was issued in this pass."""
+    """Token that was issued in this pass."""
     undeletable: Mapping[int, Invalid] = field(default_factory=dict)
-    """Runners that GitLab would not delete in this pass, and why."""
+    """Runners that GitLab refused to delete in this pass, with the reason."""
     failure: BessemerError | None = None
-    """What the last question or step failed with."""
+    """Failure of the last question or step."""
 
     def holds(self, values: Mapping[str, str]) -> bool:
-        """Return whether the pool's Secret has just these values."""
+        """Return whether the pool's Secret has exactly these values."""
         return self.secret is not None and self.secret.data == self._encode(values)
 
     def take_secret(self, secret: PoolSecret | None) -> RunnerFacts:
-        """Return the facts with the Secret as it was read."""
+        """Return the facts with the Secret as read."""
         facts = replace(self, secret=secret, record=None, record_problem=None)
         try:
             return replace(facts, record=parse_record(secret, runner_secret_name(self.pool.name)))
@@ -81,7 +81,7 @@ class RunnerFacts:
             return replace(facts, record_problem=error)
 
     def take_written(self, values: Mapping[str, str], version: str) -> RunnerFacts:
-        """Return the facts after the Secret was written: with what we wrote, whatever others make of it."""
+        """Return the facts with the values that we wrote to the Secret, even if another client changes them later."""
         return self.take_secret(PoolSecret(version, self._encode(values)))
 
     def take_created(self, registration: Registration, request: RunnerRequest, now: datetime) -> RunnerFacts:
@@ -97,7 +97,7 @@ class RunnerFacts:
         return replace(self, record=replace(record, request_digest=digest_request(request)))
 
     def take_rotated(self, registration: Registration, *, refused: bool, now: datetime) -> RunnerFacts:
-        """Return the facts after the token was replaced: where one was refused, whether this one is must be asked."""
+        """Return the facts after the token was replaced; if one was refused, GitLab must be asked about the new one."""
         record = self.require_record()
         refusals = record.refusals + refused
         record = replace(record, registration=registration, issued=now, refusals=refusals)
@@ -105,29 +105,29 @@ class RunnerFacts:
         return replace(facts, record=record)
 
     def take_gone(self, runner_id: int) -> RunnerFacts:
-        """Return the facts after a runner was deleted, or left where it is."""
+        """Return the facts after a runner was deleted, or left in place."""
         record = None if self.record is not None and self.record.id == runner_id else self.record
         listed = self.listed - {runner_id} if self.listed is not None else None
         return replace(self, record=record, listed=listed)
 
     def take_failure(self, step: object, error: BessemerError) -> RunnerFacts:
-        """Return the facts after a call failed: that a runner can't be deleted need not stop all else."""
+        """Return the facts after a call failed; a runner that can't be deleted need not stop the rest."""
         if isinstance(step, DeleteRunner) and isinstance(error, Invalid):
             return replace(self, undeletable={**self.undeletable, step.runner_id: error})
         return replace(self, failure=error)
 
     def take_identity(self, token: str, identity: Identity | None) -> RunnerFacts:
-        """Return the facts after GitLab has said whose token that is."""
+        """Return the facts with GitLab's answer about a token."""
         return replace(self, verified={**self.verified, token: identity})
 
     def require_record(self) -> Record:
-        """Return the record, which only steps ask for that are decided because there is one."""
+        """Return the record; called only by steps that require one."""
         if self.record is None:
             raise ValueError("no runner is recorded")
         return self.record
 
     def _take_token(self, registration: Registration) -> RunnerFacts:
-        """Note a token that GitLab has just issued, which it need not be asked about."""
+        """Store a token that GitLab has just issued, which need not be verified."""
         identity = Identity(registration.id, registration.expires_at)
         return replace(self.take_identity(registration.token, identity), issued=registration.token)
 

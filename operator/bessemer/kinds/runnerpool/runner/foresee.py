@@ -1,4 +1,4 @@
-"""What would be done for a pool that has nothing yet: the decisions of the operator, with supposed answers. Pure."""
+"""Predicts the steps for a new pool: the operator's decisions with assumed answers. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NOW = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def foresee_steps(pool: RunnerPool, spec: RunnerPoolSpec) -> list[Plan]:
-    """Return the steps that would be taken if all that the spec names were there and GitLab agreed; raises Invalid."""
+    """Return the steps for a pool if everything that the spec names exists and GitLab agrees; raises Invalid."""
     facts, plans = _suppose_facts(pool, spec), []
     for _ in range(_MOST_STEPS):
         plan = decide_runner(facts, _NOW)

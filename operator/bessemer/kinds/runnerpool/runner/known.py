@@ -1,4 +1,4 @@
-"""What was found out about a pool's runner, and for how long that is good. Pure."""
+"""Knowledge about a pool's runner from earlier passes, and how long it is valid. Pure."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from bessemer.kinds.runnerpool.runner.access import Access
 from bessemer.kinds.runnerpool.runner.record import Record
 
 CHECK_SECONDS = 30
-"""Between two reads of the Secrets that a pool names, where not all of them are watched."""
+"""Time between two reads of the Secrets that a pool names if not all of them are watched."""
 WATCHED_CHECK_SECONDS = 300
-"""The same where all of them are watched: what is missed costs time, never correctness."""
+"""The same if all of them are watched: a missed event costs time, never correctness."""
 LASTING_SECONDS = 2 * WATCHED_CHECK_SECONDS
-"""After that long without a successful check, the condition says since when nothing is confirmed."""
+"""After this time without a successful check, the condition reports since when nothing has been confirmed."""
 REFRESH_PAUSE = timedelta(seconds=2)
-"""Between two reads of Secrets because something was refused: any client may be refused as often as it likes."""
+"""Time between two reads of Secrets after a refusal: any client can cause refusals as often as it likes."""
 VERIFY_SECONDS = 3600
-"""Between two questions to GitLab whether it still takes the runner's token, if the token has not changed. Each costs
-two requests; a token that is refused is noticed by the first pod that it is refused to."""
+"""Time between two verifications of an unchanged runner token. Each costs two requests to GitLab; a refused token is
+noticed by the first pod that uses it."""
 PARTING_TIME = timedelta(seconds=60)
-"""A Secret and a pool that are deleted in that time are deleted together. Kubernetes takes seconds for a namespace; the
-clocks of API server and operator may differ by some more."""
+"""A Secret and a pool that are deleted within this time are deleted together. Kubernetes takes seconds to delete a
+namespace; the rest allows for clocks that differ between API server and operator."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A runner that GitLab has confirmed, and where: its token goes there and nowhere else."""
+    """A runner that GitLab has confirmed, and its GitLab: the token is sent there and nowhere else."""
 
     url: str
     ca: str | None = field(repr=False)
     token: str = field(repr=False)
     verified: datetime
-    """When GitLab last said whose token that is."""
+    """When GitLab last confirmed the token's runner."""
 
     def is_due(self, now: datetime) -> bool:
         """Return whether GitLab must be asked again."""
@@ -45,7 +45,10 @@ class Registered:
 
 @dataclass(frozen=True)
 class Parting:
-    """What was known when the first of a pool's Secrets went: when a namespace is deleted, they go before its pools."""
+    """Knowledge from before the first of a pool's Secrets was deleted.
+
+    A deleted namespace deletes them before its pools.
+    """
 
     at: datetime
     access: Access = field(repr=False)
@@ -54,43 +57,43 @@ class Parting:
 
 @dataclass(frozen=True)
 class Known:
-    """What was found out about a pool's runner, and when."""
+    """Knowledge about a pool's runner, with times."""
 
     fact: RunnerFact
     uid: str
-    """Of the pool: another of the same name has another runner."""
+    """UID of the pool: another pool of the same name has another runner."""
     generation: int
     checked: datetime
     registered: Registered | None = None
-    """As it was last, whatever has become of the pool since."""
+    """The last known registration, whatever has happened to the pool since."""
     access: Access | None = field(default=None, repr=False)
     record: Record | None = field(default=None, repr=False)
-    """The record of the runner, where it was created for the pool."""
+    """The record of the runner, if it was created for the pool."""
     confirmed: datetime = LONG_AGO
-    """When all of it was last found in order."""
+    """When everything was last confirmed."""
     parting: Parting | None = field(default=None, repr=False)
-    """For a pool that is deleted together with its Secrets, and for nothing else."""
+    """Used only for a pool that is deleted together with its Secrets."""
     refreshed: datetime = LONG_AGO
-    """When the webhook's secret was last read because one did not fit."""
+    """When the secret of webhooks was last read because a request did not match."""
 
     def is_fresh(self, pool: RunnerPool, now: datetime, seconds: float, pause: float) -> bool:
-        """Return whether nothing need be read again yet; nor is it while GitLab asks for a pause."""
+        """Return whether nothing needs to be read yet, because the knowledge is recent or GitLab asks for a pause."""
         return self.generation == pool.generation and (pause > 0 or now - self.checked < timedelta(seconds=seconds))
 
     def find_recent(self, url: str, token: str, now: datetime) -> Registered | None:
-        """Return what GitLab said of a token, where that was a short while ago."""
+        """Return GitLab's answer about a token if it is recent."""
         last = self.registered
         return last if last is not None and (last.url, last.token) == (url, token) and not last.is_due(now) else None
 
     def find_identity(self, url: str, token: str, now: datetime) -> Identity | None:
-        """Return whose token that is, where GitLab said so a short while ago."""
+        """Return the token's identity if GitLab has confirmed it recently."""
         if self.fact.id is None or self.find_recent(url, token, now) is None:
             return None
         return Identity(self.fact.id, self.fact.expires_at)
 
 
 def find_parting(known: Known | None, pool: RunnerPool) -> Parting | None:
-    """Return what a deleted pool may still use of Secrets that went together with it; None where none did."""
+    """Return what a deleted pool may still use of Secrets deleted together with it; None if there are none."""
     parting = known.parting if known is not None else None
     if parting is None or pool.deleted is None or abs(pool.deleted - parting.at) > PARTING_TIME:
         return None

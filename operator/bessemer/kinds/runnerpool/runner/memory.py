@@ -1,4 +1,4 @@
-"""What is remembered of a pool's runner between passes. No I/O."""
+"""In-memory knowledge about a pool's runner between passes. No I/O."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from bessemer.kinds.runnerpool.runner.known import (
 
 
 def find_known(deps: PoolDeps, key: Key) -> Known | None:
-    """Return what is known of the runner of whichever pool has the name."""
+    """Return the knowledge about the runner of the pool with this name, whatever its UID."""
     memory = deps.memories.find(key)
     return memory.runner if memory is not None else None
 
 
 def get_known(deps: PoolDeps, pool: RunnerPool) -> Known | None:
-    """Return what is known of this pool's runner; of an earlier pool of its name nothing is."""
+    """Return the knowledge about this pool's runner, none about an earlier pool of the same name."""
     known = find_known(deps, (pool.namespace, pool.name))
     return known if known is not None and known.uid == pool.uid else None
 
 
 def compute_check_seconds(deps: PoolDeps, pool: RunnerPool) -> int:
-    """Return for how long what is known of a pool's runner is good, if nothing is heard."""
+    """Return how long knowledge about a pool's runner is valid without events."""
     known = get_known(deps, pool)
     if known is None or not known.fact.ready:
         return RETRY_SECONDS
-    # Nothing tells the pool of changes of the cluster that its jobs run on.
+    # No event reports changes of the cluster on which the pool's jobs run.
     slurm = pool.spec.executor.slurm if pool.spec is not None else None
     heard = deps.secrets.are_heard((pool.namespace, pool.name)) and (slurm is None or slurm.cluster_ref is None)
     return WATCHED_CHECK_SECONDS if heard else CHECK_SECONDS
@@ -52,26 +52,26 @@ def doubt_runner(deps: PoolDeps, key: Key) -> None:
 
 
 def put_pause(deps: PoolDeps, key: Key, error: BessemerError | None) -> None:
-    """Note for how long GitLab asks for no requests, by the error of the last one; None: it does not ask any more.
+    """Store the pause that GitLab requests with an error; None: it no longer requests one.
 
-    Only for what a pool asks about its runner: polls keep their own count.
+    Only for requests about the pool's runner: polls have separate pauses.
     """
     asked = compute_asked(error) if error is not None else 0.0
     deps.memories.get(key).pause = deps.now() + timedelta(seconds=asked) if asked > 0 else None
 
 
 def compute_pause(deps: PoolDeps, key: Key) -> float:
-    """Return the seconds that are left of it; 0: ask."""
+    """Return the remaining seconds of the pause; 0: requests are allowed."""
     until = deps.memories.get(key).pause
     return max(0.0, (until - deps.now()).total_seconds()) if until is not None else 0.0
 
 
 def get_left_managers(deps: PoolDeps, key: Key) -> dict[int, datetime]:
-    """Return the slots whose runner managers GitLab still has, and when it is told next."""
+    """Return the slots whose runner managers are left in GitLab, with the time of the next try to delete each."""
     return deps.memories.get(key).left_managers
 
 
 def compute_due(deps: PoolDeps, key: Key) -> float | None:
-    """Return the seconds until GitLab is told of the next manager; None where none is left."""
+    """Return the seconds until the next try to delete a runner manager; None if none is left."""
     left = deps.memories.get(key).left_managers
     return max(0.0, (min(left.values()) - deps.now()).total_seconds()) if left else None

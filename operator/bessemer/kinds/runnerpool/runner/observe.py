@@ -1,4 +1,4 @@
-"""Read what the life of a pool's runner is decided from; writes nothing."""
+"""Reads the input of decisions about a pool's runner; writes nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 async def get_runner_facts(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec) -> RunnerFacts:
-    """Read all that Kubernetes has; what can't be read, or is wrong, is part of the facts."""
+    """Read everything from Kubernetes; errors are part of the facts."""
     known, polls = get_known(deps, pool), deps.sources.get_polls((pool.namespace, pool.name))
     facts = RunnerFacts(pool, spec, deps.settings, None, known, polls)
     try:
@@ -44,7 +44,7 @@ async def get_runner_facts(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpe
 
 
 async def get_pool_secret(deps: PoolDeps, pool: RunnerPool) -> PoolSecret | None:
-    """Read the pool's own Secret; None where there is none yet. Raises Invalid where something else has its name."""
+    """Read the pool's own Secret; None if it does not exist. Raises Invalid if another owner has its name."""
     name = runner_secret_name(pool.name)
     raw = await deps.kubernetes.get_object(SECRETS, pool.namespace, name)
     if raw is None:
@@ -55,12 +55,12 @@ async def get_pool_secret(deps: PoolDeps, pool: RunnerPool) -> PoolSecret | None
 
 
 def parse_pool_secret(raw: Object) -> PoolSecret:
-    """Return a pool's Secret as it was read."""
+    """Return a pool's Secret from its raw object."""
     return PoolSecret(str(raw["metadata"]["resourceVersion"]), raw.get("data") or {})
 
 
 def parse_named(raw: Object, pool: RunnerPool) -> NamedObject:
-    """Return whose an object is; it is the pool's if the pool is among its owners."""
+    """Return the owner of an object; it is the pool's if the pool is among its owners."""
     owners, role = raw["metadata"].get("ownerReferences") or (), raw.get("roleRef") or {}
     return NamedObject(any(owner["uid"] == pool.uid for owner in owners), (role.get("kind", ""), role.get("name", "")))
 
@@ -79,12 +79,11 @@ async def _add_account(deps: PoolDeps, facts: RunnerFacts) -> RunnerFacts:
 
 
 async def get_slurm_host(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec) -> SlurmHost | None:
-    """Return the host that jobs are submitted on, given in the spec or of a ClusterBuild; None for another executor.
+    """Return the host on which jobs are submitted, from the spec or a ClusterBuild; None for another executor.
 
     Raises:
-        Retry: the ClusterBuild is not there, or not Ready yet.
-        Invalid: SecretBroken, its Secret was changed by hand.
-
+        Retry: the ClusterBuild does not exist or is not Ready yet.
+        Invalid: SecretBroken, a user changed its Secret.
     """
     slurm = spec.executor.slurm
     if slurm is None:
@@ -99,7 +98,7 @@ async def get_slurm_host(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec)
 
 
 async def get_manager_facts(deps: PoolDeps, pool: RunnerPool, slots: frozenset[int]) -> ManagerFacts:
-    """Read where the managers of these slots are; only where that is not known, the Secrets are read."""
+    """Read where the managers of these slots are; Secrets are read only if that is unknown."""
     key = (pool.namespace, pool.name)
     used = frozenset(pod.slot for pod in deps.memories.get(key).pods.list_pods().values() if pod.live)
     known = get_known(deps, pool)
@@ -107,15 +106,15 @@ async def get_manager_facts(deps: PoolDeps, pool: RunnerPool, slots: frozenset[i
     if parting is None:
         at = await _find_registered(deps, pool) if slots - used else None
         return ManagerFacts(pool.uid, slots, used, at)
-    # The runner's own token is enough; the client is the one that the pool uses anyway.
+    # The runner's own token is sufficient; the client is the pool's existing one.
     token = parting.access.api_token if parting.access is not None else None
     return ManagerFacts(pool.uid, slots, used, parting.registered, token)
 
 
 async def _find_registered(deps: PoolDeps, pool: RunnerPool) -> Registered | None:
-    """Read where the runner of a pool is that was deleted before this process has looked at it.
+    """Read the registration of a pool that was deleted before this process first saw it.
 
-    None where that can't be found out any more: the Secrets of a namespace that is deleted go before its pools.
+    None if it can't be determined any more: a deleted namespace deletes Secrets before its pools.
     """
     if pool.spec is None:
         return None
@@ -133,12 +132,12 @@ async def _find_registered(deps: PoolDeps, pool: RunnerPool) -> Registered | Non
 
 
 async def get_end_facts(deps: PoolDeps, pool: RunnerPool) -> EndFacts:
-    """Read what is known of the runner of a deleted pool, as it was known last, where it was."""
+    """Read the facts about the runner of a deleted pool from its last known place."""
     key = (pool.namespace, pool.name)
     known = get_known(deps, pool)
     facts = EndFacts(pool, deps.settings.deletion_seconds, compute_pause(deps, key), known)
     if facts.pause > 0 and facts.compute_patience(deps.now()) > 0:
-        return facts  # nothing is asked, so nothing need be read
+        return facts  # GitLab is not asked, so nothing needs to be read
     try:
         secret = await get_pool_secret(deps, pool)
     except BessemerError as error:
@@ -157,20 +156,20 @@ async def get_end_facts(deps: PoolDeps, pool: RunnerPool) -> EndFacts:
 
 
 def _find_record(pool: RunnerPool, known: Known | None, secret: PoolSecret | None) -> Record | None:
-    """Return the record: when a namespace is deleted, its Secrets go before its pools."""
+    """Return the record: a deleted namespace deletes its Secrets before its pools."""
     last = known.record if known is not None else None
     if secret is None:
         return last
     try:
         return parse_record(secret, runner_secret_name(pool.name))
     except Invalid as error:
-        # It is found by its marker all the same, where it is the pool's own.
+        # The pool's own runner is also found by its marker.
         _log.warning("%s/%s: %s", pool.namespace, pool.name, error)
         return last
 
 
 def _parse_connection(raw: Object) -> GitLabConnection:
-    """Read what the rest of the spec may be too wrong for: a runner of the pool must go whatever else was changed."""
+    """Read the connection alone, because the rest of the spec may be invalid; the runner must be deleted anyway."""
     try:
         return GitLabConnection.model_validate((raw.get("spec") or {}).get("gitlab"))
     except ValidationError as error:
@@ -178,7 +177,7 @@ def _parse_connection(raw: Object) -> GitLabConnection:
 
 
 async def _get_last_access(deps: PoolDeps, pool: RunnerPool, connection: GitLabConnection) -> Access:
-    """Return what a pool that goes asks GitLab with; raises what is wrong with its Secrets."""
+    """Return the values with which a deleted pool calls GitLab; raises the error of its Secrets."""
     known = get_known(deps, pool)
     access = known.access if known is not None else None
     if access is None or access.problem is not None:

@@ -1,6 +1,6 @@
-"""What the life of a pool's runner consists of: questions to GitLab, steps that change something, and why each. Pure.
+"""Decisions about a pool's runner: questions to GitLab, and steps that change something, with reasons. Pure.
 
-At most one at a time is decided; its answer becomes a fact, and the next is decided.
+At most one is decided at a time; its answer becomes a fact for the next decision.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from bessemer.kinds.runnerpool.facts import RunnerFact
 
 @dataclass(frozen=True)
 class VerifyToken:
-    """Ask GitLab whose token that is."""
+    """Ask GitLab which runner a token belongs to."""
 
     token: str = field(repr=False)
 
 
 @dataclass(frozen=True)
 class ListRunners:
-    """Ask GitLab which runners have the pool's marker."""
+    """List the runners in GitLab with the pool's marker."""
 
     scope: Scope
 
@@ -35,29 +35,29 @@ Question = VerifyToken | ListRunners
 
 @dataclass(frozen=True)
 class StartPolls:
-    """Poll GitLab for waiting jobs."""
+    """Start polling GitLab for waiting jobs."""
 
     polls: Polls
 
 
 @dataclass(frozen=True)
 class StopPolls:
-    """Poll GitLab for this pool's jobs no longer."""
+    """Stop polling GitLab for this pool's jobs."""
 
 
 @dataclass(frozen=True)
 class CreateServiceAccount:
-    """Create the account of runners that create pods for jobs."""
+    """Create the ServiceAccount of runners that create pods for jobs."""
 
 
 @dataclass(frozen=True)
 class CreateRoleBinding:
-    """Bind that account to the chart's role for it."""
+    """Bind that account to the chart's role."""
 
 
 @dataclass(frozen=True)
 class WriteRunnerSecret:
-    """Make the pool's Secret hold these values and no others."""
+    """Set the values of the pool's Secret, and remove all others."""
 
     values: Mapping[str, str] = field(repr=False)
 
@@ -83,7 +83,7 @@ class RotateToken:
 
     runner_id: int
     refused: bool
-    """Whether because GitLab refuses the one it has."""
+    """Whether GitLab refuses the current token."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class LeaveRunner:
 
 @dataclass(frozen=True)
 class ForgetManager:
-    """Delete the runner manager in GitLab of a slot whose pod is gone."""
+    """Delete the runner manager of a slot in GitLab after its pod is gone."""
 
     slot: int
     system_id: str
@@ -110,7 +110,7 @@ class ForgetManager:
 
 @dataclass(frozen=True)
 class KeepManager:
-    """Leave the runner manager of a slot alone: the slot's next pod uses it."""
+    """Keep the runner manager of a slot: the slot's next pod uses it."""
 
     slot: int
 
@@ -139,7 +139,7 @@ Step = (
 
 @dataclass(frozen=True)
 class Settled:
-    """Nothing is left to do: the runner is as the spec wants it."""
+    """No step is left: the runner is as the spec wants it."""
 
     fact: RunnerFact
     token: str = field(repr=False)
@@ -147,20 +147,20 @@ class Settled:
 
 @dataclass(frozen=True)
 class Plan:
-    """One decision: a question, a step, or how things stand when there is neither."""
+    """One decision: a question, a step, or the state if there is neither."""
 
     step: Question | Step | None
     reason: str
     """Why, as one CamelCase word."""
     message: str = ""
-    """What it is about, in a sentence."""
+    """Details in a sentence."""
     event: EventFact | None = None
-    """To be recorded when the step is done, or at once where there is none."""
+    """Recorded when the step has been executed, or at once if there is none."""
     settled: Settled | None = None
     failure: BessemerError | None = None
-    """What keeps the runner from being as the spec wants it."""
+    """Why the runner is not as the spec wants it."""
     wait: float | None = None
-    """Seconds until the same is tried again, where that is decided here."""
+    """Seconds until the next try, if decided here."""
 
     def __str__(self) -> str:
         name = type(self.step).__name__ if self.step is not None else "rest" if self.wait is None else "wait"

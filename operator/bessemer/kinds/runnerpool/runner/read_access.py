@@ -1,4 +1,4 @@
-"""Read the user's Secrets that a pool names; writes nothing."""
+"""Reads the user's Secrets that a pool names; writes nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bessemer.kube.protocol import SECRETS, Object
 
 
 class _Reader:
-    """Reads values of the Secrets of a namespace, each Secret once, and remembers the first thing that is wrong."""
+    """Reads values of Secrets in a namespace, each Secret once, and keeps the first error."""
 
     def __init__(self, deps: PoolDeps, namespace: str) -> None:
         self._deps = deps
@@ -40,9 +40,9 @@ class _Reader:
         check: Check = lambda _text: None,
         url: str | None = None,
     ) -> str | None:
-        """Return one value; None where there is no reference, or something is wrong. Raises Unavailable.
+        """Return one value; None if there is no reference, or the value has an error. Raises Unavailable.
 
-        ``url`` is where it is sent, which the Secret itself has to allow; None where it is sent nowhere.
+        ``url`` is the destination, which the Secret itself must allow; None if the value is sent nowhere.
         """
         if reference is None:
             return None
@@ -62,7 +62,7 @@ class _Reader:
 
 
 async def get_access(deps: PoolDeps, namespace: str, spec: RunnerPoolSpec) -> Access:
-    """Read all Secrets that the spec names; what is wrong with one is in the answer. Raises Unavailable."""
+    """Read all Secrets that the spec names; errors in them are part of the result. Raises Unavailable."""
     reader = _Reader(deps, namespace)
     found = {
         key: await reader.find(reference, where, url=find_destination(spec, key))
@@ -80,7 +80,7 @@ async def get_access(deps: PoolDeps, namespace: str, spec: RunnerPoolSpec) -> Ac
 
 
 async def get_api_access(deps: PoolDeps, namespace: str, gitlab: GitLabConnection) -> Access:
-    """Read only what GitLab's API is used with, in the same way."""
+    """Read only the values for GitLab's API, in the same way."""
     reader = _Reader(deps, namespace)
     ca = await reader.find(gitlab.ca_secret, CA)
     api = await _find_api_token(reader, gitlab, ca)
@@ -89,10 +89,10 @@ async def get_api_access(deps: PoolDeps, namespace: str, gitlab: GitLabConnectio
 
 async def _find_api_token(reader: _Reader, gitlab: GitLabConnection, ca: str | None) -> str | None:
     token = await reader.find(gitlab.api_token_secret, API_TOKEN, check_token, gitlab.url)
-    # Whose certificate can't be checked as the spec wants it is not shown the token.
+    # If GitLab's certificate can't be verified as the spec wants it, the token must not be sent.
     return token if gitlab.ca_secret is None or ca is not None else None
 
 
 async def get_webhook_secret(deps: PoolDeps, namespace: str, gitlab: GitLabConnection) -> str | None:
-    """Read only what webhooks prove themselves with; None where there is none, or it can't be used."""
+    """Read only the secret of webhooks; None if it does not exist or is invalid."""
     return await _Reader(deps, namespace).find(gitlab.webhook_secret, WEBHOOK_SECRET, check_webhook_secret)

@@ -1,4 +1,4 @@
-"""Reconcile the runner of a pool: observe, then decide and execute until nothing is left; the same for its deletion."""
+"""Reconciles the runner of a pool, and deletes it: observe, then decide and execute until no step is left."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from bessemer.kinds.runnerpool.runner.plan import (
 from bessemer.kinds.runnerpool.runner.runner_managers import AGAIN, decide_managers
 
 MOST_STEPS = 1000
-"""Of one pass. A pool takes ten at most, and one more for each runner that was never recorded."""
+"""Maximum steps of one pass. A pool needs at most ten, plus one for each runner without a record."""
 _log = logging.getLogger(__name__)
 
 
@@ -51,7 +51,7 @@ async def keep_runner(deps: PoolDeps, pool: RunnerPool) -> RunnerFact:
             await _tell(deps, pool, plan)
         return RunnerFact(False, plan.reason, id=pool.status.runner.id)
     known = get_known(deps, pool)
-    # Taken before anything is read: what changes while it is read is heard of once more.
+    # Taken before anything is read: a change during the read is then noticed in the next pass.
     changed = deps.secrets.take_change(key)
     seconds, pause = compute_check_seconds(deps, pool), compute_pause(deps, key)
     if known is not None and not changed and known.is_fresh(pool, deps.now(), seconds, pause):
@@ -64,7 +64,7 @@ async def keep_runner(deps: PoolDeps, pool: RunnerPool) -> RunnerFact:
 
 
 async def _observe(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec) -> RunnerFacts:
-    """Read the facts, and have a client of GitLab that fits them: one with a token that is gone is closed."""
+    """Read the facts, and use a GitLab client that matches them: a client with a deleted token is closed."""
     facts = await get_runner_facts(deps, pool, spec)
     access = facts.access
     if access is not None and access.api_token is None and spec.gitlab.api_token_secret is not None:
@@ -79,7 +79,7 @@ async def _observe(deps: PoolDeps, pool: RunnerPool, spec: RunnerPoolSpec) -> Ru
 
 
 async def _settle(deps: PoolDeps, facts: RunnerFacts) -> tuple[RunnerFacts, Plan]:
-    """Carry out what is decided until nothing is left, or a call fails; return how things stand then."""
+    """Execute decisions until no step is left or a call fails; return the facts and the last plan."""
     for _ in range(MOST_STEPS):
         plan = decide_runner(facts, deps.now())
         if plan.step is None:
@@ -95,13 +95,13 @@ async def _settle(deps: PoolDeps, facts: RunnerFacts) -> tuple[RunnerFacts, Plan
 
 @dataclass(frozen=True)
 class RunnerEnd:
-    """Whether a deleted pool may go as far as its runner is concerned."""
+    """Whether a deleted pool can be finalized as far as its runner is concerned."""
 
     done: bool
     wait: float = 0.0
-    """Seconds until it is tried again."""
+    """Seconds until the next try."""
     failure: BessemerError | None = None
-    """Why not; None while GitLab has asked for a pause."""
+    """Why it can't; None while GitLab has requested a pause."""
 
 
 async def end_runner(deps: PoolDeps, pool: RunnerPool) -> RunnerEnd:
@@ -124,14 +124,16 @@ async def end_runner(deps: PoolDeps, pool: RunnerPool) -> RunnerEnd:
 
 
 async def forget_manager(deps: PoolDeps, pool: RunnerPool, pod: RunnerPodFact) -> None:
-    """Have GitLab delete the runner manager of a pod that is gone, or about to be. Where it can't be told, that is
-    tried again until it can be, or until the next pod of the slot uses the manager.
+    """Delete the runner manager of a pod that is gone, or about to be, in GitLab.
+
+    If GitLab can't be reached, this is repeated until it succeeds or the next pod of the slot uses the manager.
     """
     left = get_left_managers(deps, (pool.namespace, pool.name))
     left[pod.slot] = deps.now()
     await _forget_managers(deps, pool, {pod.slot})
     if not pod.ended:
-        # It was deleted by force: its runner may live for a moment longer, and ask GitLab, which creates it again.
+        # The pod was deleted by force: its runner may still run briefly and contact GitLab, which recreates the
+        # manager.
         left[pod.slot] = deps.now() + CLAIM_WINDOW
 
 
@@ -159,7 +161,7 @@ async def _forget_managers(deps: PoolDeps, pool: RunnerPool, slots: Collection[i
 
 
 async def _tell(deps: PoolDeps, pool: RunnerPool, plan: Plan) -> None:
-    """Log what was done and why, and record it as an event where users want to know."""
+    """Log what was done and why; record an Event if users need to know."""
     level = logging.DEBUG if isinstance(plan.step, (VerifyToken, ListRunners)) else logging.INFO
     _log.log(level, "%s/%s: %s", pool.namespace, pool.name, plan)
     if plan.event is not None:

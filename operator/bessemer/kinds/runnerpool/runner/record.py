@@ -1,4 +1,4 @@
-"""The runner record: what the pool's own Secret says of the runner that was created in GitLab. Pure."""
+"""The runner record: data in the pool's own Secret about the runner that was created in GitLab. Pure."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from bessemer.kinds.runnerpool.runner.request import build_scope
 from bessemer.kube.secretdata import read_secret
 
 FIRST_PAUSE = timedelta(hours=1)
-"""Between two replacements of a token that GitLab refuses; doubled each time. The first one is made at once."""
+"""Pause between two replacements of a refused token; doubled each time. The first replacement is immediate."""
 LONGEST_PAUSE = timedelta(days=1)
-"""Also the age from which a token that GitLab takes is beyond doubt."""
+"""Also the age from which a token that GitLab accepts is trusted."""
 RECORD_KEYS = frozenset({"token", "runner-id", "expires-at", "url", "scope", "request-digest", "issued-at", "refusals"})
 """Keys of the Secret that belong to the record."""
 _T = TypeVar("_T")
@@ -27,19 +27,19 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Record:
-    """One runner that was created for a pool."""
+    """A runner that was created for a pool."""
 
     registration: Registration
     url: str
-    """The GitLab it is in."""
+    """URL of its GitLab."""
     scope: str
-    """Whose jobs it takes, as :class:`Scope` is written."""
+    """Whose jobs it takes, in the text form of :class:`Scope`."""
     request_digest: str
-    """Of the request that GitLab was last given for it."""
+    """Digest of the last request that GitLab received for it."""
     issued: datetime
     """When its token was issued."""
     refusals: int = 0
-    """How often in a row its token was replaced because GitLab refused it."""
+    """How many times in a row its token was replaced because GitLab refused it."""
 
     @property
     def id(self) -> int:
@@ -52,11 +52,13 @@ class Record:
         return self.registration.token
 
     def is_at(self, gitlab: GitLabConnection) -> bool:
-        """Return whether it is where the spec wants it."""
+        """Return whether it is in the GitLab and scope of the spec."""
         return (self.url, self.scope) == (gitlab.url, str(build_scope(gitlab)))
 
     def is_expiring(self, managed: ManagedRunner, now: datetime) -> bool:
-        """Return whether the token is due for replacement: half of its life before its end, or less."""
+        """Return whether the token is due for rotation: at ``rotate_before_seconds`` before its end, or half its
+        lifetime.
+        """
         expires = self.registration.expires_at
         if expires is None:
             return False
@@ -64,14 +66,14 @@ class Record:
         return expires - early <= now
 
     def compute_rotation(self) -> datetime:
-        """Return when a token that GitLab refuses is replaced next; at once for the first time."""
+        """Return when a refused token is replaced next; at once for the first time."""
         if self.refusals == 0:
             return self.issued
         times: int = 2 ** min(self.refusals - 1, 10)
         return self.issued + min(FIRST_PAUSE * times, LONGEST_PAUSE)
 
     def to_data(self) -> dict[str, str]:
-        """Return what stands in the Secret."""
+        """Return the record as data of the Secret."""
         expires = self.registration.expires_at
         return {
             "token": self.registration.token,
@@ -87,20 +89,20 @@ class Record:
 
 @dataclass(frozen=True)
 class PoolSecret:
-    """The pool's own Secret as it is now: the runner's configuration, and the record."""
+    """The pool's own Secret: the runner's configuration and the record."""
 
     version: str
     """Its resourceVersion."""
     data: Mapping[str, Any] = field(repr=False)
-    """As the API has it: base64."""
+    """In base64, as in the API."""
 
     @property
     def has_record(self) -> bool:
-        """Whether it has a record, be it readable or not."""
+        """Return whether it has a record, readable or not."""
         return "runner-id" in self.data
 
     def get_values(self) -> dict[str, str]:
-        """Return its values; those that are no text are left out, and so are replaced by the next write."""
+        """Return its values; those that are not text are left out, so that the next write replaces them."""
         data = read_secret({"data": self.data}, "")
         found: dict[str, str] = {}
         for key in data.values:
@@ -112,7 +114,7 @@ class PoolSecret:
 
 
 def parse_record(secret: PoolSecret | None, name: str) -> Record | None:
-    """Read the record in a pool's Secret; None where there is none. Raises Invalid SecretBroken naming the key."""
+    """Read the record in a pool's Secret; None if there is none. Raises Invalid SecretBroken naming the key."""
     if secret is None or not secret.has_record:
         return None
     data = read_secret({"data": secret.data}, name)

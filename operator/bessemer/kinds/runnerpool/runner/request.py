@@ -1,4 +1,4 @@
-"""What a pool asks of GitLab: whose jobs, which of them, and the runner as GitLab must have it. Pure."""
+"""A pool's requests to GitLab: the scope and traits of its jobs, and the settings of its runner. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def build_scope(gitlab: GitLabConnection) -> Scope:
 
 
 def build_traits(spec: RunnerPoolSpec) -> RunnerTraits:
-    """Return what decides which jobs the pool's runner is given."""
+    """Return the properties that decide which jobs the pool's runner gets."""
     return RunnerTraits(
         scope=build_scope(spec.gitlab),
         tags=make_names(spec.runner.tags),
@@ -38,7 +38,7 @@ def build_polls(spec: RunnerPoolSpec, access: Access) -> Polls | None:
 
 
 def build_request(pool: RunnerPool, spec: RunnerPoolSpec, managed: ManagedRunner) -> RunnerRequest:
-    """Return the runner that GitLab must have for a pool that has its runner created."""
+    """Return the settings in GitLab of a pool's managed runner."""
     return RunnerRequest(
         scope=build_scope(spec.gitlab),
         description=managed.description or f"{pool.namespace}/{pool.name}",
@@ -52,12 +52,12 @@ def build_request(pool: RunnerPool, spec: RunnerPoolSpec, managed: ManagedRunner
 
 
 def digest_request(request: RunnerRequest) -> str:
-    """Return the digest by which a later request is seen to differ."""
+    """Return a digest that changes with the request."""
     return _digest(repr(request))
 
 
 def describe_request(request: RunnerRequest) -> str:
-    """Describe a runner's settings in one line, for plans, logs and events."""
+    """Return a runner's settings in one line, for plans, logs and events."""
     parts = [f'"{request.description}"', f"tags {', '.join(sorted(request.tags))}" if request.tags else "no tags"]
     parts.append("untagged jobs too" if request.run_untagged else "tagged jobs only")
     parts += ["protected refs only"] if request.protected else []

@@ -1,4 +1,4 @@
-"""Which runner managers GitLab must delete: its records of pods that took a job and are gone. Pure."""
+"""Which runner managers must be deleted in GitLab: its records of deleted pods that took a job. Pure."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from bessemer.kinds.runnerpool.runner.known import Registered
 from bessemer.kinds.runnerpool.runner.plan import ForgetManager, KeepManager, Plan
 
 AGAIN = timedelta(seconds=30)
-"""Between two attempts to have GitLab delete a manager."""
+"""Time between two tries to delete a runner manager."""
 
 
 @dataclass(frozen=True)
 class ManagerFacts:
-    """The slots whose runner managers are left in GitLab, and where."""
+    """The slots whose runner managers are left in GitLab, and the runner's GitLab."""
 
     pool_uid: str
     slots: frozenset[int]
     used: frozenset[int]
     """Slots that have a pod again, which uses the manager."""
     registered: Registered | None
-    """Where the runner is, which is not where the spec says once that was changed; None: that can't be found out."""
+    """The GitLab of the runner, which differs from the spec if that was changed; None: unknown."""
     api_token: str | None = field(default=None, repr=False)
 
 
 def decide_managers(facts: ManagerFacts) -> list[Plan]:
-    """Decide what becomes of each slot's manager, in their order."""
+    """Return the decision about each slot's runner manager, in order of slots."""
     plans = [
         Plan(KeepManager(slot), "SlotInUse", f"runner manager of slot {slot}")
         for slot in sorted(facts.slots & facts.used)

@@ -1,4 +1,4 @@
-"""What webhooks of a pool prove themselves with."""
+"""The secret with which webhooks of a pool authenticate."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from bessemer.kinds.runnerpool.runner.read_access import get_webhook_secret
 
 
 def get_webhook_access(deps: PoolDeps, key: Key) -> Access | None:
-    """Return what webhooks of a pool prove themselves with; None for a pool that is not known or takes none."""
+    """Return the values with which webhooks authenticate; None for a pool that is unknown or accepts none."""
     known = find_known(deps, key)
     access = known.access if known is not None else None
     return access if access is not None and access.takes_webhooks else None
 
 
 async def refresh_webhook_secret(deps: PoolDeps, key: Key) -> str | None:
-    """Read the secret again, as one that does not fit may be an old one; not more often than it is worth."""
+    """Read the secret again, because a mismatch may mean that the known one is outdated; at a limited rate."""
     known = find_known(deps, key)
     raw = deps.pools.get(key)
     if known is None or known.access is None or raw is None or deps.now() - known.refreshed < REFRESH_PAUSE:
@@ -35,7 +35,7 @@ async def refresh_webhook_secret(deps: PoolDeps, key: Key) -> str | None:
         secret = await get_webhook_secret(deps, pool.namespace, pool.spec.gitlab)
     except BessemerError:
         return None
-    # As it is by now: a pass may have gone by.
+    # The current knowledge: a pass may have ended in the meantime.
     known = get_known(deps, pool)
     if known is not None and known.access is not None:
         deps.memories.get(key).runner = replace(known, access=replace(known.access, webhook_secret=secret))
