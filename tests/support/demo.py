@@ -57,7 +57,7 @@ def main(
 
 
 def show(cluster: Cluster, nodes: int, started: float) -> int:
-    """Install, apply, watch, and show what came of it; give the exit code."""
+    """Install, apply, watch, and show what came of it; return the exit code."""
     with step("Installing Bessemer with Helm"):
         install_bessemer(cluster)
     with step(f"Putting up a rack: a boot host, a management node and {nodes} compute nodes, all powered off"):
@@ -107,14 +107,14 @@ def parse_time(text: str) -> datetime:
 
 
 def since(started: float) -> str:
-    """Say how long ago something was, in minutes and seconds."""
+    """Return how long ago something was, in minutes and seconds."""
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
     return f"{minutes} min {seconds:02} s"
 
 
 @contextmanager
 def step(text: str) -> Iterator[None]:
-    """Say what is done and how long it took."""
+    """Return what is done and how long it took."""
     console.print(f"[bold]{text}[/] ...")
     started = time.monotonic()
     yield
@@ -122,7 +122,7 @@ def step(text: str) -> Iterator[None]:
 
 
 def say_how_to_look(cluster: Cluster) -> None:
-    """Say what can be done with what was left up."""
+    """Print what can be done with what was left up."""
     path = f"{cluster.kubectl.parent}:{tool('helm').parent}"
     console.print(
         f"""

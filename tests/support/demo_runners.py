@@ -66,7 +66,7 @@ def main(
 
 
 def present(cluster: Cluster, count: int, *, keep: bool) -> bool:
-    """Put everything up, show a pool at work, and lay out the times; tell whether each job ran once."""
+    """Put everything up, show a pool at work, and lay out the times; return whether each job ran once."""
     with step("Installing Bessemer with Helm"):
         install_bessemer(cluster)
     with ExitStack() as stack:
@@ -94,7 +94,7 @@ def present(cluster: Cluster, count: int, *, keep: bool) -> bool:
 
 
 def show(cluster: Cluster, runners: Runners, count: int) -> list[int]:
-    """Watch the pool, run jobs, and go on watching until no pod is left; give the numbers of the jobs."""
+    """Watch the pool, run jobs, and go on watching until no pod is left; return the numbers of the jobs."""
     console.print(f"[bold]$ bessemer watch rp/{POOL}[/]    (# runs a job, + starts)")
     environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), "PYTHONUNBUFFERED": "1"}
     arguments = ["watch", f"rp/{POOL}", "--namespace", runners.kubectl.namespace, "--timeout", str(END_SECONDS)]
@@ -150,7 +150,7 @@ def build_times(
 
 
 def say_how_to_look(cluster: Cluster, runners: Runners) -> None:
-    """Say what can be done with what was left up."""
+    """Print what can be done with what was left up."""
     path = f"{cluster.kubectl.parent}:{tool('helm').parent}"
     namespace = runners.kubectl.namespace
     console.print(

@@ -18,7 +18,7 @@ OPERATOR_SECONDS = 120
 
 
 def phase_pods(site: Site, *phases: str) -> list[Resource]:
-    """Give the pods of phases; of all where none is named."""
+    """Return the pods of phases; of all where none is named."""
     selector = f"bessemer.dev/phase in ({','.join(phases)})" if phases else "bessemer.dev/phase"
     return site.kubectl.items("pods", "--selector", selector)
 
@@ -49,7 +49,7 @@ class WithOperator(Protocol):
         """kubectl in the operator's namespace."""
 
     def explain(self) -> str:
-        """Say how things stand."""
+        """Return how things stand."""
 
 
 def kill_operator(site: WithOperator) -> None:
@@ -76,7 +76,7 @@ def stopped_operator(site: WithOperator) -> Iterator[None]:
 
 
 def find_operator(site: WithOperator) -> tuple[str, list[int]] | None:
-    """Give the name of the operator's pod and its process as the node's host sees it."""
+    """Return the name of the operator's pod and its process as the node's host sees it."""
     for pod in site.system.items("pods"):
         metadata = pod["metadata"]
         if "deletionTimestamp" not in metadata:
@@ -87,7 +87,7 @@ def find_operator(site: WithOperator) -> tuple[str, list[int]] | None:
 
 
 def is_operator(cgroup: Path, uid: str) -> bool:
-    """Say whether a process is of a pod and is the operator's, not the sandbox's."""
+    """Return whether a process is of a pod and is the operator's, not the sandbox's."""
     try:
         return uid in cgroup.read_text() and b"bessemer" in (cgroup.parent / "cmdline").read_bytes()
     except OSError:

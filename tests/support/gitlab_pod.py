@@ -63,12 +63,12 @@ def install_simulator(cluster: Cluster, namespace: str, image: str, long_poll_se
 
 
 def build_url(namespace: str) -> str:
-    """Give the URL by which pods reach the simulator."""
+    """Return the URL by which pods reach the simulator."""
     return f"http://{SERVICE}.{namespace}.svc"
 
 
 def build_archive() -> bytes:
-    """Give a zip archive with the simulator's sources, which Python imports from."""
+    """Return a zip archive with the simulator's sources, which Python imports from."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted((*SOURCES.glob("*.py"), *SOURCES.glob("*.html"))):
@@ -77,7 +77,7 @@ def build_archive() -> bytes:
 
 
 def send_through(kubectl: Kubectl) -> Send:
-    """Give how requests get to the simulator: by the API server's proxy for Services."""
+    """Return how requests get to the simulator: by the API server's proxy for Services."""
     base = f"/api/v1/namespaces/{kubectl.namespace}/services/http:{SERVICE}:80/proxy"
     verbs = {"GET": ("get",), "POST": ("create", "-f", "-"), "DELETE": ("delete",)}
 

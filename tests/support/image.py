@@ -30,7 +30,7 @@ KEPT_ARCHIVES = 2
 
 
 def cache_directory() -> Path:
-    """Give the folder for built images, made if missing."""
+    """Return the folder for built images, made if missing."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = base / "bessemer" / "image"
     path.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def cache_directory() -> Path:
 
 
 def compute_digest(root: Path = ROOT) -> str:
-    """Give twelve hexadecimal digits that change whenever anything that goes into the image does."""
+    """Return twelve hexadecimal digits that change whenever anything that goes into the image does."""
     digest = hashlib.sha256()
     for file in sorted(list_inputs(root)):
         digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes() + b"\0")
@@ -88,7 +88,7 @@ def build_image() -> Image:
 
 
 def apply_base(cache: Path, storage: list[str]) -> str:
-    """Make the Debian base image once; give its name."""
+    """Make the Debian base image once; return its name."""
     name = f"localhost/bessemer-base:{SUITE}"
     found = subprocess.run(
         ["buildah", *storage, "images", "--quiet", name], capture_output=True, check=False, env=environment()
@@ -131,12 +131,12 @@ def install_tools() -> None:
 
 
 def environment() -> dict[str, str]:
-    """Give buildah's environment; overlay needs no copies of layers."""
+    """Return buildah's environment; overlay needs no copies of layers."""
     return {**os.environ, "STORAGE_DRIVER": "overlay", "BUILDAH_ISOLATION": "chroot"}
 
 
 def run_buildah(arguments: list[str]) -> str:
-    """Run buildah; give what it prints, and show its complaints."""
+    """Run buildah; return what it prints, and show its complaints."""
     done = subprocess.run(
         ["buildah", *arguments], capture_output=True, text=True, timeout=BUILD_SECONDS, env=environment(), check=False
     )

@@ -13,8 +13,9 @@ _Ts = TypeVarTuple("_Ts")
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
-    """Never waits: where nothing is to be done yet, it is later at once. While threads are at work, such as with
-    requests to a server that has a clock of its own, time stands still.
+    """Never waits: if nothing is due yet, its clock jumps to the next timer.
+
+    While threads are working, for example on requests to a server with a separate clock, time stands still.
     """
 
     def __init__(self) -> None:

@@ -48,7 +48,7 @@ class LeakWatch:
 
 
 def build_needles(site: Site, build: Resource) -> Iterator[tuple[bytes, str]]:
-    """Give each secret in each form in which it is ever written, and what it is."""
+    """Yield each secret in each form in which it is ever written, and what it is."""
     data = site.kubectl.get("secret", SECRET.format(build["metadata"]["name"]))["data"]
     secrets = BuildSecrets(
         uid=build["metadata"]["uid"],
@@ -70,12 +70,12 @@ def build_needles(site: Site, build: Resource) -> Iterator[tuple[bytes, str]]:
 
 
 def key_line(private: str) -> bytes:
-    """Give a line of a private key that holds secret bytes: the first line is alike in all keys."""
+    """Return a line of a private key that holds secret bytes: the first line is alike in all keys."""
     return private.splitlines()[3].encode()
 
 
 def list_processes() -> Iterator[tuple[str, bytes]]:
-    """Give argv and environment of every process of the machine, but for tests' own."""
+    """Yield argv and environment of every process of the machine, but for tests' own."""
     for process in Path("/proc").glob("[0-9]*"):
         for kind in ("cmdline", "environ"):
             try:
@@ -85,7 +85,7 @@ def list_processes() -> Iterator[tuple[str, bytes]]:
 
 
 def list_logs(site: Site, name: str) -> Iterator[tuple[str, bytes]]:
-    """Give the logs of the operator and of every phase."""
+    """Yield the logs of the operator and of every phase."""
     everything = (
         "logs",
         "--tail=-1",
@@ -99,14 +99,14 @@ def list_logs(site: Site, name: str) -> Iterator[tuple[str, bytes]]:
 
 
 def list_objects(site: Site) -> Iterator[tuple[str, bytes]]:
-    """Give every object that people may read and that holds no secrets by its kind."""
+    """Yield every object that people may read and that holds no secrets by its kind."""
     for kind in ("clusterbuilds", "pods", "events", "configmaps", "leases"):
         for kubectl in (site.kubectl, site.system):
             yield f"{kind} in {kubectl.namespace}", kubectl.run("get", kind, "-o", "yaml").encode()
 
 
 def list_web_root(site: Site) -> Iterator[tuple[str, bytes]]:
-    """Give the files of the boot host's web root but for the site's own images, packages and kernel."""
+    """Yield the files of the boot host's web root but for the site's own images, packages and kernel."""
     ours = ["find", WEB_ROOT, "(", "-name", "debian", "-o", "-name", "images", "-o", "-name", "kernel", ")", "-prune"]
     text = site.lab.boot_host_exec([*ours, "-o", "-type", "f", "-size", "-1024k", "-exec", "cat", "{}", "+"])
     yield "the boot host's web root", text.encode()

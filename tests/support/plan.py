@@ -10,7 +10,7 @@ from local_kubernetes.kubectl import Resource
 
 
 def explain_plan_refusal(manifest: Resource) -> str:
-    """Have it refuse a manifest; give what it says, nothing where it takes it."""
+    """Have it refuse a manifest; return what it says, nothing where it takes it."""
     try:
         print_plan(yaml.safe_dump(manifest))
     except Invalid as error:

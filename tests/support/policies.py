@@ -47,7 +47,7 @@ def load_author_policies(plural: str) -> tuple[list[dict[str, str]], list[list[d
 
 
 def list_refusals(plural: str, spec: Mapping[str, Any], user: User, allow: Iterable[str] = ()) -> list[str]:
-    """Say what the policies for authors answer to an object, empty where it is taken; ``allow`` are switches."""
+    """Return what the policies for authors answer to an object, empty where it is taken; ``allow`` are switches."""
     variables, policies = load_author_policies(plural)
     rules = [rule for policy in policies for rule in policy]
     return evaluate(rules, variables, {"object": {"spec": spec}, "oldObject": None}, user, allow)

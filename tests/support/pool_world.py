@@ -128,7 +128,7 @@ class PoolWorld:
         self.begin_operator()
 
     async def change_settings(self, **changes: Any) -> None:
-        """Have the operator installed anew with other settings."""
+        """Reinstall the operator with other settings."""
         self.settings = replace(self.settings, **changes)
         await self.restart_operator()
 
@@ -205,7 +205,7 @@ class PoolWorld:
             source.nudge()
 
     def pods(self) -> dict[str, Object]:
-        """Give the pods by their names."""
+        """Return the pods by their names."""
         return {name: raw for (plural, _, name), raw in self.kubernetes.objects.items() if plural == "pods"}
 
     def start_pods(self) -> None:
@@ -244,7 +244,7 @@ class PoolWorld:
         self.kubernetes.edit("pods", KEY[0], name, {"status": status})
 
     async def run_job(self, number: int) -> set[str]:
-        """Apply the pool and have its first pod take a job; give the managers of its runner, of which it is one."""
+        """Apply the pool and have its first pod take a job; return the managers of its runner, of which it is one."""
         await self.apply()
         await self.settle()
         self.queue(number)
@@ -260,17 +260,17 @@ class PoolWorld:
         self.clock[0] += timedelta(seconds=seconds)
 
     def status(self) -> dict[str, Any]:
-        """Give the pool's status."""
+        """Return the pool's status."""
         found: dict[str, Any] = self.kubernetes.objects["runnerpools", *KEY].get("status", {})
         return found
 
     def condition(self, type_: str) -> tuple[str, str]:
-        """Give status and reason of a condition."""
+        """Return status and reason of a condition."""
         found = next(one for one in self.status()["conditions"] if one["type"] == type_)
         return found["status"], found["reason"]
 
     def events(self, reason: str) -> list[str]:
-        """Give the messages of the events of a reason."""
+        """Return the messages of the events of a reason."""
         events = (raw for (plural, _, _), raw in self.kubernetes.objects.items() if plural == "events")
         return [str(raw.get("note") or raw.get("message")) for raw in events if raw["reason"] == reason]
 
@@ -292,7 +292,7 @@ async def open_pool_world() -> AsyncIterator[PoolWorld]:
 
 
 def build_deps(world: PoolWorld) -> Deps:
-    """Give what a process of the operator has that has just begun."""
+    """Return what a process of the operator has that has just begun."""
 
     def now() -> datetime:
         return world.clock[0]

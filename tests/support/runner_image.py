@@ -29,7 +29,7 @@ PATH = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
 def get_gitlab_runner() -> Path:
-    """Give the runner: the one that the user names, the one on the PATH, or one built from source (minutes, once)."""
+    """Return the runner: the one that the user names, the one on the PATH, or one built from source (minutes, once)."""
     given = os.environ.get("GITLAB_RUNNER") or shutil.which("gitlab-runner")
     return Path(given) if given else get_binaries(GITLAB_RUNNER) / "gitlab-runner"
 

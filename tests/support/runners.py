@@ -49,7 +49,7 @@ class Runners:
             self.wait_until_ready(name)
 
     def build_pool(self, name: str, tags: list[str], **spec: Any) -> Resource:
-        """Give the manifest of a pool whose runner Bessemer manages, unless something else is given."""
+        """Return the manifest of a pool whose runner Bessemer manages, unless something else is given."""
         own = {
             "gitlab": {
                 "url": build_url(self.kubectl.namespace),
@@ -69,11 +69,11 @@ class Runners:
 
     @property
     def pod(self) -> Resource:
-        """Give what a pool has to say of its pods."""
+        """Return what a pool has to say of its pods."""
         return {"image": self.image, "imagePullPolicy": "Never"}
 
     def explain_refusal(self, **changes: Any) -> str:
-        """Have the API server refuse the example with parts of its spec changed; give what it says."""
+        """Have the API server refuse the example with parts of its spec changed; return what it says."""
         try:
             self.kubectl.run("apply", "--dry-run=server", "-f", "-", given=json.dumps(build_example(**changes)))
         except KubectlError as error:
@@ -81,7 +81,7 @@ class Runners:
         return ""
 
     def find_condition(self, pool: str, type_: str) -> dict[str, Any]:
-        """Give a condition of a pool, nothing where it has none yet."""
+        """Return a condition of a pool, nothing where it has none yet."""
         conditions = self.kubectl.get("rp", pool).get("status", {}).get("conditions", [])
         return next((one for one in conditions if one["type"] == type_), {})
 
@@ -90,7 +90,7 @@ class Runners:
         return self.kubectl.items("pods", "-l", "bessemer.dev/pool")
 
     def wait_for_jobs(self, jobs: list[int], seconds: float = SOON) -> dict[int, dict[str, Any]]:
-        """Wait until jobs have ended; give them."""
+        """Wait until jobs have ended; return them."""
 
         def ended() -> dict[int, dict[str, Any]] | None:
             found = {number: job for number, job in self.gitlab.jobs().items() if number in jobs}
@@ -124,7 +124,7 @@ class Runners:
         assert [runner["tags"] for runner in self.gitlab.runners()] == [["nothing"]]
 
     def list_events(self, pool: str, reason: str) -> list[str]:
-        """Give the messages of a pool's events of a reason."""
+        """Return the messages of a pool's events of a reason."""
         selector = f"involvedObject.name={pool},reason={reason}"
         events = self.kubectl.items("events", "--field-selector", selector)
         return [event.get("message") or event.get("note") or "" for event in events]
@@ -135,7 +135,7 @@ class Runners:
         return Kubectl(self.kubectl.program, self.kubectl.kubeconfig, SYSTEM_NAMESPACE)
 
     def explain(self) -> str:
-        """Say how things stand, for a test that fails."""
+        """Return how things stand, for a test that fails."""
         return "\n".join(
             [
                 str([(one["status"], one["error"]) for one in self.gitlab.deliveries()[-5:]]),
@@ -147,7 +147,7 @@ class Runners:
 
 
 def write_lines(count: int, first: int = 1) -> str:
-    """Give a line of a script that logs numbered lines of its job."""
+    """Return a line of a script that logs numbered lines of its job."""
     return f"for n in $(seq {first} {first + count - 1}); do echo $CI_JOB_ID-line-$n; done"
 
 
@@ -159,7 +159,7 @@ def assert_whole_log(job: Resource, count: int) -> None:
 
 @contextmanager
 def open_runners(bessemer: Cluster, namespace: str = NAMESPACE) -> Iterator[Runners]:
-    """Give a namespace with a GitLab in it, where Bessemer is installed; it goes at the end."""
+    """Yield a namespace with a GitLab in it, where Bessemer is installed; it goes at the end."""
     image = build_runner_image()
     bessemer.load_image(image.archive)
     kubectl = Kubectl(bessemer.kubectl, bessemer.kubeconfig, namespace)

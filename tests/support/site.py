@@ -64,7 +64,7 @@ def uninstall_bessemer(cluster: Cluster) -> None:
 
 
 def run_helm(cluster: Cluster, *arguments: str, namespace: str = SYSTEM_NAMESPACE) -> str:
-    """Run Helm on the cluster, in the operator's namespace, with folders of its own."""
+    """Run Helm on the cluster, in the operator's namespace, with separate folders for its files."""
     home = cluster.kubeconfig.parent / "helm"
     folders = {f"HELM_{kind}_HOME": str(home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
     where = ["--kubeconfig", str(cluster.kubeconfig), "--namespace", namespace]
@@ -165,7 +165,7 @@ class Site:
 
 
 def is_settled(build: Resource) -> bool:
-    """Say whether a build is at rest for its present spec: Ready, or no longer progressing."""
+    """Return whether a build is at rest for its present spec: Ready, or no longer progressing."""
     status = build.get("status", {})
     conditions = {found["type"]: found["status"] for found in status.get("conditions", [])}
     current = status.get("observedGeneration") == build["metadata"]["generation"]
@@ -173,7 +173,7 @@ def is_settled(build: Resource) -> bool:
 
 
 def condition(build: Resource, kind: str) -> Resource:
-    """Give one condition of a build."""
+    """Return one condition of a build."""
     return next(c for c in build["status"]["conditions"] if c["type"] == kind)
 
 

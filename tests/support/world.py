@@ -136,7 +136,7 @@ class World:
         self.kubernetes.edit("pods", NAMESPACE, name, patch)
 
     def run_pods(self) -> int:
-        """Let every unfinished pod end as ``results`` says; give how many there were."""
+        """Let every unfinished pod end as ``results`` says; return how many there were."""
         unfinished = [
             (name, raw)
             for name, raw in self.pods().items()

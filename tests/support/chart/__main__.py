@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def check() -> Iterator[str]:
-    """Say what is wrong with the charts, one text for each check that fails."""
+    """Return what is wrong with the charts, one text for each check that fails."""
     if not README.exists() or README.read_text(encoding="utf-8") != build_readme():
         yield f"{README.relative_to(ROOT)} is not what values.yaml says: `make crds` writes it"
     files = sorted((CHART / "ci").glob("*.yaml"))

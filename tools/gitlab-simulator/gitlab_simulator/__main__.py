@@ -72,7 +72,7 @@ def read_seed(path: Path) -> Seed:
 
 
 def tell(url: str, seed: Seed, tokens: dict[str, str]) -> None:
-    """Say what there is; the only time that the tokens are told."""
+    """Print what there is; the only time that the tokens are told."""
     print(f"GitLab simulator, all in memory: {url}/ (Ctrl-C ends it)")
     for project in seed.projects:
         print(f"  project {project.path}")

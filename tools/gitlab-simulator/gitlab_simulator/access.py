@@ -22,17 +22,17 @@ _KINDS: dict[int, type[web.HTTPException]] = {
 
 
 def refuse(status: int, message: str | dict[str, Any]) -> web.HTTPException:
-    """Give GitLab's way to say no, to be raised."""
+    """Return GitLab's way to say no, to be raised."""
     return _KINDS[status](text=json.dumps({"message": message}), content_type="application/json")
 
 
 def refuse_parameter(said: str, status: int = 400) -> web.HTTPException:
-    """Give GitLab's way to say that a parameter is wrong, such as ``ref is empty``, to be raised."""
+    """Return GitLab's way to say that a parameter is wrong, such as ``ref is empty``, to be raised."""
     return _KINDS[status](text=json.dumps({"error": said}), content_type="application/json")
 
 
 def find_token(state: GitLabState, request: web.Request) -> AccessToken:
-    """Give the request's access token, whatever its scopes are. Raises a 401 for none that is known and valid.
+    """Return the request's access token, whatever its scopes are. Raises a 401 for none that is known and valid.
 
     Source of what it says: https://gitlab.com/gitlab-org/gitlab/-/blob/master/lib/api/api_guard.rb
     """
@@ -56,7 +56,7 @@ def _refuse_token(why: str) -> web.HTTPException:
 
 
 def authorize(state: GitLabState, request: web.Request, *scopes: str) -> User:
-    """Give the user of the request's access token, which needs one of the scopes; none given: to read is enough.
+    """Return the user of the request's access token, which needs one of the scopes; none given: to read is enough.
 
     Raises a 401 for no token that is known and valid, a 403 for one without any of the scopes.
     """
@@ -72,7 +72,7 @@ def authorize(state: GitLabState, request: web.Request, *scopes: str) -> User:
 
 
 def open_project(state: GitLabState, request: web.Request, level: int, *scopes: str) -> tuple[Project, User]:
-    """Give the project of the request's path, and who asks; without scopes: those for reading will do.
+    """Return the project of the request's path, and who asks; without scopes: those for reading will do.
 
     Raises a 404 for a project that the user may not see, a 403 for one where the user's access level is too low.
     """

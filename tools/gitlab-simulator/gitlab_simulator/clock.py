@@ -65,7 +65,7 @@ class Clock:
 
 
 def build_time(seconds: float | None) -> str | None:
-    """Give a time as GitLab's REST API writes it, such as ``2026-01-02T03:04:05.678Z``."""
+    """Return a time as GitLab's REST API writes it, such as ``2026-01-02T03:04:05.678Z``."""
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -21,27 +21,27 @@ class Simulator:
         self._send = send
 
     def seed(self, **parts: Any) -> dict[str, str]:
-        """Create groups, projects, users, tokens; give the values of the tokens by their names."""
+        """Create groups, projects, users, tokens; return the values of the tokens by their names."""
         values: dict[str, str] = self._send("POST", "/-/simulator/seed", parts)
         return values
 
     def run_jobs(self, project: str, *jobs: Mapping[str, Any], **pipeline: Any) -> list[int]:
-        """Create a pipeline; give the numbers of its jobs."""
+        """Create a pipeline; return the numbers of its jobs."""
         body = {"project": project, "jobs": list(jobs), **pipeline}
         numbers: list[int] = self._send("POST", "/-/simulator/pipelines", body)["jobs"]
         return numbers
 
     def jobs(self) -> dict[int, dict[str, Any]]:
-        """Give all jobs by their numbers."""
+        """Return all jobs by their numbers."""
         return {job["id"]: job for job in self._send("GET", "/-/simulator/jobs", None)}
 
     def runners(self) -> list[dict[str, Any]]:
-        """Give all runners."""
+        """Return all runners."""
         found: list[dict[str, Any]] = self._send("GET", "/-/simulator/runners", None)
         return found
 
     def requests(self) -> dict[str, int]:
-        """Give how many requests each route had."""
+        """Return how many requests each route had."""
         counts: dict[str, int] = self._send("GET", "/-/simulator/requests", None)
         return counts
 
@@ -50,12 +50,12 @@ class Simulator:
         self._send("POST", "/-/simulator/hooks", hook)
 
     def deliveries(self) -> list[dict[str, Any]]:
-        """Give what became of the events that webhooks were sent."""
+        """Return what became of the events that webhooks were sent."""
         found: list[dict[str, Any]] = self._send("GET", "/-/simulator/deliveries", None)
         return found
 
     def add_commit(self, project: str, **commit: Any) -> str:
-        """Create a commit (`spec.CommitSpec`); give its name."""
+        """Create a commit (`spec.CommitSpec`); return its name."""
         return str(self._send("POST", "/-/simulator/commits", {"project": project, "commit": commit})["id"])
 
     def change_settings(self, **settings: Any) -> None:
@@ -71,7 +71,7 @@ class Simulator:
         self._send("POST", "/-/simulator/faults", fault)
 
     def clear_faults(self) -> int:
-        """Switch all faults off; give how often they have struck."""
+        """Switch all faults off; return how often they have struck."""
         return int(self._send("DELETE", "/-/simulator/faults", None)["struck"])
 
     def cancel_job(self, token: str, number: int) -> None:
@@ -85,7 +85,7 @@ class Simulator:
         return found
 
     def reset_runner_token(self, token: str) -> str:
-        """Replace a runner's token, which is dead from then on; give the new one."""
+        """Replace a runner's token, which is dead from then on; return the new one."""
         return str(self._send("POST", "/api/v4/runners/reset_authentication_token", {"token": token})["token"])
 
     def delete_runner(self, token: str, number: int) -> None:
@@ -94,7 +94,7 @@ class Simulator:
 
 
 def send_over_http(url: str, context: ssl.SSLContext | None = None) -> Send:
-    """Give how requests get to a simulator that this process reaches; ``context`` is for HTTPS."""
+    """Return how requests get to a simulator that this process reaches; ``context`` is for HTTPS."""
 
     def send(method: str, path: str, body: Any) -> Any:
         data = None if body is None else json.dumps(body).encode()

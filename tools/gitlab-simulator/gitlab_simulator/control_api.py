@@ -68,7 +68,7 @@ class ControlApi:
 
     @web.middleware
     async def count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Count the requests of everybody but the tests."""
+        """Count the requests of all clients except the tests."""
         if not request.path.startswith("/-/"):
             resource = request.match_info.route.resource
             self.requests[f"{request.method} {resource.canonical if resource else request.path}"] += 1
@@ -131,7 +131,7 @@ class ControlApi:
         return web.json_response({"id": hook.id}, status=201)
 
     async def list_deliveries(self, _: web.Request) -> web.Response:
-        """Say what became of the events that webhooks were sent."""
+        """Return what became of the events that webhooks were sent."""
         return web.json_response(
             [
                 {
@@ -148,7 +148,7 @@ class ControlApi:
         )
 
     async def count_requests(self, _: web.Request) -> web.Response:
-        """Say how many requests each route had."""
+        """Return how many requests each route had."""
         return web.json_response(dict(self.requests))
 
     async def switch_fault(self, request: web.Request) -> web.Response:

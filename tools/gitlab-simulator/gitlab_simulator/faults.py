@@ -49,7 +49,7 @@ class Faults:
         cleared.set()
 
     def take(self, what: str) -> Fault | None:
-        """Give the fault that strikes a request, counting it."""
+        """Return the fault that strikes a request, counting it."""
         for fault in self.active:
             if re.search(fault.route, what):
                 self.struck += 1
@@ -61,7 +61,7 @@ class Faults:
         return None
 
     def take_broken_answer(self) -> web.Response | None:
-        """Give what is answered in place of a job that was claimed, if that is to go wrong."""
+        """Return the answer that replaces a claimed job, if a fault is set for that."""
         fault, self._broken = self._broken, None
         if fault is None:
             return None

@@ -37,7 +37,7 @@ class _Query:
         self._lists_of_jobs = 0
 
     def resolve(self, subject: Any, fields: Sequence[Selected], user: User) -> Any:
-        """Give the fields of a subject."""
+        """Return the fields of a subject."""
         found = {}
         for field in fields:
             if isinstance(subject, dict):
@@ -66,7 +66,7 @@ class _Query:
         return [self.resolve(one, field.fields, user) for one in value] if is_object else value
 
     def _count(self, subject: Any, field: Selected) -> None:
-        """Refuse what is too dear for GitLab: ``Project.jobs`` is answered once in a query, whoever asks for it.
+        """Refuse what is too expensive for GitLab: ``Project.jobs`` is answered once in a query, for any user.
 
         Source: ``extension ::Gitlab::Graphql::Limit::FieldCallCount, limit: 1`` of its resolver,
         https://gitlab.com/gitlab-org/gitlab/-/blob/master/app/graphql/resolvers/project_jobs_resolver.rb
@@ -201,7 +201,7 @@ def _filter(jobs: list[Job], args: dict[str, Any]) -> list[Job]:
 
 
 def _connect(items: Sequence[Any], args: dict[str, Any], *, newest_first: bool) -> dict[str, Any]:
-    """Give one page of a connection; the cursor is opaque, and holds even if what it names is gone from the list."""
+    """Return one page of a connection; the cursor is opaque, and holds even if what it names is gone from the list."""
     first = args.get("first")
     if isinstance(first, int) and first < 0:
         raise GraphQLFieldError("first must not be negative")

@@ -148,7 +148,7 @@ _LITERALS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
 
 
 def parse_query(text: str, variables: Mapping[str, Any]) -> tuple[Selected, ...]:
-    """Give the fields that a query asks for, with the variables' values in their places.
+    """Return the fields that a query asks for, with the variables' values in their places.
 
     Raises:
         GraphQLSyntaxError: it is no query that is understood here.

@@ -1,6 +1,6 @@
 """Webhooks of projects and groups, what they were sent, and sending it again by hand.
 
-GitLab keeps what it sent for a week. An event that is sent again has the same Idempotency-Key, and is logged anew.
+GitLab keeps sent events for a week. A resent event has the same Idempotency-Key, and a separate log entry.
 Source: https://docs.gitlab.com/api/project_webhooks/, https://docs.gitlab.com/api/group_webhooks/
 """
 
@@ -25,7 +25,7 @@ KEPT_SECONDS = 7 * 24 * 3600
 MOST_PER_PAGE = 20
 CATEGORIES = {"successful": range(200, 300), "client_failure": range(400, 500), "server_failure": range(500, 600)}
 NO_ANSWER = "internal error"
-"""The status of an event that nobody answered; it counts as a failure of the server."""
+"""Status of an event without an answer; it counts as a failure of the server."""
 
 
 class HooksApi:
@@ -67,7 +67,7 @@ class HooksApi:
         return web.json_response(self._build_hook(hook), status=201)
 
     async def get_hook(self, request: web.Request) -> web.Response:
-        """Give a webhook, without its secrets."""
+        """Return a webhook, without its secrets."""
         hook, _ = self._get_hook(request, "api", "read_api")
         return web.json_response(self._build_hook(hook))
 
@@ -119,7 +119,7 @@ class HooksApi:
         return web.json_response({"response_status": again.status}, status=201)
 
     def _open(self, request: web.Request, *scopes: str) -> tuple[str, int, User]:
-        """Give whose webhooks are wanted, and who asks."""
+        """Return whose webhooks are wanted, and who asks."""
         if "project" in request.match_info:
             project, user = open_project(self._state, request, MAINTAINER, *scopes)
             return "project", project.id, user
@@ -181,7 +181,7 @@ def _change(hook: Hook, params: dict[str, Any]) -> None:
 
 
 def _compute_is_of(delivery: Delivery, wanted: str) -> bool:
-    """Tell whether a delivery was answered by a status, or one of a kind."""
+    """Return whether a delivery was answered by a status, or one of a kind."""
     if delivery.status is None:
         return wanted == "server_failure"
     return delivery.status in CATEGORIES.get(wanted, (int(wanted),) if wanted.isdecimal() else ())

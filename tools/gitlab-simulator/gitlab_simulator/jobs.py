@@ -72,7 +72,7 @@ def create_pipeline(state: GitLabState, spec: PipelineSpec) -> Pipeline:
 
 
 def _build_names(specs: Sequence[JobSpec]) -> list[str]:
-    """Give the jobs' names, of which none comes twice in a pipeline: those of ``parallel: 3`` are "name 1/3" and so on.
+    """Return the jobs' names, unique within the pipeline: those of ``parallel: 3`` are "name 1/3" and so on.
 
     Source: https://docs.gitlab.com/ci/yaml/#parallel
     """
@@ -118,12 +118,12 @@ def _begin(state: GitLabState, job: Job, *, failed: bool) -> None:
 
 
 def list_external_statuses(state: GitLabState, pipeline: Pipeline) -> list[ExternalStatus]:
-    """What other programs say of a pipeline's commit, without what they have said anew."""
+    """Return the latest external statuses of a pipeline's commit, without replaced ones."""
     return [one for one in state.statuses.values() if one.pipeline_id == pipeline.id and not one.retried]
 
 
 def compute_pipeline_status(state: GitLabState, pipeline: Pipeline) -> str:
-    """Give the status of a pipeline from those of its jobs, and from what other programs say of its commit.
+    """Return the status of a pipeline from those of its jobs, and from what other programs say of its commit.
 
     https://docs.gitlab.com/ci/pipelines/ (the statuses that can be here)
     """
@@ -231,7 +231,7 @@ def retry_job(state: GitLabState, job: Job) -> Job:
 
 
 def give_up_stuck_jobs(state: GitLabState) -> None:
-    """Fail the jobs that nobody will finish, as GitLab's hourly worker does; here at once when the time has come."""
+    """Fail the jobs that no runner will finish, as GitLab's hourly worker does; here as soon as they are due."""
     now = state.clock.now()
     for job in list(state.jobs.values()):
         if job.status in AT_RUNNER and now - job.updated_at >= STUCK_RUNNING_SECONDS:

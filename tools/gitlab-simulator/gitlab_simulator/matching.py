@@ -13,18 +13,18 @@ from .model import AT_RUNNER, Group, Job, JobStatus, Project, Runner, RunnerType
 
 
 def compute_is_below(path: str, group_path: str) -> bool:
-    """Tell whether a full path lies in a group, at any depth."""
+    """Return whether a full path lies in a group, at any depth."""
     return path.startswith(f"{group_path}/")
 
 
 def compute_is_protected(project: Project, ref: str, *, tag: bool) -> bool:
-    """Tell whether a branch or tag is protected; ``*`` in a rule stands for any text."""
+    """Return whether a branch or tag is protected; ``*`` in a rule stands for any text."""
     rules = project.protected_tags if tag else project.protected_branches
     return any(fnmatch.fnmatchcase(ref, rule.replace("[", "[[]").replace("?", "[?]")) for rule in rules)
 
 
 def compute_serves(runner: Runner, project: Project, groups: dict[int, Group]) -> bool:
-    """Tell whether a runner is available to a project."""
+    """Return whether a runner is available to a project."""
     match runner.type:
         case RunnerType.INSTANCE:
             return project.shared_runners_enabled
@@ -38,7 +38,7 @@ def compute_serves(runner: Runner, project: Project, groups: dict[int, Group]) -
 
 
 def compute_fits(runner: Runner, job: Job) -> bool:
-    """Tell whether a runner that serves the project may take the job: tags, untagged, protected.
+    """Return whether a runner that serves the project may take the job: tags, untagged, protected.
 
     Whether it is paused is no part of this, as a paused runner's queue is ticked too.
     """

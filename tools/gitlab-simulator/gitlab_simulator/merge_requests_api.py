@@ -36,7 +36,7 @@ class MergeRequestsApi:
         router.add_delete(note, self.delete_note)
 
     async def get_merge_request(self, request: web.Request) -> web.Response:
-        """Give one."""
+        """Return one."""
         project, merge_request, _ = self._open(request)
         return web.json_response(build_merge_request(self._state, project, merge_request))
 
@@ -68,7 +68,7 @@ class MergeRequestsApi:
         return web.json_response(build_note(self._state, project, merge_request, note), status=201)
 
     async def get_note(self, request: web.Request) -> web.Response:
-        """Give a note."""
+        """Return a note."""
         project, merge_request, _ = self._open(request)
         note = _get_note(request, merge_request)
         return web.json_response(build_note(self._state, project, merge_request, note))

@@ -74,14 +74,14 @@ def add_page(router: web.UrlDispatcher, state: GitLabState) -> None:
 
 
 def build_pipeline(order: RunOrder) -> PipelineSpec:
-    """Give the jobs that a button asks for."""
+    """Return the jobs that a button asks for."""
     script = ['echo "Hello from $(hostname)"', f"sleep {order.seconds}", "echo done"]
     jobs = [JobSpec(name=f"job {number + 1}", script=script, tags=order.tags) for number in range(order.count)]
     return PipelineSpec(project=order.project, jobs=jobs)
 
 
 def build_page_state(state: GitLabState) -> dict[str, Any]:
-    """Give all that the page shows but logs; durations are in seconds."""
+    """Return all that the page shows but logs; durations are in seconds."""
     latest = list(state.jobs.values())[: -SHOWN - 1 : -1]
     return {
         "projects": [project.full_path for project in state.projects.values()],

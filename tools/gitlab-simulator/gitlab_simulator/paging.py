@@ -13,7 +13,7 @@ PER_PAGE, MOST_PER_PAGE = 20, 100
 
 
 def build_page(request: web.Request, external_url: str, items: Sequence[dict[str, Any]]) -> web.Response:
-    """Give the page that the request asks for, with the headers that lead to the others.
+    """Return the page that the request asks for, with the headers that lead to the others.
 
     Raises a 400 for a page that is no number from 1 on.
     """

@@ -29,7 +29,7 @@ async def read_params(request: web.Request) -> dict[str, Any]:
 
 
 def get_text(params: dict[str, Any], name: str, *, required: bool = False) -> str | None:
-    """Give one of them as text; raises a 400 for one that is required and missing."""
+    """Return one of them as text; raises a 400 for one that is required and missing."""
     if params.get(name) is None:
         if required:
             raise refuse_parameter(f"{name} is missing")
@@ -38,7 +38,7 @@ def get_text(params: dict[str, Any], name: str, *, required: bool = False) -> st
 
 
 def get_flag(params: dict[str, Any], name: str, default: bool = False) -> bool:
-    """Give one of them as true or false; raises a 400 for one that is neither."""
+    """Return one of them as true or false; raises a 400 for one that is neither."""
     value = params.get(name, default)
     if str(value).lower() in ("true", "1", "on", "yes"):
         return True

@@ -32,7 +32,7 @@ def compute_timeout(job: Job, runner: Runner) -> int:
 
 
 def build_payload(state: GitLabState, job: Job, runner: Runner) -> dict[str, Any]:
-    """Give the body of the 201."""
+    """Return the body of the 201."""
     spec: JobSpec = job.spec
     project, pipeline = state.projects[job.project_id], state.pipelines[job.pipeline_id]
     timeout = compute_timeout(job, runner)

@@ -33,7 +33,7 @@ def heartbeat(
 
 
 def claim_job(state: GitLabState, runner: Runner, manager: Manager, claimed_by: str) -> Job | None:
-    """Give the runner the next job of its queue, which runs from now on; None: there is none."""
+    """Return the runner the next job of its queue, which runs from now on; None: there is none."""
     queue = decide_queue(runner, state.jobs.values(), state.projects, state.groups)
     if runner.type is RunnerType.INSTANCE:
         queue = decide_fair_queue(queue, state.jobs.values(), state.runners)

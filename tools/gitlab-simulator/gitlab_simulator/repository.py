@@ -75,7 +75,7 @@ class Repository:
             commit = self.commits[commit.parent]
 
     def get_last_change(self, commit: Commit, path: str) -> Commit:
-        """Give the latest commit that changed a file which a commit has."""
+        """Return the latest commit that changed a file which a commit has."""
         last = commit
         for one in self.walk(commit):
             if one.files.get(path) != commit.files[path]:

@@ -37,7 +37,7 @@ class RepositoryApi:
         router.add_post(f"{BASE}/statuses/{{sha}}", self.report_status)
 
     async def get_file(self, request: web.Request) -> web.Response:
-        """Give a file at a commit, and in headers all but its content."""
+        """Return a file at a commit, and in headers all but its content."""
         reference = request.query.get("ref", "")
         if not reference:
             raise refuse_parameter("ref is empty" if "ref" in request.query else "ref is missing, ref is empty")
@@ -46,7 +46,7 @@ class RepositoryApi:
         return web.json_response(about | {"content": content}, headers=_build_headers(about))
 
     async def get_raw_file(self, request: web.Request) -> web.Response:
-        """Give a file's content as it is, at the default branch's head if nothing else is said."""
+        """Return a file's content as it is, at the default branch's head if nothing else is said."""
         reference = request.query.get("ref", "HEAD")
         if not reference:
             raise refuse_parameter("ref is empty")
@@ -55,7 +55,7 @@ class RepositoryApi:
         return web.Response(body=commit.files[about["file_path"]].content, content_type="text/plain", headers=headers)
 
     async def get_commit(self, request: web.Request) -> web.Response:
-        """Give a commit."""
+        """Return a commit."""
         project, _ = open_project(self._state, request, REPORTER)
         commit = _get_commit(project, request.match_info["sha"])
         stats = get_flag(dict(request.query), "stats", True)

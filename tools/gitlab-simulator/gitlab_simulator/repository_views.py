@@ -86,7 +86,7 @@ def build_status(state: GitLabState, status: Job | ExternalStatus) -> dict[str, 
 
 
 def build_merge_request(state: GitLabState, project: Project, merge_request: MergeRequest) -> dict[str, Any]:
-    """A merge request; nobody reviews or merges it here."""
+    """Return a merge request; the simulator has no reviews and no merges."""
     head = project.repository.branches[merge_request.source_branch]
     base = project.repository.branches[merge_request.target_branch]
     pipeline = find_last_pipeline(state, project, head)

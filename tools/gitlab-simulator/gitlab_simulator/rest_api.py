@@ -67,7 +67,7 @@ class RestApi:
         router.add_post(f"{BASE}/runners/{{{runner}}}/reset_authentication_token", self.rotate_runner)
 
     async def get_version(self, request: web.Request) -> web.Response:
-        """Say what this is."""
+        """Return what this is."""
         authorize(self._state, request)
         return web.json_response({"version": "19.4.0-simulated", "revision": "0"})
 
@@ -77,16 +77,16 @@ class RestApi:
         return web.json_response({**(build_user(self._state, user.id) or {}), "is_admin": user.admin})
 
     async def get_token(self, request: web.Request) -> web.Response:
-        """Say what the request's token is: https://docs.gitlab.com/api/personal_access_tokens/#self-inform"""
+        """Return what the request's token is: https://docs.gitlab.com/api/personal_access_tokens/#self-inform"""
         return web.json_response(build_access_token(find_token(self._state, request)))
 
     async def get_project(self, request: web.Request) -> web.Response:
-        """Give a project."""
+        """Return a project."""
         project = self._get_project(request, REPORTER)
         return web.json_response(build_project(self._state, project))
 
     async def get_group(self, request: web.Request) -> web.Response:
-        """Give a group."""
+        """Return a group."""
         user = authorize(self._state, request)
         group = self._state.find_group(unquote(request.match_info["group"]))
         if group is None or not self._state.compute_access(user, group.full_path):
@@ -103,11 +103,11 @@ class RestApi:
         )
 
     async def get_job(self, request: web.Request) -> web.Response:
-        """Give one job."""
+        """Return one job."""
         return web.json_response(build_job(self._state, self._get_job(request, REPORTER)))
 
     async def get_trace(self, request: web.Request) -> web.Response:
-        """Give a job's log."""
+        """Return a job's log."""
         return web.Response(body=bytes(self._get_job(request, REPORTER).trace), content_type="text/plain")
 
     async def change_job(self, request: web.Request) -> web.Response:
@@ -167,7 +167,7 @@ class RestApi:
         )
 
     async def get_runner(self, request: web.Request) -> web.Response:
-        """Give one runner."""
+        """Return one runner."""
         return web.json_response(build_runner_details(self._state, self._get_runner(request)))
 
     async def update_runner(self, request: web.Request) -> web.Response:

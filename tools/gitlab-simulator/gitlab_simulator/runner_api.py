@@ -51,7 +51,7 @@ class RunnerApi:
         router.add_get("/api/v4/runners/router/discovery", self.discover)
 
     async def request_job(self, request: web.Request) -> web.Response:
-        """Give a job, or say that there is none, at once or when the queue has changed."""
+        """Return a job, or say that there is none, at once or when the queue has changed."""
         body = await _read(request)
         token, last = str(body.get("token") or ""), body.get("last_update")
         if token and last and self._state.settings.long_poll_seconds and last == read_stamp(self._state, token):
@@ -123,7 +123,7 @@ class RunnerApi:
         return web.json_response({}, status=201)
 
     async def download_artifacts(self, request: web.Request) -> web.Response:
-        """Give what a job has made, to a job that depends on it and has been given its token."""
+        """Return what a job has made, to a job that depends on it and has been given its token."""
         job = self._state.jobs.get(int(request.match_info["id"]))
         token = request.headers.get("JOB-TOKEN") or request.query.get("token", "")
         if job is None or job.token != token or "archive" not in job.artifacts:
@@ -205,7 +205,7 @@ class RunnerApi:
         return job
 
     def _limit(self, who: str, per_minute: int) -> web.Response | None:
-        """Count a request; give the refusal if there were too many within this minute of the clock."""
+        """Count a request; return the refusal if there were too many within this minute of the clock."""
         now = self._state.clock.now()
         minute = int(now // RATE_SECONDS)
         began, count = self._rates.get(who, (minute, 0))
@@ -223,7 +223,7 @@ class RunnerApi:
 
 
 def build_token(runner: Runner) -> dict[str, Any]:
-    """Give a runner's token as GitLab answers it."""
+    """Return a runner's token as GitLab answers it."""
     return {"token": runner.token, "token_expires_at": build_time(runner.token_expires_at)}
 
 

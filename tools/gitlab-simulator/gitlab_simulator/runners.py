@@ -106,7 +106,7 @@ def update_runner(runner: Runner, changes: dict[str, Any]) -> None:
 
 
 def rotate_token(state: GitLabState, runner: Runner) -> None:
-    """Give the runner another token; the old one is refused from now on.
+    """Return the runner another token; the old one is refused from now on.
 
     Its life span is that of the settings for the runner's type, which an expiry given at creation does not outlive.
     """
@@ -115,7 +115,7 @@ def rotate_token(state: GitLabState, runner: Runner) -> None:
 
 
 def _compute_expiry(state: GitLabState, runner: Runner) -> float | None:
-    """Give when a token that is made now ends: the shortest interval of all that hold for the runner; None: never."""
+    """Return when a token that is made now ends: the shortest interval of all that hold for the runner; None: never."""
     settings = state.settings
     if runner.type is RunnerType.INSTANCE:
         intervals = [settings.runner_token_expiration_interval]
@@ -144,5 +144,5 @@ def compute_runner_status(runner: Runner, now: float) -> str:
 
 
 def compute_token_is_valid(runner: Runner | None, now: float) -> bool:
-    """Tell whether a runner's token is known and has not ended."""
+    """Return whether a runner's token is known and has not ended."""
     return runner is not None and (runner.token_expires_at is None or runner.token_expires_at > now)

@@ -12,7 +12,7 @@ from .state import GitLabState, NotThereError, compute_sha, compute_token
 
 
 def apply_seed(state: GitLabState, seed: Seed) -> dict[str, str]:
-    """Create what a seed says; give the values of the access tokens by their names.
+    """Create what a seed says; return the values of the access tokens by their names.
 
     Raises NotThereError: it names something that is not there.
     """

@@ -28,7 +28,7 @@ BODY_LIMIT = 64 * 1024 * 1024
 
 
 def build_app(state: GitLabState) -> web.Application:
-    """Give the application."""
+    """Return the application."""
     faults = Faults()
     control = ControlApi(state, faults)
     app = web.Application(client_max_size=BODY_LIMIT, middlewares=[control.count, faults.strike])
@@ -49,12 +49,12 @@ def build_app(state: GitLabState) -> web.Application:
 
 
 async def _sweep(state: GitLabState) -> None:
-    """Give up stuck jobs for as long as the server runs."""
+    """Return up stuck jobs for as long as the server runs."""
     while True:
         give_up_stuck_jobs(state)
         await state.clock.sleep(SWEEP_SECONDS)
 
 
 def build_state(external_url: str) -> GitLabState:
-    """Give an empty GitLab whose clock runs."""
+    """Return an empty GitLab whose clock runs."""
     return GitLabState(Clock(), external_url)

@@ -18,14 +18,14 @@ RECENT_SECONDS = 3600
 
 
 def ensure_stamp(state: GitLabState, token: str) -> str:
-    """Give the queue stamp of a runner token; a new one if there is none or it is too old."""
+    """Return the queue stamp of a runner token; a new one if there is none or it is too old."""
     value = read_stamp(state, token) or secrets.token_hex(16)
     state.stamps[token] = (value, state.clock.now())
     return value
 
 
 def read_stamp(state: GitLabState, token: str) -> str | None:
-    """Give the queue stamp as Workhorse sees it; None: there is none."""
+    """Return the queue stamp as Workhorse sees it; None: there is none."""
     value, at = state.stamps.get(token, ("", 0.0))
     return value if value and state.clock.now() - at < STAMP_SECONDS else None
 

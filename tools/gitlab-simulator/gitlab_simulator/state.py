@@ -38,7 +38,7 @@ class Settings:
     long_poll_seconds: float = 50
     """0: Workhorse holds no request."""
     trace_update_interval: int = 3
-    """Seconds between log updates: GitLab says 3 while somebody watches a job, else 60."""
+    """Seconds between log updates: GitLab says 3 while a user watches a job, otherwise 60."""
     claim_on_dropped_connection: bool = True
     """Whether a client that is gone is still given a job, as Rails may do; False: it is looked at before the claim."""
     trace_pending_updates: int = 0

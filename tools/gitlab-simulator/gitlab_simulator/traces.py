@@ -43,12 +43,12 @@ def append_trace(job: Job, start: int, end: int, data: bytes, now: float) -> App
 
 
 def compute_checksum(data: bytes) -> str:
-    """Give a log's checksum as the runner writes it."""
+    """Return a log's checksum as the runner writes it."""
     return f"crc32:{zlib.crc32(data):08x}"
 
 
 def compute_trace_is_whole(job: Job, body: dict[str, Any]) -> bool:
-    """Tell whether the log is what a final update says it is; true where that says nothing."""
+    """Return whether the log is what a final update says it is; true where that says nothing."""
     output = body.get("output") or {}
     checksum = output.get("checksum") or body.get("checksum")
     size = output.get("bytesize")

@@ -119,7 +119,7 @@ def build_commit(state: GitLabState, project: model.Project, commit: Commit) -> 
 
 
 def _get_commit(project: model.Project, pipeline: model.Pipeline) -> Commit:
-    """Give a pipeline's commit; one is made up where the repository has none of that name."""
+    """Return a pipeline's commit; one is made up where the repository has none of that name."""
     message = f"Commit {pipeline.sha[:8]}"
     return project.repository.commits.get(pipeline.sha) or Commit(
         pipeline.sha, message, "Root", pipeline.created_at, {}

@@ -43,12 +43,12 @@ def note_outcome(hook: Hook, now: float, *, delivered: bool) -> None:
 
 
 def compute_is_disabled(hook: Hook, now: float) -> bool:
-    """Tell whether a hook gets no events now."""
+    """Return whether a hook gets no events now."""
     return hook.permanently_disabled or (hook.disabled_until is not None and now < hook.disabled_until)
 
 
 class Webhooks:
-    """Delivers what happens to those who asked for it; each delivery is a task of its own, in no certain order."""
+    """Delivers events to subscribed webhooks; each delivery is a separate task, in no particular order."""
 
     def __init__(self, state: GitLabState) -> None:
         self._state = state
@@ -82,7 +82,7 @@ class Webhooks:
         return compute_is_below(path, self._state.groups[hook.owner_id].full_path)
 
     async def deliver(self, hook: Hook, event: str, body: bytes, idempotency_key: str = "") -> Delivery:
-        """Send an event, also to a hook that rests; give what became of it. One that is sent again keeps its key."""
+        """Send an event, also to a hook that rests; return what became of it. One that is sent again keeps its key."""
         if self._session is None:
             self._session = aiohttp.ClientSession()
         now = self._state.clock.now()

@@ -50,7 +50,7 @@ class Simulator:
 
 @pytest.fixture(params=["seed", "example"])
 def simulator(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Simulator]:
-    """Start it elsewhere than in the checkout, with a seed of its own or the one that it has."""
+    """Start the simulator outside of the checkout, with the test's seed or the built-in one."""
     (tmp_path / "seed.yaml").write_text(SEED)
     url = f"http://127.0.0.1:{(port := find_free_port())}"
     command = [sys.executable, "-m", "gitlab_simulator", "--listen", f"127.0.0.1:{port}"]

@@ -34,7 +34,7 @@ def state() -> GitLabState:
 
 
 def owner(state: GitLabState, path: str) -> dict[str, Any]:
-    """Give the fields of a runner that belongs to a group, a project, or, for no path, to the instance."""
+    """Return the fields of a runner that belongs to a group, a project, or, for no path, to the instance."""
     if (project := state.find_project(path)) is not None:
         return {"kind": "project_type", "project_id": project.id}
     group = state.find_group(path)

@@ -71,7 +71,7 @@ def decide_provider(environment: Mapping[str, str]) -> Provider | None:
 
 
 def get_kube_minor() -> str:
-    """Give the Kubernetes release that `KUBE` asks for. Raises ClusterError for one that we do not have."""
+    """Return the Kubernetes release that `KUBE` asks for. Raises ClusterError for one that we do not have."""
     minor = os.environ.get("KUBE") or DEFAULT_KUBERNETES
     if minor not in KUBERNETES_RELEASES:
         raise ClusterError(f"KUBE={minor}: not a release we have; one of {', '.join(KUBERNETES_RELEASES)}")
@@ -119,7 +119,7 @@ def succeeds(argv: list[str], seconds: float) -> bool:
 
 
 def open_cluster(name: str, *, kept: bool) -> Cluster:
-    """Give a running cluster of that name, made when needed. A kept one outlives this process."""
+    """Return a running cluster of that name, made when needed. A kept one outlives this process."""
     minor = get_kube_minor()
     provider = get_provider(minor)
     if provider is Provider.EXISTING:

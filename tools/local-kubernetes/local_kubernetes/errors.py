@@ -1,4 +1,4 @@
-"""The one error of this package, and how its steps speak to whoever waits."""
+"""The one error of this package, and the progress messages of its steps."""
 
 import sys
 

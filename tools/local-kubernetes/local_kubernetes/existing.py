@@ -10,7 +10,7 @@ from local_kubernetes.marker import apply_marker
 
 @dataclass(frozen=True)
 class ExistingCluster:
-    """A cluster that somebody else runs."""
+    """A cluster that the user runs."""
 
     name: str
     kubeconfig: Path

@@ -53,7 +53,7 @@ class KindRecord(BaseModel):
 
     @property
     def kubeconfig(self) -> Path:
-        """A kubeconfig of its own; the user's is left alone."""
+        """A separate kubeconfig; the user's is not changed."""
         return self.file.with_suffix(".conf")
 
     def is_abandoned(self) -> bool:
@@ -129,7 +129,7 @@ def get_kind_record(name: str) -> KindRecord | None:
 
 
 def create_kind(name: str, kind: Kind, *, kube_minor: str, kept: bool) -> KindCluster:
-    """Give the running cluster of that name, created unless kind has it. A kept one outlives this process.
+    """Return the running cluster of that name, created unless kind has it. A kept one outlives this process.
 
     Raises ClusterError when it did not come up; nothing is left of it then.
     """

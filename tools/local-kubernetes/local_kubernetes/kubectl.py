@@ -29,7 +29,7 @@ class Kubectl:
     namespace: str
 
     def run(self, *arguments: str, given: str | None = None, timeout: float = 60) -> str:
-        """Run kubectl with arguments and, where given, standard input; give what it printed.
+        """Run kubectl with arguments and, where given, standard input; return what it printed.
 
         Raises:
             KubectlError: it failed.
@@ -68,7 +68,7 @@ class Kubectl:
         seconds: float,
         explain: Callable[[], str] = str,
     ) -> Any:
-        """Look again and again until something true is seen, and give it.
+        """Look again and again until something true is seen, and return it.
 
         Raises:
             TimeoutError: nothing was seen within ``seconds``; says what, and what ``explain`` adds.

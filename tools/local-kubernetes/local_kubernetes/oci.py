@@ -41,7 +41,7 @@ class ImageConfiguration:
     environment: dict[str, str] = field(default_factory=dict)
 
     def build(self, diff_ids: Sequence[str]) -> dict[str, Any]:
-        """Give the image's configuration document for its layers' digests."""
+        """Return the image's configuration document for its layers' digests."""
         return {
             "architecture": ARCHITECTURES[platform.machine()],
             "os": "linux",
@@ -87,7 +87,7 @@ def create_archive(
 
 
 def add_layer(archive: tarfile.TarFile, source: Path) -> dict[str, Any]:
-    """Add a layer; give its descriptor."""
+    """Add a layer; return its descriptor."""
     if source.is_file():
         with source.open("rb") as stream:
             return add_stream(archive, stream)
@@ -107,7 +107,7 @@ def belong_to_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 def add_stream(archive: tarfile.TarFile, stream: IO[bytes]) -> dict[str, Any]:
-    """Add an uncompressed layer from a file that can be read twice; give its descriptor."""
+    """Add an uncompressed layer from a file that can be read twice; return its descriptor."""
     digest = hashlib.sha256()
     while chunk := stream.read(CHUNK):
         digest.update(chunk)
@@ -120,7 +120,7 @@ def add_stream(archive: tarfile.TarFile, stream: IO[bytes]) -> dict[str, Any]:
 
 
 def add_document(archive: tarfile.TarFile, document: dict[str, Any], media_type: str) -> dict[str, Any]:
-    """Add a JSON document; give its descriptor."""
+    """Add a JSON document; return its descriptor."""
     content = json.dumps(document).encode()
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     add_file(archive, locate_blob(digest), content)
@@ -128,7 +128,7 @@ def add_document(archive: tarfile.TarFile, document: dict[str, Any], media_type:
 
 
 def locate_blob(digest: str) -> str:
-    """Give the path in the archive of what has this digest."""
+    """Return the path in the archive of what has this digest."""
     return f"blobs/{digest.replace(':', '/')}"
 
 

@@ -1,4 +1,4 @@
-"""What a test cluster is to those who use one."""
+"""The interface of a test cluster."""
 
 from pathlib import Path
 from typing import Protocol

@@ -147,7 +147,7 @@ def test_loop_device_is_known_by_its_file(changes: dict[str, object], *, left_ov
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine of its own: settings, mount points and registry in a folder."""
+    """A simulated machine: settings, mount points and registry in a folder."""
     for name in registry.SYSCTLS:
         (tmp_path / "sys" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "sys" / name).write_text("0\n")

@@ -17,7 +17,7 @@ NAMESPACE_SECONDS = 120
 
 
 class MakeRack(Protocol):
-    """Puts up a rack in a namespace of its own."""
+    """Creates a rack in a new namespace."""
 
     def __call__(self, namespace: str, *, compute_nodes: int = 4, **options: object) -> Lab:
         """Put it up; options as `Lab.install` takes them."""
@@ -25,7 +25,7 @@ class MakeRack(Protocol):
 
 @pytest.fixture(scope="module")
 def make_rack(cluster: Cluster) -> Iterator[MakeRack]:
-    """Give a maker of racks; what it made goes when the module ends."""
+    """Yield a maker of racks; what it made goes when the module ends."""
     with ExitStack() as stack:
 
         def make(namespace: str, *, compute_nodes: int = 4, **options: object) -> Lab:

@@ -1,4 +1,4 @@
-"""SSH keys for the lab, made anew for each."""
+"""SSH keys for the lab, new ones for each rack."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Lab:
 
     @classmethod
     def find(cls, cluster: Cluster, namespace: str) -> Lab:
-        """Give the rack that was installed into a namespace."""
+        """Return the rack that was installed into a namespace."""
         kubectl = Kubectl(cluster.kubectl, cluster.kubeconfig, namespace)
         settings = json.loads(kubectl.get("configmap", RELEASE)["data"]["rack.json"])
         return cls(cluster, namespace, settings["computeNodes"], settings["clusterName"], settings["nodesPerRack"])
@@ -147,7 +147,7 @@ class Lab:
         return found
 
     def console(self, machine: str, lines: int = 200) -> str:
-        """Give the end of a machine's console."""
+        """Return the end of a machine's console."""
         return self._rackctl("console", machine, "--lines", str(lines))
 
     def power(self, verb: str, machine: str) -> None:
@@ -159,11 +159,11 @@ class Lab:
         self._rackctl("wipe", machine)
 
     def exec(self, machine: str, argv: Sequence[str]) -> str:
-        """Run a program inside a running machine; give what it prints."""
+        """Run a program inside a running machine; return what it prints."""
         return self._rackctl("exec", machine, "--", *argv)
 
     def boot_host_exec(self, argv: Sequence[str]) -> str:
-        """Run a program on the boot host; give what it prints."""
+        """Run a program on the boot host; return what it prints."""
         return self.exec(BOOT_HOST, argv)
 
     def _rackctl(self, *arguments: str) -> str:

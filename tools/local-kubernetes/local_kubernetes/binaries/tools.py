@@ -24,7 +24,7 @@ def parse_tool_version(output: str) -> tuple[int, int] | None:
 
 
 def decide_tool_is_good_enough(name: str, version: tuple[int, int], kube_minor: str) -> bool:
-    """Say whether a tool found on the PATH may be used in place of the one that we would build.
+    """Return whether a tool found on the PATH may be used in place of the one that we would build.
 
     kubectl is supported within one minor release of the API server (Kubernetes version skew policy). Our charts are
     tested with Helm 4; kind 0.30 is the first with our oldest Kubernetes; kwok's stages changed before 0.7.

@@ -1,1 +1,1 @@
-"""A Kubernetes of plain processes, each cluster in network, mount and process namespaces of its own."""
+"""A Kubernetes of plain processes, each cluster in separate network, mount and process namespaces."""

@@ -78,13 +78,13 @@ class LocalCluster:
 
 
 def get_programs(kube_minor: str) -> dict[str, Path]:
-    """Give the folders of all programs a cluster runs, building what is not cached."""
+    """Return the folders of all programs a cluster runs, building what is not cached."""
     components = (build_kubernetes(kube_minor), ETCD, CONTAINERD, COREDNS)
     return {component.name: get_binaries(component) for component in components}
 
 
 def up(name: str, *, kube_minor: str, kept: bool) -> LocalCluster:
-    """Give the running cluster of that name: the one there is when it is well, else a new one.
+    """Return the running cluster of that name: the one there is when it is well, else a new one.
 
     `kept`: it outlives this process. Otherwise the next `up`, `down` or `sweep` after this process' end removes it.
     Raises ClusterError when it did not come up; nothing is left of it then.
@@ -144,7 +144,7 @@ def create_record(name: str, *, kube_minor: str, kept: bool) -> ClusterRecord:
 
 
 def down(name: str) -> bool:
-    """Remove the cluster of that name, and any abandoned one; say whether there was one."""
+    """Remove the cluster of that name, and any abandoned one; return whether there was one."""
     with registry_locked():
         record = get_record(name)
         if record is not None:

@@ -133,7 +133,7 @@ def build_proxy_config(directory: Path, network: ClusterNetwork) -> dict[str, An
 
 
 def build_files(directory: Path, network: ClusterNetwork, context: str) -> Mapping[str, str]:
-    """Give every configuration file: its path under the cluster's directory, and its content."""
+    """Return every configuration file: its path under the cluster's directory, and its content."""
     return {
         "containerd.toml": build_containerd_config(directory),
         "Corefile": build_corefile(directory, network, context),
@@ -145,7 +145,7 @@ def build_files(directory: Path, network: ClusterNetwork, context: str) -> Mappi
 
 
 def build_environment(directory: Path, network: ClusterNetwork, program_folders: list[Path]) -> dict[str, str]:
-    """Give the variables that `init.sh` reads."""
+    """Return the variables that `init.sh` reads."""
     system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     return {
         "PATH": ":".join([*map(str, program_folders), system]),

@@ -32,14 +32,14 @@ class LoopDevice(BaseModel):
     """Device number of the file system that holds its file."""
     inode: int = Field(alias="back-ino")
     autoclear: bool
-    """It detaches by itself when nobody has it open or mounted; losetup sets this when told to detach a busy one."""
+    """It detaches by itself when no process has it open or mounted; losetup sets this when it detaches a busy one."""
     file_is_deleted: bool = False
 
 
 def decide_is_left_over(
     device: LoopDevice, files: Collection[FileIdentity], mounted: Collection[str], earlier: Collection[str]
 ) -> bool:
-    """Say whether a loop device is what a pod of a dead cluster left.
+    """Return whether a loop device is what a pod of a dead cluster left.
 
     It is when its file is one of the cluster's `files`. It also is when it came after the first cluster (is not among
     the `earlier` ones), is `mounted` nowhere, and nobody can reach its file: deleted with the pod's volume, or on a
@@ -60,7 +60,7 @@ def list_loop_device_names() -> list[str]:
 
 
 def list_loop_devices() -> list[LoopDevice]:
-    """List attached loop devices with their files."""
+    """Return attached loop devices with their files."""
     if not list_loop_device_names():
         return []
     listing = run(["losetup", "--list", "--json", "--output", "NAME,MAJ:MIN,BACK-MAJ:MIN,BACK-INO,AUTOCLEAR"])
@@ -69,7 +69,7 @@ def list_loop_devices() -> list[LoopDevice]:
 
 
 def is_file_deleted(device: LoopDevice) -> bool:
-    """Say whether the file behind a device has no name any more: the kernel then says so in sysfs."""
+    """Return whether the file behind a device has no name any more: the kernel then says so in sysfs."""
     try:
         return Path("/sys/block", device.path.name, "loop/backing_file").read_text().endswith(" (deleted)\n")
     except FileNotFoundError:  # detached meanwhile
@@ -84,7 +84,7 @@ def list_files(directory: Path) -> Iterator[FileIdentity]:
 
 
 def identify(file: Path) -> FileIdentity:
-    """Give what a file is known by in the list of loop devices."""
+    """Return what a file is known by in the list of loop devices."""
     status = file.stat()
     return f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}", status.st_ino
 

@@ -9,7 +9,7 @@ from local_kubernetes.local.registry import MachineUse
 from local_kubernetes.waiting import wait_until
 
 NAMESPACE_SECONDS = 10
-# The process writes itself down before it makes anything, so that there is never one that nobody can find.
+# The process records itself before it creates anything, so that it can always be found.
 LAUNCH = """
 set -eu
 read -r stat <"/proc/$$/stat"
@@ -42,9 +42,9 @@ def create_namespaces(use: MachineUse, init: Path, environment: Mapping[str, str
 
 
 def spawn_daemon(argv: list[str], environment: Mapping[str, str], log: Path) -> int:
-    """Start a program in a session of its own, with its output in a file; return its pid.
+    """Start a program in a new session, with its output in a file; return its pid.
 
-    It gets no other file of ours: one with a lock would keep that locked for as long as the program runs.
+    It inherits no other open file: one with a lock would stay locked for as long as the program runs.
     """
     ours = (int(name) for name in os.listdir("/proc/self/fd"))
     return os.posix_spawn(

@@ -14,7 +14,7 @@ INDEXES = range(1, 10)
 class ClusterNetwork:
     """One cluster's place on the machine.
 
-    The machine and the cluster's node are the two ends of a veth pair; pods and services have networks of their own,
+    The machine and the cluster's node are the two ends of a veth pair; pods and services have separate networks,
     which the machine reaches through the node.
     """
 
@@ -62,7 +62,7 @@ class ClusterNetwork:
 
 
 def decide_index(taken: Collection[int], routes: Collection[IPv4Network], links: Collection[str]) -> int:
-    """Choose the lowest free index whose networks and link name nobody on this machine uses.
+    """Return the lowest free index whose networks and link name are unused on this machine.
 
     Raises ClusterError when there is none.
     """

@@ -29,7 +29,7 @@ class ProcessIdentity(BaseModel):
         return None if state in "ZX" else cls(pid=pid, start_ticks=start_ticks)
 
     def is_running(self) -> bool:
-        """Say whether this very process still runs."""
+        """Return whether this very process still runs."""
         return type(self).get(self.pid) == self
 
     def kill(self) -> None:

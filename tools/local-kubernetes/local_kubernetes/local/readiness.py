@@ -18,13 +18,13 @@ LOG_LINES = 15
 
 
 def is_healthy(record: ClusterRecord) -> bool:
-    """Say whether a cluster that was once ready runs and answers now."""
+    """Return whether a cluster that was once ready runs and answers now."""
     alive = record.ready and record.get_outer_process() is not None and not list_ended(record)
     return alive and all(probe() for probe in build_probes(record).values())
 
 
 def build_probes(record: ClusterRecord) -> dict[str, Callable[[], bool]]:
-    """Give a check for each component that answers over HTTP, in the order in which they come up."""
+    """Return a check for each component that answers over HTTP, in the order in which they come up."""
     node = record.network.node_address
     return {
         "kube-apiserver": partial(answers, f"https://{node}:6443/readyz", record.directory / "pki" / "ca.crt"),
@@ -34,7 +34,7 @@ def build_probes(record: ClusterRecord) -> dict[str, Callable[[], bool]]:
 
 
 def answers(url: str, authority: Path | None = None) -> bool:
-    """Say whether a URL answers with 200."""
+    """Return whether a URL answers with 200."""
     context = ssl.create_default_context(cafile=str(authority)) if authority else None
     try:
         with urllib.request.urlopen(url, timeout=PROBE_SECONDS, context=context) as answer:  # noqa: S310 - our own URL
@@ -90,7 +90,7 @@ def list_ended(record: ClusterRecord) -> list[tuple[str, str]]:
 
 
 def get_log_tail(record: ClusterRecord, component: str) -> str:
-    """Give the last lines of a component's log."""
+    """Return the last lines of a component's log."""
     log = record.directory / "log" / f"{component}.log"
     if not log.exists() and component != "init":
         return f"{component} was not started\n{get_log_tail(record, 'init')}"

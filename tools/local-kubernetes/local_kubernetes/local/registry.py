@@ -1,4 +1,4 @@
-"""What this machine knows of its local clusters, so that whoever comes next can remove what a dead owner left.
+"""The records of local clusters on this machine, so that the next process can remove what a dead owner left.
 
 Invariants: the registry lies in /run, so it lives as long as what it lists (until reboot); a cluster is listed before
 anything of it exists and until everything of it is gone; every change is made under the registry's lock.
@@ -39,11 +39,11 @@ class MachineBaseline(BaseModel):
     """Those that a listed use of the machine changes."""
     made_mount_points: list[Path]
     loop_devices: list[str]
-    """Loop devices that were attached, which are none of ours."""
+    """Loop devices that were attached before, which are not ours."""
 
 
 class MachineUse(BaseModel):
-    """What uses the machine in namespaces of its own."""
+    """A use of the machine in separate namespaces."""
 
     prefix: ClassVar[str]
     """How the names of the registry's files of this kind begin."""
@@ -74,7 +74,7 @@ class MachineUse(BaseModel):
         return outer.get_first_child() if outer else None
 
     def is_abandoned(self) -> bool:
-        """Say whether nobody will use or finish it any more."""
+        """Return whether no process will use or finish it any more."""
         return not self.creator.is_running()
 
 
@@ -119,7 +119,7 @@ class ClusterRecord(MachineUse):
         return self.network.cgroup
 
     def is_abandoned(self) -> bool:
-        """Say whether nobody will use or finish it any more."""
+        """Return whether no process will use or finish it any more."""
         needs_creator = not (self.ready and self.kept)
         if needs_creator and not self.creator.is_running():
             return True
@@ -187,7 +187,7 @@ def apply_record(record: MachineUse) -> None:
 
 
 def delete_record(record: MachineUse) -> None:
-    """Forget a use of the machine; give it back the settings that no other use changes, with the last one the rest."""
+    """Forget a use of the machine; restore settings that no other use changes, and all others after the last use."""
     get_file(record).unlink()
     baseline, others = get_baseline(), [*list_records(), *list_engines()]
     changed = {name for other in others for name in other.sysctls}

@@ -49,7 +49,7 @@ def delete_use(record: MachineUse) -> None:
 
 
 def delete_link(name: str) -> bool:
-    """Delete a link; say whether it is gone: the kernel also takes it, with the network namespace of its other end."""
+    """Delete a link; return whether it is gone. The kernel also deletes it with the network namespace of its peer."""
     if name in list_links():
         with contextlib.suppress(ClusterError):  # gone between the look and the command
             run(["ip", "link", "delete", name])
@@ -57,7 +57,7 @@ def delete_link(name: str) -> bool:
 
 
 def remove_tree(directory: Path) -> bool:
-    """Remove a folder; say whether it is gone: mounts that the kernel is still taking down may hold it for a moment."""
+    """Remove a folder; return whether it is gone. Mounts that the kernel is still removing can delay that."""
     shutil.rmtree(directory, ignore_errors=True)
     return not directory.exists()
 

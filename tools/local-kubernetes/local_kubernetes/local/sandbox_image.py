@@ -1,6 +1,6 @@
 """The image of pod sandboxes, as an OCI image archive of one layer: busybox alone.
 
-The same image is there for tests under a second name, so that small test pods need no image of their own.
+The same image is there for tests under a second name, so that small test pods need no separate image.
 """
 
 import tempfile

@@ -45,7 +45,7 @@ class MachineState:
     folders: frozenset[Path]
 
     def shows_nothing_beyond(self, before: "MachineState") -> bool:
-        """Say whether everything is as it was; loop devices of others may have gone, as they show no owner."""
+        """Return whether everything is as it was; loop devices of others may have gone, as they show no owner."""
         alike = replace(self, loop_devices=frozenset()) == replace(before, loop_devices=frozenset())
         return alike and self.loop_devices <= before.loop_devices
 

@@ -1,4 +1,4 @@
-"""One run of a machine, from its firmware's first instruction to the end of its process 1, in namespaces of its own."""
+"""One run of a machine in its namespaces, from its firmware's first instruction to the end of its process 1."""
 
 from __future__ import annotations
 

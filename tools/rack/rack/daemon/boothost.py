@@ -1,4 +1,4 @@
-"""The site's boot host: DHCP, TFTP, HTTP and SSH on a root of its own over the pod's."""
+"""The site's boot host: DHCP, TFTP, HTTP and SSH on a separate root file system over the pod's."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class BootHost:
 
 
 def plant(root: Path, name: str, keys: Path) -> None:
-    """Give a root its host name, SSH host key and authorized keys, as installers do."""
+    """Return a root its host name, SSH host key and authorized keys, as installers do."""
     etc, home = root / "etc", root / "root/.ssh"
     (etc / "ssh").mkdir(parents=True, exist_ok=True)
     (etc / "hostname").write_text(name + "\n")

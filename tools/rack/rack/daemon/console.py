@@ -20,7 +20,7 @@ class SerialConsole:
         log.touch()
 
     def open_terminal(self) -> int:
-        """Start a terminal; give the machine's end.
+        """Start a terminal; return the machine's end.
 
         It stays open here too: a process 1 that opens its console only while it has something to say must not hang up.
         """
@@ -58,6 +58,6 @@ class SerialConsole:
             self._log.write_bytes(self._log.read_bytes()[-MOST_BYTES // 2 :])
 
     def read_tail(self, lines: int) -> str:
-        """Give the newest lines."""
+        """Return the newest lines."""
         text = self._log.read_bytes().decode(errors="replace").replace("\r", "")
         return "\n".join(text.splitlines()[-lines:])

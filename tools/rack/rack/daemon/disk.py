@@ -73,7 +73,7 @@ def attach(file: Path) -> Disk:
 
 
 def get_node(minor: int) -> Path:
-    """Give the node of a loop device, made if missing: a container's /dev has those that were there at its start."""
+    """Return the node of a loop device, made if missing: a container's /dev has those that were there at its start."""
     path = Path(f"/dev/loop{minor}")
     if not path.exists():
         os.mknod(path, stat.S_IFBLK | 0o600, os.makedev(LOOP_MAJOR, minor))
@@ -81,7 +81,7 @@ def get_node(minor: int) -> Path:
 
 
 async def release(disk: Disk) -> None:
-    """Wait until nobody has the disk mounted any more, and detach it.
+    """Wait until the disk is not mounted any more, and detach it.
 
     Raises:
         TimeoutError: it is still in use.
@@ -96,7 +96,7 @@ async def release(disk: Disk) -> None:
 
 
 def is_mounted(disk: Disk) -> bool:
-    """Tell whether a file system on the disk is mounted anywhere, in whichever namespace."""
+    """Return whether a file system on the disk is mounted anywhere, in whichever namespace."""
     try:
         os.close(os.open(get_node(disk.minor), os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
     except OSError as error:

@@ -46,11 +46,11 @@ class FaultBoard:
             del self._left[key]
 
     def is_on(self, machine: str, fault: Fault) -> bool:
-        """Tell whether a fault would happen now."""
+        """Return whether a fault would happen now."""
         return self._left.get((machine, fault), 0) != 0
 
     def take(self, machine: str, fault: Fault) -> bool:
-        """Tell whether a fault happens now, and count it."""
+        """Return whether a fault happens now, and count it."""
         if not self.is_on(machine, fault):
             return False
         left = self._left[machine, fault]

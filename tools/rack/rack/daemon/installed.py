@@ -1,4 +1,4 @@
-"""A management machine that is installed before anybody asks: for builds that find theirs so."""
+"""A management machine that is already installed, for builds that don't provision it."""
 
 from __future__ import annotations
 

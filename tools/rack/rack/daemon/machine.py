@@ -212,7 +212,7 @@ class Machine:
             self._mishap = asyncio.create_task(mishap)
 
     def _choose_mishap(self) -> Coroutine[Any, Any, None] | None:
-        """Give what is to go wrong in this stage, if anything."""
+        """Return the fault for this stage, if there is one."""
         if self.stage is Stage.INITRD:
             if self._faults.take(self.name, Fault.INSTALL_ERROR):
                 return None  # the disk was broken from the start
@@ -251,7 +251,7 @@ class Machine:
 
 
 async def stop_all(machines: list[Machine]) -> None:
-    """Cut everybody's power and wait until all is gone."""
+    """Switch all machines off and wait until they have ended."""
     for machine in machines:
         machine.power_off()
     await asyncio.gather(*(machine.settle() for machine in machines))

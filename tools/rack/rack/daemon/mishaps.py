@@ -27,7 +27,7 @@ async def wait_for_traffic(machine: MachineSettings, amount: int) -> None:
 async def swap_host_key(process: int) -> None:
     """Wait until a machine runs an installed system, and replace its SSH host keys by others.
 
-    An installed system is told by its init being process 1; an sshd that was quicker reads its keys anew on SIGHUP.
+    An installed system is recognized by its init as process 1; an sshd that was faster reads its keys again on SIGHUP.
     """
     keys = Path(f"/proc/{process}/root/etc/ssh")
     async with asyncio.timeout(MISHAP_SECONDS):
@@ -49,5 +49,5 @@ async def swap_host_key(process: int) -> None:
 
 
 def is_script(process: int) -> bool:
-    """Tell whether a process is an initramfs's shell script rather than a program of its own name."""
+    """Return whether a process is an initramfs's shell script rather than a program of its own name."""
     return os.path.basename(os.readlink(f"/proc/{process}/exe")) != "init"

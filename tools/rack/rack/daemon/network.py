@@ -11,7 +11,7 @@ NAMESPACES = Path("/run/netns")
 
 
 async def run(*command: str, feed: str = "") -> str:
-    """Run a program that must succeed; give what it prints.
+    """Run a program that must succeed; return what it prints.
 
     Raises:
         RuntimeError: it failed; the message holds its complaint.
@@ -106,7 +106,7 @@ async def create_boot_host_card() -> None:
 
 
 def is_link(name: str) -> bool:
-    """Tell whether a link is in the rack's network namespace."""
+    """Return whether a link is in the rack's network namespace."""
     return Path("/sys/class/net", name).exists()
 
 

@@ -1,4 +1,4 @@
-"""Power control: for each machine a controller of its own, in the dialect that powerman's stock `vpc.dev` speaks.
+"""Power control: one controller for each machine, in the dialect of powerman's stock `vpc.dev`.
 
 That is one of a strip of sixteen switched outlets behind a TCP port; a controller here has the machine in the first.
 """
@@ -40,7 +40,7 @@ class PowerController:
             writer.close()
 
     def answer(self, words: list[str]) -> str:
-        """Carry out one command; give the answer with the prompt."""
+        """Carry out one command; return the answer with the prompt."""
         match words:
             case ["login"]:
                 body = ""

@@ -7,7 +7,7 @@ import socket
 import struct
 
 CONNECT_SECONDS = 3.0
-"""A host that is off does not even answer ARP; whoever asks for it hears so after this long."""
+"""A host that is off does not even answer ARP; a client gets an error after this time."""
 
 
 async def start_proxy(port: int, address: str, target_port: int) -> asyncio.Server:

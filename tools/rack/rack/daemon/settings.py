@@ -76,7 +76,7 @@ def parse_settings(text: str) -> Settings:
 def build_machines(
     prefix: str, compute_nodes: int, disk_mib: int, nodes_per_rack: int = 0
 ) -> tuple[MachineSettings, ...]:
-    """Give the management machine, number 1, and the compute nodes after it."""
+    """Return the management machine, number 1, and the compute nodes after it."""
     management_nics = (Nic("eth0", "52:54:00:77:00:01", SITE_BRIDGE), Nic("eth1", cluster_mac(1), CLUSTER_BRIDGE))
     machines = [MachineSettings(1, f"{prefix}1", management_nics, disk_mib)]
     for number in range(2, compute_nodes + 2):
@@ -86,7 +86,7 @@ def build_machines(
 
 
 def name_compute(prefix: str, number: int, nodes_per_rack: int) -> str:
-    """Give a compute node's name: by rack and node, both from 1, or by its number, from 2."""
+    """Return a compute node's name: by rack and node, both from 1, or by its number, from 2."""
     if not nodes_per_rack:
         return f"{prefix}{number}"
     rack, node = divmod(number - 2, nodes_per_rack)
@@ -94,5 +94,5 @@ def name_compute(prefix: str, number: int, nodes_per_rack: int) -> str:
 
 
 def cluster_mac(number: int) -> str:
-    """Give a machine's hardware address on the cluster network; 52:54:00 is QEMU's locally administered prefix."""
+    """Return a machine's hardware address on the cluster network; 52:54:00 is QEMU's locally administered prefix."""
     return f"52:54:00:8d:00:{number:02x}"

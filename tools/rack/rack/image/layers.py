@@ -42,7 +42,7 @@ class Layers:
 
 
 def cache_directory() -> Path:
-    """Give the folder for what is built, made if missing."""
+    """Return the folder for what is built, made if missing."""
     path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bessemer" / "lab"
     path.mkdir(parents=True, exist_ok=True)
     return path

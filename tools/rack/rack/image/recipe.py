@@ -50,11 +50,11 @@ BOOT_HOST_FILES = HERE / "files" / "boothost"
 MANAGEMENT_ROOT = Root("management", SYSTEM, (MACHINE_FILES,))
 COMPUTE_ROOT = Root("compute", COMPUTE, (MACHINE_FILES,))
 RACK_ROOT = Root("rack", RACK)
-"""Its files come in a layer of their own, which changes often."""
+"""Its files are in a separate layer, which changes often."""
 
 
 def compute_digest(*parts: object, files: Iterable[Path] = ()) -> str:
-    """Give twelve hexadecimal digits that change with any of the parts or the files' names, modes or contents."""
+    """Return twelve hexadecimal digits that change with any of the parts or the files' names, modes or contents."""
     digest = hashlib.sha256(repr((SUITE, parts)).encode())
     for file in sorted(files):
         digest.update(f"{file.relative_to(LAB)} {file.stat().st_mode:o}\0".encode() + file.read_bytes() + b"\0")

@@ -19,7 +19,7 @@ BUILD_SECONDS = 1800
 """The longest one root may take: bound by the package mirror, not by the machine."""
 UNWANTED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/lintian/*")
 CLEAN = (
-    # Identity is planted by whoever installs a machine; an image that carries one would hide that it was not.
+    # The installer writes a machine's identity; an image that contained one would hide a missing one.
     'rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/machine-id "$1"/var/lib/dbus/machine-id',
     ': > "$1"/etc/hostname; : > "$1"/etc/machine-id; : > "$1"/etc/resolv.conf',
     'rm -f "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/* "$1"/etc/apt/apt.conf.d/99mmdebstrap',
@@ -45,7 +45,7 @@ NOT_AT_BOOT = '[ ! -e "$1"/etc/init.d/{0} ] || chroot "$1" update-rc.d -f {0} re
 
 
 def build_root(root: Root, cache: Path) -> Path:
-    """Make a root as a tar archive unless it is cached; give its path."""
+    """Make a root as a tar archive unless it is cached; return its path."""
     overlay = [file for folder in root.overlays for file in recipe.list_files(folder)]
     digest = recipe.compute_digest(root.packages, OPTIONS, CLEAN, UNCONFIGURED, NOT_AT_BOOT, files=overlay)
     archive = cache / f"{root.name}-{digest}.tar"

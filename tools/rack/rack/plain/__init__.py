@@ -54,5 +54,5 @@ def withdraw(lab: Lab, macs: Sequence[str]) -> None:
 
 
 def planted_host_key(lab: Lab, mac: str) -> str:
-    """Give the host key, as type and base64, that a machine was given."""
+    """Return the host key, as type and base64, that a machine was given."""
     return " ".join(lab.boot_host_exec(["cat", f"/srv/http/plain/{mac.replace(':', '-')}.pub"]).split()[:2])

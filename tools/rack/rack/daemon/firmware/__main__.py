@@ -88,7 +88,7 @@ def fetch_text(network: Network, url: str) -> str:
 
 
 def build_settings(network: Network, lease: Lease) -> dict[str, str]:
-    """Give iPXE's settings for the card that booted."""
+    """Return iPXE's settings for the card that booted."""
     facts = {"mac": network.mac, "ip": lease.address, "netmask": lease.mask, "gateway": lease.router}
     named = {f"net0/{key}": value for key, value in facts.items()}
     booted = {"next-server": lease.next_server, "hostname": lease.host_name, "filename": lease.boot_file}

@@ -58,7 +58,7 @@ def unpack(archives: list[bytes], root: Path) -> None:
 
 
 def unpack_compressed(data: bytes, root: Path) -> bytes:
-    """Unpack one compressed stream; give what follows it."""
+    """Unpack one compressed stream; return what follows it."""
     try:
         if data[:2] == b"\x1f\x8b":
             gzip = zlib.decompressobj(wbits=31)
@@ -78,7 +78,7 @@ def unpack_compressed(data: bytes, root: Path) -> bytes:
 
 
 def unpack_cpio(data: bytes, root: Path) -> bytes:
-    """Unpack one cpio archive; give what follows its trailer."""
+    """Unpack one cpio archive; return what follows its trailer."""
     links: dict[tuple[int, int, int], Path] = {}
     position = 0
     while True:

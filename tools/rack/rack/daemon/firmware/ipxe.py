@@ -35,7 +35,7 @@ class ScriptExitError(Exception):
 
 
 class BootNow(Exception):  # noqa: N818 - not an error: the command `boot` was reached
-    """The chosen kernel is to be started."""
+    """Raised to start the chosen kernel."""
 
 
 class Interpreter:
@@ -56,7 +56,7 @@ class Interpreter:
         self._commands_left = MOST_COMMANDS
 
     def run(self, url: str) -> BootPlan:
-        """Run the script at a URL; give what it boots.
+        """Run the script at a URL; return what it boots.
 
         Raises:
             BootError: the script boots nothing; the message says why.
@@ -93,7 +93,7 @@ class Interpreter:
             raise BootNow
 
     def _run_line(self, line: str, url: str) -> str | None:
-        """Run `a || b && c` from left to right; give the label to go to, if any."""
+        """Run `a || b && c` from left to right; return the label to go to, if any."""
         failure: BootError | None = None
         target: str | None = None
         for operator, command in split_operators(line):
@@ -112,7 +112,7 @@ class Interpreter:
         return target
 
     def _run_command(self, command: str, url: str) -> str | None:
-        """Run one command; give the label to go to, if any."""
+        """Run one command; return the label to go to, if any."""
         name, _, rest = command.partition(" ")
         words = rest.split()
         if name in IMAGE_COMMANDS:

@@ -69,7 +69,7 @@ class Network:
         """Ask for an address as the given kind of client, and use it.
 
         Raises:
-            BootError: nobody answered.
+            BootError: no server answered.
 
         """
         self.reset()
@@ -155,10 +155,10 @@ class Network:
 
 
 def request_boot_script(network: Network, console: Console) -> tuple[str, Lease]:
-    """Do what a PXE ROM and the iPXE that it fetches do; give the address of iPXE's script.
+    """Do what a PXE ROM and the iPXE that it fetches do; return the address of iPXE's script.
 
     Raises:
-        BootError: nobody offers a network boot.
+        BootError: no server offers a network boot.
 
     """
     lease = network.request_lease(PXE_ROM)
