@@ -1,6 +1,6 @@
-"""``make demo``: a Kubernetes, Bessemer, a rack of machines, one manifest, and a Slurm job at the end.
+"""``make demo``: a Kubernetes, Bessemer, a rack of machines, one manifest, and finally a Slurm job.
 
-Run with ``--keep`` it leaves everything up, and says how to look around and how to take it down.
+With ``--keep`` everything is left running, and the output explains how to inspect and remove it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.support.site import Site, install_bessemer
 NAMESPACE = "lab"
 BUILD = "oxygen"
 BUILD_SECONDS = 1800
-"""What ``bessemer watch`` waits for at most: several times what a build of this size takes."""
+"""Timeout of ``bessemer watch``: several times the duration of a build of this size."""
 
 console = Console(highlight=False)
 
@@ -38,7 +38,7 @@ def main(
     keep: Annotated[bool, typer.Option(help="Leave cluster, rack and build up afterwards.")] = False,
     nodes: Annotated[int, typer.Option(min=1, max=64, help="How many compute nodes the rack has.")] = 4,
 ) -> None:
-    """Build a cluster from bare metal, before your eyes."""
+    """Build a cluster from bare metal, and show each step."""
     started = time.monotonic()
     try:
         cluster = open_cluster("demo", kept=keep)
@@ -57,7 +57,7 @@ def main(
 
 
 def show(cluster: Cluster, nodes: int, started: float) -> int:
-    """Install, apply, watch, and show what came of it; return the exit code."""
+    """Install, apply, watch, and show the result; return the exit code."""
     with step("Installing Bessemer with Helm"):
         install_bessemer(cluster)
     with step(f"Putting up a rack: a boot host, a management node and {nodes} compute nodes, all powered off"):
@@ -75,7 +75,7 @@ def show(cluster: Cluster, nodes: int, started: float) -> int:
 
 
 def show_result(site: Site) -> None:
-    """Show the object, Slurm's own view, the job's output and where the time went."""
+    """Show the object, Slurm's own view, the job's output and the duration of each step."""
     console.print("[bold]$ kubectl get clusterbuild[/]")
     console.print(site.kubectl.run("get", "clusterbuild"))
     build = site.get_build(BUILD)
@@ -92,7 +92,7 @@ def show_result(site: Site) -> None:
 
 
 def build_times(build: Resource) -> Table:
-    """Lay out how long each phase took."""
+    """Return a table of the phases' durations."""
     table = Table("Phase", "State", "Attempt", "Seconds")
     for phase in build.get("status", {}).get("phases", []):
         begin, end = phase.get("startTime"), phase.get("endTime")
@@ -102,7 +102,7 @@ def build_times(build: Resource) -> Table:
 
 
 def parse_time(text: str) -> datetime:
-    """Read a Kubernetes timestamp."""
+    """Return a Kubernetes timestamp as a datetime."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
@@ -114,7 +114,7 @@ def since(started: float) -> str:
 
 @contextmanager
 def step(text: str) -> Iterator[None]:
-    """Return what is done and how long it took."""
+    """Print a step and its duration."""
     console.print(f"[bold]{text}[/] ...")
     started = time.monotonic()
     yield

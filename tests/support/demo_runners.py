@@ -1,7 +1,7 @@
 """``make demo-runners``: a Kubernetes, Bessemer, a GitLab simulator, one pool, twenty jobs: 0 -> 20 -> 0 pods, live.
 
-Jobs are run by GitLab's own runner in real pods. Run with ``--keep`` it leaves everything up, with the simulator's page
-and its buttons.
+GitLab's own runner runs the jobs in real pods. With ``--keep`` everything is left running, including the simulator's
+page with its buttons.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ POOL = "simulations"
 TAG = "hpc"
 JOB_SECONDS = 8
 END_SECONDS = 300
-"""For all jobs to end, and their pods to go: several times what it takes."""
+"""Timeout for all jobs to end and their pods to be removed: several times the usual duration."""
 NOTHING = "0 pending; pods: 0 running, 0 starting, 0 idle"
 Job = Mapping[str, Any]
-"""As the simulator's control API gives it."""
+"""A job as the simulator's control API returns it."""
 
 
 def main(
     keep: Annotated[bool, typer.Option(help="Leave cluster, GitLab and pool up afterwards.")] = False,
     jobs: Annotated[int, typer.Option(min=1, max=100, help="How many jobs are run.")] = 20,
 ) -> None:
-    """Run jobs on pods that exist only while there is work, before your eyes."""
+    """Run jobs on pods that exist only while there are jobs, and show each step."""
     started = time.monotonic()
     try:
         cluster = open_cluster(NAME, kept=keep)
@@ -66,14 +66,14 @@ def main(
 
 
 def present(cluster: Cluster, count: int, *, keep: bool) -> bool:
-    """Put everything up, show a pool at work, and lay out the times; return whether each job ran once."""
+    """Start everything, show a pool at work, and print the times; return whether each job ran exactly once."""
     with step("Installing Bessemer with Helm"):
         install_bessemer(cluster)
     with ExitStack() as stack:
         with step("Putting up a GitLab simulator, with one project and a webhook"):
             runners = stack.enter_context(open_runners(cluster))
         if keep:
-            stack.pop_all()  # nothing is taken down
+            stack.pop_all()  # nothing is removed
         console.print(f"[bold]$ kubectl apply -f pool.yaml[/]    (RunnerPool {POOL}, min 0, max {count})")
         runners.apply_pool(POOL, [TAG], max=count)
         client = new_client_from_config(str(cluster.kubeconfig))  # type: ignore[no-untyped-call]  # it has no types
@@ -94,7 +94,7 @@ def present(cluster: Cluster, count: int, *, keep: bool) -> bool:
 
 
 def show(cluster: Cluster, runners: Runners, count: int) -> list[int]:
-    """Watch the pool, run jobs, and go on watching until no pod is left; return the numbers of the jobs."""
+    """Watch the pool, run jobs, and keep watching until no pod is left; return the numbers of the jobs."""
     console.print(f"[bold]$ bessemer watch rp/{POOL}[/]    (# runs a job, + starts)")
     environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), "PYTHONUNBUFFERED": "1"}
     arguments = ["watch", f"rp/{POOL}", "--namespace", runners.kubectl.namespace, "--timeout", str(END_SECONDS)]
@@ -115,7 +115,7 @@ def show(cluster: Cluster, runners: Runners, count: int) -> list[int]:
 
 
 def follow(watch: subprocess.Popen[str], is_enough: Callable[[str], bool]) -> None:
-    """Show what the watch tells, up to a certain line. Raises ClusterError where that does not come."""
+    """Show the output of the watch up to a certain line. Raises ClusterError if the line does not appear."""
     for line in watch.stdout or ():
         console.print(line.rstrip(), markup=False, soft_wrap=True)
         if is_enough(line):
@@ -126,7 +126,7 @@ def follow(watch: subprocess.Popen[str], is_enough: Callable[[str], bool]) -> No
 def build_times(
     jobs: Mapping[int, Job], webhooks: Mapping[int, float], pods: list[PodObservation], forgotten: list[float]
 ) -> Table:
-    """Lay out what was measured. All clocks are this machine's, unless the cluster is elsewhere."""
+    """Return a table of the measurements. All clocks are this machine's, unless the cluster is elsewhere."""
     table = Table("What", "Median", "p99", "All")
     per_job = {
         "webhook -> pod created": [pod.created - webhooks[pod.job] for pod in pods if pod.job],

@@ -1,4 +1,4 @@
-"""What goes wrong around a build, done on purpose: the operator is killed, phases are caught under way."""
+"""Deliberate disturbances of a build: the operator is killed, phases are found while they run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from local_kubernetes.kubectl import Kubectl, Resource
 from tests.support.site import Site
 
 OPERATOR_SECONDS = 120
-"""For a killed operator's pod to be replaced by one that runs."""
+"""Seconds for a killed operator's pod to be replaced by a running one."""
 
 
 def phase_pods(site: Site, *phases: str) -> list[Resource]:
@@ -24,7 +24,7 @@ def phase_pods(site: Site, *phases: str) -> list[Resource]:
 
 
 def find_under_way(site: Site, phase: str, passed_over: str = "") -> Resource | None:
-    """Find the pod of a phase that has not finished; ``passed_over`` names one that is not meant."""
+    """Return the pod of a phase that has not finished, except the one named ``passed_over``."""
     return next(
         (
             pod
@@ -36,13 +36,13 @@ def find_under_way(site: Site, phase: str, passed_over: str = "") -> Resource | 
 
 
 def find_running(site: Site, phase: str, passed_over: str = "") -> Resource | None:
-    """Find the pod of a phase that runs."""
+    """Return the running pod of a phase."""
     pod = find_under_way(site, phase, passed_over)
     return pod if pod and pod["status"]["phase"] == "Running" else None
 
 
 class WithOperator(Protocol):
-    """Where an operator runs."""
+    """A place where an operator runs."""
 
     @property
     def system(self) -> Kubectl:
@@ -53,7 +53,7 @@ class WithOperator(Protocol):
 
 
 def kill_operator(site: WithOperator) -> None:
-    """Send SIGKILL to the operator's process, then replace its pod, as the kubelet's back-off grows with each kill."""
+    """Send SIGKILL to the operator's process, then replace its pod: the kubelet's back-off grows with each kill."""
     name, pids = site.system.wait_for(
         "the operator to run", partial(find_operator, site), OPERATOR_SECONDS, site.explain
     )
@@ -64,7 +64,7 @@ def kill_operator(site: WithOperator) -> None:
 
 @contextmanager
 def stopped_operator(site: WithOperator) -> Iterator[None]:
-    """Have the operator's process stand still, and go on after it; for less time than its Lease lasts."""
+    """Stop the operator's process, and continue it after the block, which must be shorter than its Lease."""
     _, pids = site.system.wait_for("the operator to run", partial(find_operator, site), OPERATOR_SECONDS, site.explain)
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
@@ -76,7 +76,7 @@ def stopped_operator(site: WithOperator) -> Iterator[None]:
 
 
 def find_operator(site: WithOperator) -> tuple[str, list[int]] | None:
-    """Return the name of the operator's pod and its process as the node's host sees it."""
+    """Return the name of the operator's pod and the processes as seen on the node's host."""
     for pod in site.system.items("pods"):
         metadata = pod["metadata"]
         if "deletionTimestamp" not in metadata:
@@ -87,7 +87,7 @@ def find_operator(site: WithOperator) -> tuple[str, list[int]] | None:
 
 
 def is_operator(cgroup: Path, uid: str) -> bool:
-    """Return whether a process is of a pod and is the operator's, not the sandbox's."""
+    """Return whether a process belongs to the pod and is the operator's, not the sandbox's."""
     try:
         return uid in cgroup.read_text() and b"bessemer" in (cgroup.parent / "cmdline").read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""The commands in the documents: every line with a prompt in a block of the language ``console``."""
+"""The commands in the documents: every line with a prompt in a ``console`` code block."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Command:
 
 
 def list_commands() -> list[Command]:
-    """List the commands of all documents, each once; those of a pipe one by one."""
+    """Return the commands of all documents, each once; the commands of a pipe are separate."""
     paths = {path for pattern in PATTERNS for path in ROOT.glob(pattern)}
     found = [
         Command(arguments)

@@ -1,8 +1,8 @@
 """Builds the documents as a site in ``build/site``: ``make docs``.
 
-The documents are copied to ``build/pages`` with their paths, because MkDocs wants one folder with pages and nothing
-else. Links to files that are not pages (code, folders, examples) lead to the repository. MkDocs fails on a link that
-leads nowhere, and on a page that is missing in the navigation.
+The documents are copied to ``build/pages`` with their paths, because MkDocs needs a folder that contains only pages.
+Links to files that are not pages (code, folders, examples) lead to the repository. MkDocs fails on a broken link, and
+on a page that is missing in the navigation.
 """
 
 from __future__ import annotations

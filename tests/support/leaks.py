@@ -1,6 +1,6 @@
-"""Looks for a build's secrets where they must never be.
+"""Looks for a build's secrets in places where they must never be.
 
-A finding names the place and the kind of the secret, never the secret itself.
+A finding names the place and the type of the secret, never the secret itself.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ WEB_ROOT = "/srv/http"
 SECRET = "{}-bessemer"
 """The operator's own Secret of a build."""
 LOOK_SECONDS = 8
-"""Between two looks: each takes more than a second of a core."""
+"""Seconds between two checks: each takes more than a second of processor time."""
 ATTEMPTS = 3
-"""Attempts of phases and nodes whose install tokens are looked for."""
+"""Number of attempts of phases and nodes whose install tokens are searched for."""
 
 
 def list_leaks(site: Site, name: str = "oxygen") -> list[str]:
@@ -31,7 +31,7 @@ def list_leaks(site: Site, name: str = "oxygen") -> list[str]:
 
 
 class LeakWatch:
-    """Looks for leaks now and then while a build is under way, as much of what may leak is gone at its end."""
+    """Checks for leaks repeatedly during a build, because many places where secrets may leak are gone at its end."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -40,7 +40,7 @@ class LeakWatch:
         self._next = 0.0
 
     def look(self, now: float) -> None:
-        """Look if it is time to (``now`` in seconds of a monotonic clock) and if there are secrets yet."""
+        """Check if it is due (``now`` in seconds of a monotonic clock) and if there are secrets yet."""
         if now >= self._next and self.site.kubectl.find("secret", SECRET.format("oxygen")):
             self.leaks |= set(list_leaks(self.site))
             self.looks += 1
@@ -48,7 +48,7 @@ class LeakWatch:
 
 
 def build_needles(site: Site, build: Resource) -> Iterator[tuple[bytes, str]]:
-    """Yield each secret in each form in which it is ever written, and what it is."""
+    """Yield each secret in each form in which it may be written, with a description."""
     data = site.kubectl.get("secret", SECRET.format(build["metadata"]["name"]))["data"]
     secrets = BuildSecrets(
         uid=build["metadata"]["uid"],
@@ -70,12 +70,12 @@ def build_needles(site: Site, build: Resource) -> Iterator[tuple[bytes, str]]:
 
 
 def key_line(private: str) -> bytes:
-    """Return a line of a private key that holds secret bytes: the first line is alike in all keys."""
+    """Return a line of a private key that contains secret bytes: the first line is the same in all keys."""
     return private.splitlines()[3].encode()
 
 
 def list_processes() -> Iterator[tuple[str, bytes]]:
-    """Yield argv and environment of every process of the machine, but for tests' own."""
+    """Yield argv and environment of every process of the machine, except the tests' own."""
     for process in Path("/proc").glob("[0-9]*"):
         for kind in ("cmdline", "environ"):
             try:
@@ -99,7 +99,7 @@ def list_logs(site: Site, name: str) -> Iterator[tuple[str, bytes]]:
 
 
 def list_objects(site: Site) -> Iterator[tuple[str, bytes]]:
-    """Yield every object that people may read and that holds no secrets by its kind."""
+    """Yield every object that users may read and whose kind is not secret."""
     for kind in ("clusterbuilds", "pods", "events", "configmaps", "leases"):
         for kubectl in (site.kubectl, site.system):
             yield f"{kind} in {kubectl.namespace}", kubectl.run("get", kind, "-o", "yaml").encode()

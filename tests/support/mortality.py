@@ -1,4 +1,4 @@
-"""An operator that dies just before, or just after, a call of one of its clients: as by SIGKILL, at any of them."""
+"""An operator that dies just before or just after a call of one of its clients, as by SIGKILL."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 from tests.fakes.kubernetes import Crash
 
 PASSED_OVER = frozenset({"list_pending_jobs", "close"})
-"""What only reads what GitLab says in the background, or is done at an orderly end."""
+"""Calls that only read from GitLab in the background, or belong to a clean shutdown."""
 
 
 @dataclass
 class Mortality:
-    """The moments around the calls of one process."""
+    """The moments before and after the calls of one process."""
 
     at: int | None = None
-    """Die at this of the moments to come, counted from 0; None: never. Each call has two, before and after it."""
+    """Die at the moment with this number, counted from 0; None: never. Each call has two moments."""
     moments: list[str] = field(default_factory=list)
     dead: bool = False
 
     def arm(self, at: int | None) -> None:
-        """Count the moments from now on."""
+        """Count moments from now on."""
         self.at, self.moments = at, []
 
     def pass_moment(self, what: str) -> None:
-        """Live on, or die; a process that is dead does nothing more, whatever it had under way."""
+        """Continue, or die; a dead process does nothing more, whatever it was doing."""
         if not self.dead:
             self.dead = self.at == len(self.moments)
             self.moments.append(what)

@@ -1,4 +1,4 @@
-"""What ``bessemer plan`` says of a manifest."""
+"""The output of ``bessemer plan`` for a manifest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from local_kubernetes.kubectl import Resource
 
 
 def explain_plan_refusal(manifest: Resource) -> str:
-    """Have it refuse a manifest; return what it says, nothing where it takes it."""
+    """Return the error of ``bessemer plan`` for a manifest; empty if the manifest is accepted."""
     try:
         print_plan(yaml.safe_dump(manifest))
     except Invalid as error:

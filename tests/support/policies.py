@@ -1,6 +1,6 @@
-"""Evaluate the chart's admission policies as the API server does, without one: their CEL, and who may do what.
+"""Evaluates the chart's admission policies as the API server does, without one: their CEL, and the users' rights.
 
-The same policies are tried on a real API server in tests/e2e/test_rights.py.
+tests/e2e/test_rights.py tests the same policies on a real API server.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ Question = tuple[str, str, str, str]
 
 @dataclass
 class User:
-    """Who writes an object, with what he may do in its namespace."""
+    """The user who writes an object, with the rights in its namespace."""
 
     allowed: Callable[[Question], bool]
     asked: list[Question] = field(default_factory=list)
 
 
 def make_user(*allowed: str) -> User:
-    """Return a user who may do these things, such as ``create pods``, ``get secrets`` or ``get secrets/token``."""
+    """Return a user with these rights, such as ``create pods``, ``get secrets`` or ``get secrets/token``."""
     return User(lambda question: bool({f"{question[2]} {question[1]}", "{2} {1}/{3}".format(*question)} & set(allowed)))
 
 
@@ -47,7 +47,7 @@ def load_author_policies(plural: str) -> tuple[list[dict[str, str]], list[list[d
 
 
 def list_refusals(plural: str, spec: Mapping[str, Any], user: User, allow: Iterable[str] = ()) -> list[str]:
-    """Return what the policies for authors answer to an object, empty where it is taken; ``allow`` are switches."""
+    """Return the refusals of the policies for authors, empty if the object is accepted; ``allow`` are switches."""
     variables, policies = load_author_policies(plural)
     rules = [rule for policy in policies for rule in policy]
     return evaluate(rules, variables, {"object": {"spec": spec}, "oldObject": None}, user, allow)
@@ -60,7 +60,7 @@ def evaluate(
     user: User = ADMIN,
     allow: Iterable[str] = (),
 ) -> list[str]:
-    """Return the messages of the rules that do not hold; one that can't be evaluated does not."""
+    """Return the messages of the rules that fail; a rule that can't be evaluated fails."""
     operation = "DELETE" if given["object"] is None else "CREATE" if given["oldObject"] is None else "UPDATE"
     whole = {"namespace": NAMESPACE, **given}
     whole["request"] = {"namespace": whole.pop("namespace"), "operation": operation}
@@ -83,7 +83,7 @@ def evaluate(
 
 @cache
 def _get_environment() -> celpy.Environment:
-    """Return the one that compiles all rules: it takes its time to be made."""
+    """Return the environment that compiles all rules; creating it is slow."""
     return celpy.Environment()
 
 

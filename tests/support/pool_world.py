@@ -1,4 +1,4 @@
-"""A RunnerPool in a world in memory: Kubernetes, GitLab, a kubelet that runs pods, and time that is told."""
+"""A RunnerPool in an in-memory world: Kubernetes, GitLab, a kubelet that runs pods, and a clock set by tests."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.support.mortality import MortalClient, Mortality
 
 KEY = ("ci", "lab")
 HOSTS = "http://gitlab.example, http://new.example"
-"""Where the user's Secrets may be sent, as they say themselves."""
+"""Hosts to which the user's Secrets may be sent, according to their annotation."""
 SETTINGS = Settings(
     image="operator", namespace="bessemer", identity="me", runner_image="runner", executor_role="executor-role"
 )
@@ -54,7 +54,7 @@ REQUEST = RunnerRequest(
 
 
 def manifest(**spec: Any) -> Object:
-    """Build a pool; what is given is laid over the spec."""
+    """Return a pool's manifest with the given changes to its spec."""
     own: dict[str, Any] = {
         "gitlab": {
             "url": "http://gitlab.example",
@@ -74,7 +74,7 @@ def manifest(**spec: Any) -> Object:
 
 @dataclass
 class PoolWorld:
-    """All there is."""
+    """The whole simulated world."""
 
     kubernetes: FakeKubernetes
     gitlab: FakeGitLab
@@ -82,31 +82,31 @@ class PoolWorld:
     watcher: FakeWatcher
     woken: set[tuple[str, str]] = field(default_factory=set)
     others: dict[str, FakeGitLab] = field(default_factory=dict)
-    """More GitLabs, by their URLs."""
+    """Further GitLabs by URL."""
     mortality: Mortality = field(default_factory=Mortality)
     """When the operator's process dies."""
     settings: Settings = SETTINGS
     controller: Controller[RunnerPool, Reading, Plan] = field(init=False)
-    """What the operator's process has."""
+    """The controller of the operator's process."""
     kind: PoolKind = field(init=False)
     shown: dict[str, Object] = field(default_factory=dict)
-    """The pods that the watch has shown, by their names."""
+    """The pods reported by the watch, by name."""
 
     def __post_init__(self) -> None:
         self.begin_operator()
 
     @property
     def deps(self) -> PoolDeps:
-        """What the kind has."""
+        """The dependencies of the kind."""
         return self.kind.deps
 
     @property
     def memory(self) -> Memory:
-        """What is remembered of the pool."""
+        """The in-memory state of the pool."""
         return self.deps.memories.get(KEY)
 
     def begin_operator(self) -> None:
-        """Have a process of the operator begin."""
+        """Start a process of the operator."""
         deps = build_deps(self)
         find_node = partial(find_management_node, self.kubernetes)
 
@@ -122,7 +122,7 @@ class PoolWorld:
         self.controller.loops.wake = self.woken.add  # type: ignore[assignment,method-assign]  # the test makes passes
 
     async def restart_operator(self) -> None:
-        """Have another process take over, which knows nothing of what the last one knew."""
+        """Replace the operator's process by a new one without any state."""
         await self.controller.close()
         self.mortality = Mortality()
         self.begin_operator()
@@ -133,7 +133,7 @@ class PoolWorld:
         await self.restart_operator()
 
     async def apply(self, **spec: Any) -> None:
-        """Apply the pool, and the Secrets that it names."""
+        """Apply the pool and the Secrets that it names."""
         if ("secrets", KEY[0], "gitlab") not in self.kubernetes.objects:
             for name, value in (("gitlab", "glpat-secret"), ("runner", "glrt-given"), ("hook", "hook-secret")):
                 await self.put_secret(name, value)
@@ -144,7 +144,7 @@ class PoolWorld:
             await self.kubernetes.create_object(RUNNER_POOLS, KEY[0], body)
 
     async def put_secret(self, name: str, value: str) -> None:
-        """Write a Secret of the user's."""
+        """Write one of the user's Secrets."""
         data = {"token": base64.b64encode(value.encode()).decode()}
         if ("secrets", KEY[0], name) in self.kubernetes.objects:
             self.kubernetes.edit("secrets", KEY[0], name, {"data": data})
@@ -156,13 +156,13 @@ class PoolWorld:
         await asyncio.sleep(0)
 
     async def delete_secret(self, name: str) -> None:
-        """Delete a Secret of the user's."""
+        """Delete one of the user's Secrets."""
         await self.kubernetes.delete_object(SECRETS, KEY[0], name)
         self.watcher.tell(KEY[0], name, "gone")
         await asyncio.sleep(0)
 
     async def step(self) -> float | None:
-        """Tell the operator what it watches, let polls under way end, and make a pass."""
+        """Deliver watch events to the operator, let running polls end, and run a pass."""
         self.watch()
         wake = await self.pass_over()
         for _ in range(20):
@@ -170,16 +170,16 @@ class PoolWorld:
         return wake
 
     async def pass_over(self, key: Key = KEY) -> float | None:
-        """Make a pass over a pool as it is known."""
+        """Run a pass over a pool in its cached version."""
         return await self.controller.reconcile(key, 0.0)
 
     async def settle(self, passes: int = 6) -> None:
-        """Make some passes."""
+        """Run several passes."""
         for _ in range(passes):
             await self.step()
 
     def watch(self) -> None:
-        """Bring what the watch streams would."""
+        """Deliver the events of the watch streams."""
         self.hear_pool(KEY)
         pods = self.pods()
         for name in [name for name in self.shown if name not in pods]:
@@ -189,16 +189,16 @@ class PoolWorld:
             self.hear_pod(None, self.shown[name])
 
     def hear_pool(self, key: Key) -> None:
-        """Bring an event of a pool."""
+        """Deliver an event of a pool."""
         raw = self.kubernetes.objects.get(("runnerpools", *key))
         self.controller.hear_object(GONE if raw is None else None, key, json.loads(json.dumps(raw or {})))
 
     def hear_pod(self, type_: str | None, raw: Object) -> None:
-        """Bring an event of a runner pod."""
+        """Deliver an event of a runner pod."""
         self.controller.hear_child(self.kind.children[0], type_, KEY[0], raw)
 
     def queue(self, *numbers: int) -> None:
-        """Have jobs wait in GitLab; say so by a webhook."""
+        """Create waiting jobs in GitLab, and announce them by a webhook."""
         self.gitlab.jobs += [PendingJob(number, PROJECT, frozenset({"hpc"})) for number in numbers]
         source = self.deps.sources.get_source(KEY)
         if source is not None:
@@ -209,7 +209,7 @@ class PoolWorld:
         return {name: raw for (plural, _, name), raw in self.kubernetes.objects.items() if plural == "pods"}
 
     def start_pods(self) -> None:
-        """Be the kubelet, and gitlab-runner: pods run, and those that were sent take the oldest job."""
+        """Act as the kubelet and gitlab-runner: pods run, and those that were sent take the oldest job."""
         for name, raw in self.pods().items():
             if raw.get("status", {}).get("phase") is None:
                 running = {"startedAt": self.clock[0].isoformat()}
@@ -225,7 +225,7 @@ class PoolWorld:
         outcome: str | None = None,
         said: str = "",
     ) -> None:
-        """End a pod that took these jobs, or got none for what its runner said."""
+        """End a pod that took these jobs, or got none for the reason in ``said``."""
         outcome = outcome or ("JobTaken" if claimed else "NoJob")
         message = json.dumps({"outcome": outcome, "jobs": list(claimed), "said": said})
         (own,) = self.pods()[name].get("status", {}).get("containerStatuses") or [{}]
@@ -256,7 +256,7 @@ class PoolWorld:
         return managers
 
     def pass_time(self, seconds: float) -> None:
-        """Let time go by."""
+        """Advance the clock."""
         self.clock[0] += timedelta(seconds=seconds)
 
     def status(self) -> dict[str, Any]:
@@ -277,7 +277,7 @@ class PoolWorld:
 
 @asynccontextmanager
 async def open_pool_world() -> AsyncIterator[PoolWorld]:
-    """Make a world; its polls end with it."""
+    """Yield a world; stop its polls at the end."""
     clock = [datetime(2026, 3, 2, 6, 0, tzinfo=UTC)]
 
     def now() -> datetime:
@@ -292,7 +292,7 @@ async def open_pool_world() -> AsyncIterator[PoolWorld]:
 
 
 def build_deps(world: PoolWorld) -> Deps:
-    """Return what a process of the operator has that has just begun."""
+    """Return the dependencies of a new process of the operator."""
 
     def now() -> datetime:
         return world.clock[0]

@@ -1,4 +1,4 @@
-"""Builds the images and tools of the end-to-end tests, before they run where there is no network."""
+"""Builds the images and tools of the end-to-end tests before they run without a network."""
 
 from __future__ import annotations
 

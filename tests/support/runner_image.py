@@ -24,7 +24,8 @@ DOCKER_ROOT = Root("docker", ("bash", "ca-certificates", "docker.io", "iptables"
 BUILD_SCRIPT = Path(__file__).with_name("gitlab-runner-build")
 DOCKER_SCRIPT = Path(__file__).with_name("dockerd-entrypoint")
 MODES = {"usr/bin/gitlab-runner": 0o711}
-"""A job must not read the runner's memory, which has its token: who may not read a program may not read that either."""
+"""A job must not read the runner's memory, which contains its token: a user who may not read a program may not read its
+memory, either."""
 PATH = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
@@ -71,11 +72,11 @@ def build_docker_image(content: Image) -> Image:
 def _build_image(
     repository: str, base: Root, files: dict[str, Path], origin: str, configuration: ImageConfiguration
 ) -> Image:
-    """Put files, by their paths, into a small Debian; ``origin`` tells apart what they come from."""
+    """Return the image of a small Debian with these files (by path); ``origin`` identifies their source."""
     install_tools()
     cache = cache_directory()
     name = repository.removeprefix("localhost/")
-    # The root is made under the lock, too: runs side by side would write one file.
+    # The root is also made under the lock: concurrent runs would write the same file.
     with locked(cache / "runner.lock"):
         root = build_root(base, cache)
         tag = f"{GITLAB_RUNNER.version}-{root.stem.removeprefix(f'{base.name}-')}"

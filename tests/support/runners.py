@@ -1,4 +1,4 @@
-"""A namespace with a GitLab simulator and runner pools in it, as the end-to-end tests use it."""
+"""A namespace with a GitLab simulator and runner pools, for the end-to-end tests."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.support.site import SYSTEM_NAMESPACE
 PROJECT = "hpc/simulations"
 NAMESPACE = "runners"
 SOON = 60
-"""Seconds for a handful of pods, on a busy machine."""
+"""Timeout in seconds for a few pods on a busy machine."""
 
 
 @dataclass
 class Runners:
-    """A namespace with a GitLab, and pools in it."""
+    """A namespace with a GitLab and pools."""
 
     kubectl: Kubectl
     gitlab: Simulator
@@ -42,14 +42,14 @@ class Runners:
         self.kubectl.apply(secret)
 
     def apply_pool(self, name: str, tags: list[str], *, ready: bool = True, **spec: Any) -> None:
-        """Apply a pool whose runner Bessemer manages, unless something else is given; wait until it is ready."""
+        """Apply a pool, with a managed runner by default; wait until it is ready."""
         self.kubectl.apply(self.build_pool(name, tags, **spec))
         self.made.append(name)
         if ready:
             self.wait_until_ready(name)
 
     def build_pool(self, name: str, tags: list[str], **spec: Any) -> Resource:
-        """Return the manifest of a pool whose runner Bessemer manages, unless something else is given."""
+        """Return the manifest of a pool, with a managed runner by default."""
         own = {
             "gitlab": {
                 "url": build_url(self.kubectl.namespace),
@@ -64,7 +64,7 @@ class Runners:
         return {"apiVersion": "bessemer.dev/v1alpha1", "kind": "RunnerPool", "metadata": metadata, "spec": own | spec}
 
     def wait_until_ready(self, name: str) -> None:
-        """Wait until a pool serves."""
+        """Wait until a pool is ready."""
         self.kubectl.run("wait", f"runnerpool/{name}", "--for=condition=Ready", f"--timeout={SOON}s", timeout=SOON + 10)
 
     @property
@@ -101,7 +101,7 @@ class Runners:
         return result
 
     def wait_until_empty(self, seconds: float = SOON, forget_seconds: float = 5) -> None:
-        """Wait until no runner pod is left, and soon after no manager."""
+        """Wait until no runner pod is left, and shortly after that no runner manager."""
         self.kubectl.wait_for("runner pods go", lambda: not self.pods(), seconds, self.explain)
 
         def forgotten() -> bool:
@@ -110,7 +110,7 @@ class Runners:
         self.kubectl.wait_for("GitLab forgets the managers", forgotten, forget_seconds, self.explain)
 
     def delete_pools(self, *pools: str) -> None:
-        """Delete pools; wait until nothing of them is left: no pod, Secret, account, runner or manager."""
+        """Delete pools; wait until everything of them is gone: pods, Secrets, accounts, runners and managers."""
         self.kubectl.run("delete", "runnerpool", *pools, timeout=120)
         self.wait_until_empty()
         kinds = ("secrets", "serviceaccounts", "rolebindings")
@@ -119,7 +119,7 @@ class Runners:
             found = [thing["metadata"]["name"] for kind in kinds for thing in self.kubectl.items(kind)]
             return [name for name in found if name in {f"{pool}-runner" for pool in pools}]
 
-        # Kubernetes' own collector removes what belongs to a pool, some seconds after it.
+        # Kubernetes' garbage collector removes the objects of a pool some seconds after it.
         self.kubectl.wait_for("what belongs to the pools goes", lambda: not find_left(), SOON, lambda: str(find_left()))
         assert [runner["tags"] for runner in self.gitlab.runners()] == [["nothing"]]
 
@@ -135,7 +135,7 @@ class Runners:
         return Kubectl(self.kubectl.program, self.kubectl.kubeconfig, SYSTEM_NAMESPACE)
 
     def explain(self) -> str:
-        """Return how things stand, for a test that fails."""
+        """Return a description of the current state, for a failing test."""
         return "\n".join(
             [
                 str([(one["status"], one["error"]) for one in self.gitlab.deliveries()[-5:]]),
@@ -152,7 +152,7 @@ def write_lines(count: int, first: int = 1) -> str:
 
 
 def assert_whole_log(job: Resource, count: int) -> None:
-    """The job's log has all its numbered lines, each once and in order, and none of another job's."""
+    """Assert that the job's log has all its numbered lines, each once and in order, and none of another job."""
     found = re.findall(r"(\d+)-line-(\d+)\b", job["trace"])
     assert found == [(str(job["id"]), str(number)) for number in range(1, count + 1)], job["trace"][-2000:]
 
@@ -166,7 +166,7 @@ def open_runners(bessemer: Cluster, namespace: str = NAMESPACE) -> Iterator[Runn
     shared = kubectl.find("namespace", namespace) is not None
     kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     kubectl.run("wait", "serviceaccount/default", "--for=create", "--timeout=30s")
-    # The image that is there: sources may have changed since it was built.
+    # The existing image: sources may have changed since it was built.
     operator = Kubectl(bessemer.kubectl, bessemer.kubeconfig, SYSTEM_NAMESPACE).get("deployment", "bessemer")
     python = operator["spec"]["template"]["spec"]["containers"][0]["image"]
     gitlab = install_simulator(bessemer, namespace, python)
@@ -178,7 +178,7 @@ def open_runners(bessemer: Cluster, namespace: str = NAMESPACE) -> Iterator[Runn
     made = Runners(kubectl, gitlab, image.name, tokens["api"])
     made.apply_secret("gitlab", tokens["api"])
     made.apply_secret("webhook", "webhook-secret")
-    # GitLab disables a webhook that fails, as that of a pool does which comes and goes with the tests.
+    # GitLab disables a webhook that fails, such as that of a pool that is created and deleted by tests.
     made.apply_pool("hub", ["nothing"])
     url = f"http://bessemer.{SYSTEM_NAMESPACE}.svc:8080/v1/gitlab/{namespace}/hub"
     gitlab.add_hook(project=PROJECT, url=url, token="webhook-secret")
@@ -189,7 +189,7 @@ def open_runners(bessemer: Cluster, namespace: str = NAMESPACE) -> Iterator[Runn
 
 
 def build_example(**changes: Any) -> Resource:
-    """Read the example; lay changes over parts of its spec."""
+    """Return the example with changes to parts of its spec."""
     manifest: Resource = yaml.safe_load((ROOT / "examples" / "runnerpool.yaml").read_text(encoding="utf-8"))
     for part, fields in changes.items():
         own = manifest["spec"].get(part)

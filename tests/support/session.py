@@ -1,6 +1,6 @@
 """Draws ``docs/session/demo.svg`` from ``docs/session/demo.txt``, the record of a run of ``make demo``.
 
-It shows what comes after ``kubectl apply``, up to the output of the Slurm job; of Ansible the first task of each phase.
+It shows the output after ``kubectl apply``, up to that of the Slurm job; of Ansible only the first task of each phase.
 To record again: ``make demo | tee docs/session/demo.txt``, then ``make session``.
 """
 
@@ -55,11 +55,11 @@ FORMAT = """\
   </g>
 </svg>
 """
-"""Rich's own, but for the font that it has fetched from the network."""
+"""Rich's own format, without the font that it would fetch from the network."""
 
 
 def select_lines(record: str) -> Iterator[str]:
-    """Iterate over the lines that are drawn."""
+    """Yield the lines that are drawn."""
     shown = record[record.index(FIRST_COMMAND) : record.index(TABLE)].rstrip().splitlines()
     shown[0] = re.sub(r" +\(.* after the start\)$", "", shown[0])
     for is_task, group in groupby(shown, lambda line: bool(TASK.match(line))):

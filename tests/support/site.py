@@ -1,6 +1,6 @@
-"""A site: a cluster with Bessemer installed by its charts, and a rack of machines in a namespace of it.
+"""A site: a cluster with Bessemer installed by its charts, and a rack of machines in a namespace.
 
-The demo, the e2e tests and the benchmarks all stand on this, so that what they show is the product as users install it.
+The demo, the end-to-end tests and the benchmarks all use it, so that they show the product as users install it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ SYSTEM_NAMESPACE = "bessemer"
 """Where the operator runs."""
 EXAMPLE = ROOT / "examples" / "oxygen.yaml"
 INSTALL_SECONDS = 120
-"""For Helm to see the operator ready: the image is on the node already."""
+"""Seconds until Helm sees the operator ready: the image is already on the node."""
 COLLECTION_SECONDS = 60
-"""For Kubernetes to collect what a deleted build owned; a pod may take its grace period."""
+"""Seconds for Kubernetes to collect the objects of a deleted build; a pod may use its grace period."""
 LOGIN_SECRET = "oxygen-ssh"
-"""The user's own key, as examples/oxygen.yaml names it."""
+"""The Secret with the user's own key, as examples/oxygen.yaml names it."""
 
 
 def install_bessemer(cluster: Cluster, values: Mapping[str, str] | None = None) -> Image:
@@ -48,7 +48,7 @@ def install_bessemer(cluster: Cluster, values: Mapping[str, str] | None = None) 
 
 @contextmanager
 def allow(cluster: Cluster, switch: str) -> Iterator[None]:
-    """Have the chart allow what it forbids by default, such as ``privileged``, until the block ends."""
+    """Let the chart allow something that it forbids by default, such as ``privileged``, until the block ends."""
     chart = ("upgrade", "bessemer", str(ROOT / "helm" / "bessemer"), "--reuse-values", "--wait")
     run_helm(cluster, *chart, "--set", f"policies.allow.{switch}=true")
     try:
@@ -91,9 +91,9 @@ class Site:
         return Kubectl(Path(self.cluster.kubectl), Path(self.cluster.kubeconfig), SYSTEM_NAMESPACE)
 
     def build_manifest(self, name: str = "oxygen", **changes: Any) -> Resource:
-        """Make examples/oxygen.yaml fit this rack: its size, its boot host's key; then lay changes over the spec.
+        """Return examples/oxygen.yaml adapted to this rack (size, boot host's key), with changes to the spec.
 
-        A change is merged into what is there as JSON merge patches are (RFC 7396); None removes.
+        Changes are merged as JSON merge patches (RFC 7396); None removes a field.
         """
         manifest: Resource = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
         manifest["metadata"] |= {"name": name, "namespace": self.namespace}
@@ -104,7 +104,7 @@ class Site:
         return manifest
 
     def apply_login(self, name: str = LOGIN_SECRET) -> None:
-        """Make the Secret with the key that the boot host lets in, as the site's administrator would."""
+        """Create the Secret with the key that the boot host accepts, as the site's administrator would."""
         self.kubectl.apply(
             {
                 "apiVersion": "v1",
@@ -122,10 +122,10 @@ class Site:
     def wait_until_settled(
         self, name: str = "oxygen", seconds: float = 900, meanwhile: Callable[[], None] = lambda: None
     ) -> Resource:
-        """Wait until a build is Ready or has given up, for the spec as it is now; call ``meanwhile`` often.
+        """Wait until a build is Ready or has given up for the current spec; call ``meanwhile`` repeatedly.
 
         Raises:
-            TimeoutError: it did neither; says where it stands.
+            TimeoutError: it did neither; the message describes its state.
         """
 
         def settled() -> Resource | None:
@@ -140,7 +140,7 @@ class Site:
         """Wait until a deleted build has left nothing in the cluster and nothing on the boot host.
 
         Raises:
-            TimeoutError: something was left; says what.
+            TimeoutError: something was left; the message lists it.
         """
         self.kubectl.wait_for(
             f"all that {name} had to be gone",
@@ -158,14 +158,14 @@ class Site:
         return [f"{found['kind']} {found['metadata']['name']}" for found in objects] + staged
 
     def explain(self, name: str = "oxygen") -> str:
-        """Say where a build stands, for a test's failure message."""
+        """Return a description of a build's state, for a test's failure message."""
         build = self.get_build(name)
         logs = self.kubectl.run("logs", "--selector", f"bessemer.dev/build={name}", "--tail", "25", "--prefix")
         return f"{json.dumps(build.get('status'), indent=1)[:6000]}\n{logs[-6000:]}"
 
 
 def is_settled(build: Resource) -> bool:
-    """Return whether a build is at rest for its present spec: Ready, or no longer progressing."""
+    """Return whether a build is settled for its current spec: Ready, or no longer progressing."""
     status = build.get("status", {})
     conditions = {found["type"]: found["status"] for found in status.get("conditions", [])}
     current = status.get("observedGeneration") == build["metadata"]["generation"]
@@ -178,7 +178,7 @@ def condition(build: Resource, kind: str) -> Resource:
 
 
 def merge(target: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    """Lay changes over an object in place, as a JSON merge patch (RFC 7396)."""
+    """Apply changes to an object in place, as a JSON merge patch (RFC 7396)."""
     for key, value in changes.items():
         if value is None:
             target.pop(key, None)

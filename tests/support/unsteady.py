@@ -1,4 +1,4 @@
-"""A Kubernetes in memory whose calls fail as is foretold: before they have an effect, or after it."""
+"""An in-memory Kubernetes whose calls fail as specified, before or after they have an effect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bessemer.kube.protocol import Conflict, Kind, Refused, Unavailable
 from tests.fakes.kubernetes import FakeKubernetes
 
 Fate = tuple[bool, str] | None
-"""Of a call: nothing befalls it; or how it fails, after its effect or before."""
+"""Fate of a call: None for success; otherwise whether it fails after its effect, and how."""
 ERRORS: dict[str, Callable[[], BessemerError]] = {
     "away": lambda: Unavailable("ApiUnavailable", "connection refused"),
     "refused": lambda: Refused("Forbidden", "403"),
@@ -21,11 +21,11 @@ ERRORS: dict[str, Callable[[], BessemerError]] = {
 FATES: st.SearchStrategy[list[Fate]] = st.lists(
     st.none() | st.just((True, "away")) | st.tuples(st.just(False), st.sampled_from(sorted(ERRORS))), max_size=120
 )
-"""Only an answer that is lost makes a call fail that had an effect."""
+"""Only a lost answer lets a call fail that had an effect."""
 
 
 def make_unsteady(kubernetes: FakeKubernetes, fates: Iterable[Fate]) -> None:
-    """Have calls fail, one after the other, as is foretold; those after the last succeed."""
+    """Let calls fail in the specified order; calls after the last one succeed."""
     coming = iter(fates)
     call, done = kubernetes._call, kubernetes._done
     fate: list[Fate] = [None]

@@ -1,4 +1,4 @@
-"""A small world for tests of the reconcile: a fake Kubernetes, a clock that stands still, and a kubelet of our own."""
+"""A small world for tests of builds: a fake Kubernetes, a clock that stands still, and a simulated kubelet."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SUCCESS: dict[str, Any] = {"succeeded": True, "reason": "Succeeded", "message": 
 
 
 def manifest(build: str = "oxygen", /, **changes: Any) -> Object:
-    """The example's manifest with changes laid over its spec, as JSON merge patches are."""
+    """Return the example's manifest with changes to its spec, applied as a JSON merge patch."""
     raw: Object = yaml.safe_load(EXAMPLE.read_text())
     raw["metadata"]["name"] = build
     merge(changes, raw["spec"])
@@ -43,7 +43,7 @@ def manifest(build: str = "oxygen", /, **changes: Any) -> Object:
 
 @dataclass
 class World:
-    """Where a test's builds live."""
+    """The world of a test's builds."""
 
     time: datetime = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
     kubernetes: FakeKubernetes = field(init=False)
@@ -51,7 +51,7 @@ class World:
     kind: BuildKind = field(init=False)
     controller: Controller[ClusterBuild, Reading, Plan] = field(init=False)
     results: dict[str, Object] = field(default_factory=dict)
-    """What pods of a phase report, by the phase's name; others succeed."""
+    """Results of phases' pods by phase name; other pods succeed."""
 
     def __post_init__(self) -> None:
         self.kubernetes = FakeKubernetes(now=lambda: self.time)
@@ -60,12 +60,12 @@ class World:
         self.restart()
 
     async def add_login_key(self) -> None:
-        """The user's own key, as the example names it."""
+        """Create the Secret with the user's own key, as the example names it."""
         secret = {"metadata": {"name": "oxygen-ssh"}, "data": {"ssh-privatekey": "a2V5"}}
         await self.kubernetes.create_object(SECRETS, NAMESPACE, secret)
 
     def restart(self) -> None:
-        """A new life of the operator: only what is in Kubernetes is left."""
+        """Restart the operator: only the contents of Kubernetes remain."""
         self.deps = Deps(
             kubernetes=self.kubernetes,
             settings=Settings(image="localhost/bessemer:test", namespace=SYSTEM, identity="test"),
@@ -80,7 +80,7 @@ class World:
         return self.kind
 
     def apply(self, raw: Object) -> None:
-        """What kubectl apply does."""
+        """Act as kubectl apply."""
         name = raw["metadata"]["name"]
         if ("clusterbuilds", NAMESPACE, name) in self.kubernetes.objects:
             self.kubernetes.objects["clusterbuilds", NAMESPACE, name]["spec"] = {}
@@ -96,7 +96,10 @@ class World:
         self.kubernetes.mark_deleted(self.kubernetes.objects["clusterbuilds", NAMESPACE, name])
 
     def vanish(self, name: str = "oxygen") -> None:
-        """Somebody takes our finalizer off and deletes the build; Kubernetes then deletes what it owned."""
+        """Remove our finalizer and delete the build, as a user may do;
+
+        Kubernetes then deletes the objects that it owned.
+        """
         raw = self.kubernetes.objects["clusterbuilds", NAMESPACE, name]
         raw["metadata"]["finalizers"] = []
         self.kubernetes.mark_deleted(raw)
@@ -115,7 +118,7 @@ class World:
         return [name for plural, name in self.kubernetes.created if plural == "pods"]
 
     def step(self, name: str = "oxygen") -> float | None:
-        """One pass of the reconcile, as the loop would do it; a conflict only repeats it."""
+        """Run one pass as the loop would do it; a conflict only repeats it."""
         try:
             return asyncio.run(self.controller.reconcile((NAMESPACE, name), 0.0))
         except Retry:
@@ -125,7 +128,7 @@ class World:
         self.time += timedelta(seconds=seconds)
 
     def set_pod(self, name: str, phase: str, result: Object | None = None, **status: Any) -> None:
-        """What the kubelet writes: a phase and, at the end, exit code and termination message."""
+        """Write the pod's status as the kubelet does: a phase and, at the end, exit code and termination message."""
         terminated: Object = {}
         if phase in ("Succeeded", "Failed") and (result is not None or phase == "Succeeded"):
             message = json.dumps(result or SUCCESS)
@@ -136,7 +139,7 @@ class World:
         self.kubernetes.edit("pods", NAMESPACE, name, patch)
 
     def run_pods(self) -> int:
-        """Let every unfinished pod end as ``results`` says; return how many there were."""
+        """End every unfinished pod as ``results`` says; return their number."""
         unfinished = [
             (name, raw)
             for name, raw in self.pods().items()
@@ -152,7 +155,7 @@ class World:
         return len(unfinished)
 
     def settle(self, name: str = "oxygen", rounds: int = 40) -> None:
-        """Pass after pass, with pods that end and time that passes, until nothing changes any more."""
+        """Run passes, end pods and advance the clock until nothing changes any more."""
         for _ in range(rounds):
             wake = self.step(name)
             ended = self.run_pods()
@@ -162,7 +165,7 @@ class World:
         raise AssertionError(f"not settled: {self.build(name).status}")
 
     def crash_once(self, call: int, *, after_effect: bool) -> bool:
-        """One pass that dies at its n-th call, then a restart; False where the pass has fewer calls."""
+        """Run one pass that dies at its n-th call, then restart; return False if the pass has fewer calls."""
         self.kubernetes.crash_at, self.kubernetes.crash_after_effect = call, after_effect
         try:
             self.step()

@@ -1,6 +1,7 @@
-"""Lint the charts: Helm's own checks, schemas of Kubernetes, the suites of helm-unittest, the README of values.
+"""Check the charts: ``helm lint``, schemas of Kubernetes, the helm-unittest suites, the README's table of values.
 
-``--write`` writes README.md instead. The programs are built once, of pinned Go modules; nothing else is downloaded.
+With ``--write``, README.md is written instead. The programs are built once from pinned Go modules; nothing else is
+downloaded.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def check() -> Iterator[str]:
-    """Return what is wrong with the charts, one text for each check that fails."""
+    """Yield one text for each check that fails."""
     if not README.exists() or README.read_text(encoding="utf-8") != build_readme():
         yield f"{README.relative_to(ROOT)} is not what values.yaml says: `make crds` writes it"
     files = sorted((CHART / "ci").glob("*.yaml"))
@@ -60,24 +61,24 @@ def build_readme() -> str:
 
 
 def lint(chart: Path, values: Path | None) -> str:
-    """Return what ``helm lint`` says against a chart."""
+    """Return the errors that ``helm lint`` reports for a chart."""
     return get_complaint([tool("helm"), "lint", "--strict", "--quiet", str(chart), *_list_flags(values)])
 
 
 def render(chart: Path, values: Path | None, minor: str) -> str:
-    """Return a chart's manifests, as for a Kubernetes of a minor release."""
+    """Return a chart's manifests for a Kubernetes of a minor release."""
     where = ["--namespace", "bessemer-system", "--kube-version", KUBERNETES_RELEASES[minor]]
     return run([tool("helm"), "template", "metal", chart, *where, *_list_flags(values)], timeout=SECONDS)
 
 
 def conform(files: Sequence[str], manifests: str, folders: Sequence[Path]) -> str:
-    """Return what kubeconform says against files, or (``-``) against these manifests."""
+    """Return the errors that kubeconform reports for files, or (``-``) for these manifests."""
     locations = [f"--schema-location={folder / LOCATION}" for folder in folders]
     return get_complaint([get_binaries(KUBECONFORM) / "kubeconform", "-strict", *locations, *files], manifests)
 
 
 def get_complaint(argv: Sequence[str | Path], stdin: str = "") -> str:
-    """Run a program; return all that it says where it fails, and nothing where it does not."""
+    """Return all output of a program that fails; empty if it succeeds."""
     done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=SECONDS, check=False)
     return "" if done.returncode == 0 else f"{argv[0]} {argv[1]}:\n{done.stdout}{done.stderr}"
 

@@ -1,4 +1,4 @@
-"""JSON schemas for kubeconform, made of what is pinned: the OpenAPI documents of the Kubernetes releases, and CRDs.
+"""JSON schemas for kubeconform, from pinned sources: the OpenAPI documents of the Kubernetes releases, and CRDs.
 
 kubeconform downloads schemas from GitHub by default; these come from Go modules, as the programs do. They are strict:
 an object with a field that the API server does not know is refused.
@@ -31,13 +31,13 @@ _LOOSE = {
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": _INT_OR_STRING,
     "io.k8s.apimachinery.pkg.api.resource.Quantity": {"oneOf": [{"type": "string"}, {"type": "number"}]},
 }
-"""Definitions that are strings in the document, and more in YAML."""
+"""Definitions that are strings in the document, but may have other types in YAML."""
 _PARTS = {"allOf", "anyOf", "oneOf", "not"}
-"""Where a schema says something of some fields of an object whose others it does not name."""
+"""Keywords whose subschemas describe some fields of an object without naming its other fields."""
 
 
 def get_schemas(minor: str) -> Path:
-    """Return the folder with the schemas of one Kubernetes release and of ServiceMonitors, made once."""
+    """Return the folder with the schemas of one Kubernetes release and of ServiceMonitors; created once."""
     modfile = "go.mod" if minor == DEFAULT_KUBERNETES else f"kube-{minor}.mod"
     monitoring = get_module("prometheus-operator", MONITORING)
     key = hashlib.sha256(Path(__file__).read_bytes() + monitoring.name.encode()).hexdigest()[:16]
@@ -55,7 +55,7 @@ def get_schemas(minor: str) -> Path:
 
 
 def write_own_schemas(folder: Path) -> None:
-    """Write those of the project's own kinds."""
+    """Write the schemas of the project's own kinds."""
     for crd in OWN_CRDS.glob("*.yaml"):
         write_crd(folder, crd)
 
@@ -80,7 +80,7 @@ def write_crd(folder: Path, path: Path) -> None:
 
 
 def close(schema: Any) -> Any:
-    """Return a schema that allows no other fields than those it names, at any depth."""
+    """Return a schema that allows only the fields that it names, at any depth."""
     if isinstance(schema, list):
         return [close(one) for one in schema]
     if not isinstance(schema, dict):
@@ -92,7 +92,7 @@ def close(schema: Any) -> Any:
 
 
 def list_needed(name: str, definitions: Mapping[str, Any]) -> set[str]:
-    """List a definition and all that it refers to."""
+    """Return the names of a definition and of all definitions that it refers to."""
     needed: set[str] = set()
     left = [name]
     while left:

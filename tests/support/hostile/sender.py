@@ -42,7 +42,7 @@ BODIES = (
 
 
 async def hold(host: str, port: int, head: bytes, seconds: float) -> str:
-    """Send a request but for its end; return what came back, or that nothing did within the time."""
+    """Send a request except its end; return the answer, or a text that none came in time."""
     try:
         reader, writer = await asyncio.open_connection(host, port)
     except OSError:
@@ -62,7 +62,7 @@ async def hold(host: str, port: int, head: bytes, seconds: float) -> str:
 
 
 async def send_odd(host: str, port: int, path: str, count: int, seed: int) -> Counter[str]:
-    """Send that many odd requests one after the other, on a new connection where the last was closed."""
+    """Send that many malformed requests in sequence; open a new connection whenever the last one was closed."""
     choose, seen = random.Random(seed), Counter[str]()  # noqa: S311  no secret: the requests are to be repeatable
     stream = None
     for _ in range(count):
@@ -99,7 +99,7 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[str, int, bool]:
 
 
 async def main(host: str, port: int, path: str, how: str, *numbers: str) -> None:
-    """Send, and print the count of each answer."""
+    """Send the requests, and print the count of each answer."""
     began, count = time.monotonic(), int(numbers[0])
     if how == "slow":
         head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 65536\r\n\r\n".encode()
