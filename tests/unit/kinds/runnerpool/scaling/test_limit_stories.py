@@ -22,23 +22,6 @@ def start_all(scene: Scene) -> None:
     scene.start(*[slot for slot, pod in scene.pods.items() if pod.state is RunnerPodState.STARTING])
 
 
-def test_a_burst_comes_in_waves_of_max_starting() -> None:
-    scene = Scene(max=30, maxStarting=4)
-    jobs = range(1, 11)
-    for _ in range(3):
-        scene.poll(*jobs)
-        scene.step()
-        scene.wait(2)
-        start_all(scene)
-    assert scene.log == [
-        "0 s: Created: 4 pods, for jobs 1, 2, 3, 4",
-        "0 s: limited: Starting: 6 of 10 pods are not created: starting: 0, and maxStarting is 4",
-        "2 s: Created: 4 pods, for jobs 5, 6, 7, 8",
-        "2 s: limited: Starting: 2 of 6 pods are not created: starting: 0, and maxStarting is 4",
-        "4 s: Created: 2 pods, for jobs 9, 10",
-    ]
-
-
 def test_jobs_wait_for_room_in_the_quota_and_the_reason_stays_until_there_is_some() -> None:
     scene = Scene()
     full, room = (
@@ -62,18 +45,6 @@ def test_jobs_wait_for_room_in_the_quota_and_the_reason_stays_until_there_is_som
         "6 s: Created: 1 pod, for job 2",
     ]
     assert [event.reason for event in scene.events] == ["Created", "QuotaExceeded", "Created"]
-
-
-def test_pods_for_jobs_have_the_room_that_the_quota_leaves_before_those_of_min() -> None:
-    scene = Scene(min=3)
-    scene.headroom = Headroom(2, "ResourceQuota small: 2 of 4 pods are used")
-    scene.poll(1)
-    scene.step()
-    assert scene.log == [
-        "0 s: Created: 1 pod, for job 1",
-        "0 s: Created: 1 pod, as min is 3",
-        "0 s: limited: QuotaExceeded: 1 of 2 pods is not created: ResourceQuota small: 2 of 4 pods are used",
-    ]
 
 
 def test_after_a_failure_the_job_waits_for_the_back_off_and_then_gets_its_pod() -> None:
