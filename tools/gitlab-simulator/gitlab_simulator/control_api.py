@@ -1,4 +1,4 @@
-"""How a test sets the simulator up, makes jobs, breaks things and looks at what became of them."""
+"""The control API, by which a test sets up the simulator, creates jobs, switches faults on and reads the results."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ControlApi:
         self.requests: Counter[str] = Counter()
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
-        """Add them."""
+        """Add the routes."""
         router.add_post(f"{BASE}/seed", self.seed)
         router.add_post(f"{BASE}/pipelines", self.create_pipeline)
         router.add_post(f"{BASE}/commits", self.add_commit)
@@ -99,11 +99,11 @@ class ControlApi:
         return web.json_response({"id": pipeline.id, "jobs": pipeline.job_ids}, status=201)
 
     async def list_jobs(self, _: web.Request) -> web.Response:
-        """Say all that is known of all jobs."""
+        """Return everything about all jobs."""
         return web.json_response([_build_job(job) for job in self._state.jobs.values()])
 
     async def list_runners(self, _: web.Request) -> web.Response:
-        """Say all that is known of all runners."""
+        """Return everything about all runners."""
         return web.json_response(
             [
                 {
@@ -131,7 +131,7 @@ class ControlApi:
         return web.json_response({"id": hook.id}, status=201)
 
     async def list_deliveries(self, _: web.Request) -> web.Response:
-        """Return what became of the events that webhooks were sent."""
+        """Return the results of webhook deliveries."""
         return web.json_response(
             [
                 {
@@ -148,7 +148,7 @@ class ControlApi:
         )
 
     async def count_requests(self, _: web.Request) -> web.Response:
-        """Return how many requests each route had."""
+        """Return the number of requests of each route."""
         return web.json_response(dict(self.requests))
 
     async def switch_fault(self, request: web.Request) -> web.Response:
@@ -176,7 +176,7 @@ class ControlApi:
         return web.Response(status=204)
 
     async def stop_clock(self, request: web.Request) -> web.Response:
-        """Let time stand still, or go on from where it stands."""
+        """Stop the clock, or let it continue from its current time."""
         if request.match_info["what"] == "freeze":
             self._state.clock.freeze()
         else:

@@ -1,4 +1,4 @@
-"""What goes wrong by switch: each fault is for one route, for a number of requests or until it is cleared."""
+"""Faults that tests switch on: each affects one route, for a number of requests or until it is cleared."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Fault(BaseModel):
 
 @dataclass
 class Faults:
-    """Those that are switched on, and how often each has struck."""
+    """The active faults, and how many times each has struck."""
 
     active: list[Fault] = field(default_factory=list)
     struck: int = 0
@@ -43,7 +43,7 @@ class Faults:
     _cleared: asyncio.Event = field(default_factory=asyncio.Event)
 
     def clear(self) -> None:
-        """Switch all off; requests that hang go on."""
+        """Switch all faults off; hanging requests continue."""
         self.active.clear()
         cleared, self._cleared = self._cleared, asyncio.Event()
         cleared.set()
@@ -71,7 +71,7 @@ class Faults:
 
     @web.middleware
     async def strike(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let faults strike the routes of the API."""
+        """Apply faults to the routes of the API."""
         fault = self.take(f"{request.method} {request.path}") if not request.path.startswith("/-/") else None
         if fault is None:
             return await handler(request)

@@ -1,4 +1,4 @@
-"""What gitlab-runner asks for: jobs with the long poll of Workhorse, logs with ranges, updates, its own identity.
+"""The API for gitlab-runner: jobs with the long poll of Workhorse, logs with ranges, updates, the runner's identity.
 
 Sources: https://docs.gitlab.com/api/runners/, lib/api/ci/runner.rb, workhorse/internal/builds/register.go
 """
@@ -51,7 +51,7 @@ class RunnerApi:
         router.add_get("/api/v4/runners/router/discovery", self.discover)
 
     async def request_job(self, request: web.Request) -> web.Response:
-        """Return a job, or say that there is none, at once or when the queue has changed."""
+        """Return a job, or 204 without one, at once or when the queue has changed."""
         body = await _read(request)
         token, last = str(body.get("token") or ""), body.get("last_update")
         if token and last and self._state.settings.long_poll_seconds and last == read_stamp(self._state, token):
@@ -85,7 +85,7 @@ class RunnerApi:
         return web.json_response(build_payload(self._state, job, runner), status=201)
 
     async def update_job(self, request: web.Request) -> web.Response:
-        """Take what a runner says of its job."""
+        """Process a runner's update of its job."""
         body = await _read(request)
         job = self._get_job(request, str(body.get("token") or ""))
         job.updated_at = self._state.clock.now()
@@ -102,7 +102,7 @@ class RunnerApi:
         return self._answer(job, 200)
 
     async def append_trace(self, request: web.Request) -> web.Response:
-        """Take a piece of a log, if it follows what is there."""
+        """Append a piece of a log if it continues the existing one."""
         job = self._get_job(request, "")
         content = await request.read()
         found = parse_range(request.headers.get("Content-Range"))
@@ -112,7 +112,7 @@ class RunnerApi:
         return self._answer(job, appended.status, Range=f"0-{appended.size}")
 
     async def upload_artifacts(self, request: web.Request) -> web.Response:
-        """Keep what a job has made."""
+        """Store the artifacts of a job."""
         job = self._get_job(request, "")
         reader = await request.multipart()
         async for part in reader:
@@ -123,7 +123,7 @@ class RunnerApi:
         return web.json_response({}, status=201)
 
     async def download_artifacts(self, request: web.Request) -> web.Response:
-        """Return what a job has made, to a job that depends on it and has been given its token."""
+        """Return the artifacts of a job to a job that depends on it and has its token."""
         job = self._state.jobs.get(int(request.match_info["id"]))
         token = request.headers.get("JOB-TOKEN") or request.query.get("token", "")
         if job is None or job.token != token or "archive" not in job.artifacts:
@@ -142,7 +142,7 @@ class RunnerApi:
         return web.json_response({"id": runner.id, **build_token(runner)})
 
     async def delete_manager(self, request: web.Request) -> web.Response:
-        """Forget a manager."""
+        """Delete a runner manager."""
         body = await _read(request)
         runner = self._find_runner(str(body.get("token") or ""))
         if runner is None:
@@ -154,7 +154,7 @@ class RunnerApi:
         return web.Response(status=204)
 
     async def delete_runner(self, request: web.Request) -> web.Response:
-        """Forget a runner."""
+        """Delete a runner."""
         body = await _read(request)
         runner = self._find_runner(str(body.get("token") or ""))
         if runner is None:
@@ -163,7 +163,7 @@ class RunnerApi:
         return web.Response(status=204)
 
     async def reset_token(self, request: web.Request) -> web.Response:
-        """Replace a runner's token by its own wish."""
+        """Reset a runner's token at its own request."""
         body = await _read(request)
         runner = self._find_runner(str(body.get("token") or ""))
         if runner is None:
@@ -176,7 +176,7 @@ class RunnerApi:
         return web.Response(status=501)
 
     async def _hold(self, token: str) -> None:
-        """Wait until the stamp of a token changes, or for the time of a long poll."""
+        """Wait until the stamp of a token changes, or for the duration of a long poll."""
         event = self._ticked.setdefault(token, asyncio.Event())
         await self._state.clock.wait(event, self._state.clock.now() + self._state.settings.long_poll_seconds)
 
@@ -189,7 +189,7 @@ class RunnerApi:
         return runner if compute_token_is_valid(runner, self._state.clock.now()) else None
 
     def _get_job(self, request: web.Request, body_token: str) -> Job:
-        """Raises what GitLab answers for a job that is not there (404), not this token's, or does not run (403)."""
+        """Return the job; raises a 404 if it does not exist, a 403 if it has another token or is not running."""
         job = self._state.jobs.get(int(request.match_info["id"]))
         if job is None:
             raise web.HTTPNotFound(text='{"message":"404 Not found"}', content_type="application/json")

@@ -33,16 +33,17 @@ class NotThereError(Exception):
 
 @dataclass
 class Settings:
-    """What an administrator, or a test, may set while the simulator runs."""
+    """Settings that an administrator, or a test, may change while the simulator runs."""
 
     long_poll_seconds: float = 50
     """0: Workhorse holds no request."""
     trace_update_interval: int = 3
     """Seconds between log updates: GitLab says 3 while a user watches a job, otherwise 60."""
     claim_on_dropped_connection: bool = True
-    """Whether a client that is gone is still given a job, as Rails may do; False: it is looked at before the claim."""
+    """Whether a job is given to a client that has disconnected, as Rails may do; False: the connection is checked
+    first."""
     trace_pending_updates: int = 0
-    """How many of the next final updates with a checksum are answered by 202, as while the log is being stored."""
+    """How many of the next final updates with a checksum are answered with 202, as while the log is being stored."""
     job_events_for_pending: bool = True
     """Whether job webhooks tell of pending; old GitLabs didn't."""
     job_event_tags: bool = False
@@ -60,7 +61,7 @@ class Settings:
 
 
 class GitLabState:
-    """The data and its look-ups. `jobs.py`, `queue.py`, `runners.py` hold what may happen to it."""
+    """The data and its look-ups. `jobs.py`, `queue.py`, `runners.py` contain the operations on it."""
 
     def __init__(self, clock: Clock, external_url: str = "http://127.0.0.1") -> None:
         self.clock = clock
@@ -136,14 +137,14 @@ class GitLabState:
         return next((runner for runner in self.runners.values() if runner.token == value), None)
 
     def list_project_jobs(self, project: Project) -> list[Job]:
-        """The newest first, as GitLab lists them; without those that were tried again."""
+        """Return the jobs of a project, newest first as in GitLab, without retried ones."""
         return [job for job in reversed(self.jobs.values()) if job.project_id == project.id]
 
     def list_group_projects(self, group: Group) -> list[Project]:
         return [p for p in self.projects.values() if compute_is_below(p.full_path, group.full_path)]
 
     def compute_access(self, user: User | None, path: str) -> int:
-        """The highest access level of a user at a path, over all that lie above it; 0: none."""
+        """Return the highest access level of a user at a path or any path above it; 0: none."""
         if user is None:
             return 0
         if user.admin:
@@ -155,10 +156,10 @@ class GitLabState:
 
 
 def compute_sha(*parts: str) -> str:
-    """Make up a commit's name that depends on its content alone."""
+    """Return a made-up commit SHA that depends only on its content."""
     return hashlib.sha1("\0".join(parts).encode(), usedforsecurity=False).hexdigest()
 
 
 def compute_token(prefix: str) -> str:
-    """Make up a secret such as GitLab's: prefix and 20 characters."""
+    """Return a made-up secret in GitLab's format: prefix and 20 characters."""
     return prefix + secrets.token_urlsafe(15)

@@ -1,7 +1,7 @@
-"""What other programs say of a commit, and how far they may change their minds.
+"""External commit statuses, and the allowed transitions between them.
 
-Source: https://docs.gitlab.com/api/commits/#commit-status; which step is allowed is that of the states of
-CommitStatus, and where a status goes that of Ci::CreateCommitStatusService, in GitLab's sources.
+Source: https://docs.gitlab.com/api/commits/#commit-status; the transitions are those of CommitStatus, and the choice of
+the pipeline is that of Ci::CreateCommitStatusService, in GitLab's sources.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STATES = {
     "canceled": "cancel",
     "skipped": "skip",
 }
-"""What may be said, and the step that it asks for."""
+"""Reportable states, and the transition that each requests."""
 
 
 class RefusedError(Exception):
@@ -47,7 +47,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Report:
-    """What is said of a commit."""
+    """A reported status of a commit."""
 
     state: str
     name: str
@@ -99,9 +99,9 @@ def report_status(state: GitLabState, project: Project, user: User, commit: Comm
 
 
 def list_statuses(state: GitLabState, project: Project, sha: str, *, every: bool) -> list[Job | ExternalStatus]:
-    """List what is said of a commit, the oldest first: GitLab's own jobs, and what other programs say.
+    """Return the statuses of a commit, oldest first: GitLab's own jobs and external statuses.
 
-    ``every`` has those that were tried or said again, too.
+    With ``every``, retried and replaced ones are included.
     """
     pipelines = {one.id for one in state.pipelines.values() if (one.project_id, one.sha) == (project.id, sha)}
     found: list[Job | ExternalStatus] = [*state.jobs.values(), *state.statuses.values()]

@@ -30,7 +30,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 24 * 3600.0
 
 
 def note_outcome(hook: Hook, now: float, *, delivered: bool) -> None:
-    """Count a delivery: from the fourth failure in a row on the hook rests, twice as long each time."""
+    """Count a delivery; from the fourth failure in a row the hook is disabled, twice as long each time."""
     if delivered:
         hook.failures, hook.disabled_until = 0, None
         return
@@ -82,7 +82,7 @@ class Webhooks:
         return compute_is_below(path, self._state.groups[hook.owner_id].full_path)
 
     async def deliver(self, hook: Hook, event: str, body: bytes, idempotency_key: str = "") -> Delivery:
-        """Send an event, also to a hook that rests; return what became of it. One that is sent again keeps its key."""
+        """Send an event, even to a disabled hook; return the delivery. A resent event keeps its key."""
         if self._session is None:
             self._session = aiohttp.ClientSession()
         now = self._state.clock.now()

@@ -1,4 +1,4 @@
-"""Run other programs: with a deadline, and with what they said in the error."""
+"""Runs other programs: with a deadline, and with their output in the error."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from typing import IO
 from local_kubernetes.errors import ClusterError
 
 ERROR_LINES = 15
-"""How much of a failed program's output an error carries."""
+"""Number of output lines of a failed program in an error."""
 
 
 def run(

@@ -1,4 +1,4 @@
-"""A cluster that the user named: used only with an explicit yes, never removed."""
+"""A cluster named by the user: used only with explicit consent, never removed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,14 @@ class ExistingCluster:
     kubectl: Path
 
     def load_image(self, archive: Path) -> None:
-        """Refuse: how images get to the nodes of a foreign cluster is its owner's business."""
+        """Refuse: loading images to the nodes of a user's cluster is the user's decision."""
         raise ClusterError(
             f"{archive.name} can't be put on the nodes of {self.name}: push it to a registry that they use, "
             "or load it there by hand, and run again"
         )
 
     def down(self) -> None:
-        """Leave it: it is not ours to remove."""
+        """Do nothing: the cluster is not ours to remove."""
         announce(f"leaving cluster {self.name}: it was there before")
 
 

@@ -1,7 +1,7 @@
 """pytest fixtures: a cluster for the session, and a namespace for each test.
 
-Tests get a cluster of their own, which goes when the session ends. `BESSEMER_TEST_CLUSTER=dev` lends them the one that
-`make cluster-up` made, and leaves it: faster while writing a test.
+Tests get a separate cluster, which is removed when the session ends. With `BESSEMER_TEST_CLUSTER=dev` they use the one
+made by `make cluster-up`, and leave it running: faster while writing a test.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""kubectl as tests use it: the same tool and the same words as a user's."""
+"""kubectl for tests: the same tool with the same arguments as a user's."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ class Kubectl:
         seconds: float,
         explain: Callable[[], str] = str,
     ) -> Any:
-        """Look again and again until something true is seen, and return it.
+        """Call ``look`` repeatedly until it returns something true, and return that.
 
         Raises:
-            TimeoutError: nothing was seen within ``seconds``; says what, and what ``explain`` adds.
+            TimeoutError: nothing true within ``seconds``; the message contains ``what`` and the text of ``explain``.
         """
         deadline = time.monotonic() + seconds
         pause = FIRST_PAUSE_SECONDS

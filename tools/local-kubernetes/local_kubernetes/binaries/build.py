@@ -1,7 +1,7 @@
-"""Build components from source once, and keep them.
+"""Builds components from source once, and caches them.
 
-Invariants: a folder in the cache is complete (it is made under another name, then renamed); its name holds a digest
-of everything that decides its content; two builders never work on the same component at once.
+Invariants: a folder in the cache is complete (it is made under another name, then renamed); its name contains a digest
+of everything that determines its content; two builders never work on the same component at once.
 """
 
 import hashlib
@@ -20,13 +20,13 @@ from local_kubernetes.storage import get_cache_directory, locked
 BUILD_FLAGS = ("-trimpath", "-buildvcs=false", "-mod=readonly")
 BUILD_ENVIRONMENT: Mapping[str, str] = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOTOOLCHAIN": "local", "GOWORK": "off"}
 REPORT_SECONDS = 60
-"""How often a long build says that it is still at work."""
+"""Interval at which a long build reports that it is still working."""
 SLOWEST_FACTOR = 10
-"""A build that takes this many times longer than expected is given up."""
+"""A build that takes this many times longer than expected is aborted."""
 
 
 def compute_cache_key(component: Component, go_version: str) -> str:
-    """Digest what decides the outcome of a build: sources, flags, environment, Go version."""
+    """Return the digest of everything that determines a build: sources, flags, environment, Go version."""
     digest = hashlib.sha256()
     for path in component.sources:
         digest.update(f"{path.name}\n".encode() + path.read_bytes())
@@ -66,7 +66,7 @@ def build_into(folder: Path, component: Component, go: GoToolchain) -> None:
 
 
 def build_program(target: Path, package: str, component: Component, go: GoToolchain) -> None:
-    """Run `go build` for one package, at low priority, with a line now and then while it works."""
+    """Run `go build` for one package, at low priority; print a progress line at intervals."""
     argv = [str(go.command), "build", *BUILD_FLAGS, f"-modfile={component.modfile}"]
     argv += ["-ldflags", component.linker_flags, "-o", str(target), package]
     log = target.with_suffix(".log")

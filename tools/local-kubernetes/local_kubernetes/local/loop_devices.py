@@ -1,7 +1,7 @@
 """Loop devices that pods leave attached.
 
-A loop device belongs to no namespace, and one attached by losetup(8) without autoclear outlives the pod that did it.
-Who attached it is written down nowhere, so it is known by its file.
+A loop device belongs to no namespace, and one attached by losetup(8) without autoclear outlives the pod that attached
+it. The kernel does not record who attached a device, so it is recognized by its file.
 """
 
 import contextlib
@@ -55,7 +55,7 @@ def decide_is_left_over(
 
 
 def list_loop_device_names() -> list[str]:
-    """List loop devices that have a file behind them (`loop0`)."""
+    """Return the loop devices that have a backing file (`loop0`)."""
     return [path.parent.name for path in Path("/sys/block").glob("loop*/loop")]
 
 
@@ -69,7 +69,7 @@ def list_loop_devices() -> list[LoopDevice]:
 
 
 def is_file_deleted(device: LoopDevice) -> bool:
-    """Return whether the file behind a device has no name any more: the kernel then says so in sysfs."""
+    """Return whether the backing file of a device is deleted, which the kernel shows in sysfs."""
     try:
         return Path("/sys/block", device.path.name, "loop/backing_file").read_text().endswith(" (deleted)\n")
     except FileNotFoundError:  # detached meanwhile
@@ -84,13 +84,13 @@ def list_files(directory: Path) -> Iterator[FileIdentity]:
 
 
 def identify(file: Path) -> FileIdentity:
-    """Return what a file is known by in the list of loop devices."""
+    """Return the identity of a file as used in the list of loop devices."""
     status = file.stat()
     return f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}", status.st_ino
 
 
 def list_mounted_devices() -> set[str]:
-    """List the device numbers of what is mounted in any mount namespace of the machine."""
+    """Return the device numbers of everything mounted in any mount namespace of the machine."""
     devices: set[str] = set()
     for mounts in Path("/proc").glob("[0-9]*/mountinfo"):
         with contextlib.suppress(OSError):  # the process ended meanwhile
@@ -99,7 +99,7 @@ def list_mounted_devices() -> set[str]:
 
 
 def delete_loop_devices(directory: Path, earlier: Collection[str]) -> None:
-    """Detach what a dead cluster's pods left; `directory` is the cluster's."""
+    """Detach the loop devices that a dead cluster's pods left; `directory` is the cluster's."""
 
     def is_done() -> bool:
         devices = list_loop_devices()

@@ -1,15 +1,15 @@
 #!/bin/bash
-# What a runner pod runs: waits until it is sent for a job, has gitlab-runner take one, and ends with it.
+# Entry point of a runner pod: waits until it is sent for a job, lets gitlab-runner take one, and ends with it.
 #
-# BESSEMER_MODE       Pods: take one job and end with it. Manager: take jobs until told to end
+# BESSEMER_MODE       Pods: take one job and end after it. Manager: take jobs until told to end
 # BESSEMER_RUNNER     name of the runner in config.toml
-# BESSEMER_SYSTEM_ID  by which GitLab knows this runner manager
-# BESSEMER_HOME       a directory in memory with config.toml
-# BESSEMER_GRACE      seconds that a job may take when the pod is told to end; then it fails as runner_interrupted
-# BESSEMER_POD_UID    UID of this pod, by which the pods of its jobs are known
+# BESSEMER_SYSTEM_ID  ID of this runner manager in GitLab
+# BESSEMER_HOME       directory in memory that contains config.toml
+# BESSEMER_GRACE      seconds that a job may run after the pod was told to end; then it fails as runner_interrupted
+# BESSEMER_POD_UID    UID of this pod, with which the pods of its jobs are labelled
 #
-# A TERM or QUIT while it waits ends it at once. Later the runner is told to take no further job: one that it has taken
-# runs to its end, if it does not take too long. (On TERM, gitlab-runner itself kills the job.)
+# TERM or QUIT ends a waiting pod at once. Later, the runner is told to take no further job; a job that it has taken
+# runs to its end, within BESSEMER_GRACE. (On TERM, gitlab-runner itself would kill the job.)
 set -u
 
 sent_for=/etc/bessemer/pod/job
@@ -19,21 +19,21 @@ interrupting=
 jobs=
 taken=0
 outcome=NoJob
-said= # by the runner, of why it has no job
-failing= # since when, in seconds of this shell
-failed=  # when last
-MOST_JOBS=64        # that are told: more than one only where GitLab cancelled those before
-MOST_LINE=4096      # characters of a line that are looked at
-MOST_SAID=400       # characters of the runner's words that are told
-FAILING_SECONDS=120 # for which a pod that asks for any job is not answered, and then ends: its pool says why
-ANSWERED_SECONDS=40 # GitLab may take 50 to answer: failures further apart had an answer in between
+said= # the runner's message: why it has no job
+failing= # time of the first failure in a row, in seconds of this shell
+failed=  # time of the last failure
+MOST_JOBS=64        # maximum reported: more than one only if GitLab cancelled the earlier ones
+MOST_LINE=4096      # maximum characters of a line that are parsed
+MOST_SAID=400       # maximum characters of the runner's message that are reported
+FAILING_SECONDS=120 # a pod that asks for any job ends after so long without an answer: its pool reports why
+ANSWERED_SECONDS=40 # GitLab may take 50 to answer: between failures further apart there was an answer
 
 finish() { # exit code
     printf '{"outcome":"%s","jobs":[%s],"said":"%s"}' "$outcome" "$jobs" "$said" >/dev/termination-log
     exit "$1"
 }
 
-# hear TEXT: keep what the runner has said, as it may stand in a string of JSON: printable ASCII without quotes
+# hear TEXT: store the runner's message so that it is valid in a JSON string: printable ASCII without quotes
 hear() {
     local LC_ALL=C text=$1
     text=${text//\\u????/?}
@@ -44,7 +44,7 @@ hear() {
     said=${text:0:MOST_SAID}
 }
 
-# hear_line LINE: of the runner's log, while it has no job: why it got none, or what else went wrong
+# hear_line LINE: parse a line of the log of a runner without a job: why it got none, or another error
 hear_line() {
     local line=${1:0:MOST_LINE}
     local text='"(status|error)":"(([^"\\]|\\.)*)"' message='"msg":"(([^"\\]|\\.)*)"'
@@ -52,22 +52,22 @@ hear_line() {
     *'"msg":"Checking for jobs... '*) [[ $line =~ $text ]] && hear "${BASH_REMATCH[2]}" ;;
     *'"level":"error"'* | *'"level":"fatal"'* | *'"level":"panic"'*) [[ $line =~ $message ]] && hear "${BASH_REMATCH[1]}" ;;
     '{'*) ;;
-    *) hear "${line//[\\]/\\\\}" ;; # no line of its log: bash's word, or Go's
+    *) hear "${line//[\\]/\\\\}" ;; # not a line of its log: a message of bash or Go
     esac
 }
 
-# count_failure: a request was not answered; one that asks for any job would ask for ever
+# count_failure: count a request without an answer; a pod that asks for any job would otherwise ask forever
 count_failure() {
     [ -n "$failing" ] && [ $((SECONDS - failed)) -le "$ANSWERED_SECONDS" ] || failing=$SECONDS
     failed=$SECONDS
     if [ "$job" = any ] && [ $((SECONDS - failing)) -ge "$FAILING_SECONDS" ] && [ "$outcome" = NoJob ]; then
         outcome=NotAnswered
-        kill -QUIT "$runner" # it is in its pause of 3 s
+        kill -QUIT "$runner" # it is pausing for 3 s
     fi
 }
 
 interrupt() {
-    # TERM has the runner end the job, and tell GitLab when the script has ended; after 30 s it ends without a message.
+    # On TERM the runner stops the job, and reports to GitLab when the script has ended; after 30 s it ends silently.
     sleep "$BESSEMER_GRACE"
     kill -TERM "$runner" || return
     sleep 10
@@ -79,12 +79,12 @@ interrupt() {
 stop() {
     stopping=yes
     [ -n "$runner" ] || return
-    # Once only: at a second TERM the runner ends at once.
+    # Only once: a second TERM ends the runner at once.
     [ -n "$interrupting" ] || interrupt 2>/dev/null &
     interrupting=yes
     if [ "$BESSEMER_MODE" = Manager ]; then
-        # It would drop a request under way, with the job that GitLab may answer. So it is left without a runner first,
-        # as it reads its file every 3 s, and told to quit when GitLab must have answered.
+        # On QUIT it would drop an open request, and with it a job that GitLab may return. So its configuration, which
+        # it reads every 3 s, is first left without a runner; it is told to quit when GitLab must have answered.
         echo 'concurrent = 1' >"$BESSEMER_HOME/config.toml"
         { sleep 10 && kill -QUIT "$runner" 2>/dev/null; } &
     else
@@ -93,7 +93,7 @@ stop() {
 }
 trap stop TERM QUIT INT
 
-# Waiting: reads of a pipe that nothing comes from, as each sleep would be a process.
+# Waits by reading from a pipe without a writer, because each sleep would be a process.
 exec {never}<> <(:)
 job=
 [ -s "$sent_for" ] || echo "waits to be sent for a job"
@@ -103,9 +103,9 @@ until [ -n "$job" ]; do
     [ -n "$job" ] || read -r -t 0.1 -u "$never"
 done
 
-# The configuration has the runner's token, and a job, which is the same user, can read what the runner can: gitlab-runner
-# gets it by a pipe, once, and the file is gone before it starts. This shell never has it, as a job can read its memory.
-# A manager reads its file again and again; its jobs run in other pods.
+# The configuration contains the runner's token, and a job, which has the same user, can read whatever the runner can.
+# So gitlab-runner gets it once, through a pipe, and the file is deleted before the runner starts. This shell never
+# holds it, because a job can read its memory. A manager reads its file repeatedly; its jobs run in other pods.
 fail() {
     outcome=NoConfiguration
     finish 1
@@ -124,16 +124,16 @@ if [ "$BESSEMER_MODE" = Manager ]; then
     arguments=(run -c "$BESSEMER_HOME/config.toml")
 else
     arguments=(run-single -c "$BESSEMER_HOME/config.toml" -r "$BESSEMER_RUNNER" --max-builds 1)
-    # Assigned a job, it asks once: if another runner was faster, it exits. If the waiting jobs are not known, it continues.
+    # A pod sent for a job asks once, and exits if another runner was faster. If waiting jobs are unknown, it continues.
     [ "$job" = any ] || arguments+=(--wait-timeout 1)
-    # Who may not read a program may not read its memory either (Linux, fs/exec.c, would_dump).
+    # A user who may not read a program may not read its memory, either (Linux, fs/exec.c, would_dump).
     { read -r scope </proc/sys/kernel/yama/ptrace_scope; } 2>/dev/null || scope=0
     if [ -r "$(type -P gitlab-runner)" ] && [ "$scope" = 0 ]; then
         echo "a job in this pod can read the runner's token from its memory: chmod 0711 gitlab-runner in the image"
     fi
 fi
 
-set -m # or the runner would be started with QUIT ignored
+set -m # otherwise the runner would be started with QUIT ignored
 exec {log}< <(exec gitlab-runner --log-format json "${arguments[@]}" 2>&1)
 runner=$!
 set +m
@@ -149,14 +149,14 @@ while :; do
     printf '%s\n' "$line"
     [ "$BESSEMER_MODE" = Pods ] || continue
     case $line in
-    *'"msg":"Checking for jobs... received"'*) # quotes and all, which no name of a job in a line can have
+    *'"msg":"Checking for jobs... received"'*) # with the quotes, which no job name in a line can contain
         outcome=JobTaken said=
         if [[ $line =~ \"job\":([0-9]+) ]] && [ $((taken += 1)) -le "$MOST_JOBS" ]; then
             jobs=${jobs:+$jobs,}${BASH_REMATCH[1]}
         fi
         ;;
     *'"msg":"Checking for jobs... forbidden"'*)
-        # It would be silent for five minutes now, deaf to QUIT. It has no job.
+        # The runner has no job; now it would pause for five minutes and ignore QUIT.
         outcome=Forbidden
         hear_line "$line"
         kill -TERM "$runner"
@@ -171,6 +171,6 @@ done
 wait "$runner"
 code=$?
 case $outcome in Forbidden | NotAnswered) finish 1 ;; esac
-# Told to end before it listens to signals, it dies of them; it has asked for nothing then.
+# A runner that gets a signal before it handles signals is killed by it; it has not asked for a job yet.
 [ "$BESSEMER_MODE.$outcome" != Pods.NoJob ] || [ -z "$stopping" ] || finish 0
 finish "$code"
