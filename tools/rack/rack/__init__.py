@@ -1,1 +1,1 @@
-"""The rack: a bare-metal lab in one privileged pod, against which the real product is run."""
+"""The rack: a bare-metal lab in one privileged pod, on which the real product is tested."""

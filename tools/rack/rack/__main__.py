@@ -39,7 +39,7 @@ def install(
     nodes: Annotated[int, typer.Option(help="compute nodes", min=0, max=64)] = 4,
     management_installed: Annotated[bool, typer.Option(help="start with an installed management machine")] = False,
 ) -> None:
-    """Put up a rack in a cluster that we made."""
+    """Create a rack in one of our clusters."""
     lab = Lab.install(get_cluster(cluster), namespace, nodes, management__installed=management_installed)
     print(f"{lab.service}: {lab.cluster_name}1 and {lab.hosts}, all off")
 
@@ -106,7 +106,7 @@ def standalone(
 
 
 def main() -> None:
-    """Run a command; a failure is a message, not a traceback."""
+    """Run a command; print an error as a message, not as a traceback."""
     try:
         app()
     except (ClusterError, KubectlError, RuntimeError, TimeoutError) as error:

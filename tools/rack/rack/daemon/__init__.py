@@ -1,6 +1,6 @@
-"""The rack daemon: owns the machines and is the truth about their power.
+"""The rack daemon: owns the machines and controls their power.
 
-Runs in the lab's pod on the standard library alone and imports nothing outside this package. It knows nothing of the
-product under test: any boot server that speaks DHCP, TFTP and HTTP, and any initramfs that a Linux kernel could run,
-would do.
+Runs in the lab's pod with only the standard library, and imports nothing outside this package. It does not depend on
+the product under test: it works with any boot server that speaks DHCP, TFTP and HTTP, and with any initramfs that a
+Linux kernel could run.
 """

@@ -20,9 +20,9 @@ from .settings import BOOT_HOST_ADDRESS, MANAGEMENT_ADDRESS, Settings, parse_set
 
 SSH_PORT = 22
 BOOT_HOST_SECONDS = 60
-"""For the boot host to start its services: 1 s on an idle machine."""
+"""Timeout for the boot host to start its services: 1 s on an idle machine."""
 PORTS = {2200: BOOT_HOST_ADDRESS, 2201: MANAGEMENT_ADDRESS}
-"""Ports of the pod, and whose SSH they lead to."""
+"""Ports of the pod, with the hosts to whose SSH servers they lead."""
 POWERMAN_CONFIGURATION = Path("/etc/powerman/powerman.conf")
 
 

@@ -20,12 +20,12 @@ FIRMWARE = f"{__package__}.firmware"
 
 
 class Ending(StrEnum):
-    """How a run ended, as the parent of a process namespace sees it, see pid_namespaces(7) on reboot(2)."""
+    """How a run ended, as seen by the parent of its PID namespace; see pid_namespaces(7) on reboot(2)."""
 
     RESTART = "restart"
     HALT = "halt"
     PANIC = "panic"
-    """Process 1 ended by itself, which a kernel does not survive."""
+    """Process 1 ended by itself: a kernel panics then."""
     POWER_LOSS = "power loss"
 
 
@@ -63,7 +63,7 @@ class Run:
         }
         config.write_text(json.dumps(facts))
         reading, writing = os.pipe()
-        # The control group of the pod becomes the root of the machine's.
+        # The control group of the pod becomes the root of the machine's hierarchy.
         namespaces = ["--mount", "--uts", "--ipc", "--pid", "--cgroup", "--fork", "--kill-child=SIGKILL"]
         command = [
             "nsenter",
@@ -101,7 +101,7 @@ class Run:
 
     @property
     def process(self) -> int | None:
-        """Process 1 of the machine as the rack numbers it, or None when there is none."""
+        """Process 1 of the machine as seen by the rack; None if there is none."""
         if self._launcher is None or self._launcher.returncode is not None:
             return None
         if self._process is None:
@@ -111,7 +111,7 @@ class Run:
         return self._process
 
     def cut_power(self) -> None:
-        """End the machine at once; what it leaves behind is cleared away."""
+        """End the machine at once; what it leaves behind is cleaned up."""
         self._power_is_cut = True
         process = self.process
         file_systems = list_file_systems(process) if process else set()
@@ -123,5 +123,5 @@ class Run:
 
 
 def own_file_systems(file_systems: set[int]) -> set[int]:
-    """Leave out the file systems that the rack itself has mounted, too."""
+    """Return the file systems without those that the rack itself has mounted."""
     return file_systems - list_file_systems(os.getpid())

@@ -28,7 +28,7 @@ class BootHost:
         self.console = SerialConsole(self._folder / "console.log")
 
     async def start(self) -> None:
-        """Plant its identity and start it."""
+        """Write the boot host's identity and start it."""
         plant(self._folder / "upper", BOOT_HOST, self._settings.keys)
         reservations = self._folder / "upper/etc/dnsmasq.d/machines.conf"
         reservations.parent.mkdir(parents=True, exist_ok=True)
@@ -55,14 +55,14 @@ class BootHost:
 
     @property
     def process(self) -> int | None:
-        """Process 1 of the boot host, as the rack numbers it."""
+        """Process 1 of the boot host as seen by the rack."""
         if self._launcher is None:
             return None
         children = Path(f"/proc/{self._launcher.pid}/task/{self._launcher.pid}/children")
         return int(children.read_text().split()[0]) if children.exists() and children.read_text() else None
 
     async def stop(self) -> None:
-        """Pull its plug."""
+        """Switch it off."""
         if self._launcher and self._launcher.returncode is None:
             self._launcher.kill()
             await self._launcher.wait()
@@ -70,7 +70,7 @@ class BootHost:
 
 
 def plant(root: Path, name: str, keys: Path) -> None:
-    """Return a root its host name, SSH host key and authorized keys, as installers do."""
+    """Write host name, SSH host key and authorized keys to a root file system, as installers do."""
     etc, home = root / "etc", root / "root/.ssh"
     (etc / "ssh").mkdir(parents=True, exist_ok=True)
     (etc / "hostname").write_text(name + "\n")
@@ -85,7 +85,7 @@ def plant(root: Path, name: str, keys: Path) -> None:
 
 
 def build_reservations(settings: Settings) -> str:
-    """Write dnsmasq's reservations: the site knows the management machine's card only."""
+    """Return dnsmasq's reservations: the site knows only the management machine's network card."""
     lines = [
         f"dhcp-host={nic.mac},{MANAGEMENT_ADDRESS},{machine.name}"
         for machine in settings.machines

@@ -1,4 +1,4 @@
-"""A machine's serial console: a pseudo-terminal whose output is kept in a file and read by people and tests."""
+"""A machine's serial console: a pseudo-terminal whose output is kept in a file, for users and tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST_BYTES = 1 << 20
 
 
 class SerialConsole:
-    """The daemon's end of a console; the log outlives power-ons, each of which gets a new terminal."""
+    """The daemon's end of a console; the log is kept across power cycles, each of which gets a new terminal."""
 
     def __init__(self, log: Path) -> None:
         self._log = log

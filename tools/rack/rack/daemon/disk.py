@@ -1,4 +1,4 @@
-"""Disks of machines: sparse files behind loop devices that detach when the last user is gone, see loop(4)."""
+"""Disks of machines: sparse files behind loop devices that detach when the last user has closed them, see loop(4)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _INFO = struct.Struct("=5Q4I64s64s32s2Q")
 _CONFIG = struct.Struct(f"=II{_INFO.size}s64x")
 """struct loop_config."""
 ATTACH_TRIES = 100
-"""Others on this host may take the device that the kernel offered us, before we do."""
+"""Other processes on this host may take the device that the kernel offered us before we do."""
 RELEASE_SECONDS = 30
-"""A killed machine's file system is unmounted, and so written out, by the kernel."""
+"""The kernel unmounts, and so writes back, the file system of a killed machine."""
 
 
 @dataclass
@@ -45,11 +45,10 @@ def create_blank(file: Path, mib: int) -> None:
 
 
 def attach(file: Path) -> Disk:
-    """Put a file behind a free loop device.
+    """Attach a file to a free loop device.
 
     Raises:
-        OSError: there is no loop device to be had.
-
+        OSError: there is no free loop device.
     """
     control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
     backing = os.open(file, os.O_RDWR | os.O_CLOEXEC)
@@ -117,7 +116,7 @@ def list_file_systems(process: int) -> set[int]:
 
 
 def detach_backed_by(file_systems: set[int]) -> None:
-    """Detach loop devices whose backing file lies on one of the file systems: a dead machine's, without autoclear."""
+    """Detach loop devices whose backing file is on one of the file systems: a dead machine's, without autoclear."""
     for folder in Path("/sys/block").glob("loop*/loop"):
         number = int(folder.parent.name.removeprefix("loop"))
         handle = os.open(get_node(number), os.O_RDONLY | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""What can be wrong with a machine, by switch."""
+"""Faults of machines that can be switched on."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ class Fault(StrEnum):
     """A way in which a machine misbehaves."""
 
     NEVER_POWERS_ON = "never-powers-on"
-    """The outlet stays off whatever is asked."""
+    """The outlet stays off, whatever is requested."""
     DEAF_BMC = "deaf-bmc"
-    """What controls its power takes connections and commands, and never answers."""
+    """The machine's power controller accepts connections and commands, but never answers."""
     NEVER_NETBOOTS = "never-netboots"
-    """The cable is out while the firmware looks for a boot server, and after."""
+    """The cable is unplugged while the firmware looks for a boot server, and afterwards."""
     INSTALL_STALLS = "install-stalls"
-    """The cable comes loose in the middle of the install."""
+    """The cable is unplugged in the middle of the install."""
     INSTALL_ERROR = "install-error"
     """The disk is far too small and the kernel lacks the loop driver, so any installer finds an error to report."""
     WRONG_HOST_KEY = "wrong-host-key"
-    """Somebody else's SSH host key takes the place of the planted one as the installed system starts."""
+    """Another SSH host key replaces the planted one when the installed system starts."""
     SLOW = "slow"
     """A slow self-test and a slow cable."""
     DIES_ONCE = "dies-once"
@@ -31,13 +31,13 @@ DEFAULT_TIMES: dict[Fault, int | None] = {Fault.DIES_ONCE: 1}
 
 
 class FaultBoard:
-    """Which faults are switched on for which machine, and how often they are still to happen."""
+    """Which faults are on for which machine, and how often each will still happen."""
 
     def __init__(self) -> None:
         self._left: dict[tuple[str, Fault], int | None] = {}
 
     def switch_on(self, machine: str, fault: Fault, times: int | None = None) -> None:
-        """Let a fault happen so often; None means the fault's own default."""
+        """Let a fault happen that many times; None means the fault's default."""
         self._left[machine, fault] = DEFAULT_TIMES.get(fault) if times is None else times
 
     def switch_off(self, machine: str, fault: Fault | None = None) -> None:
@@ -59,5 +59,5 @@ class FaultBoard:
         return True
 
     def list_on(self, machine: str) -> dict[str, int | None]:
-        """List a machine's faults with how often they are still to happen."""
+        """Return a machine's faults with how often each will still happen."""
         return {str(fault): left for (name, fault), left in self._left.items() if name == machine and left != 0}

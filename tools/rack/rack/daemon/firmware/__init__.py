@@ -1,5 +1,5 @@
-"""A machine's firmware: what happens between its power button and the first process of what it boots.
+"""A machine's firmware: everything between its power button and the first process of the booted system.
 
-Runs as process 1 of the machine's own namespaces. PXE, iPXE and the kernel's start are done as the real ones do, over
-the real wire; at the end this process becomes `/init` or `/sbin/init`.
+Runs as process 1 of the machine's namespaces. PXE, iPXE and the kernel's start behave like the real ones, over a real
+network; at the end this process becomes `/init` or `/sbin/init`.
 """

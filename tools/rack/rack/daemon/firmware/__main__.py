@@ -23,7 +23,7 @@ SCRATCH = Path("/run/firmware")
 
 @dataclass(frozen=True)
 class Config:
-    """What the board has: which cards, which disk, which quirks."""
+    """Hardware of the machine: network cards, disk, and quirks."""
 
     name: str
     nics: list[str]
@@ -36,7 +36,7 @@ class Config:
 
 
 def main(config: Config, console: Console) -> NoReturn:
-    """Test, boot from the network, else from the disk, else say that there is nothing to boot."""
+    """Run the self-test, boot from the network, otherwise from the disk; otherwise report a failure."""
     mount("none", "/", flags=Mount.REC | Mount.PRIVATE)
     mount("proc", "/proc", "proc")
     mount("sysfs", "/sys", "sysfs")
@@ -64,11 +64,10 @@ def main(config: Config, console: Console) -> NoReturn:
 
 
 def boot_from_network(config: Config, console: Console) -> NoReturn:
-    """Boot from the first card.
+    """Boot from the first network card.
 
     Raises:
         BootError: the network has nothing for this machine.
-
     """
     network = Network(config.nics[0], SCRATCH, console)
     console.tell("netboot")
@@ -76,7 +75,9 @@ def boot_from_network(config: Config, console: Console) -> NoReturn:
         script, lease = request_boot_script(network, console)
         settings = build_settings(network, lease)
         interpreter = Interpreter(settings, lambda url: fetch_text(network, url), console.say)
-        plan = interpreter.run(expand(script, settings))  # iPXE fills in settings in the DHCP answer's filename too
+        plan = interpreter.run(
+            expand(script, settings)
+        )  # iPXE also expands settings in the filename of the DHCP answer
         start_initramfs(plan, network, console)
     finally:
         network.reset()
@@ -88,7 +89,7 @@ def fetch_text(network: Network, url: str) -> str:
 
 
 def build_settings(network: Network, lease: Lease) -> dict[str, str]:
-    """Return iPXE's settings for the card that booted."""
+    """Return iPXE's settings for the network card that booted."""
     facts = {"mac": network.mac, "ip": lease.address, "netmask": lease.mask, "gateway": lease.router}
     named = {f"net0/{key}": value for key, value in facts.items()}
     booted = {"next-server": lease.next_server, "hostname": lease.host_name, "filename": lease.boot_file}

@@ -1,4 +1,4 @@
-"""What the firmware says: text for a person on the console, stages for the rack daemon on a pipe."""
+"""Output of the firmware: text for users on the console, stages for the rack daemon on a pipe."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 
 class Console:
-    """The machine's console, and the wire on which the daemon hears of stages."""
+    """The machine's console, and the pipe to the daemon for stages."""
 
     def __init__(self, stage_fd: int) -> None:
         self._stage_fd = stage_fd
@@ -18,5 +18,5 @@ class Console:
         print(text, flush=True)
 
     def tell(self, stage: str, **facts: str) -> None:
-        """Tell the daemon which stage begins, with facts about it."""
+        """Report the next stage to the daemon, with facts about it."""
         os.write(self._stage_fd, (json.dumps({"stage": stage, **facts}) + "\n").encode())

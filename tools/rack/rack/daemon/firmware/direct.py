@@ -1,4 +1,4 @@
-"""Starts a host whose root is given, not booted, as process 1 of new namespaces.
+"""Starts a host whose root file system exists already, as process 1 of new namespaces.
 
 `python3 -m rack.daemon.firmware.direct STATE`
 
@@ -16,7 +16,7 @@ from .linux import Mount, mount
 
 
 def main(state: Path) -> NoReturn:
-    """Lay `STATE/upper` over the root that this process sees, and start its init."""
+    """Mount `STATE/upper` as an overlay over the current root, and start its init."""
     mount("none", "/", flags=Mount.REC | Mount.PRIVATE)
     mount("proc", "/proc", "proc")
     mount("sysfs", "/sys", "sysfs")

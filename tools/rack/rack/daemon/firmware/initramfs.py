@@ -1,6 +1,6 @@
-"""Unpacks initramfs archives as the kernel does: several may follow each other, each compressed or not.
+"""Unpacks initramfs archives as the kernel does: several may be concatenated, each compressed or not.
 
-The format is the kernel's documentation, driver-api/early-userspace/buffer-format.rst ("newc" cpio).
+The format is described in the kernel's documentation, driver-api/early-userspace/buffer-format.rst ("newc" cpio).
 """
 
 from __future__ import annotations
@@ -34,11 +34,10 @@ FIELDS = (
 
 
 def check_kernel(path: Path) -> None:
-    """Refuse what is no bzImage: it lacks the magic of the boot protocol (Documentation/arch/x86/boot.rst).
+    """Refuse a file without the magic of the boot protocol (Documentation/arch/x86/boot.rst).
 
     Raises:
         BootError: the file is no bzImage.
-
     """
     with path.open("rb") as file:
         if file.read(0x206)[0x202:] != b"HdrS":
@@ -99,7 +98,7 @@ def unpack_cpio(data: bytes, root: Path) -> bytes:
         if stat.S_ISREG(head["mode"]) and head["nlink"] > 1 and key in links:
             path.unlink(missing_ok=True)
             os.link(links[key], path)
-            if content:  # it comes with the last of the names
+            if content:  # the content comes with the last of the names
                 path.write_bytes(content)
             continue
         links[key] = path

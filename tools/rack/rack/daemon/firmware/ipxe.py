@@ -14,10 +14,10 @@ from urllib.parse import urljoin
 from .pxe import BootError
 
 MOST_COMMANDS = 1000
-"""Bounds scripts that loop for ever."""
+"""Limits scripts that loop forever."""
 IMAGE_COMMANDS = ("kernel", "initrd", "imgargs", "chain")
 WITHOUT_EFFECT = ("", "dhcp", "ifopen", "prompt", "sleep", "colour", "console", "sync", "ntp", "imgstat")
-"""The card is up already; the rest only shows something or waits."""
+"""The network card is already up; the other commands only display something or wait."""
 FLAGS_WITH_VALUE = ("--name", "-n", "--timeout", "-t")
 
 
@@ -31,7 +31,7 @@ class BootPlan:
 
 
 class ScriptExitError(Exception):
-    """The command `exit` was reached."""
+    """Raised by the command `exit`."""
 
 
 class BootNow(Exception):  # noqa: N818 - not an error: the command `boot` was reached
@@ -89,7 +89,7 @@ class Interpreter:
                 if target not in labels:
                     raise BootError(f"{url}: no label {target}")
                 position = labels[target]
-        if self.plan.kernel:  # as iPXE does when a script that chose a kernel ends
+        if self.plan.kernel:  # as iPXE does at the end of a script that chose a kernel
             raise BootNow
 
     def _run_line(self, line: str, url: str) -> str | None:
@@ -165,7 +165,7 @@ def split_operators(line: str) -> list[tuple[str, str]]:
 
 
 def expand(text: str, settings: dict[str, str]) -> str:
-    """Fill in `${name}`, `${name:hexhyp}`, `${name:hexraw}` and `${name:uristring}`; what isn't set is empty."""
+    """Expand `${name}`, `${name:hexhyp}`, `${name:hexraw}` and `${name:uristring}`; unset names are empty."""
 
     def replace(match: re.Match[str]) -> str:
         name, _, kind = match[1].partition(":")
@@ -178,7 +178,7 @@ def expand(text: str, settings: dict[str, str]) -> str:
 
 
 def drop_flags(words: list[str]) -> list[str]:
-    """Leave out a command's own options, which stand before its URL."""
+    """Return the words without a command's options, which precede its URL."""
     position = 0
     while position < len(words) and words[position].startswith("-"):
         position += 2 if words[position] in FLAGS_WITH_VALUE else 1
@@ -186,6 +186,6 @@ def drop_flags(words: list[str]) -> list[str]:
 
 
 def check(holds: bool, otherwise: str) -> None:
-    """Fail a command."""
+    """Let a command fail unless the condition holds."""
     if not holds:
         raise BootError(otherwise)
