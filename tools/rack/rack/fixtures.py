@@ -1,4 +1,4 @@
-"""pytest fixtures: racks that go when the tests that asked for them end."""
+"""pytest fixtures: racks that are removed when the tests that requested them end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from local_kubernetes.protocol import Cluster
 from rack.lab import Lab
 
 NAMESPACE_SECONDS = 120
-"""For a namespace with a running rack to go."""
+"""Timeout for the removal of a namespace with a running rack."""
 
 
 class MakeRack(Protocol):

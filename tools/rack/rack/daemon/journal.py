@@ -1,4 +1,4 @@
-"""What happened to machines, in order: power actions, boots, stages. Tests read it."""
+"""Events of machines in order: power actions, boots, stages. Tests read it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Event:
     """Seconds since the epoch."""
     machine: str
     event: str
-    """What: power-on, power-on-refused, power-off, netboot, boot, hung, mishap, ended."""
+    """Type: power-on, power-on-refused, power-off, netboot, boot, hung, mishap, ended."""
     source: str
-    """Of a boot: network or disk."""
+    """Source of a boot: network or disk."""
     detail: str
 
 
@@ -38,5 +38,5 @@ class Journal:
         print(" ".join(filter(None, (f"{machine}:", event, source, detail))), flush=True)
 
     def list_since(self, sequence: int) -> list[dict[str, object]]:
-        """List the events after a sequence number."""
+        """Return the events after a sequence number."""
         return [asdict(event) for event in self._events if event.sequence > sequence]

@@ -1,4 +1,4 @@
-"""A machine: its power, what it is doing, and what can be wrong with it."""
+"""A machine: its power, its stage, and its faults."""
 
 from __future__ import annotations
 
@@ -20,27 +20,28 @@ from .settings import MachineSettings
 
 BROKEN_DISK_MIB = 8
 INSTALL_BYTES = 512 << 10
-"""How much an installer has received when its cable comes loose or its power supply trips: it is well under way."""
+"""Bytes that an installer has received when its cable is unplugged or its power supply trips: the install is well under
+way."""
 SLOW_RATE = "40mbit"
 FAULTY_RATE = "16mbit"
-"""Before a mishap the cable is slow, so that it happens in the middle of even a small install."""
+"""The cable is slow before a mishap, so that it happens in the middle of even a small install."""
 SLOW_POST_SECONDS = 3.0
 
 
 class Stage(StrEnum):
-    """What a machine is doing."""
+    """The stage of a machine."""
 
     OFF = "off"
     FIRMWARE = "firmware"
     NETBOOT = "netboot"
     INITRD = "initrd"
-    """Runs what it got from the network: an installer, or a system in memory."""
+    """Runs the system that it got from the network: an installer, or a system in memory."""
     DISK = "disk"
     """Runs the system on its disk."""
     HUNG = "hung"
-    """Has power and does nothing: nothing to boot, or its kernel panicked."""
+    """Has power but runs nothing: nothing to boot, or a kernel panic."""
     DEAD = "dead"
-    """Has power at the outlet, but its power supply has tripped."""
+    """The outlet is on, but the power supply has tripped."""
 
 
 class Machine:
@@ -72,21 +73,21 @@ class Machine:
 
     @property
     def is_on(self) -> bool:
-        """Whether the outlet gives power."""
+        """Whether the outlet is on."""
         return self._outlet_on
 
     @property
     def is_deaf(self) -> bool:
-        """Whether its power control is silent."""
+        """Whether its power controller does not answer."""
         return self._faults.is_on(self.name, Fault.DEAF_BMC)
 
     @property
     def process(self) -> int | None:
-        """Process 1, as the rack numbers it."""
+        """Process 1 as seen by the rack."""
         return self._run.process if self._run else None
 
     def power_on(self) -> None:
-        """Press the button; does nothing to a machine that is on."""
+        """Switch on; no effect on a machine that is on."""
         if self._outlet_on:
             return
         if self._faults.take(self.name, Fault.NEVER_POWERS_ON):
@@ -100,7 +101,7 @@ class Machine:
         self._task.add_done_callback(self._report)
 
     def power_off(self) -> None:
-        """Cut the power."""
+        """Switch off."""
         if not self._outlet_on:
             return
         self._outlet_on = False
@@ -110,23 +111,22 @@ class Machine:
             self._run.cut_power()
 
     async def settle(self) -> None:
-        """Wait until a machine without power has really stopped."""
+        """Wait until a machine without power has completely stopped."""
         if self._task and not self._outlet_on:
             await self._task
 
     def wipe(self) -> None:
-        """Put an empty disk in.
+        """Replace the disk by an empty one.
 
         Raises:
             ValueError: the machine is on.
-
         """
         if self._outlet_on or (self._task and not self._task.done()):
             raise ValueError(f"{self.name} is on: power it off before its disk is changed")
         disks.create_blank(self.disk_file, self.settings.disk_mib)
 
     def describe(self) -> dict[str, Any]:
-        """Tell the machine's state."""
+        """Return the machine's state."""
         return {
             "power": "on" if self._outlet_on else "off",
             "stage": str(self.stage),
@@ -186,7 +186,7 @@ class Machine:
             self._run = None
 
     def _report(self, task: asyncio.Task[None]) -> None:
-        """Tell of an error of the rack's own: the machine then looks dead, and this says that it isn't the machine."""
+        """Log an error of the rack itself, because the machine then only looks dead."""
         error = None if task.cancelled() else task.exception()
         if error:
             self.stage = Stage.DEAD
@@ -198,7 +198,7 @@ class Machine:
         return file
 
     def _on_stage(self, facts: dict[str, str]) -> None:
-        """Hear from the firmware."""
+        """Process a stage that the firmware reports."""
         self.stage = Stage(facts["stage"])
         self.boot_source = facts.get("source", self.boot_source)
         detail = facts.get("reason") or facts.get("url", "")

@@ -1,4 +1,4 @@
-"""Accidents that need to watch a machine for their moment."""
+"""Mishaps that must wait for the right moment of a machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .settings import MachineSettings
 
 POLL_SECONDS = 0.02
 MISHAP_SECONDS = 1800
-"""An accident waits no longer for its moment than any install takes."""
+"""Maximum wait for the moment of a mishap: longer than any install."""
 
 
 async def wait_for_traffic(machine: MachineSettings, amount: int) -> None:

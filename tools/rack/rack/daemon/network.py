@@ -31,9 +31,9 @@ async def run_ip(*lines: str) -> None:
 
 
 async def create_bridges() -> None:
-    """Make the site's and the cluster's network; the rack itself has an address on the site's only.
+    """Create the networks of site and cluster; the rack itself has an address only on the site's.
 
-    A pod's network namespace outlives its containers, so what an earlier daemon left is taken away first.
+    A pod's network namespace outlives its containers, so the remains of an earlier daemon are deleted first.
     """
     old = [
         path.name
@@ -57,7 +57,7 @@ def port_name(number: int, nic: Nic) -> str:
 
 
 async def create_cards(machine: MachineSettings) -> None:
-    """Make a machine's network namespace with its cards, as new: whatever an earlier power-on left is gone."""
+    """Create a machine's network namespace with new cards; the remains of an earlier power-on are deleted."""
     await delete_cards(machine)
     lines = [f"netns add {machine.name}"]
     for nic in machine.nics:
@@ -111,12 +111,12 @@ def is_link(name: str) -> bool:
 
 
 async def cut(machine: MachineSettings) -> None:
-    """Pull out all cables of a machine."""
+    """Unplug all cables of a machine."""
     await run_ip(*(f"link set {port_name(machine.number, nic)} down" for nic in machine.nics))
 
 
 async def shape(machine: MachineSettings, rate: str) -> None:
-    """Let only so much (tc(8) notation) through to a machine per second."""
+    """Limit a machine's bandwidth (in tc(8) notation)."""
     for nic in machine.nics:
         port = port_name(machine.number, nic)
         await run(

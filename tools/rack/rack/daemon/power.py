@@ -22,7 +22,7 @@ class PowerController:
         self._machine = machine
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one connection until it logs off; a deaf one reads and is silent."""
+        """Serve one connection until it logs off; a deaf controller reads and never answers."""
         try:
             async for line in reader:
                 if self._machine.is_deaf:

@@ -1,4 +1,4 @@
-"""Ports of the pod that lead to hosts inside: a dead host looks dead from outside, too."""
+"""Ports of the pod that lead to hosts inside: a dead host also looks dead from outside."""
 
 from __future__ import annotations
 

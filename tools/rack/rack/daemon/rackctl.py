@@ -1,4 +1,4 @@
-"""`rackctl`: looks at the rack and plays tricks on it, from inside the pod."""
+"""`rackctl`: inspects the rack and switches faults, from inside the pod."""
 
 from __future__ import annotations
 

@@ -75,9 +75,7 @@ def boot_from_network(config: Config, console: Console) -> NoReturn:
         script, lease = request_boot_script(network, console)
         settings = build_settings(network, lease)
         interpreter = Interpreter(settings, lambda url: fetch_text(network, url), console.say)
-        plan = interpreter.run(
-            expand(script, settings)
-        )  # iPXE also expands settings in the filename of the DHCP answer
+        plan = interpreter.run(expand(script, settings))  # iPXE also expands the DHCP filename
         start_initramfs(plan, network, console)
     finally:
         network.reset()

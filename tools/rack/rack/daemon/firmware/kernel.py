@@ -1,4 +1,4 @@
-"""Stands in for the kernel's start: devices, /proc, /sys and the command line, then process 1 of what was booted."""
+"""Simulates the kernel's start: devices, /proc, /sys and the command line, then process 1 of the booted system."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ DEVICES = {
 }
 LOOP_CONTROL = (10, 237)
 LOOP_NODES = 256
-"""As many disks in files as machines on one host can have mounted; the numbers are shared by all."""
+"""Maximum number of disks in files that machines on one host can have mounted; all share the numbers."""
 CGROUP_V1 = ("freezer", "memory", "cpuset", "devices", "cpu,cpuacct")
-"""What slurmd looks for where the host has version 1."""
+"""Hierarchies that slurmd needs if the host has cgroup version 1."""
 PROTECTED = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus")
-"""Belongs to the host that the machine is a namespace of; the machine may read it."""
+"""Belongs to the host, whose kernel the machine shares; the machine may only read it."""
 SHARED_WITH_HOST = {"CAP_SYS_MODULE": 16, "CAP_SYS_RAWIO": 17, "CAP_SYS_TIME": 25}
-"""What a machine could do to the host's kernel or clock, from linux/capability.h."""
+"""Capabilities that would let a machine affect the host's kernel or clock, from linux/capability.h."""
 
 
 def mount_devices(disk_minor: int | None, with_loop: bool) -> None:
@@ -68,7 +68,7 @@ def create_device(path: str, mode: int, major: int, minor: int) -> None:
 
 
 def start(root: str, program: str, command_line: str) -> NoReturn:
-    """Make a mounted folder the machine's root and become its process 1, which gets the kernel's usual environment."""
+    """Make a mounted folder the machine's root and execute its process 1 with the kernel's usual environment."""
     set_host_name("(none)")
     for folder in ("proc", "sys", "dev", "run"):
         Path(root, folder).mkdir(exist_ok=True)
@@ -103,7 +103,7 @@ def mount_cgroups(target: str) -> None:
 
 
 def protect_host() -> None:
-    """Make read-only what is the host's, except the settings of this machine's own network."""
+    """Make the host's settings read-only, except those of this machine's network."""
     for path in PROTECTED:
         if Path(path).exists():
             mount(path, path, flags=Mount.BIND)
@@ -113,7 +113,7 @@ def protect_host() -> None:
 
 
 def set_command_line(text: str) -> None:
-    """Make /proc/cmdline say what the boot loader said."""
+    """Let /proc/cmdline show the boot loader's command line."""
     path = Path("/dev/.cmdline")
     path.write_text(text + "\n")
     path.chmod(0o444)

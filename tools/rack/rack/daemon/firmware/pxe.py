@@ -15,7 +15,7 @@ from .console import Console
 
 UDHCPC_SCRIPT = Path(__file__).parent / "udhcpc-report"
 DISCOVER_TRIES = 4
-"""A PXE ROM asks four times before it gives up (PXE specification 2.1, 2.2.3); we wait one second after each."""
+"""A PXE ROM sends four requests before it gives up (PXE specification 2.1, 2.2.3); we wait one second after each."""
 HTTP_SECONDS = 30
 """iPXE gives up when nothing was received for this long."""
 FETCH_TRIES = 3
@@ -27,12 +27,12 @@ IPXE = (*PXE_ROM, "-x", "0x4d:69505845", "-x", "0xaf:130101180101")
 
 
 class BootError(Exception):
-    """This boot device did not boot; the message says why."""
+    """This boot device failed to boot; the message says why."""
 
 
 @dataclass(frozen=True)
 class Lease:
-    """What DHCP answered."""
+    """Contents of the DHCP answer."""
 
     address: str
     mask: str
@@ -43,21 +43,21 @@ class Lease:
 
 
 def parse_lease(text: str) -> Lease:
-    """Read the lines `name=value` that udhcpc gives its script."""
+    """Return the lease from the lines `name=value` that udhcpc passes to its script."""
     found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     return Lease(
         address=found.get("ip", ""),
         mask=found.get("mask", "24"),
         router=found.get("router", "").split(" ")[0],
         host_name=found.get("hostname", ""),
-        # Option 66 and 67 go before the fields of the BOOTP header, as in firmware.
+        # Options 66 and 67 override the fields of the BOOTP header, as in firmware.
         next_server=found.get("tftp") or found.get("siaddr", ""),
         boot_file=found.get("bootfile") or found.get("boot_file", ""),
     )
 
 
 class Network:
-    """One network card in the hands of the firmware."""
+    """One network card, used by the firmware."""
 
     def __init__(self, nic: str, scratch: Path, console: Console) -> None:
         self.nic = nic
@@ -149,7 +149,7 @@ class Network:
         raise BootError(f"{url}: {why}")
 
     def reset(self) -> None:
-        """Leave the card as a kernel finds it: down, without addresses."""
+        """Reset the card to the state in which a kernel finds it: down, without addresses."""
         run("ip", "address", "flush", "dev", self.nic)
         run("ip", "link", "set", self.nic, "down")
 
