@@ -31,11 +31,11 @@ CONSENT = "BESSEMER_TEST_KUBECONFIG_YES"
 PROVIDER = "PROVIDER"
 """Names what makes the cluster, see `Provider`."""
 ENGINE_SECONDS = 10
-"""For an engine to answer."""
+"""Timeout for an answer of an engine."""
 LOOK_SECONDS = 20
-"""For a registry to say that it has an image."""
+"""Timeout for a registry to report whether it has an image."""
 PULL_SECONDS = 600
-"""For 400 MB on a slow line."""
+"""Timeout for a pull of 400 MB over a slow connection."""
 
 
 class Provider(Enum):
@@ -71,7 +71,7 @@ def decide_provider(environment: Mapping[str, str]) -> Provider | None:
 
 
 def get_kube_minor() -> str:
-    """Return the Kubernetes release that `KUBE` asks for. Raises ClusterError for one that we do not have."""
+    """Return the Kubernetes release that `KUBE` requests. Raises ClusterError for one that we do not have."""
     minor = os.environ.get("KUBE") or DEFAULT_KUBERNETES
     if minor not in KUBERNETES_RELEASES:
         raise ClusterError(f"KUBE={minor}: not a release we have; one of {', '.join(KUBERNETES_RELEASES)}")
@@ -99,7 +99,7 @@ def engine_answers(engine: str) -> bool:
 
 
 def has_image(engine: str, image: str) -> bool:
-    """Return whether an engine has an image, pulled when it hasn't and its registry offers it."""
+    """Return whether an engine has an image; if not, it is pulled if its registry offers it."""
     if succeeds([engine, "image", "inspect", image], ENGINE_SECONDS):
         return True
     if not succeeds([engine, "manifest", "inspect", image], LOOK_SECONDS):  # a pull retries for minutes
@@ -119,7 +119,7 @@ def succeeds(argv: list[str], seconds: float) -> bool:
 
 
 def open_cluster(name: str, *, kept: bool) -> Cluster:
-    """Return a running cluster of that name, made when needed. A kept one outlives this process."""
+    """Return a running cluster of that name; created if necessary. A kept one outlives this process."""
     minor = get_kube_minor()
     provider = get_provider(minor)
     if provider is Provider.EXISTING:
@@ -130,7 +130,7 @@ def open_cluster(name: str, *, kept: bool) -> Cluster:
 
 
 def get_cluster(name: str) -> Cluster:
-    """Find a running cluster by name. Raises ClusterError when there is none."""
+    """Return a running cluster by name. Raises ClusterError if there is none."""
     minor = get_kube_minor()
     if decide_provider(os.environ) is Provider.EXISTING:
         return get_named_by_user()
@@ -157,6 +157,6 @@ def build_kind(engine: str, kube_minor: str) -> Kind:
 
 
 def get_named_by_user() -> ExistingCluster:
-    """Open the cluster that the user named, if they said yes to it."""
+    """Return the cluster named by the user, if the user has consented to its use."""
     kubectl = tool("kubectl", get_kube_minor())
     return open_existing(Path(os.environ[KUBECONFIG]), os.environ.get(CONSENT), kubectl)

@@ -37,14 +37,14 @@ COPY_SECONDS = 60
 
 
 class KindRecord(BaseModel):
-    """Who made a cluster, so that the next process can remove those of processes that were killed."""
+    """The creator of a cluster, so that the next process can remove clusters of killed processes."""
 
     name: str
     engine: str
     """`docker` or `podman`."""
     creator: ProcessIdentity
     kept: bool
-    """It outlives its creator."""
+    """Whether it outlives its creator."""
 
     @property
     def file(self) -> Path:
@@ -69,7 +69,7 @@ class Kind:
     """`docker` or `podman`."""
     program: Path
     kubectl: Path
-    """Copied from a node where it is missing: building it would be building Kubernetes."""
+    """Copied from a node if missing, because building it would mean building Kubernetes."""
 
     def run(self, *words: str) -> str:
         """Run kind and return its output."""
@@ -129,9 +129,9 @@ def get_kind_record(name: str) -> KindRecord | None:
 
 
 def create_kind(name: str, kind: Kind, *, kube_minor: str, kept: bool) -> KindCluster:
-    """Return the running cluster of that name, created unless kind has it. A kept one outlives this process.
+    """Return the running cluster of that name; created if kind does not have it. A kept one outlives this process.
 
-    Raises ClusterError when it did not come up; nothing is left of it then.
+    Raises ClusterError if it did not start; nothing of it is left then.
     """
     creator = ProcessIdentity.get(os.getpid())
     if creator is None:
@@ -169,7 +169,7 @@ def copy_kubectl(name: str, kind: Kind) -> None:
 
 
 def get_kind(name: str, kind: Kind) -> KindCluster:
-    """Find a running cluster by name, and write its kubeconfig again. Raises ClusterError when there is none."""
+    """Return a running cluster by name, and write its kubeconfig again. Raises ClusterError if there is none."""
     record = get_kind_record(name)
     if record is None or name not in kind.list_clusters():
         raise ClusterError(f"kind has no cluster {name} of ours; make one with: local-kubernetes up {name}")
@@ -178,7 +178,7 @@ def get_kind(name: str, kind: Kind) -> KindCluster:
 
 
 def delete_kind(record: KindRecord, kind: Kind) -> None:
-    """Remove a cluster's containers, then what is written of it."""
+    """Remove a cluster's containers, then its files."""
     kind.run("delete", "cluster", "--name", record.name, "--kubeconfig", str(record.kubeconfig))
     for file in (record.kubeconfig, record.file.with_suffix(".yaml"), record.file):
         file.unlink(missing_ok=True)
