@@ -76,3 +76,8 @@ def _compute_wait(failures: int) -> timedelta:
 def _was_there(pod: RunnerPodFact, back_off: BackOff) -> bool:
     """Return whether a pod was created before the back-off began; during it, none is."""
     return back_off.until is not None and pod.created <= back_off.until - _compute_wait(back_off.failures)
+
+
+def describe_cause(back_off: BackOff) -> str:
+    """Return why pods are not created for a while; a pod may have failed without a message."""
+    return ": ".join(part for part in (back_off.cause, back_off.message) if part)

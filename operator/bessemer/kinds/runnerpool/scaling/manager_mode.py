@@ -13,6 +13,7 @@ from bessemer.api.runnerpool.status import BackOff
 from bessemer.engine.refusals import QUOTA_EXCEEDED
 from bessemer.kinds.runnerpool.facts import ANY_JOB, Facts, RunnerPodFact, RunnerPodState
 from bessemer.kinds.runnerpool.plan import CREATED, Action, CollectPod, CreatePod, Limit, RetirePod, Scaling
+from bessemer.kinds.runnerpool.scaling.backoff import describe_cause
 
 _Note = tuple[str, str]
 
@@ -65,7 +66,7 @@ def _decide_busy(
 
 def _find_limit(facts: Facts, back_off: BackOff | None, now: datetime) -> tuple[Limit | None, timedelta | None]:
     if back_off is not None and back_off.until is not None and back_off.until > now:
-        text = f"the manager is not created: {back_off.cause}: {back_off.message}"
+        text = f"the manager is not created: {describe_cause(back_off)}"
         return Limit("BackOff", text[:1024]), back_off.until - now
     if facts.headroom is not None and facts.headroom.pods < 1:
         return Limit(QUOTA_EXCEEDED, f"the manager is not created: {facts.headroom.message}"), None

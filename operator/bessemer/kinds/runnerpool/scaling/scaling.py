@@ -18,6 +18,7 @@ from bessemer.engine.refusals import QUOTA_EXCEEDED
 from bessemer.kinds.runnerpool.demand.numbers import compute_answered, compute_unserved
 from bessemer.kinds.runnerpool.facts import ANY_JOB, Facts, RunnerPodFact, RunnerPodState, WaitingJob
 from bessemer.kinds.runnerpool.plan import CREATED, Action, CollectPod, CreatePod, Limit, RetirePod, Scaling, SendPod
+from bessemer.kinds.runnerpool.scaling.backoff import describe_cause
 
 START_PATIENCE = timedelta(seconds=15)
 """A younger pod may have started and taken its job before its events reached us."""
@@ -78,7 +79,7 @@ def decide_drain(facts: Facts, reason: str) -> Scaling:
     live = [pod for pod in facts.list_live() if pod.state is not RunnerPodState.DRAINING]
     actions: list[Action] = [CollectPod(pod) for pod in facts.pods.values() if pod.ended]
     actions += [RetirePod(pod, reason) for pod in live]
-    reasons = ((reason, f"{len(live)} pods will be removed; those that have a job finish it"),) if live else ()
+    reasons = ((reason, f"{_count(live)} will be removed, each after the job that it may have"),) if live else ()
     return Scaling(tuple(actions), reasons)
 
 
@@ -222,7 +223,7 @@ def _room(draft: _Draft, wanted: int) -> int:
         rooms.append((facts.headroom.pods - created, Limit(QUOTA_EXCEEDED, facts.headroom.message)))
     back_off = draft.back_off
     if back_off is not None and back_off.until is not None and back_off.until > draft.now:
-        rooms.append((0, Limit("BackOff", f"{back_off.cause}: {back_off.message}"[:1024])))
+        rooms.append((0, Limit("BackOff", describe_cause(back_off)[:1024])))
         draft.dues.append(back_off.until)
     room, limit = min(rooms, key=lambda pair: pair[0])
     if room < wanted:
