@@ -8,15 +8,19 @@ from bessemer.kinds.clusterbuild.claims import compute_claims
 from bessemer.kinds.clusterbuild.digests import STAGING_PHASES
 from bessemer.kinds.clusterbuild.facts import Facts, compute_missing
 from bessemer.kinds.clusterbuild.ledger import Ledger
-from bessemer.kinds.clusterbuild.plan import ClaimMachines, Move, Outlook
+from bessemer.kinds.clusterbuild.plan import FINAL_OUTLOOKS, ClaimMachines, Move, Outlook
 
 
 def keep_machines(facts: Facts, ledger: Ledger, move: Move) -> Move:
-    """Let a settled build claim machines that it should hold and does not.
+    """Let a build claim machines that it should hold and does not, whatever it waits for.
 
-    That happens, for example, after the operator was reinstalled.
+    That happens, for example, after the operator was reinstalled. A build that has started a phase had claimed its
+    machines; one that is under way claims them again at once, before another build does.
     """
-    kept = move.outlook == Outlook.READY or (move.outlook == Outlook.FAILED and not is_untouched(ledger))
+    begun = any(phase.attempt for phase in ledger.phases.values())
+    under_way = move.outlook not in FINAL_OUTLOOKS and begun
+    failed = move.outlook == Outlook.FAILED and not is_untouched(ledger)
+    kept = move.outlook == Outlook.READY or failed or under_way
     hindered = facts.claims.conflict or facts.refusal is not None or facts.build.deleted is not None
     if not kept or hindered or move.step is not None:
         return move

@@ -18,7 +18,7 @@ from bessemer.kinds.clusterbuild.claims import LEASE_PREFIX, compute_claims
 from bessemer.kube.protocol import CLUSTER_BUILDS, LEASES
 from tests.fakes.kubernetes import Crash
 from tests.support.world import SYSTEM, World, manifest
-from tests.unit.kinds.clusterbuild.scenes import FINAL
+from tests.unit.kinds.clusterbuild.scenes import FAILURE, FINAL
 
 OTHER: dict[str, Any] = {
     "management": {"host": "neon1", "mac": "52:54:00:99:00:01", "address": "10.99.0.10"},
@@ -212,6 +212,21 @@ def test_a_build_at_rest_has_its_machines_again_after_the_operator_was_installed
         del world.kubernetes.objects["leases", SYSTEM, name]
     world.step("first")
     assert world.leases() == everything
+
+
+def test_a_build_that_backs_off_has_its_machines_again_before_its_next_attempt(world: World) -> None:
+    world.results["Preflight"] = FAILURE
+    world.apply(manifest("first", retries={"backOffSeconds": 600}))
+    world.step("first")
+    world.run_pods()
+    world.step("first")
+    everything = world.leases()
+    for name in everything:
+        del world.kubernetes.objects["leases", SYSTEM, name]
+    world.step("first")
+    assert world.leases() == everything
+    assert world.condition("Progressing", "first")[1] == "BackingOff"
+    assert world.started() == ["first-preflight-1"]
 
 
 def test_a_ready_build_whose_machines_were_taken_meanwhile_says_so_and_stays_as_it_is(world: World) -> None:
