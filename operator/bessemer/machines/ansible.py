@@ -188,6 +188,9 @@ class AnsibleRunner:
             "ANSIBLE_NOCOLOR": "True",
             "ANSIBLE_LOCAL_TEMP": str(self._scratch / "ansible-local"),
             "ANSIBLE_PIPELINING": "True",
+            # As in the configuration of SSH. Where Ansible does not know it, `become` runs sudo, which need not be
+            # installed. Source: ansible.plugins.action.ActionBase._low_level_execute_command
+            "ANSIBLE_REMOTE_USER": "root",
             "ANSIBLE_ROLES_PATH": ":".join(roles),
             "ANSIBLE_SSH_ARGS": f"-F {ssh_config} {control} -o ControlPath={self._control_path()}",
             "ANSIBLE_TRANSFORM_INVALID_GROUP_CHARS": "ignore",  # role sets of others have names with hyphens

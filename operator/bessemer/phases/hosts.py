@@ -82,11 +82,6 @@ def select_installed(phase_input: PhaseInput) -> tuple[Machine, ...]:
     )
 
 
-LOGIN = "root"
-"""User that SSH logs in as. Ansible must know it, too: where it does not, ``become`` runs sudo, which need not be
-installed. Source: ansible.plugins.action.ActionBase._low_level_execute_command"""
-
-
 def build_inventory(
     phase_input: PhaseInput,
     computes: Sequence[str],
@@ -111,7 +106,7 @@ def build_inventory(
     groups: Variables = {
         MANAGEMENT: {"hosts": {spec.management.host: {}}, "vars": _without(_management_variables(phase_input), own)},
         COMPUTE: {"hosts": {host: {} for host in computes}, "vars": _without(_compute_variables(spec), own)},
-        CLUSTER: {"children": {MANAGEMENT: {}, COMPUTE: {}}, "vars": {"ansible_user": LOGIN}},
+        CLUSTER: {"children": {MANAGEMENT: {}, COMPUTE: {}}},
     }
     common = _common_variables(phase_input, computes, failed or {}) | dict(public_keys or {})
     aliases: Variables = {alias: {"children": {group: {}}} for group, names in GROUP_ALIASES.items() for alias in names}

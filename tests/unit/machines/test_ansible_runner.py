@@ -82,6 +82,7 @@ def test_host_keys_are_checked_with_our_files_and_nothing_else(tmp_path: Path, m
     assert environment["ANSIBLE_HOST_KEY_CHECKING"] == "True"
     assert environment["ANSIBLE_SSH_ARGS"].startswith(f"-F {tmp_path}/ansible_ssh_config ")
     assert f"Include {tmp_path}/ssh_config" in (tmp_path / "ansible_ssh_config").read_text()
+    assert environment["ANSIBLE_REMOTE_USER"] == "root", "so that become needs no sudo"
     assert environment["ANSIBLE_ROLES_PATH"] == f"/playbooks/roles:{tmp_path}/roles"
 
 

@@ -155,9 +155,3 @@ def test_one_variables_set_serves_any_number_of_nodes() -> None:
     assert len(inventory["children"]["compute"]["hosts"]) == 200
     assert all(variables == {} for variables in inventory["children"]["compute"]["hosts"].values())
     assert inventory["vars"]["slurm_nodes"] == "oxygen[2-201]"
-
-
-def test_ansible_knows_that_it_logs_in_as_root_so_that_become_needs_no_sudo() -> None:
-    children = build(some_input())["children"]
-    targets = [build_management_target(build_spec(), HOST_KEY)]
-    assert {target.user for target in targets} == {children["cluster"]["vars"]["ansible_user"]} == {"root"}
