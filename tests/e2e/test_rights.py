@@ -294,13 +294,13 @@ THEFTS: dict[str, tuple[Resource, str]] = {
     ),
     "a pod of nobody's": (
         {**build_pod(), "metadata": {"name": "x"}},
-        "creates, changes and deletes only pods of its own",
+        "creates, changes and deletes only its own pods",
     ),
     "another account": (
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "strong"}},
         "creates only ServiceAccounts",
     ),
-    "a ConfigMap": ({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}, "ConfigMaps of its own"),
+    "a ConfigMap": ({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}, "its own ConfigMaps"),
     "another binding of its role": (
         {
             **bind("bessemer-bessemer-kubernetes-executor"),
@@ -335,9 +335,9 @@ def test_the_operators_token_gives_no_other_role(tenancy: Kubectl) -> None:
 def test_the_operators_token_takes_no_foreign_pod_and_changes_no_spec(tenancy: Kubectl) -> None:
     pod = build_pod()
     tenancy.apply({**pod, "metadata": {"name": "database"}})
-    with pytest.raises(KubectlError, match="only pods of its own"):
+    with pytest.raises(KubectlError, match="only its own pods"):
         tenancy.run("delete", "pod", "database", "--wait=false", f"--as={OPERATOR}")
-    with pytest.raises(KubectlError, match="only pods of its own"):
+    with pytest.raises(KubectlError, match="only its own pods"):
         tenancy.run("annotate", "pod", "database", "a=b", f"--as={OPERATOR}")
     tenancy.run("delete", "pod", "database", "--grace-period=0", "--force")
     tenancy.apply(build_cluster())
