@@ -15,6 +15,7 @@ from bessemer.api.runnerpool.executors import ExecutorType
 from bessemer.api.runnerpool.resource import RunnerPool
 from bessemer.api.runnerpool.spec import ManagedRunner
 from bessemer.engine.event_facts import EventFact
+from bessemer.engine.refusals import INVALID_SPEC, NAME_TAKEN
 from bessemer.errors import BessemerError, Invalid
 from bessemer.gitlab.protocol import Identity, RunnerRequest
 from bessemer.kinds.runnerpool.demand.interest import Polls
@@ -65,7 +66,7 @@ def decide_runner(facts: RunnerFacts, now: datetime) -> Plan:
 
 def decide_unused(pool: RunnerPool, polls: Polls | None) -> Plan:
     """Decide for a pool that is deleted or has an unreadable spec: its runner stays unchanged for now."""
-    reason = "Deleting" if pool.deleted is not None else "InvalidSpec"
+    reason = "Deleting" if pool.deleted is not None else INVALID_SPEC
     return Plan(StopPolls() if polls is not None else None, reason, "which jobs wait is not asked any more")
 
 
@@ -126,7 +127,7 @@ def _decide_account(facts: RunnerFacts) -> Plan | None:
 
 def _check_owner(found: NamedObject, what: str) -> None:
     if not found.owned:
-        raise Invalid("NameTaken", f"{what} exists and belongs to something else")
+        raise Invalid(NAME_TAKEN, f"{what} exists and belongs to something else")
 
 
 def _decide_given(facts: RunnerFacts, access: Access, now: datetime) -> Plan | _Usable:

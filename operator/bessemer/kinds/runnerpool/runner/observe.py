@@ -12,6 +12,8 @@ from bessemer.api.names import runner_account_name, runner_secret_name
 from bessemer.api.runnerpool.executors import ExecutorType
 from bessemer.api.runnerpool.resource import RunnerPool
 from bessemer.api.runnerpool.spec import GitLabConnection, RunnerPoolSpec
+from bessemer.engine.objects import is_owned
+from bessemer.engine.refusals import INVALID_SPEC, NAME_TAKEN
 from bessemer.errors import BessemerError, Invalid, Retry
 from bessemer.kinds.runnerpool.deps import PoolDeps
 from bessemer.kinds.runnerpool.render.slurm_files import SlurmHost
@@ -50,7 +52,7 @@ async def get_pool_secret(deps: PoolDeps, pool: RunnerPool) -> PoolSecret | None
     if raw is None:
         return None
     if not parse_named(raw, pool).owned:
-        raise Invalid("NameTaken", f"Secret {name} exists and belongs to something else")
+        raise Invalid(NAME_TAKEN, f"Secret {name} exists and belongs to something else")
     return parse_pool_secret(raw)
 
 
@@ -61,8 +63,8 @@ def parse_pool_secret(raw: Object) -> PoolSecret:
 
 def parse_named(raw: Object, pool: RunnerPool) -> NamedObject:
     """Return the owner of an object; it is the pool's if the pool is among its owners."""
-    owners, role = raw["metadata"].get("ownerReferences") or (), raw.get("roleRef") or {}
-    return NamedObject(any(owner["uid"] == pool.uid for owner in owners), (role.get("kind", ""), role.get("name", "")))
+    role = raw.get("roleRef") or {}
+    return NamedObject(is_owned(raw, pool.uid), (role.get("kind", ""), role.get("name", "")))
 
 
 async def _add_account(deps: PoolDeps, facts: RunnerFacts) -> RunnerFacts:
@@ -173,7 +175,7 @@ def _parse_connection(raw: Object) -> GitLabConnection:
     try:
         return GitLabConnection.model_validate((raw.get("spec") or {}).get("gitlab"))
     except ValidationError as error:
-        raise Invalid("InvalidSpec", explain_validation_error(error, "spec.gitlab")) from error
+        raise Invalid(INVALID_SPEC, explain_validation_error(error, "spec.gitlab")) from error
 
 
 async def _get_last_access(deps: PoolDeps, pool: RunnerPool, connection: GitLabConnection) -> Access:
