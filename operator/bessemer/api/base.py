@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
@@ -114,6 +114,22 @@ class Condition(ApiModel):
     """The generation of the spec that this was computed from."""
     last_transition_time: datetime
     """When the status last changed."""
+
+
+class HasConditions(Protocol):
+    """A status that declares its own list of conditions, because the limit differs by kind."""
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """Its conditions."""
+
+
+class Conditioned(ApiModel):
+    """The status of any kind."""
+
+    def condition(self: HasConditions, type_: str) -> Condition | None:
+        """Return one condition, None if it was never set."""
+        return next((condition for condition in self.conditions if condition.type == type_), None)
 
 
 def explain_validation_error(error: ValidationError, root: str) -> str:

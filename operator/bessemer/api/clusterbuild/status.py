@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from bessemer.api.base import ATOMIC_LIST, ApiModel, Condition, PrintableLine, PrintableText, list_map
+from bessemer.api.base import ATOMIC_LIST, ApiModel, Condition, Conditioned, PrintableLine, PrintableText, list_map
 from bessemer.api.phase_contract import JobResult, NodeGroup, PhaseName
 
 
@@ -90,7 +90,7 @@ class PhaseProgress(ApiModel):
     """Current state of the compute nodes, as the phase sees them."""
 
 
-class ClusterBuildStatus(ApiModel):
+class ClusterBuildStatus(Conditioned):
     """The observed state of the build."""
 
     observed_generation: int = Field(default=0, ge=0)
@@ -121,7 +121,3 @@ class ClusterBuildStatus(ApiModel):
     def phase_status(self, name: PhaseName) -> PhaseStatus:
         """Return the status of one phase; Pending if it is not listed."""
         return next((phase for phase in self.phases if phase.name == name), PhaseStatus(name=name))
-
-    def condition(self, type_: str) -> Condition | None:
-        """Return one condition, None if it was never set."""
-        return next((condition for condition in self.conditions if condition.type == type_), None)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from bessemer.api.base import ApiModel, Condition, PrintableLine, PrintableText, list_map
+from bessemer.api.base import ApiModel, Condition, Conditioned, PrintableLine, PrintableText, list_map
 
 MOST_CAUSES = 8
 """Maximum number of earlier causes of failures that are kept."""
@@ -37,7 +37,7 @@ class BackOff(ApiModel):
     """When the next pod may be created."""
 
 
-class RunnerPoolStatus(ApiModel):
+class RunnerPoolStatus(Conditioned):
     """The observed state of the pool."""
 
     observed_generation: int = Field(default=0, ge=0)
@@ -64,7 +64,3 @@ class RunnerPoolStatus(ApiModel):
     """The delay before the next pod is created; absent if there is none."""
     conditions: list[Condition] = Field(default_factory=list, max_length=16, json_schema_extra=list_map("type"))
     """Conditions of the pool."""
-
-    def condition(self, type_: str) -> Condition | None:
-        """Return one condition, None if it was never set."""
-        return next((condition for condition in self.conditions if condition.type == type_), None)
