@@ -11,7 +11,6 @@ from time import monotonic
 from typing import TypeVar
 
 from bessemer.api.clusterbuild.resource import ClusterBuild, parse_cluster_build
-from bessemer.api.runnerpool.resource import RunnerPool, parse_runner_pool
 from bessemer.cli.failures import explain_failure
 from bessemer.cli.target import Target
 from bessemer.errors import BessemerError, Invalid
@@ -45,23 +44,9 @@ class Session:
             raise Invalid("NotFound", f"there is no {_NAMES[kind]} {name} in namespace {self.namespace}; {hint}")
         return raw
 
-    async def get_build(self, name: str) -> ClusterBuild | None:
-        """Read a build."""
-        raw = await self.kubernetes.get_object(CLUSTER_BUILDS, self.namespace, name)
-        return None if raw is None else parse_cluster_build(raw)
-
     async def require_build(self, name: str) -> ClusterBuild:
         """Read a build; raises as :meth:`require`."""
         return parse_cluster_build(await self.require(CLUSTER_BUILDS, name))
-
-    async def get_pool(self, name: str) -> RunnerPool | None:
-        """Read a pool."""
-        raw = await self.kubernetes.get_object(RUNNER_POOLS, self.namespace, name)
-        return None if raw is None else parse_runner_pool(raw)
-
-    async def require_pool(self, name: str) -> RunnerPool:
-        """Read a pool; raises as :meth:`require`."""
-        return parse_runner_pool(await self.require(RUNNER_POOLS, name))
 
 
 async def outlast_outages(ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
