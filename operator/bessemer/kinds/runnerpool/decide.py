@@ -78,8 +78,8 @@ def decide(facts: Facts, now: datetime, done: Scaling | None = None) -> Plan:
     before.
     """
     back_off = compute_back_off(facts, now)
-    scaling, minimum, change = _decide_scaling(facts, back_off, now)
-    scaling = scaling if done is None else done
+    minimum, change = _compute_minimum(facts, now)
+    scaling = done if done is not None else _decide_scaling(facts, minimum, back_off, now)
     status = compute_status(facts, scaling, minimum, back_off, now)
     step = _choose_step(facts, scaling, is_done=done is not None)
     leave = _decide_leave(facts) if step is None else _Leave()
@@ -101,16 +101,23 @@ def decide(facts: Facts, now: datetime, done: Scaling | None = None) -> Plan:
     )
 
 
-def _decide_scaling(facts: Facts, back_off: BackOff | None, now: datetime) -> tuple[Scaling, int, datetime | None]:
-    """Return the actions on pods, the current min, and when the schedule changes it."""
+def _compute_minimum(facts: Facts, now: datetime) -> tuple[int, datetime | None]:
+    """Return the current min, and when the schedule changes it; a pool that starts nothing has none."""
+    spec = facts.pool.spec
+    if facts.pool.deleted is not None or spec is None or not facts.runner.ready:
+        return 0, None
+    return compute_minimum(spec, now)
+
+
+def _decide_scaling(facts: Facts, minimum: int, back_off: BackOff | None, now: datetime) -> Scaling:
+    """Return the actions on pods."""
     spec = facts.pool.spec
     if facts.pool.deleted is not None:
-        scaling, minimum, change = decide_drain(facts, "Deleted"), 0, None
+        scaling = decide_drain(facts, "Deleted")
     elif spec is None or not facts.runner.ready:
         # Nothing new is started; running jobs continue, and ended pods are removed.
-        scaling, minimum, change = decide_rest(facts), 0, None
+        scaling = decide_rest(facts)
     else:
-        minimum, change = compute_minimum(spec, now)
         choose = decide_manager if spec.mode is Mode.MANAGER else decide_scaling
         scaling = choose(facts, spec, minimum, back_off, now)
     orphans = list_orphans(facts.job_pods, facts.pods.values())
@@ -121,7 +128,7 @@ def _decide_scaling(facts: Facts, back_off: BackOff | None, now: datetime) -> tu
             actions=(*scaling.actions, *map(EndJobPod, orphans)),
             reasons=(*scaling.reasons, ("JobPodEnded", f"{len(orphans)} whose runner was killed: {ended}"[:1024])),
         )
-    return scaling, minimum, change
+    return scaling
 
 
 def _choose_step(facts: Facts, scaling: Scaling, *, is_done: bool) -> Step | None:
