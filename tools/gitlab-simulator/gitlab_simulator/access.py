@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
 
-from .model import AccessToken, Project, User
+from .model import AccessToken, Job, Project, User
 from .state import GitLabState
 
-_KINDS: dict[int, type[web.HTTPException]] = {
-    400: web.HTTPBadRequest,
-    401: web.HTTPUnauthorized,
-    403: web.HTTPForbidden,
-    404: web.HTTPNotFound,
-    422: web.HTTPUnprocessableEntity,
-    429: web.HTTPTooManyRequests,
-}
+
+class Refusal(web.HTTPException):
+    """An answer of any status whose body is JSON."""
+
+    def __init__(self, status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> None:
+        self.status_code = status
+        super().__init__(text=json.dumps(body), content_type="application/json", headers=headers)
 
 
-def refuse(status: int, message: str | dict[str, Any]) -> web.HTTPException:
+def refuse(status: int, message: str | list[str] | dict[str, Any]) -> web.HTTPException:
     """Return GitLab's way to say no, to be raised."""
-    return _KINDS[status](text=json.dumps({"message": message}), content_type="application/json")
+    return Refusal(status, {"message": message})
 
 
 def refuse_parameter(said: str, status: int = 400) -> web.HTTPException:
     """Return GitLab's way to say that a parameter is wrong, such as ``ref is empty``, to be raised."""
-    return _KINDS[status](text=json.dumps({"error": said}), content_type="application/json")
+    return Refusal(status, {"error": said})
 
 
 def find_token(state: GitLabState, request: web.Request) -> AccessToken:
@@ -52,7 +52,7 @@ def find_token(state: GitLabState, request: web.Request) -> AccessToken:
 
 def _refuse_token(why: str) -> web.HTTPException:
     body = {"error": "invalid_token", "error_description": why}
-    return web.HTTPUnauthorized(text=json.dumps(body), content_type="application/json")
+    return Refusal(401, body)
 
 
 def authorize(state: GitLabState, request: web.Request, *scopes: str) -> User:
@@ -67,20 +67,38 @@ def authorize(state: GitLabState, request: web.Request, *scopes: str) -> User:
             "error_description": "The request requires higher privileges than provided by the access token.",
             "scope": " ".join(scopes or ("api", "read_api")),
         }
-        raise web.HTTPForbidden(text=json.dumps(body), content_type="application/json")
+        raise Refusal(403, body)
     return state.users[token.user_id]
 
 
-def open_project(state: GitLabState, request: web.Request, level: int, *scopes: str) -> tuple[Project, User]:
+def open_project(
+    state: GitLabState, request: web.Request, level: int, *scopes: str, jobs: bool = False
+) -> tuple[Project, User]:
     """Return the project of the request's path, and who asks; without scopes: those for reading will do.
 
+    ``jobs``: the token of a job that runs will do, too, for its project; it has the rights of the user who started it.
     Raises a 404 for a project that the user may not see, a 403 for one where the user's access level is too low.
     """
-    user = authorize(state, request, *(scopes or ("api", "read_api")))
+    job = find_job(state, request) if jobs else None
+    if job is not None:
+        user = state.users[state.get_job_user_id(job) or 1]
+    else:
+        user = authorize(state, request, *(scopes or ("api", "read_api")))
     project = state.find_project(unquote(request.match_info["project"]))
     access = state.compute_access(user, project.full_path) if project else 0
     if project is None or not access:
         raise refuse(404, "404 Project Not Found")
+    if job is not None and job.project_id != project.id:
+        source = state.projects[job.project_id].full_path
+        said = f"Authentication by CI/CD job token not allowed from {source} to {project.full_path}."
+        raise refuse(403, f"403 Forbidden - {said}")
     if access < level:
         raise refuse(403, "403 Forbidden")
     return project, user
+
+
+def find_job(state: GitLabState, request: web.Request) -> Job | None:
+    """Find the job whose token a request has: https://docs.gitlab.com/api/rest/authentication/#job-tokens"""
+    headers = request.headers
+    bearer = headers.get("Authorization", "").removeprefix("Bearer ")
+    return state.find_running_job(headers.get("JOB-TOKEN") or bearer or request.query.get("job_token", ""))

@@ -36,7 +36,7 @@ class Clock:
     def advance(self, seconds: float) -> None:
         """Raises ValueError: for a time that is not ahead."""
         if seconds < 0:
-            raise ValueError("seconds: time doesn't go back; give a number of seconds from 0 on")
+            raise ValueError("seconds: time doesn't go back; return a number of seconds from 0 on")
         if self._frozen_at is None:
             self._offset += seconds
         else:

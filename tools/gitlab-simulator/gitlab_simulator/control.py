@@ -46,7 +46,7 @@ class Simulator:
         return counts
 
     def add_hook(self, **hook: Any) -> None:
-        """Create a webhook for job events."""
+        """Create a webhook (`control_api.HookSpec`), for job events unless it says otherwise."""
         self._send("POST", "/-/simulator/hooks", hook)
 
     def deliveries(self) -> list[dict[str, Any]]:
@@ -54,9 +54,10 @@ class Simulator:
         found: list[dict[str, Any]] = self._send("GET", "/-/simulator/deliveries", None)
         return found
 
-    def add_commit(self, project: str, **commit: Any) -> str:
-        """Create a commit (`spec.CommitSpec`); return its name."""
-        return str(self._send("POST", "/-/simulator/commits", {"project": project, "commit": commit})["id"])
+    def add_commit(self, project: str, *, pushed_by: str = "", **commit: Any) -> str:
+        """Create a commit (`spec.CommitSpec`), by a push of a user if one is named; return its name."""
+        body = {"project": project, "commit": commit, "pushed_by": pushed_by}
+        return str(self._send("POST", "/-/simulator/commits", body)["id"])
 
     def change_settings(self, **settings: Any) -> None:
         """Change settings by their names (`state.Settings`)."""
@@ -65,6 +66,14 @@ class Simulator:
     def advance_clock(self, seconds: float) -> None:
         """Let time jump ahead."""
         self._send("POST", "/-/simulator/clock/advance", {"seconds": seconds})
+
+    def rotate_keys(self, *, keep: bool) -> None:
+        """Sign tokens of jobs with a new key; the old ones are told on if they are kept."""
+        self._send("POST", "/-/simulator/keys/rotate", {"keep": keep})
+
+    def sign(self, **claims: Any) -> str:
+        """Return a token that says anything, signed by the current key."""
+        return str(self._send("POST", "/-/simulator/keys/sign", claims)["token"])
 
     def switch_fault(self, **fault: Any) -> None:
         """Switch a fault on."""
@@ -77,11 +86,16 @@ class Simulator:
     def cancel_job(self, token: str, number: int) -> None:
         """Cancel a job by the API, with an access token."""
         job = self.jobs()[number]
-        self._send("POST", f"/api/v4/projects/{job['project_id']}/jobs/{number}/cancel?private_token={token}", {})
+        self.ask(token, "POST", f"/projects/{job['project_id']}/jobs/{number}/cancel", {})
+
+    def play_job(self, token: str, number: int) -> None:
+        """Start a manual job by the API, with an access token."""
+        job = self.jobs()[number]
+        self.ask(token, "POST", f"/projects/{job['project_id']}/jobs/{number}/play", {})
 
     def create_runner(self, token: str, **fields: Any) -> dict[str, Any]:
         """Create a runner by the API, with an access token."""
-        found: dict[str, Any] = self._send("POST", f"/api/v4/user/runners?private_token={token}", fields)
+        found: dict[str, Any] = self.ask(token, "POST", "/user/runners", fields)
         return found
 
     def reset_runner_token(self, token: str) -> str:
@@ -90,7 +104,12 @@ class Simulator:
 
     def delete_runner(self, token: str, number: int) -> None:
         """Delete a runner by the API, with an access token."""
-        self._send("DELETE", f"/api/v4/runners/{number}?private_token={token}", None)
+        self.ask(token, "DELETE", f"/runners/{number}")
+
+    def ask(self, token: str, method: str, path: str, body: Any = None) -> Any:
+        """Return what the REST API answers to an access token, such as of ``/projects/1/merge_requests/1/notes``."""
+        mark = "&" if "?" in path else "?"
+        return self._send(method, f"/api/v4{path}{mark}private_token={token}", body)
 
 
 def send_over_http(url: str, context: ssl.SSLContext | None = None) -> Send:

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .faults import Fault, Faults
 from .jobs import create_pipeline, give_up_stuck_jobs
+from .merge_requests import land_push
 from .model import Hook, Job
+from .pushes import Push, compute_changes
 from .seeding import add_commit, apply_seed
 from .spec import CommitSpec, PipelineSpec, Seed
 from .state import GitLabState, NotThereError
@@ -22,7 +24,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class HookSpec(BaseModel):
-    """A webhook for job events."""
+    """A webhook; unless it says otherwise, for job events."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -31,6 +33,7 @@ class HookSpec(BaseModel):
     url: str
     token: str = ""
     signing_token: str = ""
+    events: list[str] = ["job_events"]
 
 
 class ProjectCommitSpec(BaseModel):
@@ -40,6 +43,8 @@ class ProjectCommitSpec(BaseModel):
 
     project: str
     commit: CommitSpec
+    pushed_by: str = ""
+    """User whose push brings it, which webhooks are told and merge requests follow; empty: it is just there."""
 
 
 class ControlApi:
@@ -63,6 +68,8 @@ class ControlApi:
         router.add_post(f"{BASE}/faults", self.switch_fault)
         router.add_delete(f"{BASE}/faults", self.clear_faults)
         router.add_post(f"{BASE}/settings", self.change_settings)
+        router.add_post(f"{BASE}/keys/rotate", self.rotate_keys)
+        router.add_post(f"{BASE}/keys/sign", self.sign)
         router.add_post(f"{BASE}/clock/advance", self.advance)
         router.add_post(f"{BASE}/clock/{{what:freeze|resume}}", self.stop_clock)
 
@@ -85,7 +92,12 @@ class ControlApi:
         """Create a commit; answers its name."""
         spec = await _read(request, ProjectCommitSpec)
         try:
-            commit = add_commit(self._state, self._state.get_project(spec.project), spec.commit)
+            project = self._state.get_project(spec.project)
+            before = project.repository.refs
+            commit = add_commit(self._state, project, spec.commit)
+            if spec.pushed_by:
+                user = self._state.get_user(spec.pushed_by)
+                land_push(self._state, Push(project, user.id, compute_changes(before, project.repository.refs)))
         except NotThereError as error:
             raise web.HTTPNotFound(text=f"{error} not found") from error
         return web.json_response({"id": commit.sha}, status=201)
@@ -125,7 +137,7 @@ class ControlApi:
         owner: Any = group or self._state.get_project(spec.project)
         hook = Hook(
             self._state.next_id("hook"), "group" if group else "project", owner.id, spec.url, spec.token,
-            spec.signing_token, frozenset({"job_events"}), self._state.clock.now(),
+            spec.signing_token, frozenset(spec.events), self._state.clock.now(),
         )  # fmt: skip
         self._state.hooks[hook.id] = hook
         return web.json_response({"id": hook.id}, status=201)
@@ -168,6 +180,15 @@ class ControlApi:
                 raise web.HTTPBadRequest(text=f"{name}: no such setting")
             setattr(self._state.settings, name, value)
         return web.Response(status=204)
+
+    async def rotate_keys(self, request: web.Request) -> web.Response:
+        """Sign tokens of jobs with a new key; with ``keep``, the old ones are still told."""
+        self._state.keys.rotate(keep=bool((await request.json()).get("keep")))
+        return web.Response(status=204)
+
+    async def sign(self, request: web.Request) -> web.Response:
+        """Sign any claims, as a forger could who has the key; answers the token."""
+        return web.json_response({"token": self._state.keys.sign(await request.json())})
 
     async def advance(self, request: web.Request) -> web.Response:
         """Let time jump ahead by seconds."""

@@ -16,8 +16,8 @@ from aiohttp import web
 from .access import authorize
 from .clock import build_time
 from .graphql_syntax import GraphQLSyntaxError, Selected, parse_query
-from .jobs import compute_pipeline_status
 from .model import REPORTER, Group, Job, Pipeline, Project, Runner, User
+from .pipelines import compute_pipeline_status
 from .state import GitLabState
 
 Resolver = Callable[[Any, dict[str, Any], User], Any]

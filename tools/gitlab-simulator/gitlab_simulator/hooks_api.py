@@ -14,13 +14,20 @@ from aiohttp import web
 
 from .access import authorize, open_project, refuse, refuse_parameter
 from .clock import build_time
+from .events.sample import NothingToTellError, build_sample
 from .model import MAINTAINER, OWNER, Delivery, Hook, User
 from .paging import build_page
 from .params import get_flag, get_text, read_params
+from .rates import Rates
 from .state import GitLabState
 from .webhooks import Webhooks, compute_is_disabled
 
-EVENTS = ("push_events", "tag_push_events", "merge_requests_events", "note_events", "job_events", "pipeline_events")
+EVENTS = (
+    "push_events", "tag_push_events", "merge_requests_events", "note_events", "confidential_note_events", "job_events",
+    "pipeline_events", "deployment_events",
+)  # fmt: skip
+TESTS_PER_MINUTE = 5
+"""For each project and user."""
 KEPT_SECONDS = 7 * 24 * 3600
 MOST_PER_PAGE = 20
 CATEGORIES = {"successful": range(200, 300), "client_failure": range(400, 500), "server_failure": range(500, 600)}
@@ -34,8 +41,7 @@ class HooksApi:
     def __init__(self, state: GitLabState, webhooks: Webhooks) -> None:
         self._state = state
         self._webhooks = webhooks
-        self._resends: dict[tuple[int, int], list[float]] = {}
-        """When a user had events of a hook sent again, within the last minute."""
+        self._rates = Rates(state)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Add them."""
@@ -49,6 +55,7 @@ class HooksApi:
             router.add_delete(hook, self.delete_hook)
             router.add_get(f"{hook}/events", self.list_events)
             router.add_post(rf"{hook}/events/{{event:\d+}}/resend", self.resend)
+        router.add_post(r"/api/v4/projects/{project}/hooks/{hook:\d+}/test/{trigger}", self.test)
 
     async def list_hooks(self, request: web.Request) -> web.Response:
         """List the webhooks of a project or group."""
@@ -104,7 +111,7 @@ class HooksApi:
     async def resend(self, request: web.Request) -> web.Response:
         """Send an event again, to where the webhook leads now; answers what the receiver answered."""
         hook, user = self._get_hook(request, "api")
-        self._count_resend(hook, user)
+        self._rates.count(("resend", hook.id, user.id), self._state.settings.resends_per_minute)
         number = int(request.match_info["event"])
         delivery = next((one for one in self._list_deliveries(hook) if one.id == number), None)
         if delivery is None:
@@ -117,6 +124,22 @@ class HooksApi:
         if again.status is None:
             raise refuse(422, again.error)
         return web.json_response({"response_status": again.status}, status=201)
+
+    async def test(self, request: web.Request) -> web.Response:
+        """Send an event of something that is there, also to a webhook that is disabled; success enables it again."""
+        project, user = open_project(self._state, request, MAINTAINER, "api")
+        hook, _ = self._get_hook(request, "api")
+        self._rates.count(("test", project.id, user.id), TESTS_PER_MINUTE)
+        if request.match_info["trigger"] not in EVENTS:
+            raise refuse_parameter("trigger does not have a valid value")
+        try:
+            event = build_sample(self._state, project, user, request.match_info["trigger"])
+        except NothingToTellError as error:
+            raise refuse(422, str(error)) from error
+        delivery = await self._webhooks.deliver(hook, event.header, json.dumps(event.body).encode())
+        if delivery.status not in CATEGORIES["successful"]:
+            raise refuse(422, delivery.error or delivery.answer)
+        return web.json_response({"message": "201 Created"}, status=201)
 
     def _open(self, request: web.Request, *scopes: str) -> tuple[str, int, User]:
         """Return whose webhooks are wanted, and who asks."""
@@ -142,13 +165,6 @@ class HooksApi:
     def _list_deliveries(self, hook: Hook) -> list[Delivery]:
         """Those that are over; GitLab logs them then."""
         return [one for one in self._state.deliveries.values() if one.hook_id == hook.id and (one.status or one.error)]
-
-    def _count_resend(self, hook: Hook, user: User) -> None:
-        now = self._state.clock.now()
-        recent = [at for at in self._resends.get((hook.id, user.id), []) if now - at < 60]
-        if len(recent) >= self._state.settings.resends_per_minute:
-            raise refuse(429, {"error": "This endpoint has been requested too many times. Try again later."})
-        self._resends[hook.id, user.id] = [*recent, now]
 
     def _build_hook(self, hook: Hook) -> dict[str, Any]:
         disabled = compute_is_disabled(hook, self._state.clock.now())

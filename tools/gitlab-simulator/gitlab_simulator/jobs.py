@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from .deployments import ensure_environment, follow_job
 from .matching import compute_fits, compute_is_protected, compute_serves
-from .model import AT_RUNNER, FINISHED, ExternalStatus, Job, JobStatus, Pipeline
+from .model import AT_RUNNER, FINISHED, Job, JobStatus, MergeRequest, Pipeline, User
+from .pipelines import compute_pipeline_status, list_pipeline_jobs
 from .spec import JobSpec, PipelineSpec
 from .stamps import tick_queues
 from .state import GitLabState, NotThereError, compute_sha, compute_token
@@ -33,6 +35,7 @@ def _set_status(state: GitLabState, job: Job, status: JobStatus) -> None:
     job.updated_at = state.clock.now()
     if status in FINISHED:
         job.finished_at = state.clock.now()
+    follow_job(state, job)
     if status is not JobStatus.PENDING or state.settings.job_events_for_pending:
         state.tell("job", job.id)
 
@@ -44,16 +47,21 @@ def create_pipeline(state: GitLabState, spec: PipelineSpec) -> Pipeline:
         NotThereError: no such project or user.
     """
     project = state.get_project(spec.project)
-    user = state.find_user(spec.user or "root")
-    if user is None:
-        raise NotThereError("User")
+    user = state.get_user(spec.user or "root")
+    merge_request = _find_merge_request(state, spec.merge_request) if spec.merge_request else None
     ref = spec.ref or project.default_branch
+    if merge_request:
+        ref = merge_request.ref if merge_request.project_id == project.id else merge_request.source_branch
     refs = project.repository.tags if spec.tag else project.repository.branches
-    sha = spec.sha or refs.get(ref) or compute_sha(project.full_path, ref)
+    sha = merge_request.head if merge_request else spec.sha or refs.get(ref) or compute_sha(project.full_path, ref)
     pipeline = Pipeline(
-        state.next_id("pipeline"), project.id, ref, spec.tag, sha, spec.source, user.id, state.clock.now(),
-        dict(spec.variables),
+        state.next_id("pipeline"), project.id, ref, spec.tag, sha,
+        "merge_request_event" if merge_request else spec.source, user.id, state.clock.now(), dict(spec.variables),
+        merge_request_id=merge_request.id if merge_request else None,
     )  # fmt: skip
+    if project.repository.get_commit(sha) is not None:
+        pipeline.persistent_ref = f"refs/pipelines/{pipeline.id}"
+        project.repository.set_ref(pipeline.persistent_ref, sha)
     state.pipelines[pipeline.id] = pipeline
     stages = list(dict.fromkeys(job.stage for job in spec.jobs))
     protected = compute_is_protected(project, ref, tag=spec.tag)
@@ -64,11 +72,22 @@ def create_pipeline(state: GitLabState, spec: PipelineSpec) -> Pipeline:
             tags=sorted(set(job_spec.tags)), spec=job_spec, token=compute_token("glcbt-"),
             created_at=state.clock.now(), updated_at=state.clock.now(),
         )  # fmt: skip
+        if job_spec.environment is not None:
+            ensure_environment(state, project, job_spec.environment.name, job_spec.environment.url)
         state.jobs[job.id] = job
         pipeline.job_ids.append(job.id)
         state.tell("job", job.id)
     advance_pipeline(state, pipeline)
     return pipeline
+
+
+def _find_merge_request(state: GitLabState, name: str) -> MergeRequest:
+    """Raises NotThereError: there is none of that name, such as ``hpc/site!1``."""
+    path, _, number = name.partition("!")
+    found = state.get_project(path).merge_requests.get(int(number)) if number.isdecimal() else None
+    if found is None:
+        raise NotThereError("MergeRequest")
+    return found
 
 
 def _build_names(specs: Sequence[JobSpec]) -> list[str]:
@@ -85,17 +104,12 @@ def _build_names(specs: Sequence[JobSpec]) -> list[str]:
     return names
 
 
-def list_pipeline_jobs(state: GitLabState, pipeline: Pipeline) -> list[Job]:
-    """The jobs of a pipeline without those that were tried again."""
-    return [job for job in map(state.jobs.__getitem__, pipeline.job_ids) if not job.retried]
-
-
 def advance_pipeline(state: GitLabState, pipeline: Pipeline) -> None:
     """Let the jobs begin whose earlier stages are done, and tell when the pipeline's status changed."""
     jobs = list_pipeline_jobs(state, pipeline)
     for stage in sorted({job.stage_index for job in jobs}):
         earlier = [job for job in jobs if job.stage_index < stage]
-        if any(job.status not in FINISHED and job.status is not JobStatus.MANUAL for job in earlier):
+        if any(job.status not in FINISHED and not _compute_is_optional(job) for job in earlier):
             break
         failed = any(job.status is JobStatus.FAILED and not job.spec.allow_failure for job in earlier)
         canceled = any(job.status is JobStatus.CANCELED for job in earlier)
@@ -117,28 +131,9 @@ def _begin(state: GitLabState, job: Job, *, failed: bool) -> None:
         enqueue_job(state, job)
 
 
-def list_external_statuses(state: GitLabState, pipeline: Pipeline) -> list[ExternalStatus]:
-    """Return the latest external statuses of a pipeline's commit, without replaced ones."""
-    return [one for one in state.statuses.values() if one.pipeline_id == pipeline.id and not one.retried]
-
-
-def compute_pipeline_status(state: GitLabState, pipeline: Pipeline) -> str:
-    """Return the status of a pipeline from those of its jobs, and from what other programs say of its commit.
-
-    https://docs.gitlab.com/ci/pipelines/ (the statuses that can be here)
-    """
-    outcomes = [(job.status, job.spec.allow_failure) for job in list_pipeline_jobs(state, pipeline)]
-    outcomes += [(one.status, False) for one in list_external_statuses(state, pipeline)]
-    statuses = {JobStatus.SUCCESS if may and one is JobStatus.FAILED else one for one, may in outcomes}
-    for status in (JobStatus.RUNNING, JobStatus.CANCELING, JobStatus.PENDING):
-        if status in statuses:
-            return status.value
-    if JobStatus.CREATED in statuses:
-        return "running" if statuses & FINISHED else "created"
-    for status in (JobStatus.FAILED, JobStatus.CANCELED, JobStatus.MANUAL, JobStatus.SUCCESS):
-        if status in statuses:
-            return status.value
-    return "skipped"
+def _compute_is_optional(job: Job) -> bool:
+    """Return whether a job waits for a hand, and no job waits for it."""
+    return job.status is JobStatus.MANUAL and bool(job.spec.allow_failure)
 
 
 def enqueue_job(state: GitLabState, job: Job) -> None:
@@ -195,20 +190,21 @@ def cancel_job(state: GitLabState, job: Job, *, force: bool = False) -> None:
     advance_pipeline(state, state.pipelines[job.pipeline_id])
 
 
-def play_job(state: GitLabState, job: Job) -> None:
-    """Let a manual job begin.
+def play_job(state: GitLabState, job: Job, user: User, variables: Mapping[str, str]) -> None:
+    """Let a manual job begin, with the rights of a user and variables that are the job's alone.
 
     Raises:
         NotAllowedError: it does not wait for a hand.
     """
     if job.status is not JobStatus.MANUAL:
         raise NotAllowedError("Unplayable Job")
+    job.user_id, job.variables = user.id, dict(variables)
     enqueue_job(state, job)
     advance_pipeline(state, state.pipelines[job.pipeline_id])
 
 
-def retry_job(state: GitLabState, job: Job) -> Job:
-    """Put a new job in the place of one that is over.
+def retry_job(state: GitLabState, job: Job, user: User | None = None) -> Job:
+    """Put a new job in the place of one that is over, by a user, or by GitLab itself.
 
     Raises:
         NotAllowedError: it is not over, or has been tried again already.
@@ -222,6 +218,7 @@ def retry_job(state: GitLabState, job: Job) -> Job:
         attempt=job.attempt + 1, claims=0, runner_features={},
     )  # fmt: skip
     job.retried = True
+    again.user_id = user.id if user else job.user_id
     state.jobs[again.id] = again
     pipeline = state.pipelines[job.pipeline_id]
     pipeline.job_ids.append(again.id)

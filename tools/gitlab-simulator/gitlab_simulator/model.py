@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from .repository import Repository
+from .git.objects import ZEROS
+from .git.repository import Repository
 
 GUEST, REPORTER, DEVELOPER, MAINTAINER, OWNER = 10, 20, 30, 40, 50
 """Access levels: https://docs.gitlab.com/api/members/#roles"""
@@ -77,7 +78,6 @@ class Group:
 class Project:
     id: int
     full_path: str
-    default_branch: str = "main"
     protected_branches: list[str] = field(default_factory=lambda: ["main"])
     """Names, with ``*`` as a wildcard."""
     protected_tags: list[str] = field(default_factory=list)
@@ -85,21 +85,40 @@ class Project:
     group_runners_enabled: bool = True
     runner_token_expiration_interval: float | None = None
     """Seconds that the tokens of the project's runners are valid; None: the project sets no limit."""
+    forked_from: int | None = None
+    only_allow_merge_if_pipeline_succeeds: bool = False
+    only_allow_merge_if_all_discussions_are_resolved: bool = False
     repository: Repository = field(default_factory=Repository, repr=False)
     merge_requests: dict[int, MergeRequest] = field(default_factory=dict)
     """By iid."""
+    environments: dict[str, Environment] = field(default_factory=dict)
+    """By name."""
+    deployments: dict[int, Deployment] = field(default_factory=dict)
+    """By id."""
+
+    @property
+    def default_branch(self) -> str:
+        """That of the repository."""
+        return self.repository.default_branch
 
 
 @dataclass
 class Note:
-    """A comment on a merge request."""
+    """A comment on a merge request, or what GitLab itself says there (``system``)."""
 
     id: int
     body: str
     author_id: int
     created_at: float
     updated_at: float
+    discussion: str
+    """The discussion that it is in, by name; a comment has one for itself."""
     internal: bool = False
+    system: bool = False
+    resolvable: bool = False
+    """Whether it is part of a discussion that can be resolved; a comment is not."""
+    resolved_by: int | None = None
+    resolved_at: float | None = None
 
 
 @dataclass
@@ -107,14 +126,71 @@ class MergeRequest:
     id: int
     iid: int
     """Its number within the project."""
+    project_id: int
+    """Into which it goes."""
+    source_project_id: int
+    """From which it comes: the same, or a fork."""
     source_branch: str
     target_branch: str
     title: str
     author_id: int
     created_at: float
+    updated_at: float
+    head: str
+    """The latest commit of the source branch, as far as the merge request was open."""
+    start: str = ""
+    """The head of the target branch when `head` became its head."""
+    base: str = ""
+    """The commit at which the two part, from which its changes are counted."""
     description: str = ""
     state: str = "opened"
+    """opened, closed or merged."""
+    labels: list[str] = field(default_factory=list)
     notes: dict[int, Note] = field(default_factory=dict)
+    ended_by: int | None = None
+    """Who closed or merged it."""
+    ended_at: float | None = None
+    merge_commit_sha: str | None = None
+
+    @property
+    def draft(self) -> bool:
+        """https://docs.gitlab.com/user/project/merge_requests/drafts/"""
+        return self.title.lower().startswith(("draft:", "[draft]", "(draft)"))
+
+    @property
+    def ref(self) -> str:
+        """The ref of the target project's repository that points at its head."""
+        return f"refs/merge-requests/{self.iid}/head"
+
+
+@dataclass
+class Environment:
+    id: int
+    name: str
+    slug: str
+    tier: str
+    created_at: float
+    external_url: str | None = None
+    state: str = "available"
+
+
+@dataclass
+class Deployment:
+    id: int
+    iid: int
+    project_id: int
+    environment: str
+    """By name."""
+    sha: str
+    ref: str
+    tag: bool
+    user_id: int
+    created_at: float
+    updated_at: float
+    status: str = "created"
+    finished_at: float | None = None
+    job_id: int | None = None
+    """The job that deploys; None: another program does."""
 
 
 @dataclass
@@ -168,6 +244,11 @@ class Pipeline:
     job_ids: list[int] = field(default_factory=list)
     reported: str = ""
     """The status that webhooks were told last."""
+    before_sha: str = ZEROS
+    """What the ref pointed at before the push."""
+    merge_request_id: int | None = None
+    persistent_ref: str = ""
+    """The ref that keeps the commit for the jobs; empty: the repository has no such commit, and jobs don't fetch."""
 
 
 @dataclass
@@ -201,6 +282,10 @@ class Job:
     artifacts: dict[str, tuple[str, bytes]] = field(default_factory=dict, repr=False)
     """File name and content by artifact type."""
     retried: bool = False
+    user_id: int | None = None
+    """Who started it by hand or tried it again; None: who started the pipeline."""
+    variables: dict[str, str] = field(default_factory=dict)
+    """Given by the user who started it by hand."""
     attempt: int = 0
     claims: int = 0
     """How often it was handed to a runner: more than once would be the simulator's own fault."""

@@ -37,6 +37,16 @@ def get_text(params: dict[str, Any], name: str, *, required: bool = False) -> st
     return str(params[name])
 
 
+def get_number(params: dict[str, Any], name: str) -> int | None:
+    """Return one of them as a whole number; raises a 400 for one that is none."""
+    text = get_text(params, name)
+    if text is None:
+        return None
+    if not text.isdecimal():
+        raise refuse_parameter(f"{name} is invalid")
+    return int(text)
+
+
 def get_flag(params: dict[str, Any], name: str, default: bool = False) -> bool:
     """Return one of them as true or false; raises a 400 for one that is neither."""
     value = params.get(name, default)

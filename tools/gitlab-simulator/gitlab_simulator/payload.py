@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from .model import FINISHED, Job, Pipeline, Project, Runner
+from .oidc import build_id_tokens
+from .reports import parse_dotenv
 from .spec import JobSpec
 from .state import GitLabState
 
@@ -23,6 +25,9 @@ FAILURE_REASONS = [
     "job_canceled",
 ]
 """Those that the server knows; a runner says unknown_failure in the place of any other."""
+
+REPORT_NAMES = {"dotenv": ".env"}
+"""Others are their kind and ``.xml`` here. Source: app/models/enums/ci/job_artifact.rb"""
 
 
 def compute_timeout(job: Job, runner: Runner) -> int:
@@ -44,7 +49,7 @@ def build_payload(state: GitLabState, job: Job, runner: Runner) -> dict[str, Any
         "git_info": _build_git_info(state, job, project, pipeline),
         "runner_info": {"timeout": timeout, "runner_session_url": None},
         "inputs": [],
-        "variables": _build_variables(state, job, project, pipeline),
+        "variables": _build_variables(state, job, timeout),
         "steps": _build_steps(spec, timeout),
         "image": _build_image(spec.image) if spec.image else None,
         "services": [_build_image(service) for service in spec.services],
@@ -73,29 +78,39 @@ def _build_job_info(state: GitLabState, job: Job, project: Project, pipeline: Pi
         "project_full_path": project.full_path,
         "namespace_id": namespace.id if namespace else None,
         "root_namespace_id": root.id if root else None,
-        "user_id": pipeline.user_id,
+        "user_id": state.get_job_user_id(job),
         "time_in_queue_seconds": int(waited),
     }
 
 
 def _build_git_info(state: GitLabState, job: Job, project: Project, pipeline: Pipeline) -> dict[str, Any]:
     scheme, _, rest = state.external_url.partition("://")
-    kind = "tags" if pipeline.tag else "heads"
     return {
         "repo_url": f"{scheme}://gitlab-ci-token:{job.token}@{rest}/{project.full_path}.git",
         "repo_object_format": "sha1",
         "ref": pipeline.ref,
         "sha": pipeline.sha,
-        "before_sha": "0" * 40,
+        "before_sha": pipeline.before_sha,
         "ref_type": "tag" if pipeline.tag else "branch",
-        "refspecs": [f"+refs/{kind}/{pipeline.ref}:refs/{'tags' if pipeline.tag else 'remotes/origin'}/{pipeline.ref}"],
+        "refspecs": _build_refspecs(pipeline),
         "depth": 20,
         "protected": job.protected,
     }
 
 
-def _build_variables(state: GitLabState, job: Job, project: Project, pipeline: Pipeline) -> list[dict[str, Any]]:
+def _build_refspecs(pipeline: Pipeline) -> list[str]:
+    """Source: app/presenters/ci/build_runner_presenter.rb"""
+    specs = [f"+{pipeline.persistent_ref}:{pipeline.persistent_ref}"] if pipeline.persistent_ref else []
+    if pipeline.tag:
+        return [*specs, f"+refs/tags/{pipeline.ref}:refs/tags/{pipeline.ref}"]
+    if pipeline.ref.startswith("refs/"):
+        return specs
+    return [*specs, f"+refs/heads/{pipeline.ref}:refs/remotes/origin/{pipeline.ref}"]
+
+
+def _build_variables(state: GitLabState, job: Job, timeout: int) -> list[dict[str, Any]]:
     spec: JobSpec = job.spec
+    project, pipeline = state.projects[job.project_id], state.pipelines[job.pipeline_id]
     made = {
         "CI": "true",
         "GITLAB_CI": "true",
@@ -114,11 +129,13 @@ def _build_variables(state: GitLabState, job: Job, project: Project, pipeline: P
         "CI_COMMIT_SHORT_SHA": pipeline.sha[:8],
         "CI_COMMIT_REF_NAME": pipeline.ref,
         "CI_COMMIT_REF_SLUG": compute_slug(pipeline.ref),
+        **_build_merge_request_variables(state, pipeline),
+        **_build_environment_variables(state, job),
         "CI_COMMIT_REF_PROTECTED": str(job.protected).lower(),
-        "GIT_STRATEGY": "none",
+        **({} if pipeline.persistent_ref else {"GIT_STRATEGY": "none"}),
     }
-    secret = {"CI_JOB_TOKEN": job.token}
-    given = {**pipeline.variables, **spec.variables}
+    secret = {"CI_JOB_TOKEN": job.token, **build_id_tokens(state, job, timeout)}
+    given = {**pipeline.variables, **spec.variables, **_list_inherited(state, job, pipeline), **job.variables}
     variables = [{"key": key, "value": value, "public": True, "masked": False} for key, value in made.items()]
     variables += [{"key": key, "value": value, "public": False, "masked": True} for key, value in secret.items()]
     variables += [
@@ -132,6 +149,29 @@ def _build_variables(state: GitLabState, job: Job, project: Project, pipeline: P
         for key, value in given.items()
     ]
     return variables
+
+
+def _build_merge_request_variables(state: GitLabState, pipeline: Pipeline) -> dict[str, str]:
+    merge_request = state.find_merge_request(pipeline.merge_request_id)
+    if merge_request is None:
+        return {}
+    return {
+        "CI_MERGE_REQUEST_IID": str(merge_request.iid),
+        "CI_MERGE_REQUEST_PROJECT_ID": str(merge_request.project_id),
+        "CI_MERGE_REQUEST_SOURCE_PROJECT_ID": str(merge_request.source_project_id),
+        "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": merge_request.source_branch,
+        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": merge_request.target_branch,
+        "CI_MERGE_REQUEST_TITLE": merge_request.title,
+    }
+
+
+def _build_environment_variables(state: GitLabState, job: Job) -> dict[str, str]:
+    wanted = job.spec.environment
+    if wanted is None:
+        return {}
+    environment = state.projects[job.project_id].environments[wanted.name]
+    names = {"CI_ENVIRONMENT_NAME": environment.name, "CI_ENVIRONMENT_SLUG": environment.slug}
+    return names | {"CI_ENVIRONMENT_TIER": environment.tier, "CI_ENVIRONMENT_ACTION": wanted.action}
 
 
 def compute_slug(ref: str) -> str:
@@ -180,10 +220,25 @@ def _build_artifacts(spec: JobSpec) -> list[dict[str, Any]]:
         **common,
     }
     reports = [
-        {"name": f"{kind}.xml", "paths": paths, "artifact_type": kind, "artifact_format": "gzip", **common}
+        {
+            "name": REPORT_NAMES.get(kind, f"{kind}.xml"),
+            "paths": paths,
+            "artifact_type": kind,
+            "artifact_format": "gzip",
+            **common,
+            "when": "always",
+        }
         for kind, paths in spec.artifacts.reports.items()
     ]
     return ([archive] if spec.artifacts.paths or spec.artifacts.untracked else []) + reports
+
+
+def _list_inherited(state: GitLabState, job: Job, pipeline: Pipeline) -> dict[str, str]:
+    """The variables that jobs of earlier stages leave in their dotenv reports."""
+    earlier = (state.jobs[number] for number in pipeline.job_ids if not state.jobs[number].retried)
+    reports = (one.artifacts["dotenv"][1] for one in earlier
+               if one.stage_index < job.stage_index and "dotenv" in one.artifacts)  # fmt: skip
+    return {key: value for report in reports for key, value in parse_dotenv(report).items()}
 
 
 def _build_dependencies(state: GitLabState, job: Job, pipeline: Pipeline) -> list[dict[str, Any]]:

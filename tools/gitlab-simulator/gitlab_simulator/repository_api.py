@@ -1,25 +1,28 @@
-"""Files at a commit, commits, and what other programs say of them.
+"""Commits, branches, tags, trees and comparisons, read from the Git repository.
 
-Source: https://docs.gitlab.com/api/repository_files/, https://docs.gitlab.com/api/commits/
+Source: https://docs.gitlab.com/api/commits/, https://docs.gitlab.com/api/branches/, https://docs.gitlab.com/api/tags/,
+https://docs.gitlab.com/api/repositories/
 """
 
 from __future__ import annotations
 
-import base64
-from typing import Any
+import fnmatch
+from urllib.parse import unquote
 
 from aiohttp import web
 
 from .access import open_project, refuse, refuse_parameter
-from .model import DEVELOPER, REPORTER, Project
+from .git.objects import Commit
+from .model import REPORTER, Project
 from .paging import build_page
-from .params import get_flag, get_text, read_params
-from .repository import Commit
-from .repository_views import build_commit_details, build_file, build_status
+from .params import get_flag
+from .repository_views import build_branch, build_comparison, build_entry, build_tag
 from .state import GitLabState
-from .statuses import STATES, RefusedError, Report, list_statuses, report_status
+from .status_views import build_commit_details
+from .views import build_commit
 
-BASE = "/api/v4/projects/{project}"
+BASE = "/api/v4/projects/{project}/repository"
+SCOPES = ("api", "read_api", "read_repository")
 
 
 class RepositoryApi:
@@ -29,108 +32,107 @@ class RepositoryApi:
         self._state = state
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
-        """Add them; aiohttp answers HEAD where it answers GET."""
-        router.add_get(f"{BASE}/repository/files/{{path}}", self.get_file)
-        router.add_get(f"{BASE}/repository/files/{{path}}/raw", self.get_raw_file)
-        router.add_get(f"{BASE}/repository/commits/{{sha}}", self.get_commit)
-        router.add_get(f"{BASE}/repository/commits/{{sha}}/statuses", self.list_statuses)
-        router.add_post(f"{BASE}/statuses/{{sha}}", self.report_status)
+        """Add them."""
+        router.add_get(f"{BASE}/commits", self.list_commits)
+        router.add_get(f"{BASE}/commits/{{sha}}", self.get_commit)
+        router.add_get(f"{BASE}/branches", self.list_branches)
+        router.add_get(f"{BASE}/branches/{{branch}}", self.get_branch)
+        router.add_get(f"{BASE}/tags", self.list_tags)
+        router.add_get(f"{BASE}/tags/{{tag}}", self.get_tag)
+        router.add_get(f"{BASE}/tree", self.list_tree)
+        router.add_get(f"{BASE}/compare", self.compare)
 
-    async def get_file(self, request: web.Request) -> web.Response:
-        """Return a file at a commit, and in headers all but its content."""
-        reference = request.query.get("ref", "")
-        if not reference:
-            raise refuse_parameter("ref is empty" if "ref" in request.query else "ref is missing, ref is empty")
-        commit, about = self._find_file(request, reference)
-        content = base64.b64encode(commit.files[about["file_path"]].content).decode()
-        return web.json_response(about | {"content": content}, headers=_build_headers(about))
-
-    async def get_raw_file(self, request: web.Request) -> web.Response:
-        """Return a file's content as it is, at the default branch's head if nothing else is said."""
-        reference = request.query.get("ref", "HEAD")
-        if not reference:
-            raise refuse_parameter("ref is empty")
-        commit, about = self._find_file(request, reference)
-        headers = _build_headers(about) | {"Content-Disposition": f'inline; filename="{about["file_name"]}"'}
-        return web.Response(body=commit.files[about["file_path"]].content, content_type="text/plain", headers=headers)
+    async def list_commits(self, request: web.Request) -> web.Response:
+        """List the commits of a branch, tag or range, the latest first; of one file or folder if wanted."""
+        project, _ = open_project(self._state, request, REPORTER)
+        reference = request.query.get("ref_name") or project.default_branch
+        old, dots, new = reference.partition("..")
+        ends = [project.repository.find_commit(one) for one in ([old, new] if dots else [reference])]
+        found = [one.sha for one in ends if one is not None]
+        if len(found) < len(ends):
+            raise refuse(404, "404 Commit Not Found")
+        revisions = (f"^{found[0]}", found[1]) if dots else (found[0],)
+        commits = project.repository.list_commits(*revisions, path=request.query.get("path", ""))
+        return build_page(
+            request, self._state.external_url, [build_commit(self._state, project, commit) for commit in commits]
+        )
 
     async def get_commit(self, request: web.Request) -> web.Response:
         """Return a commit."""
-        project, _ = open_project(self._state, request, REPORTER)
-        commit = _get_commit(project, request.match_info["sha"])
+        project, _ = open_project(self._state, request, REPORTER, jobs=True)
+        commit = get_commit(project, request.match_info["sha"])
         stats = get_flag(dict(request.query), "stats", True)
         return web.json_response(build_commit_details(self._state, project, commit, stats=stats))
 
-    async def list_statuses(self, request: web.Request) -> web.Response:
-        """List what is said of a commit; a branch or tag in the path is found, and nothing is said of it."""
-        project, _ = open_project(self._state, request, REPORTER)
-        query = dict(request.query)
-        _get_commit(project, request.match_info["sha"])
-        found = [
-            build_status(self._state, one)
-            for one in list_statuses(self._state, project, request.match_info["sha"], every=get_flag(query, "all"))
-            if query.get("stage") in (None, getattr(one, "stage", "external"))
-        ]
-        for name in ("ref", "name"):
-            found = [one for one in found if query.get(name) in (None, one[name])]
-        return build_page(request, self._state.external_url, found)
+    async def list_branches(self, request: web.Request) -> web.Response:
+        """List the branches, those only that a text is in; it may begin with ``^`` and end with ``$``."""
+        project, user = open_project(self._state, request, REPORTER, *SCOPES)
+        names = [one for one in sorted(project.repository.branches) if _compute_has(one, request.query.get("search"))]
+        shown = [build_branch(self._state, project, user, name) for name in names]
+        return build_page(request, self._state.external_url, shown)
 
-    async def report_status(self, request: web.Request) -> web.Response:
-        """Take what a program says of a commit."""
-        project, user = open_project(self._state, request, DEVELOPER, "api")
-        params = await read_params(request)
-        report = _parse_report(params)
-        commit = _get_commit(project, request.match_info["sha"])
-        try:
-            status = report_status(self._state, project, user, commit, report)
-        except RefusedError as error:
-            raise refuse(error.status, error.said) from error
-        return web.json_response(build_status(self._state, status), status=201)
+    async def get_branch(self, request: web.Request) -> web.Response:
+        """Return one."""
+        project, user = open_project(self._state, request, REPORTER, *SCOPES)
+        name = unquote(request.match_info["branch"])
+        if name not in project.repository.branches:
+            raise refuse(404, "404 Branch Not Found")
+        return web.json_response(build_branch(self._state, project, user, name))
 
-    def _find_file(self, request: web.Request, reference: str) -> tuple[Commit, dict[str, Any]]:
-        project, _ = open_project(self._state, request, REPORTER, "api", "read_api", "read_repository")
-        path = request.match_info["path"]
-        if ".." in path.split("/"):
-            raise refuse_parameter("file_path should be a valid file path")
-        commit = _get_commit(project, reference)
-        if path not in commit.files:
-            raise refuse(404, "404 File Not Found")
-        return commit, build_file(project, commit, path, reference)
+    async def list_tags(self, request: web.Request) -> web.Response:
+        """List the tags, those only that a text is in."""
+        project, _ = open_project(self._state, request, REPORTER, *SCOPES)
+        tags = [one for one in project.repository.list_tags() if _compute_has(one.name, request.query.get("search"))]
+        return build_page(request, self._state.external_url, [build_tag(self._state, project, tag) for tag in tags])
+
+    async def get_tag(self, request: web.Request) -> web.Response:
+        """Return one."""
+        project, _ = open_project(self._state, request, REPORTER, *SCOPES)
+        tag = project.repository.find_tag(unquote(request.match_info["tag"]))
+        if tag is None:
+            raise refuse(404, "404 Tag Not Found")
+        return web.json_response(build_tag(self._state, project, tag))
+
+    async def list_tree(self, request: web.Request) -> web.Response:
+        """List a folder at a commit: folders, then files, then submodules."""
+        project, _ = open_project(self._state, request, REPORTER, *SCOPES)
+        commit = project.repository.find_commit(request.query.get("ref") or "HEAD")
+        path = request.query.get("path", "").strip("/")
+        if commit is None:
+            raise refuse(404, "404 Tree Not Found")
+        recursive = get_flag(dict(request.query), "recursive")
+        entries = project.repository.list_tree(commit.sha, path, recursive=recursive)
+        if not entries and path:
+            raise refuse(404, "404 invalid revision or path Not Found")
+        order = ("tree", "blob", "commit")
+        shown = [build_entry(one) for one in sorted(entries, key=lambda one: order.index(one.kind))]
+        return build_page(request, self._state.external_url, shown)
+
+    async def compare(self, request: web.Request) -> web.Response:
+        """Return what is in one commit and not in another; from where they part, unless ``straight`` is wanted."""
+        project, _ = open_project(self._state, request, REPORTER, *SCOPES)
+        for name in ("from", "to"):
+            if name not in request.query:
+                raise refuse_parameter(f"{name} is missing")
+        ends = [project.repository.find_commit(request.query[name]) for name in ("from", "to")]
+        if ends[0] is None or ends[1] is None:
+            raise refuse(404, "404 Ref Not Found")
+        straight = get_flag(dict(request.query), "straight")
+        return web.json_response(build_comparison(self._state, project, ends[0], ends[1], straight=straight))
 
 
-def _get_commit(project: Project, reference: str) -> Commit:
-    commit = project.repository.find_commit(reference, project.default_branch)
+def get_commit(project: Project, reference: str) -> Commit:
+    """Raises a 404: there is no such commit, branch or tag."""
+    commit = project.repository.find_commit(unquote(reference))
     if commit is None:
         raise refuse(404, "404 Commit Not Found")
     return commit
 
 
-def _build_headers(about: dict[str, Any]) -> dict[str, str]:
-    """``file_name`` is X-Gitlab-File-Name, and so on."""
-    texts = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in about.items()}
-    return {f"X-Gitlab-{name.replace('_', '-').title()}": text for name, text in texts.items()}
-
-
-def _parse_report(params: dict[str, Any]) -> Report:
-    """Raises a 400 for parameters that are missing or no such values."""
-    state = get_text(params, "state")
-    if state not in STATES:
-        missing = "" if state is not None else "state is missing, "
-        raise refuse_parameter(f"{missing}state does not have a valid value")
-    numbers: dict[str, float | None] = {}
-    for name in ("coverage", "pipeline_id"):
-        text = get_text(params, name)
-        try:
-            numbers[name] = None if text is None else float(text) if name == "coverage" else int(text)
-        except ValueError:
-            raise refuse_parameter(f"{name} is invalid") from None
-    pipeline = numbers["pipeline_id"]
-    return Report(
-        state=state,
-        name=get_text(params, "name") or get_text(params, "context") or "default",
-        ref=get_text(params, "ref"),
-        pipeline_id=None if pipeline is None else int(pipeline),
-        description=get_text(params, "description"),
-        target_url=get_text(params, "target_url"),
-        coverage=numbers["coverage"],
-    )
+def _compute_has(name: str, search: str | None) -> bool:
+    if not search:
+        return True
+    begin = "" if search.startswith("^") else "*"
+    end = "" if search.endswith("$") else "*"
+    wanted = search.removeprefix("^").removesuffix("$").lower().replace("[", "[[]").replace("?", "[?]")
+    return fnmatch.fnmatchcase(name.lower(), begin + wanted + end)

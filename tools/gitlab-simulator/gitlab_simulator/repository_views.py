@@ -1,7 +1,7 @@
-"""How GitLab's REST API shows what is in and about a repository. Pure.
+"""How GitLab's REST API shows what is in a repository. Pure.
 
-Source: https://docs.gitlab.com/api/commits/, https://docs.gitlab.com/api/repository_files/,
-https://docs.gitlab.com/api/merge_requests/, https://docs.gitlab.com/api/notes/
+Source: https://docs.gitlab.com/api/repository_files/, https://docs.gitlab.com/api/branches/,
+https://docs.gitlab.com/api/tags/, https://docs.gitlab.com/api/repositories/
 """
 
 from __future__ import annotations
@@ -9,138 +9,101 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any
 
-from .clock import build_time
-from .model import ExternalStatus, Job, MergeRequest, Note, Pipeline, Project
-from .repository import Commit
+from .git.objects import Change, Commit, Entry, Tag
+from .matching import compute_is_protected
+from .model import DEVELOPER, MAINTAINER, Project, User
 from .state import GitLabState
-from .views import build_commit, build_pipeline, build_user
+from .views import build_commit
 
 
-def build_file(project: Project, commit: Commit, path: str, ref: str) -> dict[str, Any]:
-    """Say all of a file that a commit has, but its content."""
-    file = commit.files[path]
+def build_file(project: Project, commit: Commit, entry: Entry, ref: str) -> dict[str, Any]:
+    """All of a file that a commit has, but its content."""
+    content = project.repository.read_blob(entry.id)
     return {
-        "file_name": path.rpartition("/")[2],
-        "file_path": path,
-        "size": len(file.content),
+        "file_name": entry.name,
+        "file_path": entry.path,
+        "size": len(content),
         "encoding": "base64",
-        "content_sha256": sha256(file.content).hexdigest(),
+        "content_sha256": sha256(content).hexdigest(),
         "ref": ref,
-        "blob_id": file.blob_id,
+        "blob_id": entry.id,
         "commit_id": commit.sha,
-        "last_commit_id": project.repository.get_last_change(commit, path).sha,
-        "execute_filemode": file.executable,
+        "last_commit_id": project.repository.get_last_change(commit.sha, entry.path).sha,
+        "execute_filemode": entry.mode == "100755",
     }
 
 
-def find_last_pipeline(state: GitLabState, project: Project, sha: str) -> Pipeline | None:
-    """Find the latest pipeline of a commit."""
-    wanted = (project.id, sha)
-    return next((one for one in reversed(state.pipelines.values()) if (one.project_id, one.sha) == wanted), None)
-
-
-def build_commit_details(state: GitLabState, project: Project, commit: Commit, *, stats: bool) -> dict[str, Any]:
-    """A commit as ``GET /projects/:id/repository/commits/:sha`` shows it."""
-    pipeline = find_last_pipeline(state, project, commit.sha)
-    added, removed = project.repository.count_lines(commit)
+def build_branch(state: GitLabState, project: Project, user: User, name: str) -> dict[str, Any]:
+    """A branch, and whether the user may push to it."""
+    repository = project.repository
+    head = repository.get_commit(repository.branches[name])
+    assert head is not None
+    protected = compute_is_protected(project, name, tag=False)
+    default = repository.branches.get(project.default_branch)
+    access = state.compute_access(user, project.full_path)
     return {
-        **build_commit(state, project, commit),
-        **({"stats": {"additions": added, "deletions": removed, "total": added + removed}} if stats else {}),
-        "status": pipeline.reported if pipeline else None,
-        "project_id": project.id,
-        "last_pipeline": build_pipeline(state, pipeline) if pipeline else None,
+        "name": name,
+        "commit": build_commit(state, project, head),
+        "merged": name != project.default_branch and default is not None and repository.is_ancestor(head.sha, default),
+        "protected": protected,
+        "developers_can_push": False,
+        "developers_can_merge": False,
+        "can_push": access >= (MAINTAINER if protected else DEVELOPER),
+        "default": name == project.default_branch,
+        "web_url": f"{state.external_url}/{project.full_path}/-/tree/{name}",
     }
 
 
-def build_status(state: GitLabState, status: Job | ExternalStatus) -> dict[str, Any]:
-    """What GitLab's own job, or another program, says of a commit."""
-    pipeline, project = state.pipelines[status.pipeline_id], state.projects[status.project_id]
-    if isinstance(status, ExternalStatus):
-        own = {
-            "ref": status.ref,
-            "target_url": status.target_url,
-            "description": status.description,
-            "allow_failure": False,
-            "coverage": status.coverage,
-            "author": build_user(state, status.user_id),
-        }
-    else:
-        own = {
-            "ref": pipeline.ref,
-            "target_url": f"{state.external_url}/{project.full_path}/-/jobs/{status.id}",
-            "description": None,
-            "allow_failure": status.spec.allow_failure,
-            "coverage": None,
-            "author": build_user(state, pipeline.user_id),
-        }
-    return own | {
-        "id": status.id,
-        "sha": pipeline.sha,
-        "status": status.status.value,
-        "name": status.name,
-        "created_at": build_time(status.created_at),
-        "started_at": build_time(status.started_at),
-        "finished_at": build_time(status.finished_at),
-        "pipeline_id": pipeline.id,
+def build_tag(state: GitLabState, project: Project, tag: Tag) -> dict[str, Any]:
+    """A tag; ``target`` is the tag object of an annotated one."""
+    commit = project.repository.get_commit(tag.commit)
+    shown = build_commit(state, project, commit) if commit else None
+    return {
+        "name": tag.name,
+        "message": tag.message,
+        "target": tag.object,
+        "commit": shown,
+        "release": None,
+        "protected": compute_is_protected(project, tag.name, tag=True),
+        "created_at": None if tag.object == tag.commit or shown is None else shown["created_at"],
     }
 
 
-def build_merge_request(state: GitLabState, project: Project, merge_request: MergeRequest) -> dict[str, Any]:
-    """Return a merge request; the simulator has no reviews and no merges."""
-    head = project.repository.branches[merge_request.source_branch]
-    base = project.repository.branches[merge_request.target_branch]
-    pipeline = find_last_pipeline(state, project, head)
-    reference = f"!{merge_request.iid}"
-    return {
-        "id": merge_request.id,
-        "iid": merge_request.iid,
-        "project_id": project.id,
-        "title": merge_request.title,
-        "description": merge_request.description,
-        "state": merge_request.state,
-        "created_at": build_time(merge_request.created_at),
-        "updated_at": build_time(merge_request.created_at),
-        "merged_by": None, "merged_at": None, "closed_by": None, "closed_at": None,
-        "target_branch": merge_request.target_branch,
-        "source_branch": merge_request.source_branch,
-        "source_project_id": project.id,
-        "target_project_id": project.id,
-        "user_notes_count": len(merge_request.notes),
-        "upvotes": 0, "downvotes": 0,
-        "author": build_user(state, merge_request.author_id),
-        "assignee": None, "assignees": [], "reviewers": [], "labels": [], "milestone": None,
-        "draft": False, "work_in_progress": False,
-        "merge_status": "can_be_merged", "detailed_merge_status": "mergeable", "has_conflicts": False,
-        "sha": head,
-        "merge_commit_sha": None, "squash_commit_sha": None, "squash": False,
-        "diff_refs": {"base_sha": base, "head_sha": head, "start_sha": base},
-        "pipeline": build_pipeline(state, pipeline) if pipeline else None,
-        "head_pipeline": build_pipeline(state, pipeline) if pipeline else None,
-        "reference": reference,
-        "references": {"short": reference, "relative": reference, "full": project.full_path + reference},
-        "web_url": f"{state.external_url}/{project.full_path}/-/merge_requests/{merge_request.iid}",
-    }  # fmt: skip
+def build_entry(entry: Entry) -> dict[str, Any]:
+    """What a folder has; GitLab says no sizes."""
+    return {"id": entry.id, "name": entry.name, "type": entry.kind, "path": entry.path, "mode": entry.mode}
 
 
-def build_note(state: GitLabState, project: Project, merge_request: MergeRequest, note: Note) -> dict[str, Any]:
-    """A comment on a merge request."""
+def build_change(change: Change) -> dict[str, Any]:
+    """A file that differs."""
     return {
-        "id": note.id,
-        "type": None,
-        "body": note.body,
-        "attachment": None,
-        "author": build_user(state, note.author_id),
-        "created_at": build_time(note.created_at),
-        "updated_at": build_time(note.updated_at),
-        "system": False,
-        "noteable_id": merge_request.id,
-        "noteable_type": "MergeRequest",
-        "project_id": project.id,
-        "noteable_iid": merge_request.iid,
-        "resolvable": False,
-        "confidential": note.internal,
-        "internal": note.internal,
-        "imported": False,
-        "imported_from": "none",
-        "commands_changes": {},
+        "diff": change.text,
+        "collapsed": False,
+        "too_large": False,
+        "new_path": change.new_path,
+        "old_path": change.old_path,
+        "a_mode": change.old_mode,
+        "b_mode": change.new_mode,
+        "new_file": change.status == "A",
+        "renamed_file": change.status == "R",
+        "deleted_file": change.status == "D",
+        "generated_file": None,
+    }
+
+
+def build_comparison(
+    state: GitLabState, project: Project, old: Commit, new: Commit, *, straight: bool
+) -> dict[str, Any]:
+    """What the second commit has beyond the first one; without a common commit, all that it has."""
+    repository = project.repository
+    base = old.sha if straight else repository.find_merge_base(old.sha, new.sha)
+    commits = repository.list_commits(f"^{old.sha}", new.sha)[::-1]
+    changes = repository.list_changes(base or old.sha, new.sha)
+    return {
+        "commit": build_commit(state, project, commits[-1]) if commits else None,
+        "commits": [build_commit(state, project, commit) for commit in commits],
+        "diffs": [build_change(change) for change in changes],
+        "compare_timeout": False,
+        "compare_same_ref": old.sha == new.sha,
+        "web_url": f"{state.external_url}/{project.full_path}/-/compare/{old.sha}...{new.sha}",
     }

@@ -9,11 +9,11 @@ from urllib.parse import unquote
 from aiohttp import web
 from pydantic import ValidationError
 
-from .access import authorize, find_token, open_project, refuse
+from .access import authorize, find_job, find_token, open_project, refuse, refuse_parameter
 from .jobs import NotAllowedError, cancel_job, play_job, retry_job
 from .model import DEVELOPER, MAINTAINER, OWNER, REPORTER, Job, Project, Runner, User
 from .paging import build_page
-from .params import read_params
+from .params import get_flag, read_params
 from .runner_api import build_token
 from .runners import RejectedError, create_runner, rotate_token, update_runner
 from .spec import RunnerChanges, RunnerSpec
@@ -50,6 +50,7 @@ class RestApi:
         router.add_get(f"{BASE}/personal_access_tokens/self", self.get_token)
         router.add_get(project, self.get_project)
         router.add_get(f"{BASE}/groups/{{group}}", self.get_group)
+        router.add_get(f"{BASE}/job", self.get_own_job)
         router.add_get(f"{project}/jobs", self.list_jobs)
         router.add_get(job, self.get_job)
         router.add_get(f"{job}/trace", self.get_trace)
@@ -106,6 +107,14 @@ class RestApi:
         """Return one job."""
         return web.json_response(build_job(self._state, self._get_job(request, REPORTER)))
 
+    async def get_own_job(self, request: web.Request) -> web.Response:
+        """Return the job whose token asks: https://docs.gitlab.com/api/jobs/#get-job-tokens-job"""
+        job = find_job(self._state, request)
+        if job is None:
+            authorize(self._state, request)
+            raise refuse(404, "404 Job Not Found")
+        return web.json_response(build_job(self._state, job))
+
     async def get_trace(self, request: web.Request) -> web.Response:
         """Return a job's log."""
         return web.Response(body=bytes(self._get_job(request, REPORTER).trace), content_type="text/plain")
@@ -113,14 +122,19 @@ class RestApi:
     async def change_job(self, request: web.Request) -> web.Response:
         """Cancel a job, try it again, or let a manual one begin."""
         job = self._get_job(request, DEVELOPER, "api")
+        project, user = open_project(self._state, request, DEVELOPER, "api")
+        params = await read_params(request)
+        force = get_flag(params, "force")
+        if (job.protected or force) and self._state.compute_access(user, project.full_path) < MAINTAINER:
+            raise refuse(403, "403 Forbidden")
         try:
             match request.match_info["action"]:
                 case "cancel":
-                    cancel_job(self._state, job, force=request.query.get("force") == "true")
+                    cancel_job(self._state, job, force=force)
                 case "retry":
-                    job = retry_job(self._state, job)
+                    job = retry_job(self._state, job, user)
                 case _:
-                    play_job(self._state, job)
+                    play_job(self._state, job, user, _parse_variables(params.get("job_variables_attributes")))
         except NotAllowedError as error:
             raise refuse(403, f"403 Forbidden - {error}") from error
         return web.json_response(build_job(self._state, job), status=201)
@@ -233,6 +247,14 @@ class RestApi:
             allowed = group is not None and self._state.compute_access(user, group.full_path) >= OWNER
         if not allowed:
             raise refuse(403, "403 Forbidden")
+
+
+def _parse_variables(given: Any) -> dict[str, str]:
+    """Raises a 400 for what is no list of keys and values."""
+    try:
+        return {str(one["key"]): str(one["value"]) for one in given or []}
+    except (TypeError, KeyError):
+        raise refuse_parameter("job_variables_attributes is invalid") from None
 
 
 def _refuse_value(error: ValidationError) -> web.HTTPException:

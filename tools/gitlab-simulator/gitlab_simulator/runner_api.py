@@ -12,12 +12,14 @@ from typing import Any
 
 from aiohttp import web
 
+from .access import refuse
 from .clock import build_time
 from .faults import Faults
 from .jobs import finish_job
 from .model import AT_RUNNER, Job, Runner
 from .payload import build_payload
 from .queues import claim_job, heartbeat
+from .reports import WrongReportError, parse_dotenv
 from .runners import compute_token_is_valid, rotate_token
 from .stamps import ensure_stamp, read_stamp
 from .state import Changed, GitLabState
@@ -119,6 +121,8 @@ class RunnerApi:
             if getattr(part, "name", "") == "file":
                 content = await part.read(decode=False)  # type: ignore[union-attr]  # a file is never a part of parts
                 kind = request.query.get("artifact_type", "archive")
+                if kind == "dotenv":
+                    _check_dotenv(bytes(content))
                 job.artifacts[kind] = (getattr(part, "filename", None) or "artifacts.zip", bytes(content))
         return web.json_response({}, status=201)
 
@@ -225,6 +229,14 @@ class RunnerApi:
 def build_token(runner: Runner) -> dict[str, Any]:
     """Return a runner's token as GitLab answers it."""
     return {"token": runner.token, "token_expires_at": build_time(runner.token_expires_at)}
+
+
+def _check_dotenv(content: bytes) -> None:
+    """Raises a 400 for a report that GitLab does not take."""
+    try:
+        parse_dotenv(content)
+    except WrongReportError as error:
+        raise refuse(400, f"400 Bad request - {error}") from error
 
 
 def _forbid() -> web.Response:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from .forks import fork_project
+from .git.objects import Commit
+from .git.repository import NewCommit, Repository
 from .jobs import create_pipeline
-from .model import AccessToken, MergeRequest, Project
-from .repository import Commit, File
-from .spec import CommitSpec, GroupSpec, MergeRequestSpec, ProjectSpec, Seed, TokenSpec
-from .state import GitLabState, NotThereError, compute_sha, compute_token
+from .merge_requests import open_merge_request
+from .model import AccessToken, Project
+from .spec import CommitSpec, GroupSpec, ProjectSpec, Seed, TokenSpec
+from .state import GitLabState, NotThereError, compute_token
+
+COPIED = (
+    "shared_runners_enabled", "group_runners_enabled", "runner_token_expiration_interval",
+    "only_allow_merge_if_pipeline_succeeds", "only_allow_merge_if_all_discussions_are_resolved",
+)  # fmt: skip
+"""What a project has as its specification says."""
 
 
 def apply_seed(state: GitLabState, seed: Seed) -> dict[str, str]:
@@ -24,7 +31,7 @@ def apply_seed(state: GitLabState, seed: Seed) -> dict[str, str]:
         state.add_user(user.username, admin=user.admin, access=user.access)
     for spec in seed.projects:
         for merge_request in spec.merge_requests:
-            add_merge_request(state, state.get_project(spec.path), merge_request)
+            open_merge_request(state, state.get_project(spec.path), merge_request)
     values = {token.name: _add_token(state, token) for token in seed.tokens}
     for pipeline in seed.pipelines:
         create_pipeline(state, pipeline)
@@ -38,46 +45,21 @@ def add_commit(state: GitLabState, project: Project, spec: CommitSpec) -> Commit
     """
     repository, branch = project.repository, spec.branch or project.default_branch
     begin = repository.branches.get(branch) or spec.start or repository.branches.get(project.default_branch)
-    parent = repository.find_commit(begin, project.default_branch) if begin else None
+    parent = repository.find_commit(begin) if begin else None
     if begin and parent is None:
         raise NotThereError(f"commits: {spec.start}")
-    files = dict(parent.files) if parent else {}
-    for path, content in spec.files.items():
-        if content is None:
-            files.pop(path, None)
-        else:
-            files[path] = File(content.encode(), path in spec.executable)
-    sha = spec.sha or _compute_commit_sha(parent.sha if parent else "", spec, files)
-    commit = Commit(sha, spec.message, spec.author, state.clock.now(), files, parent.sha if parent else None)
-    repository.commits[sha] = commit
-    repository.branches[branch] = sha
-    repository.tags |= dict.fromkeys(spec.tags, sha)
-    return commit
-
-
-def _compute_commit_sha(parent: str, spec: CommitSpec, files: Mapping[str, File]) -> str:
-    blobs = (f"{path} {file.blob_id} {file.executable}" for path, file in sorted(files.items()))
-    return compute_sha(parent, spec.branch, spec.author, spec.message, *blobs)
-
-
-def add_merge_request(state: GitLabState, project: Project, spec: MergeRequestSpec) -> MergeRequest:
-    """Create a merge request.
-
-    Raises NotThereError: no such branch or user.
-    """
-    target = spec.target_branch or project.default_branch
-    for branch in (spec.source_branch, target):
-        if branch not in project.repository.branches:
-            raise NotThereError(f"merge_requests: branch {branch}")
-    author = state.find_user(spec.author or "root")
-    if author is None:
-        raise NotThereError(f"merge_requests: user {spec.author}")
-    made = MergeRequest(
-        state.next_id("merge_request"), len(project.merge_requests) + 1, spec.source_branch, target, spec.title,
-        author.id, state.clock.now(), spec.description,
+    files = {path: None if content is None else content.encode() for path, content in spec.files.items()}
+    files |= {path: target.encode() for path, target in spec.symlinks.items()}
+    modes = dict.fromkeys(spec.executable, "100755") | dict.fromkeys(spec.symlinks, "120000")
+    made = NewCommit(
+        branch, parent.sha if parent else None, spec.message, spec.author, state.clock.now(), files, modes
     )  # fmt: skip
-    project.merge_requests[made.iid] = made
-    return made
+    sha = repository.add_commit(made)
+    for tag in spec.tags:
+        repository.set_ref(f"refs/tags/{tag}", sha)
+    commit = repository.get_commit(sha)
+    assert commit is not None
+    return commit
 
 
 def _add_group(state: GitLabState, spec: GroupSpec) -> None:
@@ -88,13 +70,13 @@ def _add_group(state: GitLabState, spec: GroupSpec) -> None:
 
 
 def _add_project(state: GitLabState, spec: ProjectSpec) -> None:
-    if "/" in spec.path:
+    if spec.forked_from:
+        project = fork_project(state, state.get_project(spec.forked_from), spec.path)
+    else:
         state.add_group(spec.path.rpartition("/")[0])
-    project = Project(
-        state.next_id("project"), spec.path, default_branch=spec.default_branch,
-        shared_runners_enabled=spec.shared_runners_enabled, group_runners_enabled=spec.group_runners_enabled,
-        runner_token_expiration_interval=spec.runner_token_expiration_interval,
-    )  # fmt: skip
+        project = Project(state.next_id("project"), spec.path, repository=Repository(spec.default_branch))
+    for name in COPIED:
+        setattr(project, name, getattr(spec, name))
     if spec.protected_branches is not None:
         project.protected_branches = list(spec.protected_branches)
     project.protected_tags = list(spec.protected_tags)

@@ -7,34 +7,49 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from .artifacts_api import ArtifactsApi
 from .clock import Clock
 from .control_api import ControlApi
+from .deployments_api import DeploymentsApi
 from .faults import Faults
+from .files_api import FilesApi
+from .git_http import GitHttp
 from .graphql_api import GraphQLApi
 from .hooks_api import HooksApi
 from .jobs import give_up_stuck_jobs
+from .members_api import MembersApi
 from .merge_requests_api import MergeRequestsApi
+from .notes_api import NotesApi
+from .oidc_api import OidcApi
 from .page import add_page
+from .pipelines_api import PipelinesApi
 from .repository_api import RepositoryApi
 from .rest_api import RestApi
 from .runner_api import RunnerApi
 from .state import GitLabState
-from .webhooks import Webhooks
+from .statuses_api import StatusesApi
+from .webhooks import Webhooks, note_cause
 
 SWEEP_SECONDS = 30
 """By the simulator's clock; GitLab's own worker looks once an hour."""
 BODY_LIMIT = 64 * 1024 * 1024
 """Bytes of one request: an artifact."""
+REST = (
+    RestApi, RepositoryApi, FilesApi, StatusesApi, PipelinesApi, ArtifactsApi, MergeRequestsApi, NotesApi, MembersApi,
+    DeploymentsApi, OidcApi, GraphQLApi, GitHttp,
+)  # fmt: skip
+"""The parts that need no more than the state."""
 
 
 def build_app(state: GitLabState) -> web.Application:
     """Return the application."""
     faults = Faults()
     control = ControlApi(state, faults)
-    app = web.Application(client_max_size=BODY_LIMIT, middlewares=[control.count, faults.strike])
+    app = web.Application(client_max_size=BODY_LIMIT, middlewares=[control.count, note_cause, faults.strike])
     webhooks = Webhooks(state)
-    rest = (RestApi(state), RepositoryApi(state), MergeRequestsApi(state), HooksApi(state, webhooks))
-    for api in (RunnerApi(state, faults), *rest, GraphQLApi(state), control):
+    rest = [make(state) for make in REST]
+    apis = (RunnerApi(state, faults), *rest, HooksApi(state, webhooks), control)
+    for api in apis:
         api.add_routes(app.router)
     add_page(app.router, state)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class _Strict(BaseModel):
@@ -31,6 +31,21 @@ class ArtifactsSpec(_Strict):
     reports: dict[str, list[str]] = {}
 
 
+class IdTokenSpec(_Strict):
+    """A token by which the job proves to others what it is: https://docs.gitlab.com/ci/yaml/#id_tokens"""
+
+    aud: str | list[str]
+    """For whom it is."""
+
+
+class EnvironmentSpec(_Strict):
+    """What the job deploys to: https://docs.gitlab.com/ci/yaml/#environment"""
+
+    name: str = Field(min_length=1)
+    action: Literal["start", "prepare", "stop", "verify", "access"] = "start"
+    url: str | None = None
+
+
 class JobSpec(_Strict):
     """A job, in the words of ``.gitlab-ci.yml``."""
 
@@ -51,12 +66,23 @@ class JobSpec(_Strict):
     """Seconds; a runner's maximum_timeout cuts it shorter."""
     when: Literal["on_success", "on_failure", "always", "manual"] = "on_success"
     allow_failure: bool = False
+    """True for a manual job that does not say: later stages don't wait for it."""
     artifacts: ArtifactsSpec | None = None
     cache: list[dict[str, Any]] = []
     """As the runner gets them."""
     retry: RetrySpec = RetrySpec()
+    id_tokens: dict[str, IdTokenSpec] = {}
+    """By the names of their variables."""
+    environment: EnvironmentSpec | None = None
     payload: dict[str, Any] = {}
     """Laid over what the runner gets, for what has no field here."""
+
+    @model_validator(mode="after")
+    def _decide_whether_it_may_fail(self) -> JobSpec:
+        """https://docs.gitlab.com/ci/jobs/job_control/#types-of-manual-jobs"""
+        if self.when == "manual" and "allow_failure" not in self.model_fields_set:
+            self.allow_failure = True
+        return self
 
 
 class PipelineSpec(_Strict):
@@ -71,6 +97,9 @@ class PipelineSpec(_Strict):
     """Empty: what the ref points at; made up if that is not there."""
     source: str = "push"
     user: str = ""
+    merge_request: str = ""
+    """Project and iid, such as ``hpc/site!1``, of a merge request that it is for; its head is the commit then, and the
+    project may be a fork."""
     variables: dict[str, str] = {}
     jobs: list[JobSpec] = Field(default=[JobSpec()], min_length=1)
 
@@ -88,14 +117,17 @@ class CommitSpec(_Strict):
     """What it changes: content by path, None for a file that goes."""
     executable: list[str] = []
     """Paths of those of its files that may be executed."""
-    sha: str = Field(default="", pattern=r"^([0-9a-f]{40})?$")
-    """Empty: made up from what it is."""
+    symlinks: dict[str, str] = {}
+    """Targets of symbolic links by their paths."""
     tags: list[str] = []
     """Tags that point at it from now on."""
 
 
 class MergeRequestSpec(_Strict):
-    """A merge request within one project."""
+    """A merge request within one project, or from a fork of it."""
+
+    source_project: str = ""
+    """Full path; empty: the project that it goes to."""
 
     source_branch: str = Field(min_length=1)
     target_branch: str = ""
@@ -104,6 +136,7 @@ class MergeRequestSpec(_Strict):
     description: str = ""
     author: str = ""
     """User name; empty: root."""
+    labels: list[str] = []
 
 
 class GroupSpec(_Strict):
@@ -127,6 +160,10 @@ class ProjectSpec(_Strict):
     group_runners_enabled: bool = True
     runner_token_expiration_interval: float | None = Field(default=None, gt=0)
     """Seconds."""
+    forked_from: str = ""
+    """Full path of a project before it, whose branches and tags it has."""
+    only_allow_merge_if_pipeline_succeeds: bool = False
+    only_allow_merge_if_all_discussions_are_resolved: bool = False
     commits: list[CommitSpec] = []
     """The oldest first."""
     merge_requests: list[MergeRequestSpec] = []

@@ -10,21 +10,27 @@ import hashlib
 import secrets
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 from . import model
 from .clock import Clock
 from .matching import compute_is_below
-from .model import Group, Job, Project, Runner, User
+from .model import Group, Job, MergeRequest, Project, Runner, User
+from .signing import SigningKeys
 
 
 @dataclass(frozen=True)
 class Changed:
-    """Something happened: ``kind`` is job, pipeline, push, merge_request or queue (then ``id`` is a runner's)."""
+    """Something happened: ``kind`` is job, pipeline, push, merge_request, note, deployment or queue.
+
+    ``id`` is that of what changed; of a runner for the queue, of the project for a push.
+    """
 
     kind: str
     id: int
-    detail: dict[str, str] = field(default_factory=dict)
+    detail: Any = None
+    """A `pushes.Push`, `merge_requests.MergeRequestChange` or `discussions.NoteChange`, or a deployment."""
 
 
 class NotThereError(Exception):
@@ -52,6 +58,18 @@ class Settings:
     """Seconds that the tokens of instance runners are valid from when they are made or replaced; None: for ever."""
     group_runner_token_expiration_interval: float | None = None
     project_runner_token_expiration_interval: float | None = None
+    status_update_seconds: float = 0
+    """How long the update of a commit status takes; others of the same commit wait for it."""
+    ci_pipeline_size: int = 0
+    """Jobs and commit statuses that a pipeline may have; 0: any number."""
+    diff_max_files: int = 1000
+    """Files of a merge request whose changes are shown."""
+    push_event_hooks_limit: int = 3
+    """A push that creates, moves or deletes more branches, or tags, tells webhooks of none of these."""
+    notes_per_minute: int = 300
+    """For each user."""
+    auto_disable_hooks: bool = True
+    """Whether webhooks that fail are disabled: at GitLab.com, and elsewhere where auto_disabling_web_hooks is on."""
     resends_per_minute: int = 5
     """For each webhook and user."""
     runner_requests_per_minute: int = 2000
@@ -80,6 +98,8 @@ class GitLabState:
         self.stamps: dict[str, tuple[str, float]] = {}
         """Queue stamp and when it was set, by runner token."""
         self.listeners: list[Callable[[Changed], None]] = []
+        self.keys = SigningKeys()
+        self._labels: dict[str, int] = {}
         self._ids: Counter[str] = Counter({"job": 1000, "pipeline": 100})
         self.add_user("root", admin=True)
 
@@ -87,7 +107,11 @@ class GitLabState:
         self._ids[kind] += 1
         return self._ids[kind]
 
-    def tell(self, kind: str, subject: int, **detail: str) -> None:
+    def get_label_id(self, name: str) -> int:
+        """Return a label's number; one that is new gets the next."""
+        return self._labels.setdefault(name, len(self._labels) + 1)
+
+    def tell(self, kind: str, subject: int, detail: object = None) -> None:
         for listener in self.listeners:
             listener(Changed(kind, subject, detail))
 
@@ -130,8 +154,28 @@ class GitLabState:
     def find_user(self, username: str) -> User | None:
         return next((user for user in self.users.values() if user.username == username), None)
 
+    def get_user(self, username: str) -> User:
+        """Raises NotThereError: there is no such user."""
+        if (user := self.find_user(username)) is None:
+            raise NotThereError("User")
+        return user
+
     def find_token(self, value: str) -> model.AccessToken | None:
         return next((token for token in self.tokens.values() if secrets.compare_digest(token.value, value)), None)
+
+    def find_merge_request(self, number: int | None) -> MergeRequest | None:
+        """Find by id, among all projects."""
+        found = (one for project in self.projects.values() for one in project.merge_requests.values())
+        return next((one for one in found if one.id == number), None)
+
+    def get_job_user_id(self, job: Job) -> int | None:
+        """Return who started a job: its pipeline, or the job itself by hand. The job has that user's rights."""
+        return job.user_id or self.pipelines[job.pipeline_id].user_id
+
+    def find_running_job(self, token: str) -> Job | None:
+        """Find the job of a token, which is valid while the job runs."""
+        job = next((one for one in self.jobs.values() if secrets.compare_digest(one.token, token)), None)
+        return job if job and job.status in model.AT_RUNNER else None
 
     def find_runner_by_token(self, value: str) -> Runner | None:
         return next((runner for runner in self.runners.values() if runner.token == value), None)

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .jobs import advance_pipeline, list_external_statuses
+from .git.objects import Commit
+from .jobs import advance_pipeline
 from .matching import compute_is_protected
 from .model import FINISHED, MAINTAINER, ExternalStatus, Job, JobStatus, Pipeline, Project, User
-from .repository import Commit
+from .pipelines import list_external_statuses
 from .state import GitLabState
 
 LONGEST = 255
 """Characters of a description and a URL."""
+LOOKED_AT = 100
+"""The latest pipelines of a commit, one of which a status that names none goes to."""
+OPEN = frozenset({JobStatus.PENDING, JobStatus.RUNNING})
 STEPS: dict[str, tuple[frozenset[JobStatus], JobStatus]] = {
     "enqueue": (frozenset({JobStatus.CREATED, JobStatus.SKIPPED, JobStatus.MANUAL}), JobStatus.PENDING),
     "run": (frozenset({JobStatus.PENDING}), JobStatus.RUNNING),
@@ -62,28 +66,21 @@ class Report:
 def report_status(state: GitLabState, project: Project, user: User, commit: Commit, report: Report) -> ExternalStatus:
     """Take what a user says: it changes the user's own status of that name that is not over, or is a new one.
 
-    Raises RefusedError.
+    A pipeline that was made for it stays, also where the status is refused then. Raises RefusedError.
     """
-    pipeline = _find_pipeline(state, project, commit, report)
-    if pipeline is None and report.pipeline_id is not None:
+    found = _find_pipeline(state, project, commit, report)
+    ref = _find_ref(project, commit, report, found)
+    if found is None and report.pipeline_id is not None:
         raise RefusedError(404, "404 Pipeline for pipeline_id, sha and ref Not Found")
-    ref = report.ref or (pipeline.ref if pipeline else "")
-    if not ref:
-        branches = project.repository.list_branches_with(commit)
-        if not branches:
-            raise RefusedError(404, "404 References for commit Not Found")
-        ref = branches[0]
-    protected = compute_is_protected(project, ref, tag=pipeline is not None and pipeline.tag)
+    full = found is not None and _compute_is_full(state, found, user, report.name, ref)
+    if full and report.pipeline_id is not None:
+        raise RefusedError(422, "The number of jobs has exceeded the limit")
+    pipeline = _create_pipeline(state, project, user, ref, commit.sha) if found is None or full else found
+    protected = compute_is_protected(project, ref, tag=pipeline.tag)
     if protected and state.compute_access(user, project.full_path) < MAINTAINER:
         raise RefusedError(403, "403 Forbidden")
-    _check(report)
-    if pipeline is None:
-        now = state.clock.now()
-        number = state.next_id("pipeline")
-        pipeline = Pipeline(number, project.id, ref, False, commit.sha, "external", user.id, now)
-        state.pipelines[number] = pipeline
-    same = [one for one in list_external_statuses(state, pipeline) if (one.name, one.ref) == (report.name, ref)]
-    status = next((one for one in same if one.status not in FINISHED and one.user_id == user.id), None)
+    _check(state, pipeline, report)
+    status = _find_open(state, pipeline, user, report.name, ref)
     if status is None:
         number = state.next_id("job")
         status = ExternalStatus(number, project.id, pipeline.id, report.name, ref, user.id, state.clock.now())
@@ -91,11 +88,43 @@ def report_status(state: GitLabState, project: Project, user: User, commit: Comm
     for name in ("description", "target_url", "coverage"):
         if (value := getattr(report, name)) is not None:
             setattr(status, name, value)
-    for one in same:
-        one.retried = one is not status
+    for one in list_external_statuses(state, pipeline):
+        if (one.name, one.ref) == (report.name, ref):
+            one.retried = one is not status
     state.statuses[status.id] = status
     advance_pipeline(state, pipeline)
     return status
+
+
+def _find_ref(project: Project, commit: Commit, report: Report, pipeline: Pipeline | None) -> str:
+    """The ref of the report, of the pipeline, or of a branch that the commit is on. Raises RefusedError: none."""
+    ref = report.ref or (pipeline.ref if pipeline else "")
+    ref = ref or next(iter(project.repository.list_branches_with(commit.sha)), "")
+    if not ref:
+        raise RefusedError(404, "404 References for commit Not Found")
+    return ref
+
+
+def _create_pipeline(state: GitLabState, project: Project, user: User, ref: str, sha: str) -> Pipeline:
+    number = state.next_id("pipeline")
+    pipeline = Pipeline(number, project.id, ref, False, sha, "external", user.id, state.clock.now())
+    state.pipelines[number] = pipeline
+    return pipeline
+
+
+def _compute_is_full(state: GitLabState, pipeline: Pipeline, user: User, name: str, ref: str) -> bool:
+    """Return whether a pipeline takes no status, as it has too many and none of them is the one that is changed."""
+    limit = state.settings.ci_pipeline_size
+    external = sum(one.pipeline_id == pipeline.id for one in state.statuses.values())
+    too_many = 0 < limit <= len(pipeline.job_ids) + external
+    return too_many and _find_open(state, pipeline, user, name, ref) is None
+
+
+def _find_open(state: GitLabState, pipeline: Pipeline, user: User, name: str, ref: str) -> ExternalStatus | None:
+    """Find the user's status that a report changes: one that is pending or running."""
+    wanted = (name, ref, user.id)
+    open_ones = (one for one in list_external_statuses(state, pipeline) if one.status in OPEN)
+    return next((one for one in open_ones if (one.name, one.ref, one.user_id) == wanted), None)
 
 
 def list_statuses(state: GitLabState, project: Project, sha: str, *, every: bool) -> list[Job | ExternalStatus]:
@@ -110,16 +139,18 @@ def list_statuses(state: GitLabState, project: Project, sha: str, *, every: bool
 
 
 def _find_pipeline(state: GitLabState, project: Project, commit: Commit, report: Report) -> Pipeline | None:
-    for pipeline in reversed(state.pipelines.values()):
-        at = (pipeline.project_id, pipeline.sha) == (project.id, commit.sha)
-        wanted = report.pipeline_id in (None, pipeline.id) and report.ref in (None, pipeline.ref)
-        if at and wanted:
+    wanted = (project.id, commit.sha)
+    newest = [one for one in reversed(state.pipelines.values()) if (one.project_id, one.sha) == wanted]
+    for pipeline in newest if report.pipeline_id is not None else newest[:LOOKED_AT]:
+        if report.pipeline_id in (None, pipeline.id) and report.ref in (None, pipeline.ref):
             return pipeline
     return None
 
 
-def _check(report: Report) -> None:
+def _check(state: GitLabState, pipeline: Pipeline, report: Report) -> None:
     wrong: dict[str, list[str]] = {}
+    if any(state.jobs[number].name == report.name for number in pipeline.job_ids):
+        wrong["name"] = ["has already been taken"]
     for name in ("name", "description", "target_url"):
         if len(getattr(report, name) or "") > LONGEST:
             wrong.setdefault(name, []).append(f"is too long (maximum is {LONGEST} characters)")

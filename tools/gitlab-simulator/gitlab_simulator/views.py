@@ -9,7 +9,7 @@ from typing import Any
 
 from . import model
 from .clock import build_time
-from .repository import Commit
+from .git.objects import Commit, build_email
 from .runners import compute_runner_status
 from .state import GitLabState
 
@@ -72,6 +72,9 @@ def build_project(state: GitLabState, project: model.Project) -> dict[str, Any]:
         "group_runners_enabled": project.group_runners_enabled,
         "web_url": f"{state.external_url}/{project.full_path}",
         "http_url_to_repo": f"{state.external_url}/{project.full_path}.git",
+        **_build_origin(state, project),
+        "only_allow_merge_if_pipeline_succeeds": project.only_allow_merge_if_pipeline_succeeds,
+        "only_allow_merge_if_all_discussions_are_resolved": project.only_allow_merge_if_all_discussions_are_resolved,
         "namespace": {
             "id": namespace.id if namespace else None,
             "full_path": namespace_path,
@@ -80,6 +83,14 @@ def build_project(state: GitLabState, project: model.Project) -> dict[str, Any]:
             "name": namespace_path.rpartition("/")[2],
         },
     }
+
+
+def _build_origin(state: GitLabState, project: model.Project) -> dict[str, Any]:
+    """What a fork says of the project that it was made of."""
+    origin = state.projects.get(project.forked_from or 0)
+    if origin is None:
+        return {}
+    return {"forked_from_project": {"id": origin.id, "path_with_namespace": origin.full_path}}
 
 
 def build_pipeline(state: GitLabState, pipeline: model.Pipeline) -> dict[str, Any]:
@@ -98,32 +109,32 @@ def build_pipeline(state: GitLabState, pipeline: model.Pipeline) -> dict[str, An
 
 
 def build_commit(state: GitLabState, project: model.Project, commit: Commit) -> dict[str, Any]:
-    at, email = build_time(commit.created_at), f"{commit.author_name.lower().replace(' ', '.')}@example.com"
     return {
         "id": commit.sha,
         "short_id": commit.sha[:8],
-        "created_at": at,
-        "parent_ids": [commit.parent] if commit.parent else [],
+        "created_at": build_time(commit.committed_at),
+        "parent_ids": list(commit.parents),
         "title": commit.title,
         "message": commit.message,
         "author_name": commit.author_name,
-        "author_email": email,
-        "authored_date": at,
-        "committer_name": commit.author_name,
-        "committer_email": email,
-        "committed_date": at,
+        "author_email": commit.author_email,
+        "authored_date": build_time(commit.authored_at),
+        "committer_name": commit.committer_name,
+        "committer_email": commit.committer_email,
+        "committed_date": build_time(commit.committed_at),
         "trailers": {},
         "extended_trailers": {},
         "web_url": f"{state.external_url}/{project.full_path}/-/commit/{commit.sha}",
     }
 
 
-def _get_commit(project: model.Project, pipeline: model.Pipeline) -> Commit:
+def get_pipeline_commit(project: model.Project, pipeline: model.Pipeline) -> Commit:
     """Return a pipeline's commit; one is made up where the repository has none of that name."""
-    message = f"Commit {pipeline.sha[:8]}"
-    return project.repository.commits.get(pipeline.sha) or Commit(
-        pipeline.sha, message, "Root", pipeline.created_at, {}
-    )
+    found = project.repository.get_commit(pipeline.sha)
+    if found is not None:
+        return found
+    name, email, at = "Root", build_email("Root"), pipeline.created_at
+    return Commit(pipeline.sha, (), name, email, at, name, email, at, f"Commit {pipeline.sha[:8]}")
 
 
 def compute_queued(state: GitLabState, job: model.Job) -> float | None:
@@ -160,15 +171,20 @@ def build_job(state: GitLabState, job: model.Job) -> dict[str, Any]:
         "erased_at": None,
         "duration": compute_duration(state, job),
         "queued_duration": compute_queued(state, job),
-        "user": build_user(state, pipeline.user_id),
-        "commit": build_commit(state, project, _get_commit(project, pipeline)),
+        "user": build_user(state, state.get_job_user_id(job)),
+        "commit": build_commit(state, project, get_pipeline_commit(project, pipeline)),
         "pipeline": build_pipeline(state, pipeline),
         **({"failure_reason": job.failure_reason} if job.failure_reason else {}),
         "web_url": f"{state.external_url}/{project.full_path}/-/jobs/{job.id}",
         "project": {"ci_job_token_scope_enabled": False},
         **({"artifacts_file": {"filename": archive[0], "size": len(archive[1])}} if archive else {}),
         "artifacts": [
-            {"file_type": kind, "size": len(data), "filename": name, "file_format": "zip"}
+            {
+                "file_type": kind,
+                "size": len(data),
+                "filename": name,
+                "file_format": "zip" if kind == "archive" else "gzip",
+            }
             for kind, (name, data) in job.artifacts.items()
         ],
         "runner": build_runner(state, runner) if runner else None,

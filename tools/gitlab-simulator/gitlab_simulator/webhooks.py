@@ -1,4 +1,4 @@
-"""Sends job events to webhooks, as GitLab does: https://docs.gitlab.com/user/project/integrations/webhook_events/
+"""Sends events to webhooks, as GitLab does: https://docs.gitlab.com/user/project/integrations/webhook_events/
 
 GitLab does not send an event again by itself. A hook that fails again and again gets none for a while, in the end none
 at all: https://docs.gitlab.com/user/project/integrations/webhooks/#auto-disabled-webhooks
@@ -13,13 +13,16 @@ import hashlib
 import hmac
 import json
 import uuid
-from typing import Any
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 
 import aiohttp
+from aiohttp import web
 
-from .clock import build_time
+from .events.building import WANTED_BY, build_events
+from .events.event import Event
 from .matching import compute_is_below
-from .model import Delivery, Hook, Job
+from .model import Delivery, Hook
 from .state import Changed, GitLabState
 
 FAILURES_BEFORE_PAUSE, FAILURES_BEFORE_END = 4, 40
@@ -28,11 +31,25 @@ ANSWER_LIMIT = 8 * 1024
 """Bytes of an answer that are kept."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 24 * 3600.0
 
+EVENT_UUID = "X-Gitlab-Event-UUID"
+cause: ContextVar[str] = ContextVar("cause", default="")
+"""The EVENT_UUID of the request that is being answered; all events that it causes have the same.
+Source: lib/gitlab/web_hooks/recursion_detection/uuid.rb"""
+
+
+@web.middleware
+async def note_cause(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Keep why a request was sent, for the events that it causes."""
+    cause.set(request.headers.get(EVENT_UUID, ""))
+    return await handler(request)
+
 
 def note_outcome(hook: Hook, now: float, *, delivered: bool) -> None:
     """Count a delivery; from the fourth failure in a row the hook is disabled, twice as long each time."""
     if delivered:
-        hook.failures, hook.disabled_until = 0, None
+        hook.failures, hook.disabled_until, hook.permanently_disabled = 0, None, False
         return
     hook.failures += 1
     if hook.failures >= FAILURES_BEFORE_END:
@@ -64,17 +81,21 @@ class Webhooks:
             await self._session.close()
 
     def _on_change(self, change: Changed) -> None:
-        if change.kind != "job":
+        now, kinds = self._state.clock.now(), WANTED_BY.get(change.kind, frozenset())
+        hooks = [one for one in self._state.hooks.values() if one.events & kinds and not compute_is_disabled(one, now)]
+        if not hooks:
             return
-        job = self._state.jobs[change.id]
-        path = self._state.projects[job.project_id].full_path
-        for hook in self._state.hooks.values():
-            wanted = "job_events" in hook.events and not compute_is_disabled(hook, self._state.clock.now())
-            if wanted and self._covers(hook, job.project_id, path):
-                body = json.dumps(self._build_job_event(job)).encode()
-                task = asyncio.get_running_loop().create_task(self.deliver(hook, "Job Hook", body))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+        for event in build_events(self._state, change):
+            path = self._state.projects[event.project_id].full_path
+            wanted = [one for one in hooks if event.wanted_by in one.events]
+            for hook in (one for one in wanted if self._covers(one, event.project_id, path)):
+                self._start(hook, event)
+
+    def _start(self, hook: Hook, event: Event) -> None:
+        body = json.dumps(event.body).encode()
+        task = asyncio.get_running_loop().create_task(self.deliver(hook, event.header, body))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _covers(self, hook: Hook, project_id: int, path: str) -> bool:
         if hook.scope == "project":
@@ -99,14 +120,15 @@ class Webhooks:
             delivery.error = f"{type(error).__name__} {error}"
         delivery.seconds = self._state.clock.now() - now
         succeeded = delivery.status is not None and delivery.status < 400
-        note_outcome(hook, self._state.clock.now(), delivered=succeeded)
+        if succeeded or self._state.settings.auto_disable_hooks:
+            note_outcome(hook, self._state.clock.now(), delivered=succeeded)
         return delivery
 
     def _build_headers(self, hook: Hook, event: str, body: bytes, identifier: str) -> dict[str, str]:
         headers = {
             "Content-Type": "application/json", "User-Agent": "GitLab/19.4.0", "X-Gitlab-Event": event,
-            "X-Gitlab-Event-UUID": str(uuid.uuid4()), "X-Gitlab-Instance": self._state.external_url,
-            "Idempotency-Key": identifier, "X-Gitlab-Webhook-UUID": str(uuid.uuid5(uuid.NAMESPACE_URL, hook.url)),
+            EVENT_UUID: cause.get() or str(uuid.uuid4()), "X-Gitlab-Instance": self._state.external_url,
+            "Idempotency-Key": identifier, "X-Gitlab-Webhook-UUID": str(uuid.uuid4()),
         }  # fmt: skip
         if hook.token:
             headers["X-Gitlab-Token"] = hook.token
@@ -117,22 +139,6 @@ class Webhooks:
             signature = f"v1,{base64.b64encode(digest).decode()}"
             headers |= {"webhook-id": identifier, "webhook-timestamp": stamp, "webhook-signature": signature}
         return headers
-
-    def _build_job_event(self, job: Job) -> dict[str, Any]:
-        project, pipeline = self._state.projects[job.project_id], self._state.pipelines[job.pipeline_id]
-        runner = self._state.runners.get(job.runner_id or 0)
-        event: dict[str, Any] = {
-            "object_kind": "build", "ref": pipeline.ref, "tag": pipeline.tag, "sha": pipeline.sha,
-            "build_id": job.id, "build_name": job.name, "build_stage": job.stage, "build_status": job.status.value,
-            "build_created_at": build_time(job.created_at), "build_started_at": build_time(job.started_at),
-            "build_finished_at": build_time(job.finished_at), "build_allow_failure": job.spec.allow_failure,
-            "build_failure_reason": job.failure_reason or "unknown_failure", "pipeline_id": pipeline.id,
-            "project_id": project.id, "project_name": project.full_path.replace("/", " / "),
-            "project": {"id": project.id, "path_with_namespace": project.full_path},
-            "runner": {"id": runner.id, "description": runner.description, "runner_type": runner.type.value,
-                       "tags": list(runner.tags)} if runner else None,
-        }  # fmt: skip
-        return event | ({"tag_list": list(job.tags)} if self._state.settings.job_event_tags else {})
 
 
 def _parse_key(token: str) -> bytes:

@@ -14,11 +14,12 @@ from itertools import takewhile
 from pathlib import Path
 from threading import Timer
 
-import gitlab
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
+
+import gitlab
 
 SECONDS = 60
 SEED = """

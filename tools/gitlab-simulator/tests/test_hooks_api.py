@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,11 +15,11 @@ from gitlab_simulator.seeding import apply_seed
 from gitlab_simulator.server import build_app
 from gitlab_simulator.spec import Seed
 from gitlab_simulator.state import GitLabState
-from scenes import build_state
+from scenes import add_jobs, build_state
 
 Client = TestClient[Any, Any]
 HOOK = "/api/v4/projects/hpc%2Fsim/hooks/1"
-NOBODY = "http://127.0.0.1:1/"
+UNREACHABLE = "http://127.0.0.1:1/"
 LEVELS = {"reporter": 20, "maintainer": 40, "owner": 50}
 
 
@@ -35,15 +36,15 @@ def state() -> GitLabState:
     apply_seed(state, Seed.model_validate(seed))
     project, group = state.get_project("hpc/sim"), state.find_group("hpc")
     assert group is not None
-    state.hooks[1] = Hook(1, "project", project.id, NOBODY, events=frozenset({"job_events"}))
-    state.hooks[2] = Hook(2, "group", group.id, NOBODY)
+    state.hooks[1] = Hook(1, "project", project.id, UNREACHABLE, events=frozenset({"job_events"}))
+    state.hooks[2] = Hook(2, "group", group.id, UNREACHABLE)
     add_delivery(state, 1)
     return state
 
 
 def add_delivery(state: GitLabState, number: int, status: int | None = 500, **fields: Any) -> None:
     headers = {"Idempotency-Key": f"key-{number}"}
-    made = Delivery(number, 1, NOBODY, "Job Hook", b"{}", headers, state.clock.now(), status, **fields)
+    made = Delivery(number, 1, UNREACHABLE, "Job Hook", b"{}", headers, state.clock.now(), status, **fields)
     state.deliveries[state.next_id("delivery")] = made
 
 
@@ -96,7 +97,7 @@ async def test_wrong_values_are_refused(
     assert (answer.status, await answer.json()) == (status, said)
 
 
-async def test_what_nobody_answered_is_an_internal_error_and_sending_it_again_says_why(client: Client) -> None:
+async def test_an_event_without_an_answer_is_an_internal_error_and_sending_it_again_says_why(client: Client) -> None:
     refused = await client.post(f"{HOOK}/events/1/resend")
     assert refused.status == 422
     assert "Cannot connect" in (await refused.json())["message"]
@@ -113,7 +114,7 @@ async def test_an_event_of_a_hook_that_leads_elsewhere_now_can_not_be_sent_again
 
 
 @pytest.mark.parametrize(("failures", "said"), [(3, "executable"), (4, "temporarily_disabled"), (40, "disabled")])
-async def test_an_event_of_a_hook_that_rests_can_not_be_sent_again(
+async def test_an_event_of_a_paused_hook_can_not_be_sent_again(
     client: Client, state: GitLabState, failures: int, said: str
 ) -> None:
     hook = state.hooks[1]
@@ -150,5 +151,64 @@ async def test_events_are_told_for_a_week_and_only_once_they_are_over(client: Cl
 
 
 async def test_a_new_hook_wants_pushes_and_what_else_it_says(client: Client, state: GitLabState) -> None:
-    made = await client.post("/api/v4/projects/hpc%2Fsim/hooks", json={"url": NOBODY, "job_events": "true"})
+    made = await client.post("/api/v4/projects/hpc%2Fsim/hooks", json={"url": UNREACHABLE, "job_events": "true"})
     assert state.hooks[(await made.json())["id"]].events == {"push_events", "job_events"}
+
+
+async def test_a_test_goes_to_a_disabled_hook_and_enables_it_again(client: Client, state: GitLabState) -> None:
+    received: list[dict[str, Any]] = []
+
+    async def receive(request: web.Request) -> web.Response:
+        received.append({"event": request.headers["X-Gitlab-Event"], **await request.json()})
+        return web.Response(status=204 if len(received) > 1 else 500)
+
+    app = web.Application()
+    app.router.add_post("/", receive)
+    (job,) = add_jobs(state)
+    async with TestServer(app) as server:
+        hook = state.hooks[1]
+        hook.url, hook.permanently_disabled = str(server.make_url("/")), True
+        failed = await client.post(f"{HOOK}/test/job_events")
+        assert (failed.status, hook.permanently_disabled) == (422, True)
+        assert (await client.post(f"{HOOK}/test/job_events")).status == 201
+    assert [(one["event"], one["build_id"]) for one in received] == [("Job Hook", job.id)] * 2
+    assert (await (await client.get(HOOK)).json())["alert_status"] == "executable"
+
+
+@pytest.mark.parametrize(
+    ("trigger", "status", "said"),
+    [
+        ("push_events", 422, {"message": "Ensure the project has at least one commit."}),
+        ("pipeline_events", 422, {"message": "Ensure the project has CI pipelines."}),
+        ("merge_requests_events", 422, {"message": "Ensure the project has merge requests."}),
+        ("no_events", 400, {"error": "trigger does not have a valid value"}),
+    ],
+)
+async def test_a_test_needs_something_to_tell(client: Client, trigger: str, status: int, said: Any) -> None:
+    answer = await client.post(f"{HOOK}/test/{trigger}")
+    assert (answer.status, await answer.json()) == (status, said)
+
+
+async def test_events_of_a_request_that_has_their_uuid_share_it(client: Client, state: GitLabState) -> None:
+    state.hooks[1].events = frozenset({"job_events", "pipeline_events"})
+    (job,) = add_jobs(state, {"when": "manual"})
+    before = len(state.deliveries)
+    play = f"/api/v4/projects/hpc%2Fsim/jobs/{job.id}/play"
+    assert (await client.post(play, headers={"X-Gitlab-Event-UUID": "of-a-hook"})).status == 201
+    sent = [one.headers for one in state.deliveries.values()][before:]
+    async with asyncio.timeout(5):
+        while len(sent) < 2:
+            await asyncio.sleep(0)
+            sent = [one.headers for one in list(state.deliveries.values())[before:]]
+    caused = [one for one in sent if one["X-Gitlab-Event-UUID"] == "of-a-hook"]
+    assert len(caused) == 2
+    for name in ("Idempotency-Key", "X-Gitlab-Webhook-UUID"):
+        assert len({one[name] for one in caused}) == 2
+
+
+async def test_hooks_are_not_disabled_where_gitlab_is_set_so(client: Client, state: GitLabState) -> None:
+    state.settings.auto_disable_hooks = False
+    state.settings.resends_per_minute = 50
+    for _ in range(5):
+        assert (await client.post(f"{HOOK}/events/1/resend")).status == 422
+    assert (await (await client.get(HOOK)).json())["alert_status"] == "executable"

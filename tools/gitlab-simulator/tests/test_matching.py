@@ -87,7 +87,7 @@ def test_a_pending_job_changes_the_stamps_of_matching_runners_also_of_paused_one
     assert changed == [True, True, False, False]
 
 
-def test_a_stamp_ends_when_nobody_asks_for_it() -> None:
+def test_a_stamp_ends_when_no_caller_asks_for_it() -> None:
     state = build_state()
     runner = add_runner(state)
     stamp = ensure_stamp(state, runner.token)

@@ -89,14 +89,14 @@ async def test_the_signed_form_is_that_of_standard_webhooks(state: GitLabState, 
     assert "X-Gitlab-Token" not in headers
 
 
-def test_a_hook_rests_from_the_fourth_failure_on_and_ends_at_the_fortieth() -> None:
+def test_a_hook_pauses_from_the_fourth_failure_on_and_ends_at_the_fortieth() -> None:
     hook = Hook(1, "group", 1, "http://hook.test")
-    rests = []
+    pauses = []
     for _ in range(39):
         note_outcome(hook, START, delivered=False)
-        rests.append((hook.disabled_until or START) - START)
-    assert rests[:6] == [0, 0, 0, 60, 120, 240]
-    assert rests[-1] == 24 * 3600
+        pauses.append((hook.disabled_until or START) - START)
+    assert pauses[:6] == [0, 0, 0, 60, 120, 240]
+    assert pauses[-1] == 24 * 3600
     assert not compute_is_disabled(hook, START + 24 * 3600)
     note_outcome(hook, START, delivered=False)
     assert compute_is_disabled(hook, START + 1e9)

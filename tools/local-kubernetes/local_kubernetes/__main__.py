@@ -103,7 +103,7 @@ def shell_env(name: Name = "dev") -> None:
 
 
 def main() -> None:
-    """Run a command; an error of ours is a message, not a traceback."""
+    """Run a command; a ClusterError is a message, not a traceback."""
     try:
         application()
     except (ClusterError, KubectlError) as error:

@@ -172,7 +172,9 @@ def get_kind(name: str, kind: Kind) -> KindCluster:
     """Return a running cluster by name, and write its kubeconfig again. Raises ClusterError if there is none."""
     record = get_kind_record(name)
     if record is None or name not in kind.list_clusters():
-        raise ClusterError(f"kind has no cluster {name} of ours; make one with: local-kubernetes up {name}")
+        raise ClusterError(
+            f"kind has no cluster {name} that local-kubernetes created; create one with: local-kubernetes up {name}"
+        )
     kind.run("export", "kubeconfig", "--name", name, "--kubeconfig", str(record.kubeconfig))
     return KindCluster(record, kind)
 
@@ -192,7 +194,7 @@ def sweep_locked(kinds: dict[str, Kind]) -> list[str]:
     removed = []
     for record in list_kind_records():
         if record.is_abandoned() and record.engine in kinds:
-            announce(f"removing what is left of kind's cluster {record.name}: nobody uses it any more")
+            announce(f"removing what is left of kind's cluster {record.name}: no process uses it any more")
             with contextlib.suppress(ClusterError):
                 delete_kind(record, kinds[record.engine])
                 removed.append(record.name)

@@ -42,7 +42,7 @@ def test_key_changes_with_go_and_flags(component: Component) -> None:
     assert len(keys) == 3
 
 
-def test_old_release_is_pinned_by_a_module_file_of_its_own(component: Component) -> None:
+def test_an_old_release_is_pinned_by_a_separate_module_file(component: Component) -> None:
     old = build_kubernetes("1.34")
     assert [path.name for path in old.sources] == ["kube-1.34.mod", "kube-1.34.sum", "main.go"]
     assert f"k8s.io/kubernetes v{old.version}" in old.sources[0].read_text()

@@ -44,7 +44,7 @@ def test_node_and_host_lie_on_their_link() -> None:
     assert network.node_pods.subnet_of(network.pods)
 
 
-def test_lowest_index_that_nobody_uses_is_chosen() -> None:
+def test_the_lowest_free_index_is_chosen() -> None:
     route = IPv4Network("10.92.7.0/24")
     assert decide_index(taken=[1], routes=[route], links=["kch3", "eth0"]) == 4
 
@@ -134,10 +134,10 @@ def build_loop_device(**changes: object) -> LoopDevice:
         pytest.param({"back-ino": 99}, True, id="its file is the cluster's"),
         pytest.param({"file_is_deleted": True}, True, id="its file was deleted"),
         pytest.param({"back-maj:min": "0:77"}, True, id="its file system is gone"),
-        pytest.param({}, False, id="somebody else's file"),
+        pytest.param({}, False, id="another user's file"),
         pytest.param({"back-ino": 99, "autoclear": True}, False, id="detaches by itself"),
         pytest.param({"name": "/dev/loop5", "file_is_deleted": True}, False, id="was there before"),
-        pytest.param({"maj:min": "7:3", "file_is_deleted": True}, False, id="somebody has mounted it"),
+        pytest.param({"maj:min": "7:3", "file_is_deleted": True}, False, id="it is mounted"),
     ],
 )
 def test_loop_device_is_known_by_its_file(changes: dict[str, object], *, left_over: bool) -> None:

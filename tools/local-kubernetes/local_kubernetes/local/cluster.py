@@ -101,7 +101,7 @@ def up(name: str, *, kube_minor: str, kept: bool) -> LocalCluster:
                 return keep(cluster) if kept else cluster
             if not existing.ready:
                 raise ClusterError(f"cluster {name} is just being made by process {existing.creator.pid}")
-            announce(f"cluster {name} is not well, or of another version than {kube_minor}: making it anew")
+            announce(f"cluster {name} is not healthy, or has another version than {kube_minor}: it is recreated")
             delete_cluster(existing)
         record = create_record(name, kube_minor=kube_minor, kept=kept)
     cluster = LocalCluster(record, programs)

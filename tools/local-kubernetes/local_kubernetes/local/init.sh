@@ -30,7 +30,7 @@ else
     done
 fi
 
-# Network: whoever started us gives us one end of a veth pair, named eth0.
+# Network: the process that started this script provides one end of a veth pair, named eth0.
 ip link set lo up
 for ((tries = 0; tries < 500; tries++)); do
     ip link show eth0 >/dev/null 2>&1 && break
@@ -41,7 +41,7 @@ ip link set eth0 up
 ip route add default via "$HOST_ADDRESS"
 echo 1 >/proc/sys/net/ipv4/ip_forward
 
-start() { # NAME COMMAND...: in the background; that it ended is written down for whoever waits
+start() { # NAME COMMAND...: in the background; its end is recorded for the process that waits
     local name=$1
     shift
     (

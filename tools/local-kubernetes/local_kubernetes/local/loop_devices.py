@@ -42,8 +42,8 @@ def decide_is_left_over(
     """Return whether a loop device is what a pod of a dead cluster left.
 
     It is when its file is one of the cluster's `files`. It also is when it came after the first cluster (is not among
-    the `earlier` ones), is `mounted` nowhere, and nobody can reach its file: deleted with the pod's volume, or on a
-    file system that is mounted nowhere, as a dead container's root is. One that detaches by itself is nobody's
+    the `earlier` ones), is `mounted` nowhere, and no process can reach its file: deleted with the pod's volume, or on a
+    file system that is mounted nowhere, as a dead container's root is. One that detaches by itself is not a
     left-over.
     """
     if device.autoclear:

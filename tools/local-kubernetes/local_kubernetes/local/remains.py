@@ -104,7 +104,7 @@ def sweep_locked() -> list[str]:
     clusters = [record for record in list_records() if record.is_abandoned()]
     engines = [record for record in list_engines() if record.is_abandoned()]
     for record in (*clusters, *engines):
-        announce(f"removing what is left of {record.prefix} {record.name}: nobody uses it any more")
+        announce(f"removing what is left of {record.prefix} {record.name}: no process uses it any more")
         delete_cluster(record) if isinstance(record, ClusterRecord) else delete_use(record)
     listed = {record.directory for record in (*list_records(), *list_engines())}
     for directory in (*get_clusters_directory().glob("*"), *get_engines_directory().glob("*-of-*")):

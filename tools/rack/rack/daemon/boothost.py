@@ -12,9 +12,6 @@ from .boot import PACKAGE_PARENT
 from .console import SerialConsole
 from .settings import BOOT_HOST, MANAGEMENT_ADDRESS, SITE_BRIDGE, Settings
 
-SERVICES_DOWN = ("powerman",)
-"""Installed in the image for the rack itself."""
-
 
 class BootHost:
     """The boot host, always on."""
