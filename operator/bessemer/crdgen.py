@@ -1,4 +1,4 @@
-"""Generate CRDs, their field reference and admission policies from the models; ``--check`` only compares them.
+"""Generate CRDs, their field reference, admission policies and roles from the kinds; ``--check`` only compares them.
 
 ``python -m bessemer.crdgen [--check] [ROOT]`` writes ``crds/*.yaml``, the chart's copies of them,
 ``docs/user/*-reference.md`` and ``helm/bessemer/files/*.yaml`` below ROOT (default: the working directory).
@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
 
-from bessemer.api.admission import Rule, Validation, build_policies
-from bessemer.api.base import GROUP, VERSION
-from bessemer.api.clusterbuild import resource as clusterbuild
-from bessemer.api.clusterbuild.rights import build_rules as build_build_rules
-from bessemer.api.runnerpool import resource as runnerpool
-from bessemer.api.runnerpool.rights import EXECUTOR_RULES, VARIABLES
-from bessemer.api.runnerpool.rights import build_rules as build_pool_rules
+from bessemer import registry
+from bessemer.api.admission import build_policies
+from bessemer.api.crd import CustomResource
+from bessemer.api.group import GROUP, VERSION
 from bessemer.api.schema import compute_structural_schema
+from bessemer.engine.roles import build_roles
 
 GENERATED = "Generated from the models by `make crds`. Do not edit."
 
@@ -35,50 +31,7 @@ class _PlainDumper(yaml.SafeDumper):
         return True
 
 
-@dataclass(frozen=True)
-class KindDescription:
-    """Input for the CRD of a kind."""
-
-    kind: str
-    plural: str
-    short_name: str
-    description: str
-    models: tuple[type[BaseModel], type[BaseModel]]
-    """Spec and status."""
-    columns: tuple[dict[str, Any], ...]
-    rules: tuple[Validation, ...]
-    """Rules of the admission policies, in addition to those for the objects that the spec names."""
-    scale: dict[str, str] | None = None
-    """The scale subresource."""
-    variables: tuple[Rule, ...] = ()
-    """Variables of the rules."""
-
-
-KINDS = (
-    KindDescription(
-        clusterbuild.KIND,
-        clusterbuild.PLURAL,
-        "cb",
-        "An HPC cluster on bare metal, from power on to verified Slurm jobs.",
-        clusterbuild.MODELS,
-        clusterbuild.PRINTER_COLUMNS,
-        tuple(build_build_rules()),
-    ),
-    KindDescription(
-        runnerpool.KIND,
-        runnerpool.PLURAL,
-        "rp",
-        "A pool of GitLab runner pods that exist only while there are jobs.",
-        runnerpool.MODELS,
-        runnerpool.PRINTER_COLUMNS,
-        tuple(build_pool_rules()),
-        runnerpool.SCALE,
-        tuple(VARIABLES),
-    ),
-)
-
-
-def build_crd(kind: KindDescription) -> dict[str, Any]:
+def build_crd(kind: CustomResource) -> dict[str, Any]:
     """Return the CustomResourceDefinition of a kind."""
     spec, status = kind.models
     schema = {
@@ -121,9 +74,14 @@ def build_crd(kind: KindDescription) -> dict[str, Any]:
     }
 
 
+def list_crds() -> list[CustomResource]:
+    """List what the CRDs of all kinds are generated from."""
+    return [kind.get_crd() for kind in registry.KINDS]
+
+
 def build_author_policies() -> dict[str, Any]:
     """Return the admission policies for authors of objects, by the plural of the kind."""
-    return {kind.plural: build_policies(kind.kind, kind.models[0], kind.rules, kind.variables) for kind in KINDS}
+    return {kind.plural: build_policies(kind.kind, kind.models[0], kind.rules, kind.variables) for kind in list_crds()}
 
 
 def render_yaml(content: Any) -> str:
@@ -217,14 +175,15 @@ def _render_rules(schema: dict[str, Any], path: str) -> list[str]:
 def compute_files() -> dict[str, str]:
     """Return the text of every generated file by its path relative to the project's root."""
     files = {}
-    for kind in KINDS:
+    for kind in list_crds():
         crd = build_crd(kind)
         file_name = f"{GROUP}_{kind.plural}.yaml"
         files[f"crds/{file_name}"] = render_yaml(crd)
         files[f"helm/bessemer-crds/templates/{file_name}"] = render_chart_template(crd)
         files[f"docs/user/{kind.kind.lower()}-reference.md"] = render_reference(crd)
+        files |= {f"helm/bessemer/files/{name}": render_yaml(content) for name, content in kind.files.items()}
     files["helm/bessemer/files/author-policies.yaml"] = render_yaml(build_author_policies())
-    files["helm/bessemer/files/executor-rules.yaml"] = render_yaml({"rules": EXECUTOR_RULES})
+    files["helm/bessemer/files/roles.yaml"] = render_yaml(build_roles(registry.KINDS))
     return files
 
 

@@ -17,7 +17,7 @@ Path = tuple[str, ...]
 """Names of members, from the outermost object inwards."""
 Scalar = str | int | float | bool | None
 MOST_PARTS = 20_000
-"""Maximum number of strings, numbers and punctuation characters of a document; GitLab's job webhooks have a few
+"""Default maximum number of strings, numbers and punctuation characters of a document; GitLab's job webhooks have a few
 hundred. It bounds the time: strings are skipped at hundreds of megabytes per second, other parts at hundreds of
 thousands per second."""
 MOST_CHARACTERS = 4096
@@ -48,7 +48,8 @@ class MemberScanner:
     decoders.
     """
 
-    def __init__(self, wanted: Collection[Path]) -> None:
+    def __init__(self, wanted: Collection[Path], most_parts: int = MOST_PARTS) -> None:
+        self._most_parts = most_parts
         self._wanted = frozenset(wanted)
         self._before_wanted = frozenset(path[:end] for path in wanted for end in range(len(path)))
         self._found: dict[Path, Scalar] = {}
@@ -193,5 +194,5 @@ class MemberScanner:
 
     def _count_part(self) -> None:
         self._parts += 1
-        if self._parts > MOST_PARTS:
-            raise Unreadable(f"it has more than {MOST_PARTS} parts")
+        if self._parts > self._most_parts:
+            raise Unreadable(f"it has more than {self._most_parts} parts")

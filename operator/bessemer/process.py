@@ -11,13 +11,13 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 from kubernetes.aio.leaderelection.electionconfig import Config
 from kubernetes.aio.leaderelection.leaderelection import LeaderElection
 from prometheus_client import CollectorRegistry
 
+from bessemer import registry
 from bessemer.api.wellknown import LEADER_LEASE
 from bessemer.clock import get_now
 from bessemer.engine.controller import Controller
@@ -28,9 +28,6 @@ from bessemer.engine.metrics import Metrics
 from bessemer.engine.secretwatch import MOST_WATCHES
 from bessemer.engine.settings import Settings
 from bessemer.engine.watch import watch_cluster
-from bessemer.kinds.clusterbuild.kind import BuildKind
-from bessemer.kinds.clusterbuild.management_node import find_management_node
-from bessemer.kinds.runnerpool.kind import PoolKind
 from bessemer.kube.client import KubernetesClient
 from bessemer.kube.connect import connect
 from bessemer.kube.leader import LeaderLock
@@ -60,7 +57,8 @@ async def run_operator(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     # Watches occupy connections, for which no request must wait; and the Lease must wait for no request.
-    async with connect() as api, connect(connections=MOST_WATCHES) as watch_api, connect(connections=1) as lease_api:
+    watches = MOST_WATCHES * len(registry.KINDS)
+    async with connect() as api, connect(connections=watches) as watch_api, connect(connections=1) as lease_api:
         metrics = Metrics(CollectorRegistry())
         kubernetes = KubernetesClient(api, metrics.count_request)
         deps = Deps(
@@ -82,12 +80,8 @@ async def run_operator(settings: Settings) -> int:
 
 
 def build_controllers(deps: Deps, watcher: Watcher) -> Controllers:
-    """Return the controllers of all kinds: a kind is its folder in ``kinds``, and a line here."""
-    find_node = partial(find_management_node, deps.kubernetes)
-    return (
-        Controller(deps, partial(BuildKind, deps)),
-        Controller(deps, partial(PoolKind, deps, watcher, find_node)),
-    )
+    """Return the controllers of all kinds."""
+    return [Controller(deps, kind.make(deps, watcher)) for kind in registry.KINDS]
 
 
 @asynccontextmanager

@@ -1,6 +1,6 @@
 """``make bench``: how long builds take on the rack, where the time goes, and what the operator needs for itself.
 
-Everything runs on a cluster of its own, with Bessemer installed by its charts. How long ``make demo`` and ``make test``
+Everything runs on a separate cluster, with Bessemer installed by its charts. How long ``make demo`` and ``make test``
 take is not measured here: docs/benchmarks.md says it.
 """
 

@@ -80,7 +80,7 @@ def apply_until_ready(site: Site, seen: Observation, manifest: Resource, seconds
 
 @contextmanager
 def put_up_site(cluster: Cluster, namespace: str, nodes: int) -> Iterator[Site]:
-    """Put up a rack in a namespace of its own, which goes with it."""
+    """Install a rack in its own namespace, which is deleted with it."""
     kubectl = Kubectl(cluster.kubectl, cluster.kubeconfig, namespace)
     try:
         site = Site(cluster, namespace, Lab.install(cluster, namespace, compute_nodes=nodes))

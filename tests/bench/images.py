@@ -34,7 +34,7 @@ def get_image_size(image: Image) -> ImageSize:
 
 
 def blob(descriptor: dict[str, Any]) -> str:
-    """Give where a layout has what a descriptor names."""
+    """Return where a layout has what a descriptor names."""
     return f"blobs/{descriptor['digest'].replace(':', '/')}"
 
 

@@ -18,15 +18,15 @@ from kubernetes.client import CoreV1Api, CustomObjectsApi
 from kubernetes.config import new_client_from_config
 from kubernetes.watch import Watch
 
-from bessemer.api.base import GROUP, VERSION
-from bessemer.api.clusterbuild.resource import PLURAL
+from bessemer.api.clusterbuild.names import PLURAL
+from bessemer.api.group import GROUP, VERSION
 from bessemer.api.wellknown import PHASE_LABEL
 from local_kubernetes.kubectl import Resource
 from tests.bench.timeline import PodTimes, compute_times
 from tests.support.site import is_settled
 
 WATCH_SECONDS = 3600
-"""Longest life of a watch; far more than the builds that it is to see."""
+"""Maximum duration of a watch, in seconds; far longer than the builds that it observes."""
 
 Note = Callable[[Resource, float], None]
 """Takes an object and the monotonic time at which it was seen."""
@@ -43,15 +43,15 @@ class Observation:
         self._broken: Future[None] | None = None
 
     def get_accepted(self, build: str, generation: int) -> float:
-        """Give when a generation of a build was first seen."""
+        """Return when a generation of a build was first seen."""
         return self._accepted[build, generation]
 
     def wait_until_settled(self, build: str, generation: int, seconds: float) -> tuple[float, Resource]:
-        """Wait until a build has come to rest for a generation of its spec; give when that was seen, and the object.
+        """Wait until a build has come to rest for a generation of its spec; return when that was seen, and the object.
 
         Raises:
             TimeoutError: it has not.
-            RuntimeError: a watch ended, so that nobody would know.
+            RuntimeError: a watch ended, so that the time is not known.
 
         """
         key = (build, generation)

@@ -60,7 +60,7 @@ class Report:
 
 
 def build_document(report: Report) -> str:
-    """Give the report as JSON; times are in seconds, sizes in bytes."""
+    """Return the report as JSON; times are in seconds, sizes in bytes."""
     document = asdict(report)
     document["handoffs"] = {
         name: {
@@ -151,12 +151,12 @@ def add_distribution(table: Table, name: str, found: Distribution) -> None:
 
 
 def watched(handoffs: Sequence[Handoff]) -> list[float]:
-    """Give the seconds that the watch saw."""
+    """Return the seconds that the watch saw."""
     return [handoff.seconds for handoff in handoffs]
 
 
 def timestamped(handoffs: Sequence[Handoff]) -> list[float]:
-    """Give the seconds by Kubernetes' timestamps."""
+    """Return the seconds by Kubernetes' timestamps."""
     return [handoff.api_seconds for handoff in handoffs]
 
 

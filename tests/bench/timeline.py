@@ -129,7 +129,7 @@ def compute_handoffs(pods: Iterable[PodTimes]) -> list[Handoff]:
 
 
 def compute_distribution(samples: Sequence[float]) -> Distribution:
-    """Give median, 99th percentile (interpolated) and maximum. Raises ValueError where there is no sample."""
+    """Return median, 99th percentile (interpolated) and maximum. Raises ValueError where there is no sample."""
     if not samples:
         raise ValueError("no samples")
     if len(samples) == 1:

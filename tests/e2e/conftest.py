@@ -1,4 +1,4 @@
-"""e2e tests run on a real cluster with Bessemer installed by its charts, each with a rack of its own. Nothing is faked.
+"""e2e tests run on a real cluster with Bessemer installed by its charts, each with a separate rack. Nothing is faked.
 
 A cluster is made for the run and removed after it; tests refuse any other (see tools/local-kubernetes).
 """
@@ -22,7 +22,7 @@ NAMESPACE_SECONDS = 180
 
 
 class MakeSite(Protocol):
-    """Puts up a rack in a namespace of its own, which goes when the test ends."""
+    """Installs a rack in its own namespace, which is deleted when the test ends."""
 
     def __call__(self, namespace: str, *, compute_nodes: int = 4, **options: object) -> Site:
         """Put it up."""
@@ -30,28 +30,28 @@ class MakeSite(Protocol):
 
 @pytest.fixture(scope="session")
 def bessemer(cluster: Cluster) -> Cluster:
-    """Give the cluster with the operator installed."""
+    """Return the cluster with the operator installed."""
     install_bessemer(cluster)
     return cluster
 
 
 @pytest.fixture
 def make_site(bessemer: Cluster) -> Iterator[MakeSite]:
-    """Give a maker of sites; what it made goes when the test ends."""
+    """Yield a maker of sites; what it made goes when the test ends."""
     with site_maker(bessemer) as make:
         yield make
 
 
 @pytest.fixture(scope="module")
 def make_shared_site(bessemer: Cluster) -> Iterator[MakeSite]:
-    """Give a maker of sites for all tests of a module; what it made goes when the module ends."""
+    """Yield a maker of sites for all tests of a module; what it made goes when the module ends."""
     with site_maker(bessemer) as make:
         yield make
 
 
 @contextmanager
 def site_maker(cluster: Cluster) -> Iterator[MakeSite]:
-    """Give a maker of sites; what it made goes at the end, as all racks have the same machines by their MACs."""
+    """Yield a maker of sites; what it made goes at the end, as all racks have the same machines by their MACs."""
     with ExitStack() as stack:
 
         def make(namespace: str, *, compute_nodes: int = 4, **options: object) -> Site:
@@ -73,14 +73,14 @@ def delete_namespace(kubectl: Kubectl) -> None:
 
 @pytest.fixture(scope="module")
 def runners(bessemer: Cluster) -> Iterator[Runners]:
-    """Give a namespace with a GitLab in it; it goes when the module ends."""
+    """Return a namespace with a GitLab in it; it goes when the module ends."""
     with open_runners(bessemer) as made:
         yield made
 
 
 @pytest.fixture
 def apply_pool(runners: Runners) -> Iterator[Callable[..., None]]:
-    """Give what applies pools; they go with the test, and leave nothing in GitLab."""
+    """Return what applies pools; they go with the test, and leave nothing in GitLab."""
     runners.made.clear()
     yield runners.apply_pool
     for name in runners.made:

@@ -184,7 +184,7 @@ def test_refusal_by_an_admission_policy_is_shown_and_its_going_lets_the_build_go
 
 
 def is_refused(site: Site) -> bool:
-    """Say whether a pod that looks like a phase's is refused; none is made."""
+    """Return whether a pod that looks like a phase's is refused; none is made."""
     labels = "--labels=bessemer.dev/phase=Preflight"
     try:
         site.kubectl.run("run", "probe", "--image=localhost/none", "--dry-run=server", labels)

@@ -73,7 +73,7 @@ def test_slurm_itself_says_that_the_nodes_are_idle(site: Site, built: Resource) 
     assert site.lab.exec("oxygen1", ["sinfo", "--noheader", "--format=%N %T"]).split() == ["oxygen[2-5]", "idle"]
 
 
-def test_a_users_home_is_the_same_on_every_node_and_nobody_elses(site: Site, built: Resource) -> None:
+def test_a_users_home_is_the_same_on_every_node_and_no_other_users(site: Site, built: Resource) -> None:
     site.lab.exec("oxygen2", ["su", "alice", "-c", "umask 077; echo mine > ~/note"])
     assert site.lab.exec("oxygen3", ["su", "alice", "-c", "cat ~/note"]) == "mine\n"
     assert site.lab.exec("oxygen1", ["stat", "--format=%U %a", "/home/alice/note"]) == "alice 600\n"

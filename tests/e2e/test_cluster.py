@@ -42,7 +42,7 @@ PATH=/bin
 for folder in volume memory tmp; do
     busybox dd if=/dev/zero of=/$folder/disk bs=1M count=4 2>/dev/null
     busybox mke2fs -F /$folder/disk >/dev/null
-    for try in 1 2 3 4 5 6 7 8 9; do  # somebody else may take the free one first
+    for try in 1 2 3 4 5 6 7 8 9; do  # another process may take the free one first
         device=$(busybox losetup -f)
         [ -b $device ] || mknod $device b 7 ${device#/dev/loop}
         busybox losetup $device /$folder/disk && break
@@ -160,7 +160,7 @@ def test_up_again_finds_the_same_cluster(make: Callable[[str], LocalCluster]) ->
     connect(second).get("configmap", "kept")
 
 
-def test_up_makes_a_broken_cluster_anew(make: Callable[[str], LocalCluster]) -> None:
+def test_up_recreates_a_broken_cluster(make: Callable[[str], LocalCluster]) -> None:
     cluster = make("e2e-broken")
     connect(cluster).run("create", "configmap", "lost")
     (server,) = (

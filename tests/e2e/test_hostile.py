@@ -32,7 +32,7 @@ GROWTH_MIB = 150
 
 @pytest.fixture(scope="module")
 def evil(runners: Runners) -> Iterator[Kubectl]:
-    """Give kubectl where a pod runs that serves and sends what does harm."""
+    """Return kubectl where a pod runs that serves and sends what does harm."""
     kubectl = runners.kubectl
     image = runners.system.get("deployment", "bessemer")["spec"]["template"]["spec"]["containers"][0]["image"]
     metadata = {"name": "evil", "labels": {"app": "evil"}}

@@ -24,7 +24,7 @@ GONE_SECONDS = 120
 
 @pytest.fixture(scope="module")
 def confined(bessemer: Cluster) -> Iterator[Runners]:
-    """Give a namespace that alone is watched, with a GitLab in it, beside one that is not."""
+    """Return a namespace that alone is watched, with a GitLab in it, beside one that is not."""
     kubectl = Kubectl(bessemer.kubectl, bessemer.kubeconfig, WATCHED)
     uninstall_bessemer(bessemer)
     for name in (WATCHED, OTHER):
@@ -42,7 +42,7 @@ def confined(bessemer: Cluster) -> Iterator[Runners]:
 
 
 def may(kubectl: Kubectl, verb: str, resource: str, *where: str) -> bool:
-    """Say whether the operator's account may do something."""
+    """Return whether the operator's account may do something."""
     try:
         return kubectl.run("auth", "can-i", verb, resource, f"--as={OPERATOR}", *where).strip() == "yes"
     except KubectlError:

@@ -117,7 +117,7 @@ TENANTS_SECRETS: dict[str, tuple[Resource, str]] = {
 
 @pytest.fixture(scope="module")
 def tenancy(bessemer: Cluster) -> Iterator[Kubectl]:
-    """Give a namespace with a tenant who may do all with both kinds and nothing else, and other users."""
+    """Return a namespace with a tenant who may do all with both kinds and nothing else, and other users."""
     kubectl = Kubectl(bessemer.kubectl, bessemer.kubeconfig, NAMESPACE)
     kubectl.run("create", "namespace", NAMESPACE)
     kubectl.run("create", "role", "tenant", "--verb=*", f"--resource={KINDS}")
@@ -141,7 +141,7 @@ def tenancy(bessemer: Cluster) -> Iterator[Kubectl]:
 
 
 def explain_refusal(kubectl: Kubectl, manifest: Resource, user: str = "") -> str:
-    """Have the API server look at an object, as if a user applied it; give why it is refused, empty where it is not."""
+    """Apply an object in a dry run, perhaps as another user; return why it is refused, empty where it is not."""
     impersonation = [f"--as={user}"] if user else []
     try:
         kubectl.run("create", "--dry-run=server", *impersonation, "-f", "-", given=json.dumps(manifest))
@@ -246,7 +246,7 @@ def test_kubernetes_own_roles_know_the_kinds(tenancy: Kubectl) -> None:
     assert not may("stranger", "get", "runnerpools.bessemer.dev")
 
 
-# What whoever has the operator's token can not do, though its role has the verbs.
+# What a client with the operator's token can not do, though its role has the verbs.
 
 
 def build_pod(**spec: Any) -> Resource:
@@ -280,7 +280,7 @@ THEFTS: dict[str, tuple[Resource, str]] = {
         build_secret("x", "Opaque", ownerReferences=OWNER),
         "writes only Secrets that are called",
     ),
-    "a Secret of nobody's": (build_secret("x-runner", "Opaque"), "that belong to a ClusterBuild or RunnerPool"),
+    "a Secret without an owner": (build_secret("x-runner", "Opaque"), "that belong to a ClusterBuild or RunnerPool"),
     "a pod with an account": (build_pod(serviceAccountName="strong"), "pods without the token of a ServiceAccount"),
     "a pod with the default account's token": (
         build_pod(automountServiceAccountToken=True),
@@ -292,7 +292,7 @@ THEFTS: dict[str, tuple[Resource, str]] = {
         build_pod(containers=[{"name": "x", "image": "x", "securityContext": {"privileged": True}}]),
         "policies.allow.privileged",
     ),
-    "a pod of nobody's": (
+    "a pod without an owner": (
         {**build_pod(), "metadata": {"name": "x"}},
         "creates, changes and deletes only its own pods",
     ),
@@ -314,7 +314,7 @@ THEFTS: dict[str, tuple[Resource, str]] = {
 
 @pytest.fixture(scope="module")
 def strong(tenancy: Kubectl) -> str:
-    """Give an account that may do everything."""
+    """Return an account that may do everything."""
     tenancy.run("create", "serviceaccount", "strong")
     return "strong"
 

@@ -24,7 +24,7 @@ DOCKER_SECONDS = 120
 
 @pytest.fixture(scope="module")
 def executor(bessemer: Cluster) -> dict[str, Any]:
-    """Give an executor that runs jobs in pods, whose images are on the node."""
+    """Return an executor that runs jobs in pods, whose images are on the node."""
     helper = build_helper_image()
     bessemer.load_image(helper.archive)
     kubernetes = {"image": helper.name, "helperImage": helper.name, "pullPolicy": "Never"}
@@ -119,7 +119,7 @@ def test_a_custom_executor_is_a_program_of_ones_own(runners: Runners, apply_pool
 
 @pytest.fixture
 def claim(runners: Runners) -> Iterator[str]:
-    """Give a claim whose volume is a directory of the node."""
+    """Return a claim whose volume is a directory of the node."""
     access = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
     volume = {
         "apiVersion": "v1",

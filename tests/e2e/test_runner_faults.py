@@ -41,7 +41,7 @@ def assert_succeeds(runners: Runners, job: int) -> None:
 
 
 def wait_for_ready(runners: Runners, *reasons: str) -> dict[str, Any]:
-    """Wait until the pool's Ready says one of these reasons; give the condition."""
+    """Wait until the pool's Ready says one of these reasons; return the condition."""
 
     def look() -> dict[str, Any] | None:
         found = runners.find_condition("lab", "Ready")
@@ -52,7 +52,7 @@ def wait_for_ready(runners: Runners, *reasons: str) -> dict[str, Any]:
 
 
 def wait_for_running(runners: Runners, job: int) -> Resource:
-    """Wait until a job runs; give its pod."""
+    """Wait until a job runs; return its pod."""
     runners.kubectl.wait_for(
         "the job runs", lambda: runners.gitlab.jobs()[job]["status"] == "running", SOON, runners.explain
     )
@@ -112,7 +112,7 @@ def test_while_gitlab_gives_out_no_jobs_few_pods_are_tried_and_none_is_lost(
 def test_a_job_that_gitlab_gives_to_a_broken_connection_is_gitlabs_to_lose(
     runners: Runners, apply_pool: Callable[..., None]
 ) -> None:
-    """GitLab takes the job for running, and the runner never hears of it: nobody can take it back for an hour."""
+    """GitLab takes the job for running, and the runner never learns of it: no component can return it for an hour."""
     apply_pool("lab", ["hpc"])
     runners.gitlab.switch_fault(route=ASKING, kind="reset", times=1)
     job = run_one(runners)

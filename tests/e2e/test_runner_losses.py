@@ -37,7 +37,7 @@ def kill_pod(runners: Runners, name: str) -> None:
 
 
 def wait_for_loss(runners: Runners, job: int, *words: str, reasons: tuple[str, ...] = ("PodLost",)) -> str:
-    """Wait for an event of the pool that names a job and says these words; give its message."""
+    """Wait for an event of the pool that names a job and says these words; return its message."""
 
     def look() -> str | None:
         found = [text for reason in reasons for text in runners.list_events("lab", reason)]
@@ -72,7 +72,7 @@ def test_a_pod_that_is_killed_after_its_job_leaves_no_manager_and_its_job_counts
 
 
 def has_ended(runners: Runners, name: str) -> bool:
-    """Tell whether the container of a pod has ended."""
+    """Return whether the container of a pod has ended."""
     (status,) = runners.kubectl.get("pod", name)["status"]["containerStatuses"]
     return "terminated" in status["state"]
 
@@ -175,7 +175,7 @@ def test_a_pod_that_the_kubelet_evicts_is_told_with_its_reason_and_its_job(
 
 @pytest.fixture
 def dead_node(runners: Runners) -> Iterator[str]:
-    """Give a node that no kubelet looks after: what is known of it stands in the API alone, as of one that has died."""
+    """Return a node without a kubelet: it exists in the API alone, as one that has died."""
     labels = {"role": "doomed"}
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "doomed", "labels": labels}}
     runners.kubectl.apply(node)
@@ -187,7 +187,7 @@ def dead_node(runners: Runners) -> Iterator[str]:
 
 
 def prefer_doomed(runners: Runners) -> dict[str, Any]:
-    """Give the pods of a pool that go to the dead node while it is there."""
+    """Return the pods of a pool that go to the dead node while it is there."""
     term = {"matchExpressions": [{"key": "role", "operator": "In", "values": ["doomed"]}]}
     prefer = {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": term}]}
     taints = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
@@ -196,7 +196,7 @@ def prefer_doomed(runners: Runners) -> dict[str, Any]:
 
 
 def wait_until_bound(runners: Runners, node: str) -> str:
-    """Wait until the only pod is on a node; give its name."""
+    """Wait until the only pod is on a node; return its name."""
 
     def look() -> str | None:
         found = runners.pods()
@@ -300,5 +300,5 @@ def test_the_pool_of_higher_priority_has_the_room_first_and_the_other_says_why_i
 
 
 def read_used(runners: Runners) -> Any:
-    """Give what is used of the quota; nothing while it is not counted yet."""
+    """Return what is used of the quota; nothing while it is not counted yet."""
     return runners.kubectl.get("resourcequota", "small").get("status", {}).get("used")

@@ -31,7 +31,7 @@ def site(make_shared_site: MakeSite) -> Site:
 
 @pytest.fixture(scope="module")
 def runners(site: Site) -> Iterator[Runners]:
-    """Give a GitLab in the namespace of the build."""
+    """Return a GitLab in the namespace of the build."""
     with open_runners(site.cluster, NAMESPACE) as made:
         yield made
 

@@ -20,7 +20,7 @@ ELSEWHERE = "physics/tools"
 
 @pytest.fixture
 def given_runner(runners: Runners) -> Iterator[Callable[..., str]]:
-    """Give what creates runners by hand, each for jobs of its tag, and gives their tokens; they go with the test."""
+    """Return what creates runners by hand, each for jobs of its tag, and gives their tokens; they go with the test."""
     made: list[int] = []
 
     def create(tag: str) -> str:
@@ -40,7 +40,7 @@ def given_runner(runners: Runners) -> Iterator[Callable[..., str]]:
 def apply_given_pool(
     runners: Runners, apply_pool: Callable[..., None], given_runner: Callable[..., str]
 ) -> Iterator[Callable[..., str]]:
-    """Give what applies a pool with a runner that is given, and gives its token; the pool goes before its runner.
+    """Return what applies a pool with a runner that is given, and gives its token; the pool goes before its runner.
 
     ``apply_pool`` is asked for first, as it looks at what is left when all else is over.
     """
@@ -57,13 +57,13 @@ def apply_given_pool(
 
 
 def read_config(runners: Runners, pool: str) -> str:
-    """Give what the pool's runners are told."""
+    """Return what the pool's runners are told."""
     secret = runners.kubectl.get("secret", f"{pool}-runner")
     return base64.b64decode(secret["data"]["config.toml"]).decode()
 
 
 def source(path: str | None, **fields: Any) -> Resource:
-    """Give a source of jobs: a group, or the whole instance."""
+    """Return a source of jobs: a group, or the whole instance."""
     scope = {"type": "Group", "path": path} if path else {"type": "Instance"}
     return {"url": build_url("runners"), "scope": scope, "pollSeconds": 10, **fields}
 
@@ -127,7 +127,7 @@ TINYPROXY = "Port 8888\nListen 0.0.0.0\nMaxClients 100\nTimeout 600\nLogLevel In
 
 @pytest.fixture
 def proxy(runners: Runners) -> Iterator[str]:
-    """Give the address of a real HTTP proxy in a pod, whose log says what went through it."""
+    """Return the address of a real HTTP proxy in a pod, whose log says what went through it."""
     container = {
         "name": "proxy",
         "image": runners.image,
@@ -147,7 +147,7 @@ def proxy(runners: Runners) -> Iterator[str]:
 
 
 def read_proxy_log(runners: Runners) -> str:
-    """Give what the proxy has written, nothing while it does not run."""
+    """Return what the proxy has written, nothing while it does not run."""
     try:
         return runners.kubectl.run("logs", "proxy")
     except KubectlError:
@@ -157,7 +157,7 @@ def read_proxy_log(runners: Runners) -> str:
 def test_runners_and_jobs_use_the_proxy_but_for_what_is_reached_directly(
     runners: Runners, proxy: str, apply_pool: Callable[..., None]
 ) -> None:
-    script = ["echo asked by ${http_proxy:-nobody}, ${HTTP_PROXY:-nobody}, without ${no_proxy:-none}"]
+    script = ["echo asked by ${http_proxy:-none}, ${HTTP_PROXY:-none}, without ${no_proxy:-none}"]
     apply_pool("direct", ["direct"], proxy={"http": proxy, "none": [".svc", "10.0.0.0/8"]})
     (job,) = runners.gitlab.run_jobs(PROJECT, {"tags": ["direct"], "script": script})
     trace = runners.wait_for_jobs([job])[job]["trace"]
@@ -177,7 +177,7 @@ def test_runners_and_jobs_use_the_proxy_but_for_what_is_reached_directly(
 
 @pytest.fixture
 def standby(runners: Runners) -> Iterator[str]:
-    """Give the address of a replica of the operator that stands by."""
+    """Return the address of a replica of the operator that stands by."""
     runners.system.run("scale", "deployment/bessemer", "--replicas=2")
     runners.system.run("rollout", "status", "deployment/bessemer", f"--timeout={SOON}s", timeout=SOON + 10)
     leader = runners.system.get("lease", "bessemer-operator")["spec"]["holderIdentity"]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from bessemer.errors import BessemerError
 from bessemer.gitlab.protocol import (
+    Changes,
     GitLabNotFound,
     GitLabRefused,
+    Head,
     Identity,
     PendingJob,
     PendingJobs,
@@ -44,6 +47,8 @@ class FakeGitLab:
     """How many jobs are listed at most, the newest; None: all."""
     error: BessemerError | None = None
     """What every call fails with."""
+    refuses_tokens: bool = False
+    """Whether it refuses every token of a runner."""
     calls: list[str] = field(default_factory=list)
     closed: bool = False
     _tokens: int = 0
@@ -71,7 +76,7 @@ class FakeGitLab:
         return Registration(runner.id, runner.token, self.expires_at)
 
     async def list_runners(self, scope: Scope, marker: str) -> list[int]:
-        """List the runners of a scope that bear the marker."""
+        """List the runners of a scope that have the marker."""
         self._call("list_runners")
         return [
             runner.id
@@ -100,6 +105,8 @@ class FakeGitLab:
     async def verify_runner(self, runner_token: str) -> Identity | None:
         """Ask whose runner token that is."""
         self._call("verify_runner")
+        if self.refuses_tokens:
+            return None
         return next(
             (Identity(one.id, self.expires_at) for one in self.runners.values() if one.token == runner_token), None
         )
@@ -135,3 +142,107 @@ class FakeGitLab:
     def _make_token(self) -> str:
         self._tokens += 1
         return f"glrt-fake-{self._tokens}"
+
+
+@dataclass
+class FakeRepository:
+    """A project's repository in memory, behind the same client as the real one."""
+
+    project: str
+    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """Files by their paths, by commit."""
+    messages: dict[str, str] = field(default_factory=dict)
+    heads: dict[str, str] = field(default_factory=dict)
+    """Commits by the full names of branches and tags."""
+    unprotected: set[str] = field(default_factory=set)
+    """Refs that are not protected."""
+    merge_requests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What is known of merge requests beyond their commits, by their refs: fields of Head, or ``closed``."""
+    members: dict[int, int] = field(default_factory=dict)
+    """Roles by the numbers of users."""
+    expires_at: datetime | None = None
+    project_id: int = 20
+    user_id: int = 99
+    """Number of the access token's user."""
+    jobs: dict[int, str] = field(default_factory=dict)
+    """States of jobs by their numbers."""
+    error: BessemerError | None = None
+    """What every call fails with."""
+    refuses_tokens: bool = False
+    """Whether it refuses every token of a runner."""
+    calls: list[str] = field(default_factory=list)
+    closed: bool = False
+
+    async def get_project_id(self, project: str) -> int:
+        """Return the number of the project."""
+        self._call("get_project_id", project)
+        return self.project_id
+
+    async def get_job_state(self, project: str, job_id: int) -> str | None:
+        """Return the state of a job."""
+        self._call("get_job_state", project)
+        return self.jobs.get(job_id)
+
+    def push(self, ref: str, commit: str, files: dict[str, bytes], message: str = "a change") -> None:
+        """Have a ref point to a commit with these files."""
+        self.commits[commit], self.messages[commit], self.heads[ref] = files, message, commit
+
+    async def get_head(self, project: str, ref: str) -> Head | None:
+        """Return where a branch or tag points."""
+        self._call("get_head", project)
+        commit, more = self.heads.get(ref), self.merge_requests.get(ref, {})
+        if commit is None or more.get("closed"):
+            return None
+        return Head(commit, ref not in self.unprotected, self.messages[commit], **more)
+
+    async def get_access_level(self, project: str, user_id: int) -> int:
+        """Return the role of a user."""
+        self._call("get_access_level", project)
+        return self.members.get(user_id, 0)
+
+    async def get_user_id(self) -> int:
+        """Return the number of the access token's user."""
+        self._call("get_user_id", self.project)
+        return self.user_id
+
+    async def list_heads(self, project: str) -> dict[str, Head]:
+        """Return where branches and tags point."""
+        self._call("list_heads", project)
+        protected = {ref: ref not in self.unprotected for ref in self.heads}
+        return {ref: Head(commit, protected[ref], self.messages[commit]) for ref, commit in self.heads.items()}
+
+    async def get_file(self, project: str, path: str, commit: str) -> bytes | None:
+        """Return the content of a file at a commit."""
+        return self._open("get_file", project, commit).get(path)
+
+    async def list_files(self, project: str, folder: str, commit: str) -> list[str]:
+        """List the files below a folder."""
+        files = self._open("list_files", project, commit)
+        return sorted(path for path in files if not folder or path.startswith(f"{folder}/"))
+
+    async def compare(self, project: str, before: str, after: str) -> Changes:
+        """Return which files differ."""
+        one, two = self._open("compare", project, before), self._open("compare", project, after)
+        return Changes(frozenset(path for path in {*one, *two} if one.get(path) != two.get(path)))
+
+    async def get_expiry(self) -> datetime | None:
+        """Return when the access token ends."""
+        self._call("get_expiry", self.project)
+        return self.expires_at
+
+    async def close(self) -> None:
+        """Close it."""
+        self.closed = True
+
+    def _open(self, call: str, project: str, commit: str) -> dict[str, bytes]:
+        self._call(call, project)
+        if commit not in self.commits:
+            raise GitLabNotFound("404 Commit Not Found")
+        return self.commits[commit]
+
+    def _call(self, call: str, project: str) -> None:
+        self.calls.append(call)
+        if self.error is not None:
+            raise self.error
+        if project.lower() != self.project.lower():
+            raise GitLabNotFound("404 Project Not Found")

@@ -6,9 +6,8 @@ deletion, label selectors, owner-based garbage collection. It can refuse creatio
 
 from __future__ import annotations
 
-import copy
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 from bessemer.kube.protocol import AlreadyExists, Conflict, Kind, Object, Refused
 
 Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 Key = tuple[str, str, str]
 
 
@@ -30,6 +30,8 @@ class FakeKubernetes:
     now: Callable[[], datetime]
     objects: dict[Key, Object] = field(default_factory=dict)
     calls: list[tuple[str, str, str]] = field(default_factory=list)
+    applied: dict[Key, frozenset[tuple[str, ...]]] = field(default_factory=dict)
+    """Paths of the fields that were applied last."""
     created: list[tuple[str, str]] = field(default_factory=list)
     """Kind and name of every object ever created."""
     refuse: Callable[[Kind, Object], Refused | None] = lambda _kind, _body: None
@@ -42,7 +44,7 @@ class FakeKubernetes:
     async def get_object(self, kind: Kind, namespace: str, name: str) -> Object | None:
         self._call("get", kind, name)
         found = self.objects.get((kind.plural, namespace, name))
-        return self._done(copy.deepcopy(found))
+        return self._done(copy_json(found))
 
     async def list_objects(
         self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "", limit: int | None = None
@@ -50,7 +52,7 @@ class FakeKubernetes:
         self._call("list", kind, labels or fields)
         wanted = [requirement.partition("=") for requirement in labels.split(",") if requirement]
         found = [
-            copy.deepcopy(raw)
+            copy_json(raw)
             for (plural, where, _), raw in self.objects.items()
             if plural == kind.plural
             and namespace in ("", where)
@@ -70,7 +72,7 @@ class FakeKubernetes:
         key = (kind.plural, namespace, body["metadata"]["name"])
         if key in self.objects:
             raise AlreadyExists("AlreadyExists", f"{key[0]} {key[2]} already exists")
-        raw = copy.deepcopy(body)
+        raw = copy_json(body)
         version = str(next(self._versions))
         raw["metadata"] |= {
             "namespace": namespace,
@@ -81,7 +83,7 @@ class FakeKubernetes:
         }
         self.objects[key] = raw
         self.created.append((kind.plural, key[2]))
-        return self._done(copy.deepcopy(raw))
+        return self._done(copy_json(raw))
 
     async def patch_object(
         self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = ""
@@ -93,12 +95,51 @@ class FakeKubernetes:
         version = patch.get("metadata", {}).get("resourceVersion")
         if version is not None and version != raw["metadata"]["resourceVersion"]:
             raise Conflict("Conflict", f"{name} has changed")
-        before = copy.deepcopy(raw)
+        before = copy_json(raw)
         merge({"status": patch["status"]} if subresource else {k: v for k, v in patch.items() if k != "status"}, raw)
         raw["metadata"] |= {"uid": before["metadata"]["uid"], "resourceVersion": before["metadata"]["resourceVersion"]}
         self._touch(before, raw)
         self._collect()
-        return self._done(copy.deepcopy(raw))
+        return self._done(copy_json(raw))
+
+    async def apply_object(self, kind: Kind, namespace: str, body: Object, *, force: bool = False) -> Object:
+        """Server-side apply with one field manager, for objects and scalars; a list is one value.
+
+        Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/
+        """
+        name = body["metadata"]["name"]
+        self._call("apply", kind, name)
+        refusal = self.refuse(kind, body)
+        if refusal is not None:
+            raise refusal
+        key = (kind.plural, namespace, name)
+        raw, uid = self.objects.get(key), body["metadata"].get("uid")
+        if uid is not None and (raw is None or raw["metadata"]["uid"] != uid):
+            raise Conflict("Conflict", f"uid mismatch: {name}")
+        wanted = {path: value for path, value in _iterate_fields(body) if path not in _IDENTITY}
+        if raw is None:
+            version = str(next(self._versions))
+            raw = {"metadata": {"name": name, "namespace": namespace, "uid": f"uid-{version}", "generation": 1}}
+            raw["metadata"] |= {"resourceVersion": version, "creationTimestamp": self.now().isoformat()}
+            raw |= {name: body[name] for name in ("apiVersion", "kind") if name in body}
+            for path, value in wanted.items():
+                _put(raw, path, copy_json(value))
+            self.objects[key] = raw
+            self.created.append((kind.plural, name))
+        else:
+            applied = self.applied.get(key, frozenset())
+            held = dict(_iterate_fields(raw))
+            taken = [path for path, value in wanted.items() if path not in applied and held.get(path, value) != value]
+            if taken and not force:
+                raise Conflict("Conflict", f"Apply failed with 1 conflict: {'.'.join(taken[0])}")
+            before = copy_json(raw)
+            for path in applied - wanted.keys():
+                _drop(raw, path)
+            for path, value in wanted.items():
+                _put(raw, path, copy_json(value))
+            self._touch(before, raw)
+        self.applied[key] = frozenset(wanted)
+        return self._done(copy_json(raw))
 
     async def delete_object(
         self,
@@ -120,7 +161,7 @@ class FakeKubernetes:
     def edit(self, plural: str, namespace: str, name: str, patch: Object) -> None:
         """What a user or the kubelet does: no call of the operator's."""
         raw = self.objects[plural, namespace, name]
-        before = copy.deepcopy(raw)
+        before = copy_json(raw)
         merge(patch, raw)
         self._touch(before, raw)
         self._collect()
@@ -129,7 +170,7 @@ class FakeKubernetes:
         """Begin the deletion of an object; it stays while it has finalizers, or a kubelet that stops it."""
         metadata = raw["metadata"]
         if "deletionTimestamp" not in metadata or grace_seconds == 0:
-            before = copy.deepcopy(raw)
+            before = copy_json(raw)
             metadata["generation"] += 1
             running = raw.get("kind") == "Pod" and raw.get("spec", {}).get("nodeName")
             given = raw.get("spec", {}).get("terminationGracePeriodSeconds")
@@ -152,6 +193,7 @@ class FakeKubernetes:
         while gone := [key for key, raw in self.objects.items() if _is_free(raw["metadata"])]:
             for key in gone:
                 uid = self.objects.pop(key)["metadata"]["uid"]
+                self.applied.pop(key, None)
                 for owned in list(self.objects.values()):
                     owners = owned["metadata"].get("ownerReferences", [])
                     if any(owner["uid"] == uid for owner in owners) and "deletionTimestamp" not in owned["metadata"]:
@@ -175,6 +217,15 @@ class FakeKubernetes:
         self.crash_at -= 1
 
 
+def copy_json(value: Value) -> Value:
+    """Return a copy that shares nothing that can change; several times faster than copy.deepcopy."""
+    if isinstance(value, dict):
+        return {key: copy_json(inner) for key, inner in value.items()}  # type: ignore[return-value]  # mypy can't see that Value is a dict
+    if isinstance(value, list):
+        return [copy_json(inner) for inner in value]  # type: ignore[return-value]  # nor that it is a list
+    return value
+
+
 def merge(patch: Object, target: Object) -> None:
     """Merge a patch as RFC 7396 says."""
     for key, value in patch.items():
@@ -185,7 +236,37 @@ def merge(patch: Object, target: Object) -> None:
                 target[key] = {}
             merge(value, target[key])
         else:
-            target[key] = copy.deepcopy(value)
+            target[key] = copy_json(value)
+
+
+_IDENTITY = {("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace"), ("metadata", "uid")}
+
+
+def _iterate_fields(value: Object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the paths of all values that are no objects, or empty ones."""
+    for name, inner in value.items():
+        if isinstance(inner, dict) and inner:
+            yield from _iterate_fields(inner, (*path, name))
+        else:
+            yield (*path, name), inner
+
+
+def _put(raw: Object, path: tuple[str, ...], value: Any) -> None:
+    for name in path[:-1]:
+        if not isinstance(raw.get(name), dict):
+            raw[name] = {}
+        raw = raw[name]
+    raw[path[-1]] = value
+
+
+def _drop(raw: Object, path: tuple[str, ...]) -> None:
+    """Remove a field, and the objects that are empty without it."""
+    if len(path) > 1 and isinstance(raw.get(path[0]), dict):
+        _drop(raw[path[0]], path[1:])
+        if not raw[path[0]]:
+            del raw[path[0]]
+    elif len(path) == 1:
+        raw.pop(path[0], None)
 
 
 def _is_free(metadata: Object) -> bool:

@@ -67,7 +67,7 @@ class FakeBootServer:
         return Withdrawn(tuple(gone), len(self.entries))
 
     def list_events(self, build: str, since: int) -> list[BootEvent]:
-        """Give the journal; see BootServer."""
+        """Return the journal; see BootServer."""
         self._check()
         return [event for owner, event in self.journal if owner == build and event.sequence > since]
 
@@ -114,7 +114,7 @@ class FakeBootServer:
         return True
 
     def report(self, host: str, kind: BootEventKind, detail: str = "") -> bool:
-        """Have a machine's installer fetch its configuration or call back; tells whether that was accepted."""
+        """Have a machine's installer fetch its configuration or call back; returns whether that was accepted."""
         seen = self.seen.get(host, [])
         used_up = any(final in seen for final in FINAL) or kind in seen
         if host not in self.entries or used_up:

@@ -86,7 +86,7 @@ class FakeSlurm:
         return job_id
 
     def get_job(self, job_id: int) -> JobState:
-        """Tell how a job stands; see Slurm."""
+        """Return how a job stands; see Slurm."""
         self._answer()
         job = self._submitted.get(job_id)
         if job is None:
@@ -105,7 +105,7 @@ class FakeSlurm:
             self._end(job_id)
 
     def take_output(self, job_id: int, host: str) -> str:
-        """Give a job's output once; see Slurm."""
+        """Return a job's output once; see Slurm."""
         self._answer()
         job = self._submitted.get(job_id)
         if job is None or job.output is None or job.state.batch_host != host:

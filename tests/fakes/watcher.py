@@ -20,7 +20,7 @@ class FakeWatcher:
     open: dict[Key, asyncio.Queue[str | BessemerError | None]] = field(default_factory=dict)
 
     async def watch_object(self, _kind: Kind, namespace: str, name: str) -> AsyncGenerator[str]:
-        """Give what the test tells."""
+        """Return what the test tells."""
         key = (namespace, name)
         self.begun.append(key)
         queue = self.open[key] = asyncio.Queue()

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.support.checkout import ROOT
 
 PAGES = ROOT / "build" / "pages"
-PATTERNS = ("*.md", "docs/**/*.md", "playbooks/**/*.md", "helm/**/*.md", "tools/**/*.md")
+PATTERNS = ("*.md", "docs/**/*.md", "playbooks/**/*.md", "gitlab/*.md", "helm/**/*.md", "tools/**/*.md")
 ASSETS = ("docs/session/demo.svg", "docs/session/demo.txt")
 REPOSITORY = os.environ.get("CI_PROJECT_URL", "https://gitlab.example.org/bessemer/bessemer")
 _LINK = re.compile(r"(?<=\]\()(?P<path>[^)#\s:]+)(?P<anchor>#[^)\s]*)?(?=\))")

@@ -71,15 +71,15 @@ def build_archive() -> bytes:
     """Return a zip archive with the simulator's sources, which Python imports from."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted((*SOURCES.glob("*.py"), *SOURCES.glob("*.html"))):
-            archive.write(path, f"{SOURCES.name}/{path.name}")
+        for path in sorted((*SOURCES.rglob("*.py"), *SOURCES.rglob("*.html"))):
+            archive.write(path, f"{SOURCES.name}/{path.relative_to(SOURCES)}")
     return buffer.getvalue()
 
 
 def send_through(kubectl: Kubectl) -> Send:
     """Return how requests get to the simulator: by the API server's proxy for Services."""
     base = f"/api/v1/namespaces/{kubectl.namespace}/services/http:{SERVICE}:80/proxy"
-    verbs = {"GET": ("get",), "POST": ("create", "-f", "-"), "DELETE": ("delete",)}
+    verbs = {"GET": ("get",), "POST": ("create", "-f", "-"), "PUT": ("replace", "-f", "-"), "DELETE": ("delete",)}
 
     def send(method: str, path: str, body: Any) -> Any:
         verb, *options = verbs[method]

@@ -30,7 +30,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
             self._later += timeout or 0.0
             return list(select(0))
 
-        self._selector.select = jump  # type: ignore[attr-defined]
+        self._selector.select = jump  # type: ignore[attr-defined]  # asyncio's own
 
     def time(self) -> float:
         return self._later

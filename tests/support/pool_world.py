@@ -25,12 +25,12 @@ from bessemer.engine.metrics import Metrics
 from bessemer.engine.settings import Settings
 from bessemer.gitlab.protocol import PendingJob, RunnerRequest, Scope, ScopeType
 from bessemer.kinds.clusterbuild.management_node import find_management_node
-from bessemer.kinds.runnerpool.decide import Plan
+from bessemer.kinds.runnerpool.course import Reading
 from bessemer.kinds.runnerpool.deps import PoolDeps
-from bessemer.kinds.runnerpool.kind import PoolKind
+from bessemer.kinds.runnerpool.kind import PoolKind, PoolPlan
 from bessemer.kinds.runnerpool.memory import Memory
-from bessemer.kinds.runnerpool.observe import Reading
-from bessemer.kube.protocol import RUNNER_POOLS, SECRETS, Object
+from bessemer.kinds.runnerpool.resource import RUNNER_POOLS
+from bessemer.kube.protocol import SECRETS, Object
 from tests.fakes.gitlab import FakeGitLab, FakeRunner
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.watcher import FakeWatcher
@@ -86,7 +86,7 @@ class PoolWorld:
     mortality: Mortality = field(default_factory=Mortality)
     """When the operator's process dies."""
     settings: Settings = SETTINGS
-    controller: Controller[RunnerPool, Reading, Plan] = field(init=False)
+    controller: Controller[RunnerPool, Reading, PoolPlan] = field(init=False)
     """The controller of the operator's process."""
     kind: PoolKind = field(init=False)
     shown: dict[str, Object] = field(default_factory=dict)

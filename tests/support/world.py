@@ -23,8 +23,10 @@ from bessemer.errors import Retry
 from bessemer.kinds.clusterbuild.kind import BuildKind
 from bessemer.kinds.clusterbuild.observe import Reading
 from bessemer.kinds.clusterbuild.plan import Plan
-from bessemer.kube.protocol import CLUSTER_BUILDS, SECRETS, Object
+from bessemer.kinds.clusterbuild.resource import CLUSTER_BUILDS
+from bessemer.kube.protocol import SECRETS, Object
 from tests.fakes.kubernetes import Crash, FakeKubernetes, merge
+from tests.fakes.watcher import FakeWatcher
 from tests.support.checkout import ROOT
 
 NAMESPACE = "lab"
@@ -50,6 +52,7 @@ class World:
     deps: Deps = field(init=False)
     kind: BuildKind = field(init=False)
     controller: Controller[ClusterBuild, Reading, Plan] = field(init=False)
+    watcher: FakeWatcher = field(default_factory=FakeWatcher)
     results: dict[str, Object] = field(default_factory=dict)
     """Results of phases' pods by phase name; other pods succeed."""
 
@@ -76,7 +79,7 @@ class World:
         self.controller = Controller(self.deps, self._make)
 
     def _make(self, wake: Wake, objects: ObjectCache) -> BuildKind:
-        self.kind = BuildKind(self.deps, wake, objects)
+        self.kind = BuildKind(self.deps, self.watcher, wake, objects)
         return self.kind
 
     def apply(self, raw: Object) -> None:

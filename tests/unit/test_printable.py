@@ -18,13 +18,13 @@ from rich.console import Console
 from bessemer.api.clusterbuild.resource import parse_cluster_build
 from bessemer.api.clusterbuild.status import ClusterBuildStatus, PhaseStatus
 from bessemer.api.phase_contract import JobResult, NodeGroup, NodeState, PhaseName, PhaseResult, Progress
-from bessemer.cli.status_build import build_view
-from bessemer.cli.terminal import build_cell, make_output, print_line
-from bessemer.cli.watch import describe_changes
+from bessemer.console.terminal import build_cell, make_output, print_line
 from bessemer.engine.conditions import Verdict, compute_conditions
 from bessemer.engine.event_facts import EventFact
 from bessemer.engine.events import EventRecorder
 from bessemer.kinds.clusterbuild.outcome import parse_outcome
+from bessemer.kinds.clusterbuild.view.status import build_view
+from bessemer.kinds.clusterbuild.view.watch import describe_changes
 from bessemer.kube.pods import PodFact, PodState
 from bessemer.kube.protocol import EVENTS
 from bessemer.logformat import JsonFormatter, PrintableFormatter

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry
-
-from bessemer.clock import get_now
-from bessemer.engine.deps import Deps
-from bessemer.engine.events import EventRecorder
 from bessemer.engine.hearing import Hearing
-from bessemer.engine.metrics import Metrics
-from bessemer.engine.settings import Settings
 from bessemer.engine.watch import build_registry
 from bessemer.process import build_controllers
-from tests.fakes.kubernetes import FakeKubernetes
+from tests.fakes.deps import build_deps
 from tests.fakes.watcher import FakeWatcher
 
 
 async def test_each_kind_is_watched_with_its_children_and_serves_its_routes() -> None:
-    kubernetes = FakeKubernetes(get_now)
-    deps = Deps(
-        kubernetes=kubernetes,
-        settings=Settings(image="operator", namespace="bessemer", identity="me"),
-        recorder=EventRecorder(kubernetes, "me", get_now),
-        metrics=Metrics(CollectorRegistry()),
-        now=get_now,
-    )
-    controllers = build_controllers(deps, FakeWatcher())
+    controllers = build_controllers(build_deps(), FakeWatcher())
     handlers = build_registry(controllers, Hearing())._watching.get_all_handlers()
     assert [str(handler.id) for handler in handlers] == [
         "ClusterBuild",
@@ -34,11 +19,19 @@ async def test_each_kind_is_watched_with_its_children_and_serves_its_routes() ->
         "RunnerPool-pods-0",
         "RunnerPool-pods-1",
         "RunnerPool-resourcequotas-2",
+        "BuildTrigger",
+        "BuildTrigger-clusterbuilds-0",
         "build_registry.<locals>.on_lease",
     ]
     public = [route.path for controller in controllers for route in controller.kind.routes.public]
     internal = [route.path for controller in controllers for route in controller.kind.routes.internal]
-    assert public == ["/v1/gitlab/{namespace}/{pool}"]
+    assert public == [
+        "/v1/gitlab/{namespace}/{name}",
+        "/v1/triggers/{namespace}/{name}",
+        "/v1/triggers/{namespace}/{name}/job",
+        "/v1/triggers/{namespace}/{name}/job/{record}",
+        "/v1/triggers/{namespace}/{name}/job/{record}",
+    ]
     assert internal == ["/v1/progress/{namespace}/{build}"]
     for controller in controllers:
         await controller.close()

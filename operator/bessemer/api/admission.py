@@ -76,11 +76,13 @@ def _walk(model: type[BaseModel], path: tuple[str, ...], most: int) -> Iterator[
         here = (*path, field.alias or to_camel(name))
         marks = [*field.metadata, *_list_marks(field.annotation)]
         lengths = [mark.max_length for mark in field.metadata if hasattr(mark, "max_length")]
+        listed = getattr(field.annotation, "__origin__", None) is list
         for mark in marks:
             if isinstance(mark, ReferenceTo):
-                if "".join(here).count("[]") > 1:
+                named = (*path, f"{here[-1]}[]") if listed else here
+                if "".join(named).count("[]") > 1:
                     raise ValueError(f"{'.'.join(here)}: references in nested lists are not supported")
-                yield Reference(here, mark, most)
+                yield Reference(named, mark, min(lengths) if listed else most)
         for inner, repeated in _list_models(field.annotation):
             step = (*path, f"{here[-1]}[]") if repeated else here
             yield from _walk(inner, step, min(lengths) if repeated and lengths else most)
@@ -187,6 +189,8 @@ def build_names(reference: Reference) -> str:
         here = f"{here}.{plain}"
         if step.endswith("[]"):
             inner = reference.path[at + 1 :]
+            if not inner:
+                return f"{' && '.join(guards)} ? {here} : []"
             held = " && ".join(f"has(x.{'.'.join(inner[: end + 1])})" for end in range(len(inner)))
             inside = ".".join(("x", *inner))
             return f"{' && '.join(guards)} ? {here}.filter(x, {held}).map(x, {inside}) : []"

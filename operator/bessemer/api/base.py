@@ -15,11 +15,8 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, Self, T
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from bessemer.api.group import API_VERSION
 from bessemer.foreign import make_line, make_text
-
-GROUP = "bessemer.dev"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
 
 
 class ApiModel(BaseModel):
@@ -73,6 +70,20 @@ def build_merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> di
         elif key not in before or value != old:
             patch[key] = value
     return patch
+
+
+def apply_merge_patch(value: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object as a JSON merge patch changes it; neither argument is changed. Source: RFC 7396."""
+    result = dict(value)
+    for key, new in patch.items():
+        if new is None:
+            result.pop(key, None)
+        elif isinstance(new, Mapping):
+            old = result.get(key)
+            result[key] = apply_merge_patch(old if isinstance(old, Mapping) else {}, new)
+        else:
+            result[key] = new
+    return result
 
 
 def cel(*rules: tuple[str, str]) -> dict[str, Any]:

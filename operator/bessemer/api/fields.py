@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from bessemer.api.base import FREE_FORM, GROUP, ApiModel, cel
+from bessemer.api.base import FREE_FORM, ApiModel, cel
+from bessemer.api.group import GROUP
 from bessemer.foreign import DEEPEST, compute_depth, is_finite
 
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)]
@@ -101,7 +102,7 @@ _PORT = r"(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|
 GitLabUrl = Annotated[
     str,
     Field(
-        pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$",
+        pattern=r"^https?://[^\s/@?#\\]+(/[^\s?#]*)?$",
         max_length=2048,
         json_schema_extra=cel(
             _ASCII_RULE,

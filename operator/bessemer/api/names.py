@@ -1,4 +1,4 @@
-"""Names of the objects that belong to a ClusterBuild or a RunnerPool: always valid, and unique for each owner.
+"""Names of the objects that belong to an object of our kinds: always valid, and unique for each owner.
 
 A name that fits is used unchanged. A name that does not (too long, or with dots where a DNS label is needed) is
 shortened and gets the first digits of its SHA-256 as a suffix; so does a name that already looks like that, so that two
@@ -69,3 +69,13 @@ def runner_system_id(pool_uid: str, slot: int) -> str:
     gitlab-runner accepts ``r_`` or ``s_`` with twelve letters or digits, and replaces anything else.
     """
     return "r_" + hashlib.sha256(f"{pool_uid}/{slot}".encode()).hexdigest()[:12]
+
+
+def event_record_name(trigger: str, trigger_uid: str, *parts: str) -> str:
+    """Return the name of the ConfigMap that records an event of a BuildTrigger.
+
+    ``parts`` identify the event: the same event has the same name, so that it is recorded once.
+    """
+    digest = hashlib.sha256("\0".join((trigger_uid, *parts)).encode()).hexdigest()[:_DIGEST_DIGITS]
+    suffix = f"-event-{digest}"
+    return bounded_label(trigger, DNS_LABEL_LIMIT - len(suffix)) + suffix

@@ -1,4 +1,4 @@
-"""References from the spec of a RunnerPool to other objects."""
+"""References from the specs of RunnerPools and BuildTriggers to other objects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bessemer.api.fields import SecretName
 
 
 class SecretReference(ApiModel):
-    """One key of a Secret in the namespace of the RunnerPool."""
+    """One key of a Secret in the namespace of the object that names it."""
 
     name: SecretName
     """Name of the Secret."""

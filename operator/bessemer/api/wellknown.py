@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bessemer.api.base import GROUP
+from bessemer.api.group import GROUP
 
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 """Set by the operator on all objects that it creates, and by runners on the objects that they create."""
@@ -21,6 +21,9 @@ MACHINE_ANNOTATION = f"{GROUP}/machine"
 
 LEADER_LEASE = "bessemer-operator"
 """The Lease for leader election in the operator's namespace; renewed by the leader every few seconds."""
+
+MACHINE_LEASE_PREFIX = "machine-"
+"""Prefix of the names of the Leases of machines in the operator's namespace; created by the operator."""
 
 OWN_KEY_SECRET = "bessemer-operator-key"  # noqa: S105  the name of a Secret, not its value
 """The Secret in the operator's namespace with the key for seals; created by the operator."""
@@ -62,3 +65,28 @@ POOL_ANNOTATION = f"{GROUP}/pool"
 """Set by the runner on job pods: the pool's name."""
 POOL_FINALIZER = f"{GROUP}/runners"
 """Set by the operator on a RunnerPool, removed by it when its pods have ended and its runner is deleted in GitLab."""
+
+TRIGGER_LABEL = f"{GROUP}/trigger"
+"""Set by the operator on event records and ClusterBuilds of a BuildTrigger: the trigger's name, as
+names.build_label_value returns it."""
+EVENT_ANNOTATION = f"{GROUP}/event"
+"""Set by the operator on ClusterBuilds of a BuildTrigger: name of the record of the event that they were last changed
+for."""
+COMMIT_ANNOTATION = f"{GROUP}/commit"
+"""Set by the operator on ClusterBuilds of a BuildTrigger: the commit of the manifest."""
+REF_ANNOTATION = f"{GROUP}/ref"
+"""Set by the operator on ClusterBuilds of a BuildTrigger: the branch or tag of the commit, such as refs/heads/main."""
+RULE_ANNOTATION = f"{GROUP}/rule"
+"""Set by the operator on ClusterBuilds of a BuildTrigger: name of the rule of the event."""
+PROJECT_ANNOTATION = f"{GROUP}/project"
+"""Set by the operator on ClusterBuilds of a BuildTrigger: full path of the project in GitLab."""
+OUTCOME_SEAL_ANNOTATION = f"{GROUP}/outcome-seal"
+"""Set by the operator on event records: proves that the operator wrote the outcome."""
+UNWANTED_ANNOTATION = f"{GROUP}/unwanted"
+"""Set by the operator on event records of jobs: a seal that the job has taken back that it wants the build."""
+REPORT_SEAL_ANNOTATION = f"{GROUP}/report-seal"
+"""Set by the operator on event records: proves that the operator wrote what GitLab was told."""
+AGAIN_ANNOTATION = f"{GROUP}/again"
+"""Set by users on a BuildTrigger: a new value handles the latest event again."""
+TRIGGER_FINALIZER = f"{GROUP}/builds"
+"""Set by the operator on a BuildTrigger, removed by it when its ClusterBuilds are deleted or left to themselves."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from bessemer.api.clusterbuild.names import KIND
 from bessemer.api.wellknown import ABORT_ANNOTATION, PAUSE_ANNOTATION, RETRY_ANNOTATION
-from bessemer.cli.session import Session
 from bessemer.clock import get_now
-from bessemer.kube.protocol import CLUSTER_BUILDS
+from bessemer.console.session import Session
+from bessemer.kinds.clusterbuild.resource import CLUSTER_BUILDS
 
 
 class Order(StrEnum):
@@ -34,6 +35,6 @@ def build_annotations(order: Order, moment: str) -> dict[str, str | None]:
 
 async def patch_annotations(session: Session, name: str, order: Order) -> None:
     """Write the order; raises Invalid where there is no such build."""
-    await session.require_build(name)
+    await session.require(CLUSTER_BUILDS, KIND, name)
     patch = {"metadata": {"annotations": build_annotations(order, get_now().isoformat())}}
     await session.kubernetes.patch_object(CLUSTER_BUILDS, session.namespace, name, patch)

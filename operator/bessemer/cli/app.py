@@ -31,11 +31,12 @@ _MODULES = {
     "pause": "orders",
     "resume": "orders",
     "abort": "orders",
+    "job": "job",
     "version": "version",
     "run": "run",
     "remove-traces": "uninstall",
 }
-"""Subcommands in the order of the help, and the modules that have them as functions."""
+"""Subcommands in the order of the help, and the modules that have them as functions, or as groups of functions."""
 _HIDDEN = ("remove-traces",)
 COMPLETE_VARIABLE = "_BESSEMER_COMPLETE"
 _NO_FILES, _FILES = 4, 0
@@ -58,8 +59,11 @@ class LazyGroup(TyperGroup):
 
 def _build_command(name: str) -> Any:
     module = importlib.import_module(f"bessemer.cli.commands.{_MODULES[name]}")
+    found = getattr(module, name.replace("-", "_"))
+    if isinstance(found, typer.Typer):
+        return typer.main.get_group(found)
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    single.command(name, hidden=name in _HIDDEN)(getattr(module, name.replace("-", "_")))
+    single.command(name, hidden=name in _HIDDEN)(found)
     return typer.main.get_command(single)
 
 
@@ -113,7 +117,7 @@ def complete_for_kubectl() -> None:
 
 
 def _fail(message: str) -> None:
-    from bessemer.cli.terminal import make_output  # noqa: PLC0415  nothing is printed for the most part
+    from bessemer.console.terminal import make_output  # noqa: PLC0415  nothing is printed for the most part
 
     sys.stderr.write(f"error: {make_output(message)}\n")
     sys.exit(ERROR)

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 from bessemer.cli.target import Target
 
 if TYPE_CHECKING:
-    from bessemer.cli.kinds import ShownKind
+    from bessemer.engine.description import Description
 
 SECONDS = 5.0
 """What the completion of names may take. Nothing is completed where the cluster takes longer."""
 MOST_NAMES = 500
-DEFAULT_KIND = "clusterbuild"
-"""Of a name without a kind."""
 
 
 def list_names(target: Target, incomplete: str, singulars: Sequence[str]) -> list[str]:
@@ -35,23 +33,25 @@ def list_names(target: Target, incomplete: str, singulars: Sequence[str]) -> lis
 
 async def find_names(target: Target, incomplete: str, singulars: Sequence[str]) -> list[str]:
     """List the same; raises what the cluster raises."""
-    from bessemer.cli.kinds import KINDS
+    from bessemer import registry
     from bessemer.cli.session import open_session
 
     found = []
     async with open_session(target) as session:
-        for kind in KINDS:
+        for kind in registry.KINDS:
             prefixes = list_prefixes(kind, incomplete) if kind.singular in singulars else []
             if prefixes:
-                objects = await session.kubernetes.list_objects(kind.kind, session.namespace, limit=MOST_NAMES)
+                objects = await session.kubernetes.list_objects(kind.resource, session.namespace, limit=MOST_NAMES)
                 found += [f"{prefix}{raw['metadata']['name']}" for raw in objects for prefix in prefixes]
     return sorted(name for name in found if name.startswith(incomplete))
 
 
-def list_prefixes(kind: ShownKind, incomplete: str) -> list[str]:
+def list_prefixes(kind: Description, incomplete: str) -> list[str]:
     """List what may stand before the names of a kind; nothing where ``incomplete`` can't become one of them."""
+    from bessemer import registry
+
     word, slash, _ = incomplete.partition("/")
     if slash:
         return [f"{word}/"] if word.lower() in kind.words else []
     begun = next((f"{each}/" for each in kind.words if word and each.startswith(word)), "")
-    return sorted({"", begun}) if kind.singular == DEFAULT_KIND else [begun or f"{kind.short}/"]
+    return sorted({"", begun}) if kind is registry.KINDS[0] else [begun or f"{kind.short}/"]

@@ -1,54 +1,26 @@
-"""The kinds that the command knows, how users name their objects, and what shows them."""
+"""How users name objects in the command."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from rich.console import RenderableType
-
-from bessemer.api.base import GROUP
-from bessemer.cli import watch, watch_pool
-from bessemer.cli.options import Form
-from bessemer.cli.session import Session
-from bessemer.cli.status_build import build_status, summarize_build
-from bessemer.cli.status_pool import build_pool_status, summarize_pool
+from bessemer import registry
+from bessemer.engine.description import Description
 from bessemer.errors import Invalid
-from bessemer.kube.protocol import CLUSTER_BUILDS, RUNNER_POOLS, Kind
+from bessemer.kinds.clusterbuild.description import DESCRIPTION as BUILD
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True)
-class ShownKind:
-    """A kind as users name it, and the functions that show one of its objects."""
-
-    singular: str
-    short: str
-    kind: Kind
-    summarize: Callable[[Mapping[str, Any]], tuple[str, str, str]]
-    """Of a raw object: whether it is ready, why, and how far it is, for the list."""
-    build_status: Callable[[Mapping[str, Any]], RenderableType]
-    """Of a raw object: the whole picture."""
-    watch: Callable[[Session, str, float | None, Form | None], Awaitable[int]]
-    """Follow an object for so many seconds; the exit code."""
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """What may stand before the slash, as for kubectl."""
-        return self.singular, self.kind.plural, self.short, f"{self.singular}.{GROUP}", f"{self.kind.plural}.{GROUP}"
-
-
-BUILD = ShownKind("clusterbuild", "cb", CLUSTER_BUILDS, summarize_build, build_status, watch.watch_build)
-POOL = ShownKind("runnerpool", "rp", RUNNER_POOLS, summarize_pool, build_pool_status, watch_pool.watch_pool)
-KINDS = (BUILD, POOL)
-
-
-def parse_name(text: str) -> tuple[ShownKind, str]:
+def parse_name(text: str) -> tuple[Description, str]:
     """Return kind and name of ``oxygen``, ``cb/oxygen``, ``runnerpool/ci``; raises Invalid for anything else."""
+    kinds = registry.KINDS
     word, slash, name = text.rpartition("/")
-    found = BUILD if not slash else next((kind for kind in KINDS if word.lower() in kind.words), None)
+    found = kinds[0] if not slash else next((kind for kind in kinds if word.lower() in kind.words), None)
     if found is None or not name:
-        wanted = " or ".join(f"{kind.singular}/NAME ({kind.short}/NAME)" for kind in KINDS)
+        wanted = " or ".join(f"{kind.singular}/NAME ({kind.short}/NAME)" for kind in kinds)
         raise Invalid("InvalidName", f"{text}: {wanted} is wanted")
     return found, name
 
@@ -59,3 +31,20 @@ def parse_build_name(text: str) -> str:
     if kind is not BUILD:
         raise Invalid("InvalidName", f"{text}: a {BUILD.singular} is wanted")
     return name
+
+
+def explain_kinds(build_line: Callable[[Description], str]) -> Callable[[Command], Command]:
+    """Add a paragraph for each kind to the help of a command, which is its docstring."""
+
+    def add(command: Command) -> Command:
+        lines = (build_line(kind) for kind in registry.KINDS)
+        command.__doc__ = "\n\n".join([inspect.cleandoc(command.__doc__ or ""), *lines])
+        return command
+
+    return add
+
+
+def explain_names() -> str:
+    """Return what may stand for an object, for help texts."""
+    forms = " or ".join(f"{kind.singular}/NAME ({kind.short}/NAME)" for kind in registry.KINDS)
+    return f"{forms}; a bare NAME is a {registry.KINDS[0].name}."

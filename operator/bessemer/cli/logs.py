@@ -6,14 +6,16 @@ import asyncio
 from datetime import datetime
 from typing import TextIO
 
-from bessemer.api.clusterbuild.resource import ClusterBuild
+from bessemer.api.clusterbuild.names import KIND
+from bessemer.api.clusterbuild.resource import ClusterBuild, parse_cluster_build
 from bessemer.api.clusterbuild.status import PhaseState, PhaseStatus
 from bessemer.api.phase_contract import PhaseName
-from bessemer.cli.options import Form
-from bessemer.cli.session import Session
-from bessemer.cli.terminal import build_table, make_console, make_output, print_view
-from bessemer.cli.values import write_value
+from bessemer.console.form import Form
+from bessemer.console.session import Session
+from bessemer.console.terminal import build_table, make_console, make_output, print_view
+from bessemer.console.values import write_value
 from bessemer.errors import Invalid
+from bessemer.kinds.clusterbuild.resource import CLUSTER_BUILDS
 from bessemer.kube.pods import PHASE_CONTAINER, PLAYBOOK_CONTAINER
 from bessemer.kube.protocol import Refused
 
@@ -24,7 +26,7 @@ async def copy_logs(session: Session, name: str, phase: PhaseName | None, out: T
     """Copy the log to a stream; with ``follow`` until the attempt ends. Raises Invalid where there is no log."""
     shown, pod = 0, ""
     while True:
-        build = await session.require_build(name)
+        build = parse_cluster_build(await session.require(CLUSTER_BUILDS, KIND, name))
         chosen = choose_phase(build, phase)
         text = await _get_log(session, chosen)
         if chosen.pod != pod:
@@ -48,7 +50,7 @@ def parse_phase(text: str | None) -> PhaseName | None:
 
 async def print_log_list(session: Session, name: str, form: Form | None) -> None:
     """Print which phases have a log: that of the pod of the latest attempt."""
-    build = await session.require_build(name)
+    build = parse_cluster_build(await session.require(CLUSTER_BUILDS, KIND, name))
     begun = [phase for phase in build.status.phases if phase.pod]
     if form is not None:
         fields = {"name", "state", "attempt", "pod", "start_time", "end_time"}

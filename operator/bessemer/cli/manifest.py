@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
 
 import yaml
 from pydantic import ValidationError
 
-from bessemer.api.base import GROUP, VERSION, ApiModel, explain_validation_error
+from bessemer.api.base import ApiModel, explain_validation_error
+from bessemer.api.group import GROUP, VERSION
 from bessemer.api.schema import compute_structural_schema
-from bessemer.cli.kubeyaml import read_documents
 from bessemer.cli.rules import list_broken_rules
+from bessemer.console.refusal import build_refusal
 from bessemer.errors import Invalid
+from bessemer.manifest.fields import OBJECT_NAME, list_unknown_fields
+from bessemer.manifest.kubeyaml import read_documents
 
 API_VERSION = f"{GROUP}/{VERSION}"
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 def parse_manifest(
     text: str, kinds: Mapping[str, type[ApiModel]], tolerated: Collection[str] = ()
-) -> tuple[str, ApiModel]:
-    """Return name and spec of the only object of one of these kinds; raises Invalid naming what is wrong.
+) -> tuple[str, str, ApiModel]:
+    """Return kind, name and spec of the only object of one of these kinds; raises Invalid naming what is wrong.
 
     Rules of the CRD with a message that is ``tolerated`` may be broken.
     """
@@ -39,7 +39,7 @@ def parse_manifest(
     if not isinstance(given, dict):
         raise Invalid("InvalidManifest", "spec must hold fields")
     name = metadata.get("name") if isinstance(metadata, dict) else None
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not OBJECT_NAME.fullmatch(name):
         raise Invalid("InvalidManifest", "metadata.name must be a DNS name, such as oxygen: a-z, 0-9, '-' and '.'")
     schema = compute_structural_schema(model)
     unknown = list_unknown_fields(given, schema, "spec")
@@ -51,22 +51,4 @@ def parse_manifest(
     wrong = [*unknown, *(line for line in broken if not line.endswith(tuple(tolerated)))]
     if wrong:
         raise build_refusal(wrong)
-    return name, spec
-
-
-def list_unknown_fields(value: Any, schema: Mapping[str, Any], path: str) -> list[str]:
-    """List fields that the CRD doesn't have, as kubectl does; ``schema`` is structural."""
-    if isinstance(value, list):
-        items = schema.get("items", {})
-        return [line for at, item in enumerate(value) for line in list_unknown_fields(item, items, f"{path}[{at}]")]
-    fields = schema.get("properties")
-    if not isinstance(value, dict) or fields is None:
-        return []
-    unknown = [f"{path}.{name}: there is no such field" for name in value if name not in fields]
-    inner = (list_unknown_fields(value[name], fields[name], f"{path}.{name}") for name in value if name in fields)
-    return [*unknown, *(line for lines in inner for line in lines)]
-
-
-def build_refusal(lines: Iterable[str]) -> Invalid:
-    """Make the error of a manifest with all that is wrong with it."""
-    return Invalid("InvalidManifest", "the manifest is not valid:\n" + "\n".join(f"  {line}" for line in lines))
+    return objects[0]["kind"], name, spec

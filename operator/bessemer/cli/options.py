@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from bessemer.cli.target import read_target
-
-
-class Form(StrEnum):
-    """A form of output for programs."""
-
-    JSON = "json"
-    YAML = "yaml"
-
+from bessemer.console.form import Form
 
 FormOption = Annotated[
     Form | None, typer.Option("--output", "-o", help="Print JSON or YAML instead of text.", show_default=False)
@@ -31,9 +23,10 @@ def complete_build(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def complete_any(ctx: typer.Context, incomplete: str) -> list[str]:
     """List the objects of all kinds that an argument may name."""
+    from bessemer import registry
     from bessemer.cli.completion import list_names
 
-    return list_names(read_target(ctx), incomplete, ("clusterbuild", "runnerpool"))
+    return list_names(read_target(ctx), incomplete, [kind.singular for kind in registry.KINDS])
 
 
 BuildArgument = Annotated[

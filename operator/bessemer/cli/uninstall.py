@@ -4,40 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bessemer.api.wellknown import (
-    BUILD_FINALIZER,
-    BUILD_LABEL,
-    LEADER_LEASE,
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-    POOL_FINALIZER,
-    RESULT_FINALIZER,
-)
-from bessemer.kinds.clusterbuild.claims import LEASE_PREFIX
-from bessemer.kube.protocol import CLUSTER_BUILDS, LEASES, PODS, RUNNER_POOLS, Kind, Kubernetes
+from bessemer import registry
+from bessemer.api.wellknown import LEADER_LEASE, MANAGED_BY, MANAGED_BY_LABEL
+from bessemer.kube.protocol import LEASES, Kind, Kubernetes
 
 EVERYWHERE = ("",)
 """As namespaces: all of them."""
 
 
 async def delete_finalizers(kubernetes: Kubernetes, namespaces: Sequence[str] = EVERYWHERE) -> int:
-    """Take Bessemer's finalizers off all builds, pools and phase pods; return how many objects had one."""
+    """Take the finalizers of all kinds off their objects and those that they set on others; return how many had one."""
     freed = 0
     for namespace in namespaces:
-        freed += await _strip(kubernetes, CLUSTER_BUILDS, namespace, BUILD_FINALIZER)
-        freed += await _strip(kubernetes, RUNNER_POOLS, namespace, POOL_FINALIZER)
-        freed += await _strip(kubernetes, PODS, namespace, RESULT_FINALIZER, labels=BUILD_LABEL)
+        for kind in registry.KINDS:
+            freed += await _strip(kubernetes, kind.resource, namespace, kind.finalizer)
+            for left in kind.leftovers:
+                freed += await _strip(kubernetes, left.resource, namespace, left.finalizer, labels=left.label)
     return freed
 
 
 async def delete_leases(kubernetes: Kubernetes, namespace: str) -> int:
-    """Delete the Leases of the leader and of all machines; return how many of the latter there were.
+    """Delete the Leases of the leader and of the kinds, such as of machines; return how many of the latter there were.
 
     Builds that are still there claim their machines again as soon as an operator is installed again.
     """
     await kubernetes.delete_object(LEASES, namespace, LEADER_LEASE)
+    prefixes = tuple(kind.lease_prefix for kind in registry.KINDS if kind.lease_prefix is not None)
     found = await kubernetes.list_objects(LEASES, namespace, labels=f"{MANAGED_BY_LABEL}={MANAGED_BY}")
-    leases = [lease for lease in found if lease["metadata"]["name"].startswith(LEASE_PREFIX)]
+    leases = [lease for lease in found if lease["metadata"]["name"].startswith(prefixes)]
     for lease in leases:
         await kubernetes.delete_object(LEASES, namespace, lease["metadata"]["name"])
     return len(leases)

@@ -7,15 +7,15 @@ import re
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from bessemer.cli.options import Form
 from bessemer.cli.target import Target
-from bessemer.cli.terminal import build_table, make_console, print_line, print_view
-from bessemer.cli.values import write_value
+from bessemer.console.form import Form
+from bessemer.console.terminal import build_table, make_console, print_line, print_view
+from bessemer.console.values import write_value
 from bessemer.errors import BessemerError
 from bessemer.kube.protocol import Kind, Object, Refused
 
 if TYPE_CHECKING:
-    from bessemer.cli.session import Session
+    from bessemer.console.session import Session
 
 SECONDS = 10.0
 """A cluster that gives no answer in this time is not reached."""

@@ -24,8 +24,9 @@ from bessemer.engine.status import StatusPace, is_urgent
 from bessemer.errors import Retry
 from bessemer.kube.protocol import Conflict, Object
 
-MAX_STEPS = 12
-"""Maximum number of steps in one pass, far more than any pass needs: a decision that never ends is a bug."""
+MAX_STEPS = 1000
+"""Maximum number of steps in one pass, far more than any pass needs: a decision that never ends is a bug. Most passes
+have less than ten; a deleted pool has one for each runner or runner manager that it has left in GitLab."""
 GONE = "DELETED"
 """Type of the event of a deleted object; every other type carries the current version."""
 CACHE_SECONDS = 0.1

@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from bessemer.api.reasons import SECRET_NOT_FOR_HOST
 from bessemer.api.wellknown import DESTINATION_ANNOTATION
 from bessemer.errors import Invalid
 from bessemer.foreign import make_line
 
-NOT_FOR_HOST = "SecretNotForHost"
-"""Reason of the error for a Secret whose annotation does not name the host."""
 _PORTS = {"http": 80, "https": 443, "ssh": 22}
 _MOST_ENTRIES = 64
 _ENTRY = re.compile(r"([A-Za-z]+://)?[^/@]+/?")
@@ -60,7 +59,7 @@ def check_destination(raw: Mapping[str, Any], namespace: str, where: str, url: s
     command = f"kubectl annotate secret {shlex.quote(name)} --namespace {namespace}{overwrite}"
     annotation = shlex.quote(f"{DESTINATION_ANNOTATION}={value}")
     raise Invalid(
-        NOT_FOR_HOST,
+        SECRET_NOT_FOR_HOST,
         f"Secret {name} ({where}) {says}, and is not sent to {place}; who owns it may allow it: {command} {annotation}",
     )
 

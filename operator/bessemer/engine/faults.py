@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bessemer.api.base import API_VERSION, Condition
+from bessemer.api.base import Condition
+from bessemer.api.group import API_VERSION
+from bessemer.api.reasons import CLEANUP_ABANDONED, INTERNAL_ERROR
 from bessemer.engine.conditions import Verdict, compute_conditions
 from bessemer.engine.deadline import compute_patience
 from bessemer.foreign import Unreadable, parse_int, parse_time
-
-INTERNAL = "InternalError"
-"""Reason of an error that is a bug in Bessemer."""
-ABANDONED = "CleanupAbandoned"
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Fault:
 
 def explain_fault(error: Exception) -> Fault:
     """Return the Fault of an unexpected error: its type only, because its message may contain anything."""
-    return Fault(INTERNAL, f"{type(error).__name__}: a fault in Bessemer, the operator's log says where")
+    return Fault(INTERNAL_ERROR, f"{type(error).__name__}: a fault in Bessemer, the operator's log says where")
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def decide_fault(
     reference = build_reference(raw, kind)
     if is_overdue(raw, deletion_seconds, now):
         text = f"not done within {deletion_seconds} s: {fault.reason}: {fault.message}"
-        return FaultNotice(reference, Fault(ABANDONED, text), build_release(raw, finalizer), "")
+        return FaultNotice(reference, Fault(CLEANUP_ABANDONED, text), build_release(raw, finalizer), "")
     patch = build_fault_status(raw, fault, now)
     return None if patch is None else FaultNotice(reference, fault, patch, "status")
 

@@ -67,8 +67,9 @@ class Route:
     """An HTTP route of a kind; a standby replica forwards its requests to the leader."""
 
     path: str
-    """Has the form ``/v1/<name>/...``; served for POST, with or without a slash at the end."""
+    """Has the form ``/v1/<name>/...``; served with or without a slash at the end."""
     handle: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    method: str = "POST"
 
 
 @dataclass(frozen=True)

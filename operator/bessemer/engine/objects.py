@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bessemer.engine.refusals import NAME_TAKEN
+from bessemer.api.reasons import NAME_TAKEN
 from bessemer.errors import Retry
 from bessemer.kube.protocol import AlreadyExists, Kind, Kubernetes, Object, Refused
 

@@ -4,18 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bessemer.api.reasons import INVALID_SPEC, NAME_TAKEN, NAMESPACE_TERMINATING, POD_REFUSED, QUOTA_EXCEEDED
 from bessemer.kube.protocol import Refused
 
-QUOTA_EXCEEDED = "QuotaExceeded"
-"""A ResourceQuota of the namespace is exhausted. This is no failure: the creation is retried until there is room."""
-NAME_TAKEN = "NameTaken"
-"""An object of that name exists and belongs to another owner."""
-NAMESPACE_TERMINATING = "NamespaceTerminating"
-"""The namespace is being deleted: no object can be created in it any more."""
-POD_REFUSED = "PodRefused"
-"""Admission, a policy or validation refuses the object; the message is the API server's."""
-INVALID_SPEC = "InvalidSpec"
-"""The spec can't be used until it is changed."""
 _SHOWN = frozenset({QUOTA_EXCEEDED, NAME_TAKEN, NAMESPACE_TERMINATING, INVALID_SPEC})
 
 

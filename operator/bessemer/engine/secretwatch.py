@@ -1,4 +1,4 @@
-"""Watches the Secrets that pools name, so that a change is noticed before the periodic check reads them all.
+"""Watches the Secrets that objects name, so that a change is noticed before the periodic check reads them all.
 
 One watch per Secret, by name, shared by the pools that name it. Where watching is not allowed or there are too many
 Secrets, only the periodic check remains (docs/adr/0004-secrets-are-watched-by-name.md). If there are too many,
@@ -21,7 +21,7 @@ from bessemer.kube.protocol import SECRETS, Refused
 from bessemer.kube.watch import Watcher
 
 MOST_WATCHES = 256
-"""Each watch is a connection to the API server."""
+"""Of one kind. Each watch is a connection to the API server."""
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 60.0
 STEADY_SECONDS = 30.0
@@ -32,14 +32,14 @@ _log = logging.getLogger(__name__)
 
 
 class SecretWatches:
-    """The watches, and the pools whose Secrets have changed since the pools last looked."""
+    """The watches, and how many changes of its Secrets each pool has heard of."""
 
     def __init__(self, watcher: Watcher, wake: Callable[[Key], None]) -> None:
         self._watcher = watcher
         self._wake = wake
         self._users: dict[Key, set[Key]] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
-        self._changed: set[Key] = set()
+        self._changes: Counter[Key] = Counter()
         self._heard: set[Key] = set()
 
     def use(self, pool: Key, names: Iterable[str]) -> None:
@@ -55,13 +55,11 @@ class SecretWatches:
     def leave(self, pool: Key) -> None:
         """End watching for a pool."""
         self.use(pool, ())
-        self._changed.discard(pool)
+        self._changes.pop(pool, None)
 
-    def take_change(self, pool: Key) -> bool:
-        """Return whether a Secret of the pool has changed since the last call."""
-        changed = pool in self._changed
-        self._changed.discard(pool)
-        return changed
+    def count_changes(self, pool: Key) -> int:
+        """Return how many changes of the pool's Secrets have been heard of."""
+        return self._changes[pool]
 
     def are_heard(self, pool: Key) -> bool:
         """Return whether every Secret of the pool is being watched at this moment, so that no change is missed."""
@@ -131,5 +129,5 @@ class SecretWatches:
 
     def _tell(self, secret: Key) -> None:
         for pool in self._users.get(secret, ()):
-            self._changed.add(pool)
+            self._changes[pool] += 1
             self._wake(pool)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
+from bessemer.api.reasons import INVALID_SETTING
 from bessemer.errors import Invalid
 
 PREFIX = "BESSEMER_"
@@ -109,21 +110,21 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
         elif text.isdecimal():
             values[name] = int(text)
         else:
-            raise Invalid("InvalidSetting", f"{variable} must be a whole number, not {text!r}")
+            raise Invalid(INVALID_SETTING, f"{variable} must be a whole number, not {text!r}")
     for name in ("image", "namespace", "identity"):
         if not values.get(name):
-            raise Invalid("InvalidSetting", f"{PREFIX}{name.upper()} must be set")
+            raise Invalid(INVALID_SETTING, f"{PREFIX}{name.upper()} must be set")
     for name, words in _WORDS.items():
         if values.get(name, words[0]) not in words:
-            raise Invalid("InvalidSetting", f"{PREFIX}{name.upper()} must be one of {', '.join(words)}")
+            raise Invalid(INVALID_SETTING, f"{PREFIX}{name.upper()} must be one of {', '.join(words)}")
     for name in ("http_proxy", "https_proxy"):
         if not _PROXY.fullmatch(str(values.get(name, ""))):
-            raise Invalid("InvalidSetting", f"{PREFIX}{name.upper()} must be a URL, without user and password")
+            raise Invalid(INVALID_SETTING, f"{PREFIX}{name.upper()} must be a URL, without user and password")
     settings = Settings(**values)  # type: ignore[arg-type]  # types were checked above, field by field
     try:
         _ = settings.repeated_compute_networks
     except ValueError as error:
-        raise Invalid("InvalidSetting", f"{PREFIX}REPEATED_NETWORKS must be IPv4 networks: {error}") from error
+        raise Invalid(INVALID_SETTING, f"{PREFIX}REPEATED_NETWORKS must be IPv4 networks: {error}") from error
     return settings
 
 

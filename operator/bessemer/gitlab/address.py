@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from yarl import URL
 
+from bessemer.api.reasons import INVALID_SETTING, INVALID_SPEC
 from bessemer.errors import Invalid
 from bessemer.foreign import make_line
 
@@ -33,20 +34,20 @@ def parse_address(url: str) -> URL:
     """
     shown = make_line(url, SHOWN)
     if not _PRINTABLE.fullmatch(url):
-        raise Invalid("InvalidSpec", f"{FIELD}: {shown} has other characters than the printable ones of ASCII")
+        raise Invalid(INVALID_SPEC, f"{FIELD}: {shown} has other characters than the printable ones of ASCII")
     try:
         parsed = URL(url)
         port = parsed.port
     except ValueError:
-        raise Invalid("InvalidSpec", f"{FIELD}: {shown} is no URL that can be reached") from None
+        raise Invalid(INVALID_SPEC, f"{FIELD}: {shown} is no URL that can be reached") from None
     if parsed.scheme not in ("http", "https") or not parsed.host or not port:
-        raise Invalid("InvalidSpec", f"{FIELD}: {shown} is no URL of the form https://host or https://host/path")
+        raise Invalid(INVALID_SPEC, f"{FIELD}: {shown} is no URL of the form https://host or https://host/path")
     if parsed.user is not None or parsed.password is not None or parsed.query_string or parsed.fragment:
-        raise Invalid("InvalidSpec", f"{FIELD}: {make_origin(parsed)} has more than a host, a port and a path")
+        raise Invalid(INVALID_SPEC, f"{FIELD}: {make_origin(parsed)} has more than a host, a port and a path")
     path = parsed.raw_path.rstrip("/")
     api = _API.search(path)
     if api is not None:
-        raise Invalid("InvalidSpec", f"{FIELD}: {shown} is the URL of GitLab's API; leave out its end, {api[0]}")
+        raise Invalid(INVALID_SPEC, f"{FIELD}: {shown} is the URL of GitLab's API; leave out its end, {api[0]}")
     return parsed.with_path(path, encoded=True)
 
 
@@ -70,7 +71,7 @@ def parse_hosts(text: str) -> frozenset[str]:
     hosts = [host.strip().lower().strip("[]") for host in text.split(",") if host.strip()]
     for host in hosts:
         if not _HOST.fullmatch(host):
-            raise Invalid("InvalidSetting", f"gitlab.allowedHosts: {make_line(host, SHOWN)} is no host")
+            raise Invalid(INVALID_SETTING, f"gitlab.allowedHosts: {make_line(host, SHOWN)} is no host")
     return frozenset(hosts)
 
 

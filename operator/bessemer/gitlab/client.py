@@ -54,11 +54,15 @@ class GitLabConnector:
         """Open a client; nothing is sent yet. Raises Invalid for a URL, token or bundle that can't be used, and
         HostNotAllowed.
         """
+        return GitLabClient(self.open_transport(url, token, ca))
+
+    def open_transport(self, url: str, token: str | None, ca: str | None) -> Transport:
+        """Open the way out to a GitLab for any client; raises the same errors."""
         address = parse_address(url)
         check_host(address, self.allowed_hosts)
         if token is not None:
             check_token(token, "the Secret of spec.gitlab.apiTokenSecret")
-        return GitLabClient(Transport(address, token, build_context(ca), self.large))
+        return Transport(address, token, build_context(ca), self.large)
 
 
 def connect_gitlab(url: str, token: str | None, ca: str | None) -> GitLab:
@@ -77,19 +81,19 @@ class GitLabClient:
         self, scope: Scope, *, with_protected: bool = False, hints: Collection[ProjectRef] = ()
     ) -> PendingJobs:
         """List jobs that wait."""
-        return await _run(self._pending.list_jobs(scope, with_protected=with_protected, hints=hints), scope)
+        return await run_call(self._pending.list_jobs(scope, with_protected=with_protected, hints=hints), scope)
 
     async def create_runner(self, request: RunnerRequest) -> Registration:
         """Create a runner."""
-        return await _run(self._create_runner(request), request.scope)
+        return await run_call(self._create_runner(request), request.scope)
 
     async def list_runners(self, scope: Scope, marker: str) -> list[int]:
         """List the runners of a scope that have the marker; raises GitLabUnavailable if not all could be checked."""
-        return await _run(self._list_runners(scope, marker), scope)
+        return await run_call(self._list_runners(scope, marker), scope)
 
     async def update_runner(self, runner_id: int, request: RunnerRequest) -> None:
         """Make a runner as requested."""
-        await _run(self._ask("PUT", f"/runners/{runner_id}", _build_fields(request)))
+        await run_call(self._ask("PUT", f"/runners/{runner_id}", _build_fields(request)))
 
     async def rotate_runner(self, runner_id: int) -> Registration:
         """Replace a runner's token."""
@@ -98,19 +102,19 @@ class GitLabClient:
             raw = parse_object(await self._ask("POST", f"/runners/{runner_id}/reset_authentication_token"))
             return Registration(runner_id, _parse_token(raw), _parse_expiry(raw.get("token_expires_at")))
 
-        return await _run(rotate())
+        return await run_call(rotate())
 
     async def delete_runner(self, runner_id: int) -> None:
         """Delete a runner; one that is gone already is fine."""
         try:
-            await _run(self._delete(f"/runners/{runner_id}"))
+            await run_call(self._delete(f"/runners/{runner_id}"))
         except GitLabNotFound:
             return
 
     async def verify_runner(self, runner_token: str) -> Identity | None:
         """Ask whose runner token that is; None where GitLab itself refuses it."""
         check_token(runner_token, "the Secret of the runner's token")
-        identity = await _run(self._verify(runner_token))
+        identity = await run_call(self._verify(runner_token))
         if identity is not None:
             await self.delete_manager(runner_token, VERIFIER)
         return identity
@@ -119,21 +123,13 @@ class GitLabClient:
         """Delete a manager; one that is gone already is fine."""
         data = {"token": runner_token, "system_id": system_id}
         try:
-            await _run(self._delete("/runners/managers", data, private=False))
+            await run_call(self._delete("/runners/managers", data, private=False))
         except (GitLabNotFound, GitLabRejected):
             return
 
     async def get_expiry(self) -> datetime | None:
-        """Return when the access token ends, where GitLab says so.
-
-        Source: https://docs.gitlab.com/api/personal_access_tokens/#self-inform, also for tokens of projects and groups
-        """
-        try:
-            raw = parse_object(await _run(self._ask("GET", "/personal_access_tokens/self")))
-            date = raw.get("expires_at")
-            return None if date is None else parse_time(f"{date}T00:00:00Z" if len(str(date)) == 10 else date)
-        except (GitLabNotFound, GitLabRejected, Unreadable):
-            return None  # an OAuth token, say
+        """Return when the access token ends, where GitLab says so."""
+        return await run_call(read_expiry(self._transport))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -184,7 +180,7 @@ class GitLabClient:
         (await self._transport.fetch("DELETE", path, body=body, private=private)).get_data()
 
 
-async def _run(call: Awaitable[_T], scope: Scope | None = None) -> _T:
+async def run_call(call: Awaitable[_T], scope: Scope | None = None) -> _T:
     """Bound the time of a call, and say what of its answers can't be read; a scope is what may not be found."""
     try:
         async with asyncio.timeout(CALL_SECONDS):
@@ -197,6 +193,19 @@ async def _run(call: Awaitable[_T], scope: Scope | None = None) -> _T:
         if scope is None:
             raise
         raise GitLabNotFound(f"{scope} is not there, or the access token may not see it") from error
+
+
+async def read_expiry(transport: Transport) -> datetime | None:
+    """Return when the access token ends; None where it does not, or where GitLab does not say.
+
+    Source: https://docs.gitlab.com/api/personal_access_tokens/#self-inform, also for tokens of projects and groups
+    """
+    try:
+        raw = parse_object((await transport.fetch("GET", "/personal_access_tokens/self")).get_data())
+        date = raw.get("expires_at")
+        return None if date is None else parse_time(f"{date}T00:00:00Z" if len(str(date)) == 10 else date)
+    except (GitLabNotFound, GitLabRejected, Unreadable):
+        return None  # an OAuth token, say
 
 
 def _build_fields(request: RunnerRequest) -> dict[str, Any]:

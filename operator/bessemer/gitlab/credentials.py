@@ -6,7 +6,9 @@ import functools
 import re
 import ssl
 
+from bessemer.api.reasons import SECRET_BROKEN
 from bessemer.errors import Invalid
+from bessemer.foreign import Unreadable
 
 _TOKEN = re.compile(r"[!-~]{1,4096}")
 
@@ -21,7 +23,7 @@ def build_context(ca: str | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cadata=ca or "none")
     except (ssl.SSLError, ValueError):
-        raise Invalid("SecretBroken", "spec.gitlab.caSecret: no certificates in PEM can be read from it") from None
+        raise Invalid(SECRET_BROKEN, "spec.gitlab.caSecret: no certificates in PEM can be read from it") from None
 
 
 @functools.cache
@@ -34,9 +36,15 @@ def is_token(text: str) -> bool:
     return _TOKEN.fullmatch(text) is not None
 
 
+def require_token(text: str) -> None:
+    """Raise Unreadable, without a piece of it, for what can be no token."""
+    if not is_token(text):
+        raise Unreadable("can't be a token: tokens are one line of printable ASCII characters without blanks")
+
+
 def check_token(token: str, where: str) -> None:
     """Raise Invalid, without a piece of it, for what can be no token."""
     if is_token(token):
         return
     text = "holds something that can't be a token: tokens are one line of printable ASCII characters without blanks"
-    raise Invalid("SecretBroken", f"{where} {text}")
+    raise Invalid(SECRET_BROKEN, f"{where} {text}")

@@ -30,6 +30,8 @@ _SIGNING_PREFIX = "whsec_"
 LEAST_KEY_BYTES = 24
 """Of a signing key. Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
+MOST_SECRET_CHARACTERS = 4096
+"""Maximum length of the secret of webhooks; usual ones have a few dozen characters."""
 HOOK_BYTES = 25 * 1024 * 1024
 """GitLab sends no webhook that is longer.
 Source: https://docs.gitlab.com/administration/instance_limits/#webhook-payload-size"""
@@ -150,6 +152,8 @@ class HookReader:
 
 def check_secret(secret: str) -> None:
     """Check the secret that authenticates webhooks; raises Unreadable with the problem."""
+    if len(secret) > MOST_SECRET_CHARACTERS or not secret.isprintable():
+        raise Unreadable(f"is not one line of at most {MOST_SECRET_CHARACTERS} printable characters")
     if secret.startswith(_SIGNING_PREFIX) and len(parse_key(secret)) < LEAST_KEY_BYTES:
         raise Unreadable(f"what follows whsec_ is not the base64 of a key of {LEAST_KEY_BYTES} bytes or more")
 

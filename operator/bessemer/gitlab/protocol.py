@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from bessemer.api.reasons import ACCESS_TOKEN_REFUSED, GITLAB_NOT_FOUND, GITLAB_REFUSED, GITLAB_UNAVAILABLE
 from bessemer.api.references import ScopeType as ScopeType  # noqa: PLC0414  a part of this protocol
 from bessemer.errors import Invalid, Retry
 
@@ -20,7 +21,7 @@ from bessemer.errors import Invalid, Retry
 class GitLabRefused(Invalid):
     """The token may not do that; the message says which right is missing."""
 
-    def __init__(self, message: str, reason: str = "GitLabRefused") -> None:
+    def __init__(self, message: str, reason: str = GITLAB_REFUSED) -> None:
         super().__init__(reason, message)
 
 
@@ -28,14 +29,14 @@ class AccessTokenRefused(GitLabRefused):
     """GitLab does not take the access token at all: it has expired, was revoked, or was never known."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, "AccessTokenRefused")
+        super().__init__(message, ACCESS_TOKEN_REFUSED)
 
 
 class GitLabNotFound(Invalid):
     """The group, project or runner is not there, or is hidden from the token, which GitLab doesn't tell apart."""
 
     def __init__(self, message: str) -> None:
-        super().__init__("GitLabNotFound", message)
+        super().__init__(GITLAB_NOT_FOUND, message)
 
 
 class GitLabRejected(Invalid):
@@ -56,7 +57,7 @@ class GitLabUnavailable(Retry):
     """No connection, no answer in time, an answer that makes no sense, or an error on GitLab's side."""
 
     def __init__(self, message: str, after: float | None = None) -> None:
-        super().__init__("GitLabUnavailable", message, after)
+        super().__init__(GITLAB_UNAVAILABLE, message, after)
 
 
 @dataclass(frozen=True)
@@ -251,4 +252,95 @@ class GitLab(Protocol):
 
     async def close(self) -> None:
         """Close connections and files; no other method may be called afterwards."""
+        ...
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where a branch or tag points."""
+
+    commit: str
+    protected: bool
+    message: str = ""
+    """The commit's message."""
+    target: str = ""
+    """Of a merge request: the branch that it goes to."""
+    draft: bool = False
+    """Of a merge request: whether it is a draft."""
+    fork: bool = False
+    """Of a merge request: whether its commits come from another project."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Which files differ between two commits."""
+
+    paths: frozenset[str]
+    """Both names of a file that was renamed."""
+    complete: bool = True
+    """Whether these are all; GitLab cuts long lists."""
+
+
+class Repository(Protocol):
+    """What the operator asks of a project's repository. Access token: ``read_api``, of a Reporter of the project.
+
+    Each call ends within a bounded time and raises the errors of :class:`GitLab`; all are reads. ``project`` is a full
+    path, ``ref`` the full name of a branch or tag.
+    """
+
+    async def get_head(self, project: str, ref: str) -> Head | None:
+        """Return where a branch or tag points; None if there is none of that name in the project.
+
+        Of a merge request (``refs/merge-requests/<number>/head``): its latest commit, whether its source branch is
+        protected, and None if it is not open.
+        """
+        ...
+
+    async def get_access_level(self, project: str, user_id: int) -> int:
+        """Return the role of a user in a project, its groups included, as GitLab's number; 0 for no member.
+
+        Source: https://docs.gitlab.com/api/access_requests/#valid-access-levels
+        """
+        ...
+
+    async def get_user_id(self) -> int:
+        """Return GitLab's number of the access token's user."""
+        ...
+
+    async def list_heads(self, project: str) -> dict[str, Head]:
+        """Return where branches and tags point, by their full names; of very many only a part."""
+        ...
+
+    async def get_file(self, project: str, path: str, commit: str) -> bytes | None:
+        """Return the content of a file at a commit; None if the commit has no such file.
+
+        Raises GitLabNotFound for an unknown commit, GitLabRejected for a file that is too large.
+        """
+        ...
+
+    async def list_files(self, project: str, folder: str, commit: str) -> list[str]:
+        """List the paths of all files below a folder ("": of all) at a commit; none if there is no such folder.
+
+        Raises GitLabNotFound for an unknown commit, GitLabRejected for too many files.
+        """
+        ...
+
+    async def compare(self, project: str, before: str, after: str) -> Changes:
+        """Return which files differ between two commits; raises GitLabNotFound for an unknown commit."""
+        ...
+
+    async def get_project_id(self, project: str) -> int:
+        """Return the number of a project, which stays when it is renamed."""
+        ...
+
+    async def get_job_state(self, project: str, job_id: int) -> str | None:
+        """Return the state of a job in GitLab's words; None if there is no such job in the project."""
+        ...
+
+    async def get_expiry(self) -> datetime | None:
+        """Return when the access token ends; None where it does not, or where GitLab does not say."""
+        ...
+
+    async def close(self) -> None:
+        """Close connections; no other method may be called afterwards."""
         ...

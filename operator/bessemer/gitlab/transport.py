@@ -59,26 +59,48 @@ class Transport:
         ``path`` lies below the REST API, or is GRAPHQL, and is quoted already; ``private`` says whether the access
         token goes along. Raises GitLabUnavailable where there is no whole answer, or too much of it.
         """
-        place = path if path == GRAPHQL else f"{REST}{path}"
-        url = self.base.with_path(f"{self.base.raw_path.rstrip('/')}{place}", encoded=True)
+        url = self._build_url(path if path == GRAPHQL else f"{REST}{path}")
         if query:
             url = URL(f"{url}?{urlencode(query)}", encoded=True)
-        try:
-            async with asyncio.timeout(REQUEST_SECONDS):
-                return await self._follow(method, url, body, private)
-        except TimeoutError:
-            raise GitLabUnavailable(f"no whole answer within {REQUEST_SECONDS:g} s") from None
-        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
-            raise GitLabUnavailable(f"no answer: {_explain(error)}") from error
+        return await self._ask(method, url, body, self._build_headers() if private else {})
+
+    async def fetch_public(self, path: str) -> Answer:
+        """Return what GitLab publishes for all at a path below its own, such as ``/.well-known/...``; without a token.
+
+        Raises GitLabUnavailable as fetch does.
+        """
+        return await self._ask("GET", self._build_url(path), None, {})
+
+    async def fetch_as_job(self, path: str, job_token: str) -> Answer:
+        """Return what is answered to a job at a path below the REST API. Raises GitLabUnavailable as fetch does.
+
+        Source: https://docs.gitlab.com/ci/jobs/ci_job_token/
+        """
+        return await self._ask("GET", self._build_url(f"{REST}{path}"), None, {"JOB-TOKEN": job_token})
 
     async def close(self) -> None:
         """Close all connections; requests that are under way fail."""
         if self._session is not None:
             await self._session.close()
 
-    async def _follow(self, method: str, url: URL, body: Any, private: bool) -> Answer:
+    def _build_url(self, place: str) -> URL:
+        return self.base.with_path(f"{self.base.raw_path.rstrip('/')}{place}", encoded=True)
+
+    def _build_headers(self) -> dict[str, str]:
+        return {"PRIVATE-TOKEN": self._token} if self._token is not None else {}
+
+    async def _ask(self, method: str, url: URL, body: Any, headers: Mapping[str, str]) -> Answer:
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                return await self._follow(method, url, body, headers)
+        except TimeoutError:
+            raise GitLabUnavailable(f"no whole answer within {REQUEST_SECONDS:g} s") from None
+        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
+            raise GitLabUnavailable(f"no answer: {_explain(error)}") from error
+
+    async def _follow(self, method: str, url: URL, body: Any, headers: Mapping[str, str]) -> Answer:
         for _ in range(MOST_REDIRECTS + 1):
-            answer = await self._send(method, url, body, private)
+            answer = await self._send(method, url, body, headers)
             if answer.status not in _REDIRECTS:
                 return answer
             url = self._find_target(method, answer, url)
@@ -98,8 +120,7 @@ class Transport:
             raise GitLabUnavailable(f"{answer.status}: GitLab wants a {method} repeated elsewhere: is {FIELD} right?")
         return target
 
-    async def _send(self, method: str, url: URL, body: Any, private: bool) -> Answer:
-        headers = {"PRIVATE-TOKEN": self._token} if private and self._token is not None else {}
+    async def _send(self, method: str, url: URL, body: Any, headers: Mapping[str, str]) -> Answer:
         if self._session is None:
             self._session = open_session(self._context)
         async with self._session.request(method, url, headers=headers, json=body, allow_redirects=False) as response:

@@ -1,4 +1,4 @@
-"""The client of Kubernetes: five verbs on raw objects, typed errors, nothing cached.
+"""The client of Kubernetes: six verbs on raw objects, typed errors, nothing cached.
 
 Reads are consistent (served from etcd's quorum): the reconcile may trust what it reads.
 Needed permissions: for each :class:`Kind` just the verbs that the callers use, see the chart's roles.
@@ -13,6 +13,7 @@ import aiohttp
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.exceptions import ApiException
 
+from bessemer.api.reasons import NAMESPACE_TERMINATING, QUOTA_EXCEEDED
 from bessemer.errors import BessemerError
 from bessemer.foreign import Unreadable, decode_cut, decode_json, make_line
 from bessemer.kube.protocol import PODS, AlreadyExists, Conflict, Kind, NotServed, Object, Refused, Unavailable
@@ -23,9 +24,13 @@ MOST_FAILURE_BYTES = 4 << 20
 """Of an answer that is no success: a message may repeat what was wrong with the whole object."""
 MESSAGE_CHARACTERS = 2048
 """Kept of what the API server, or an admission webhook, says."""
-KNOWN_REFUSALS = {"being terminated": "NamespaceTerminating", "exceeded quota": "QuotaExceeded"}
+KNOWN_REFUSALS = {"being terminated": NAMESPACE_TERMINATING, "exceeded quota": QUOTA_EXCEEDED}
 """Refusals that are told apart from others of their status by these words of the message alone."""
 MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+"""Of which JSON is a part."""
+FIELD_MANAGER = "bessemer"
+"""Name under which the API server remembers which fields were applied."""
 
 
 class KubernetesClient:
@@ -67,6 +72,21 @@ class KubernetesClient:
         self._count("PATCH", kind.plural)
         path = _path(kind, namespace, name) + (f"/{subresource}" if subresource else "")
         return await self._request_or_none("PATCH", path, body=patch, content_type=MERGE_PATCH)
+
+    async def apply_object(self, kind: Kind, namespace: str, body: Object, *, force: bool = False) -> Object:
+        """Create or change an object so that it has the fields of ``body``, by server-side apply.
+
+        Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/
+        """
+        self._count("PATCH", kind.plural)
+        path = _path(kind, namespace, body["metadata"]["name"])
+        query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower(), "fieldValidation": "Strict"}
+        try:
+            return await self._request("PATCH", path, query=query, body=body, content_type=APPLY_PATCH)
+        except _Absent as error:  # the namespace, or the kind
+            raise Refused(error.reason, error.message) from error
+        except (Refused, Unavailable) as error:
+            raise _explain_apply(error) from error
 
     async def delete_object(
         self,
@@ -147,6 +167,18 @@ class KubernetesClient:
         if response.status >= 400:
             raise translate_failure(response.status, data)
         return data
+
+
+def _explain_apply(error: BessemerError) -> BessemerError:
+    """Return the error for an apply that failed; the API server answers some of them with a status that says less.
+
+    Another UID is a 422, and a field that the schema does not have a 500 (seen with Kubernetes 1.37).
+    """
+    if "metadata.uid: Invalid value" in error.message:
+        return Conflict("Conflict", error.message)
+    if "field not declared in schema" in error.message:
+        return Refused("InvalidSpec", error.message)
+    return error
 
 
 class _Absent(BessemerError):

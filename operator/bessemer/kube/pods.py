@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from bessemer.api.reasons import INIT_CONTAINER_FAILED
 from bessemer.api.wellknown import (
     ATTEMPT_LABEL,
     INPUT_DIGEST_ANNOTATION,
@@ -164,7 +165,7 @@ def _explain_exit(pod: Pod, container: str) -> tuple[str, str]:
         return ours.reason or "Error", ""
     for init in _list_terminated(pod.status.init_container_statuses):
         if init.exit_code != 0:
-            return "InitContainerFailed", make_line(init.message)
+            return INIT_CONTAINER_FAILED, make_line(init.message)
     for other in _list_terminated(pod.status.container_statuses):
         if other.exit_code != 0:
             return other.reason or "Error", ""

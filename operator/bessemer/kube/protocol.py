@@ -1,4 +1,4 @@
-"""What the operator asks of Kubernetes: five verbs on raw objects, and typed errors.
+"""What the operator asks of Kubernetes: six verbs on raw objects, and typed errors.
 
 An absent object is ``None``, never an exception. Objects stay dicts, because typed models of pods cost more than
 everything else of a pass.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bessemer.api.base import GROUP, VERSION
 from bessemer.errors import BessemerError, Retry
 
 Object = dict[str, Any]
@@ -29,14 +28,14 @@ class Kind:
         return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
 
 
-CLUSTER_BUILDS = Kind(GROUP, VERSION, "clusterbuilds")
-RUNNER_POOLS = Kind(GROUP, VERSION, "runnerpools")
 PODS = Kind("", "v1", "pods")
 CONFIG_MAPS = Kind("", "v1", "configmaps")
 SECRETS = Kind("", "v1", "secrets")
 RESOURCE_QUOTAS = Kind("", "v1", "resourcequotas")
 SERVICE_ACCOUNTS = Kind("", "v1", "serviceaccounts")
 ROLE_BINDINGS = Kind("rbac.authorization.k8s.io", "v1", "rolebindings")
+ROLES = Kind("rbac.authorization.k8s.io", "v1", "roles")
+CLUSTER_ROLES = Kind("rbac.authorization.k8s.io", "v1", "clusterroles")
 LEASES = Kind("coordination.k8s.io", "v1", "leases")
 EVENTS = Kind("events.k8s.io", "v1", "events")
 """Events as we write them."""
@@ -91,6 +90,14 @@ class Kubernetes(Protocol):
         """Merge a patch into an object, None where it does not exist; raises Conflict, Refused.
 
         A ``metadata.resourceVersion`` in the patch makes it conditional.
+        """
+
+    async def apply_object(self, kind: Kind, namespace: str, body: Object, *, force: bool = False) -> Object:
+        """Create or change an object so that it has the fields of ``body``, by server-side apply.
+
+        Fields that an earlier call set and this one does not are removed; fields of others stay. Idempotent. Raises
+        Conflict where another manager set a field to another value, unless ``force`` takes it over, and Refused.
+        A ``metadata.uid`` in the body refuses to create an object, or to change another one: Conflict.
         """
 
     async def delete_object(

@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from bessemer.api.reasons import SECRET_BROKEN
 from bessemer.errors import Invalid
 from bessemer.foreign import make_line
 
-BROKEN = "SecretBroken"
-"""Reason of what is raised for a Secret that is there and can't be used."""
 MOST_BYTES = 1 << 20
 """The API server takes no larger Secret. Source: https://kubernetes.io/docs/concepts/configuration/secret/"""
 
@@ -70,7 +69,7 @@ class SecretData:
 
     def refuse(self, key: str, what: str) -> NoReturn:
         """Raise Invalid SecretBroken that says what is wrong with a key, without its value."""
-        raise Invalid(BROKEN, f"Secret {self.name}: key {make_line(key, 128)} {what}")
+        raise Invalid(SECRET_BROKEN, f"Secret {self.name}: key {make_line(key, 128)} {what}")
 
 
 def read_secret(raw: Mapping[str, Any] | None, name: str) -> SecretData:

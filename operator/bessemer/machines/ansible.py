@@ -23,6 +23,7 @@ import ansible_runner
 import pexpect
 from ansible_runner.exceptions import AnsibleRunnerException
 
+from bessemer.api.reasons import PLAYBOOK_MISSING, PLAYBOOK_TIMEOUT
 from bessemer.errors import Invalid, Retry
 from bessemer.foreign import make_line
 from bessemer.machines.ansible_events import PlaybookEvents
@@ -126,7 +127,7 @@ class AnsibleRunner:
     def run(self, run: PlaybookRun, report: Callable[[str], None]) -> PlaybookOutcome:
         """Run a playbook; see Ansible."""
         if not run.playbook.is_file():
-            raise Invalid("PlaybookMissing", f"there is no playbook {run.playbook.name}")
+            raise Invalid(PLAYBOOK_MISSING, f"there is no playbook {run.playbook.name}")
         directory = self._scratch / "ansible" / run.playbook.stem
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(mode=0o700, parents=True)
@@ -165,7 +166,7 @@ class AnsibleRunner:
             raise Terminated
         if runner.status == "timeout":
             seconds = f"{run.timeout_seconds:.0f} s"
-            raise Retry("PlaybookTimeout", f"{run.playbook.name} didn't end within {seconds}: {events.task}")
+            raise Retry(PLAYBOOK_TIMEOUT, f"{run.playbook.name} didn't end within {seconds}: {events.task}")
         told = events.failed or events.unreachable
         if not events.ended or runner.rc is None or runner.rc & ~TOLD_BITS or (runner.rc and not told):
             with runner.stdout as output:

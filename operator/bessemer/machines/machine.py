@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 from bessemer.api.clusterbuild.spec import ClusterBuildSpec, SshEndpoint
+from bessemer.api.reasons import INVALID_HOSTLIST, INVALID_SPEC, LENGTH_MISMATCH
 from bessemer.errors import Invalid
 from bessemer.machines.hostlists import parse_hostlist
 
@@ -54,7 +55,7 @@ def parse_compute_hosts(spec: ClusterBuildSpec) -> tuple[str, ...]:
     try:
         return parse_hostlist(spec.compute.hosts)
     except ValueError as error:
-        raise Invalid("InvalidHostlist", f"spec.compute.hosts: {error}") from error
+        raise Invalid(INVALID_HOSTLIST, f"spec.compute.hosts: {error}") from error
 
 
 def parse_compute_machines(spec: ClusterBuildSpec) -> tuple[Machine, ...]:
@@ -68,10 +69,10 @@ def parse_compute_machines(spec: ClusterBuildSpec) -> tuple[Machine, ...]:
     try:
         addresses = parse_hostlist(compute.addresses)
     except ValueError as error:
-        raise Invalid("InvalidHostlist", f"spec.compute.addresses: {error}") from error
+        raise Invalid(INVALID_HOSTLIST, f"spec.compute.addresses: {error}") from error
     if not len(hosts) == len(addresses) == len(compute.macs):
         raise Invalid(
-            "LengthMismatch",
+            LENGTH_MISMATCH,
             f"spec.compute: hosts has {len(hosts)} names, addresses has {len(addresses)} and macs has "
             f"{len(compute.macs)}; all three must be equally many",
         )
@@ -106,7 +107,7 @@ def build_boot_host_target(spec: ClusterBuildSpec) -> SshTarget:
         Invalid: the spec has no boot host or no host key for it.
     """
     if spec.boot_host is None or spec.boot_host.ssh.host_key is None:
-        raise Invalid("InvalidSpec", "spec.bootHost and spec.bootHost.ssh.hostKey are required")
+        raise Invalid(INVALID_SPEC, "spec.bootHost and spec.bootHost.ssh.hostKey are required")
     return _target(BOOT_HOST, spec.boot_host.ssh, spec.boot_host.ssh.host_key)
 
 
@@ -121,7 +122,7 @@ def build_management_target(spec: ClusterBuildSpec, planted_host_key: str) -> Ss
     endpoint = management.ssh or SshEndpoint(address=management.address)
     host_key = planted_host_key if management.provision else endpoint.host_key
     if host_key is None:
-        raise Invalid("InvalidSpec", "spec.management.ssh.hostKey is required where provision is false")
+        raise Invalid(INVALID_SPEC, "spec.management.ssh.hostKey is required where provision is false")
     return _target(management.host, endpoint, host_key)
 
 

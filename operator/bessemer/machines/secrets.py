@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from bessemer.api.phase_contract import PhaseInput
+from bessemer.api.reasons import SECRET_MISSING
 from bessemer.errors import Invalid
 
 SEED_BYTES = 32
@@ -136,9 +137,9 @@ def _read(file: Path, origin: str) -> bytes:
     try:
         return file.read_bytes()
     except FileNotFoundError as error:
-        raise Invalid("SecretMissing", f"{origin}: it does not exist") from error
+        raise Invalid(SECRET_MISSING, f"{origin}: it does not exist") from error
     except OSError as error:
-        raise Invalid("SecretMissing", f"{origin}: cannot be read ({error.strerror})") from error
+        raise Invalid(SECRET_MISSING, f"{origin}: cannot be read ({error.strerror})") from error
 
 
 def parse_seed(content: bytes) -> bytes:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bessemer.api.clusterbuild.verification import SlurmJob
+from bessemer.api.reasons import INVALID_JOB
 from bessemer.errors import Invalid, Retry
 from bessemer.foreign import Unreadable, make_line, parse_int
 from bessemer.machines.hostlists import build_slurm_hostlist
@@ -268,7 +269,7 @@ def _parse_status(status: str) -> tuple[int, int]:
 def build_several_jobs_error(name: str) -> Invalid:
     """Build the error of a job that is several, of which no single state could be told."""
     return Invalid(
-        "InvalidJob", f"spec.verify.jobs[{name}].script: it must be one job, without #SBATCH --array or hetjob"
+        INVALID_JOB, f"spec.verify.jobs[{name}].script: it must be one job, without #SBATCH --array or hetjob"
     )
 
 

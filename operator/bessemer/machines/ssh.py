@@ -18,6 +18,7 @@ from typing import Protocol
 
 import paramiko
 
+from bessemer.api.reasons import HOST_KEY_MISMATCH
 from bessemer.errors import Retry
 from bessemer.foreign import make_line
 from bessemer.machines.machine import SshTarget
@@ -49,7 +50,7 @@ class HostKeyMismatch(SshFailure):
     """The server has another host key than expected."""
 
     def __init__(self, message: str) -> None:
-        super().__init__("HostKeyMismatch", message)
+        super().__init__(HOST_KEY_MISMATCH, message)
 
 
 class SshRefused(SshFailure):

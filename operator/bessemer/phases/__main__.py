@@ -24,6 +24,7 @@ from bessemer.api.phase_contract import (
     PhaseName,
     PhaseResult,
 )
+from bessemer.api.reasons import INTERNAL_ERROR
 from bessemer.errors import BessemerError, Invalid, Retry
 from bessemer.logformat import PrintableFormatter, configure_logging
 from bessemer.machines.clock import SystemClock, Terminated
@@ -83,7 +84,7 @@ def run_phase(phase: str, directories: Directories, clock: SystemClock) -> Phase
     except Exception as error:  # noqa: BLE001  the process boundary: whatever is wrong must reach the status
         _log.exception("internal error")
         return PhaseResult(
-            succeeded=False, reason="InternalError", message=type(error).__name__ + ": see the log", retryable=True
+            succeeded=False, reason=INTERNAL_ERROR, message=type(error).__name__ + ": see the log", retryable=True
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bessemer.api.clusterbuild.spec import ClusterBuildSpec
+from bessemer.api.reasons import INVALID_SPEC
 from bessemer.errors import Invalid
 from bessemer.machines.machine import SshTarget, build_boot_host_target
 from bessemer.machines.netboot.entries import MANAGEMENT_BOOT_PORT
@@ -16,7 +17,7 @@ def build_boot_host_endpoint(spec: ClusterBuildSpec) -> BootEndpoint:
         Invalid: the spec has no boot host.
     """
     if spec.boot_host is None:
-        raise Invalid("InvalidSpec", "spec.bootHost is required where management.provision is true")
+        raise Invalid(INVALID_SPEC, "spec.bootHost is required where management.provision is true")
     return BootEndpoint(
         target=build_boot_host_target(spec), address=spec.boot_host.address, port=spec.boot_host.callback_port
     )

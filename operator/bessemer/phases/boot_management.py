@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bessemer.api.phase_contract import NodeState, PhaseInput, PhaseResult, Progress
+from bessemer.api.reasons import INTERNAL_ERROR, INVALID_SPEC
 from bessemer.errors import Invalid
 from bessemer.machines.machine import build_management_machine, build_management_target
 from bessemer.machines.netboot.entries import InstallKind, build_boot_host_sources
@@ -21,7 +22,7 @@ def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
     if not spec.management.provision:
         return PhaseResult(succeeded=True, reason="Succeeded", message="the management node is given")
     if spec.management.install is None:
-        raise Invalid("InvalidSpec", "spec.management.install is required where provision is true")
+        raise Invalid(INVALID_SPEC, "spec.management.install is required where provision is true")
     kind = InstallKind(
         build=phase_input.uid,
         phase=phase_input.phase,
@@ -48,5 +49,5 @@ def build_result(outcome: NodeOutcome) -> PhaseResult:
     """Return how the phase ended: as its one machine did."""
     if outcome.state is NodeState.INSTALLED:
         return PhaseResult(succeeded=True, reason="Succeeded", message=f"{outcome.host} is installed")
-    reason = outcome.reason or "InternalError"
+    reason = outcome.reason or INTERNAL_ERROR
     return PhaseResult(succeeded=False, reason=reason, message=f"{outcome.host}: {outcome.message}", retryable=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bessemer.api.clusterbuild.spec import SharedHome
 from bessemer.api.phase_contract import PhaseInput, Progress
+from bessemer.api.reasons import PLAYBOOK_MISSING, PLAYBOOK_TIMEOUT
 from bessemer.errors import Invalid
 from bessemer.machines.ansible import HostOutcome, HostState, PlaybookOutcome, PlaybookRun
 from bessemer.machines.playbooks import playbook_directory
@@ -22,7 +23,6 @@ from bessemer.phases.hosts import CONFIGURATION_FAILED, UNREACHABLE, build_inven
 
 MARGIN_SECONDS = 60.0
 """So long before Kubernetes would stop the pod the playbook is stopped, so that the phase can say why."""
-TIMEOUT = "PlaybookTimeout"
 NOT_DEALT_WITH = "the playbook did nothing there"
 
 
@@ -36,7 +36,7 @@ def find_site_playbook(directory: Path, name: str | None, field: str) -> list[Pa
         return []
     playbook = (directory / name).resolve()
     if not (playbook.is_relative_to(directory.resolve()) and playbook.is_file()):
-        raise Invalid("PlaybookMissing", f"spec.configuration.playbooks.{field}: the repository has no file {name}")
+        raise Invalid(PLAYBOOK_MISSING, f"spec.configuration.playbooks.{field}: the repository has no file {name}")
     return [playbook]
 
 
@@ -63,7 +63,7 @@ def run_playbooks(
             playbook=playbook,
             inventory=build_inventory(phase_input, left, build_public_keys(phase_input, context), failed),
             hosts=1 + len(left),
-            timeout_seconds=deadline.take(TIMEOUT),
+            timeout_seconds=deadline.take(PLAYBOOK_TIMEOUT),
             secret_files=build_secret_files(phase_input, context.secrets),
             roles=[context.directories.playbooks / "roles"],
         )

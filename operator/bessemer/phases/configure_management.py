@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection
 
 from bessemer.api.phase_contract import PhaseInput, PhaseResult
+from bessemer.api.reasons import PLAYBOOK_TIMEOUT
 from bessemer.errors import Retry
 from bessemer.machines.ansible import PlaybookOutcome, build_failure_message
 from bessemer.machines.clock import Clock
@@ -13,7 +14,6 @@ from bessemer.machines.hostlists import MAX_ANSWERED, build_hostlist, parse_host
 from bessemer.machines.slurm import Slurm
 from bessemer.phases.configure import (
     MARGIN_SECONDS,
-    TIMEOUT,
     failure_reason,
     find_site_playbook,
     our_playbook,
@@ -38,7 +38,7 @@ def run(phase_input: PhaseInput, context: PhaseContext) -> PhaseResult:
     own = phase_input.spec.configuration.playbooks
     site = find_site_playbook(context.directories.playbooks, own.management if own else None, "management")
     if phase_input.remove_hosts:
-        patience = min(DRAIN_SECONDS, deadline.take(TIMEOUT) / 2)
+        patience = min(DRAIN_SECONDS, deadline.take(PLAYBOOK_TIMEOUT) / 2)
         drain(context.slurm, context.clock, parse_hostlist(phase_input.remove_hosts, MAX_ANSWERED), patience)
     computes = [machine.host for machine in select_installed(phase_input)]
     playbooks = [our_playbook("configure_management.yml"), *site]

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from bessemer.api.reasons import HOST_KEY_MISMATCH
 from bessemer.machines.netboot.server import BootEvent, BootEventKind
 from bessemer.machines.power.protocol import PowerState
 from bessemer.phases.install_facts import SETTLED, Facts, InstallPlan, NodeInstall, Policy, ProbeKind, Step
@@ -197,7 +198,7 @@ class _Mover:
         if self.now - self.node.since < limit or probe is None:
             return self.node
         if probe.kind is ProbeKind.WRONG_HOST_KEY:
-            return self._fail("HostKeyMismatch", f"another host key for {limit} s")
+            return self._fail(HOST_KEY_MISMATCH, f"another host key for {limit} s")
         return self._fail("NeverReachable", f"SSH didn't answer within {limit} s")
 
     def _fail(self, reason: str, message: str) -> NodeInstall:

@@ -11,6 +11,7 @@ from collections.abc import Collection
 import re2
 
 from bessemer.api.clusterbuild.verification import SlurmJob, find_script_problems
+from bessemer.api.reasons import INVALID_JOB
 from bessemer.errors import Invalid
 from bessemer.foreign import make_line, make_text
 
@@ -23,7 +24,7 @@ _LABEL = re.compile(r"^\s*[0-9]+:\s")
 def decide_job_errors(job: SlurmJob) -> list[Invalid]:
     """List what makes a job one that can't pass, whatever the cluster does."""
     field = f"spec.verify.jobs[{job.name}]"
-    errors = [Invalid("InvalidJob", f"{field}.script: {problem}") for problem in find_script_problems(job.script)]
+    errors = [Invalid(INVALID_JOB, f"{field}.script: {problem}") for problem in find_script_problems(job.script)]
     try:
         re2.compile(job.expect.output or "", _QUIET)
     except re2.error as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bessemer.api.clusterbuild.spec import ClusterBuildSpec, OnDelete
 from bessemer.api.phase_contract import PhaseInput, PhaseResult, Progress
+from bessemer.api.reasons import INTERNAL_ERROR
 from bessemer.errors import BessemerError, Invalid
 from bessemer.foreign import Unreadable, decode_json, make_line
 from bessemer.machines.hostlists import parse_hostlist
@@ -67,7 +68,7 @@ def _contain(what: str, check: Callable[[], list[Problem]]) -> list[Problem]:
     except Exception as error:  # noqa: BLE001  a defect of one check must not hide what the user can mend
         _log.exception("the check of %s failed", what)
         text = f"the check of {what} failed by a defect of Bessemer ({type(error).__name__}), see the log"
-        return [Problem("InternalError", text, retryable=True)]
+        return [Problem(INTERNAL_ERROR, text, retryable=True)]
 
 
 def list_configuration_problems(phase_input: PhaseInput, checkout: Path, *, render: bool) -> list[Problem]:

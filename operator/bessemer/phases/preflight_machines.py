@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from bessemer.api.clusterbuild.spec import ClusterBuildSpec
 from bessemer.api.fields import find_remote_host_problem
+from bessemer.api.reasons import LENGTH_MISMATCH
 from bessemer.machines.hostlists import can_slurm_count
 from bessemer.phases.hosts import RESERVED_HOST_NAMES
 from bessemer.phases.preflight_problem import Problem, parse_list
@@ -64,9 +65,9 @@ def _decide_lengths(hosts: tuple[str, ...] | None, addresses: tuple[str, ...] | 
         return
     if addresses is not None and len(hosts) != len(addresses):
         text = f"spec.compute.addresses has {len(addresses)} entries for {len(hosts)} names of hosts"
-        yield Problem("LengthMismatch", text)
+        yield Problem(LENGTH_MISMATCH, text)
     if len(hosts) != macs:
-        yield Problem("LengthMismatch", f"spec.compute.macs has {macs} entries for {len(hosts)} names of hosts")
+        yield Problem(LENGTH_MISMATCH, f"spec.compute.macs has {macs} entries for {len(hosts)} names of hosts")
 
 
 def _decide_names(hosts: list[str]) -> Iterator[Problem]:

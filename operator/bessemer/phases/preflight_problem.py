@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bessemer.api.reasons import INVALID_HOSTLIST
 from bessemer.machines.hostlists import parse_hostlist
 
 
@@ -26,5 +27,5 @@ def parse_list(hostlist: str, field: str, problems: list[Problem]) -> tuple[str,
     try:
         return parse_hostlist(hostlist)
     except ValueError as error:
-        problems.append(Problem("InvalidHostlist", f"{field}: {error}"))
+        problems.append(Problem(INVALID_HOSTLIST, f"{field}: {error}"))
         return None

@@ -81,7 +81,7 @@ def add_public_routes(app: web.Application, routes: Iterable[Route], metrics: Me
 def _add_routes(app: web.Application, routes: Iterable[Route]) -> None:
     for route in routes:
         for path in (route.path, route.path + "/"):
-            app.router.add_post(path, route.handle, expect_handler=expect)
+            app.router.add_route(route.method, path, route.handle, expect_handler=expect)
 
 
 async def expect(request: web.Request) -> None:

@@ -1,4 +1,4 @@
-"""``make bench-runners``: everything runs on a cluster of its own; GitLab is the simulator, its runner the real one."""
+"""``make bench-runners``: everything runs on a separate cluster; GitLab is the simulator, gitlab-runner is real."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def run_fake_nodes(scene: Scene) -> Iterator[None]:
 
 
 def build_node(number: int) -> Resource:
-    """Give a node that kwok takes care of."""
+    """Return a node that kwok takes care of."""
     return {
         "apiVersion": "v1",
         "kind": "Node",
@@ -100,7 +100,7 @@ def build_node(number: int) -> Resource:
 
 
 def build_stages() -> list[Resource]:
-    """Give what becomes of nodes and pods: pods run, those that were sent end well, those that are deleted go.
+    """Return what becomes of nodes and pods: pods run, those that were sent end well, those that are deleted go.
 
     Source: https://kwok.sigs.k8s.io/docs/user/stages-configuration/
     """

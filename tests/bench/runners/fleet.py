@@ -79,12 +79,12 @@ def measure_fleet(scene: Scene, pools: int, pods_each: int) -> FleetFigures:
 
 
 def find_tokens(scene: Scene, pools: list[str]) -> dict[str, str]:
-    """Give the tokens of the pools' runners; each has the pool's name as its only tag."""
+    """Return the tokens of the pools' runners; each has the pool's name as its only tag."""
     return {runner["tags"][0]: runner["token"] for runner in scene.gitlab.runners() if runner["tags"][0] in pools}
 
 
 def run_load(scene: Scene, names: list[str]) -> tuple[list[int], float]:
-    """Have jobs come for a while; give them, and the operator's share of a processor meanwhile."""
+    """Have jobs come for a while; return them, and the operator's share of a processor meanwhile."""
     jobs: list[int] = []
     spent, began = get_cpu_seconds(scene.system), time.monotonic()
     for second in range(LOAD_SECONDS):
@@ -103,7 +103,7 @@ def run_load(scene: Scene, names: list[str]) -> tuple[list[int], float]:
 
 
 def measure_cpu(scene: Scene, seconds: float) -> float:
-    """Give the operator's share of a processor over some time."""
+    """Return the operator's share of a processor over some time."""
     spent, began = get_cpu_seconds(scene.system), time.monotonic()
     time.sleep(seconds)
     return (get_cpu_seconds(scene.system) - spent) / (time.monotonic() - began)
@@ -117,7 +117,7 @@ def count_waiting(pods: list[PodObservation]) -> int:
 def compute_lags(
     pods: list[PodObservation], webhooks: dict[int, float], jobs: set[int]
 ) -> tuple[list[float], list[float]]:
-    """Give the seconds from webhooks to sent pods, and from the ends of pods to their going."""
+    """Return the seconds from webhooks to sent pods, and from the ends of pods to their going."""
     theirs = [pod for pod in pods if pod.job in jobs]
     sent = [pod.sent - webhooks[pod.job] for pod in theirs if pod.sent is not None and pod.job is not None]
     ended = [pod.gone - pod.ended for pod in theirs if pod.gone is not None and pod.ended is not None]

@@ -41,7 +41,7 @@ class Journey:
     """When pod and manager were gone; None where one stays."""
 
     def compute_split(self, order: Sequence[str]) -> list[float]:
-        """Give the seconds between each mark and the next."""
+        """Return the seconds between each mark and the next."""
         return [self.marks[after] - self.marks[before] for before, after in pairwise(order)]
 
     @property
@@ -107,7 +107,7 @@ def compute_journey(
 
 
 def find_webhooks(deliveries: Iterable[Mapping[str, Any]]) -> dict[int, float]:
-    """Give when the events that jobs wait were sent, by job; the first, where there are several."""
+    """Return when the events that jobs wait were sent, by job; the first, where there are several."""
     found: dict[int, float] = {}
     for delivery in deliveries:
         event = json.loads(delivery["body"])

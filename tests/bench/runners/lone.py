@@ -1,4 +1,4 @@
-"""Jobs one at a time, at times that fall in step with nobody's polling."""
+"""Jobs one at a time, at times that are in step with no component's polling."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def run_alone(scene: Scene, tag: str, count: int, is_ready: Callable[[list[PodOb
 
 
 def is_over(job: int, pods: list[PodObservation]) -> bool:
-    """Tell whether a job's pod has gone, or is about to: that of the executor Kubernetes takes its grace period."""
+    """Return whether a job's pod has gone, or is about to: that of the executor Kubernetes takes its grace period."""
     made_for = [pod for pod in pods if pod.job == job]
     return any(pod.gone is not None or (pod.leaving is not None and pod.name.startswith("runner-")) for pod in made_for)
 

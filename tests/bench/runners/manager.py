@@ -63,7 +63,7 @@ def run_manager(scene: Scene, tag: str, settings: dict[str, Any]) -> Iterator[No
 
 
 def build_config(namespace: str, token: str, image: str, settings: dict[str, Any]) -> str:
-    """Give the text of config.toml."""
+    """Return the text of config.toml."""
     kubernetes = {
         "namespace": namespace,
         "image": image,
@@ -77,7 +77,7 @@ def build_config(namespace: str, token: str, image: str, settings: dict[str, Any
 
 
 def build_objects(namespace: str, image: str, config: str) -> list[Resource]:
-    """Give the manager's pod with its rights and its configuration."""
+    """Return the manager's pod with its rights and its configuration."""
     metadata = {"name": NAME}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME}
     subject = {"kind": "ServiceAccount", "name": NAME, "namespace": namespace}

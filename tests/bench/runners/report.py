@@ -42,7 +42,7 @@ class Report:
 
 
 def build_document(report: Report) -> str:
-    """Give the report as JSON, every sample in it."""
+    """Return the report as JSON, every sample in it."""
     return json.dumps(asdict(report), indent=1) + "\n"
 
 

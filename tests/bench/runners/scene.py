@@ -39,7 +39,7 @@ class Requests:
     """By the operator, by route: all that is not gitlab-runner's own."""
 
     def subtract(self, earlier: Requests) -> Requests:
-        """Give what was asked since."""
+        """Return what was asked since."""
         return Requests(_subtract(self.kubernetes, earlier.kubernetes), _subtract(self.gitlab, earlier.gitlab))
 
 
@@ -83,7 +83,7 @@ def open_scene(cluster: Cluster) -> Iterator[Scene]:
 
 
 def send_over_api(client: ApiClient, namespace: str) -> Send:
-    """Give how requests get to the simulator: by the API server's proxy for Services, over kept connections."""
+    """Return how requests get to the simulator: by the API server's proxy for Services, over kept connections."""
     base = f"/api/v1/namespaces/{namespace}/services/http:{GITLAB}:80/proxy"
 
     def send(method: str, path: str, body: Any) -> Any:

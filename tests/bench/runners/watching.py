@@ -17,7 +17,7 @@ from tests.bench.builds import BenchError
 from tests.bench.runners.observations import PodObservation, compute_observation
 
 WATCH_SECONDS = 3600
-"""Longest life of a watch; far more than what it is to see."""
+"""Maximum duration of a watch, in seconds; far longer than what it observes."""
 MOST_WATCHES = 100
 """How often a watch that was ended is begun again."""
 LOOK_SECONDS = 0.02
@@ -37,12 +37,12 @@ class PodWatch:
         self._broken: Future[None] | None = None
 
     def list_observations(self) -> Observations:
-        """Give all pods there were."""
+        """Return all pods there were."""
         with self._lock:
             return list(self._observations.values())
 
     def get_of_job(self, job: int) -> PodObservation:
-        """Give the pod that was sent or made for a job. Raises BenchError where there was none, or several."""
+        """Return the pod that was sent or made for a job. Raises BenchError where there was none, or several."""
         found = [observation for observation in self.list_observations() if observation.job == job]
         if len(found) != 1:
             raise BenchError(f"job {job} should have one pod, and has {len(found)}")

@@ -19,7 +19,7 @@ SCOPE = Scope(ScopeType.PROJECT, "hpc/sim")
 
 @asynccontextmanager
 async def serve(answer: Callable[[asyncio.StreamWriter], object]) -> AsyncIterator[GitLab]:
-    """Give a client for a server that reads a request's head and then does as it likes."""
+    """Return a client for a server that reads a request's head and then does as it likes."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):

@@ -1,4 +1,4 @@
-"""What a hostile answer costs in memory, in a process of its own: the operator's limit is 512 MiB, for all tenants."""
+"""What a hostile answer costs in memory, in a separate process: the operator's limit is 512 MiB, for all tenants."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ class Operator:
 
 
 def run(test: Callable[[Api, Operator], Awaitable[None]]) -> None:
-    """Run a test in an event loop of its own: kopf cancels what is left in its one when it ends."""
+    """Run a test in a separate event loop: kopf cancels what is left in its one when it ends."""
 
     async def work() -> None:
         api = Api()
@@ -167,13 +167,13 @@ def test_whatever_is_in_a_stream_it_goes_on() -> None:
             api.lines.put_nowait(f'{{"type": "ADDED", "object": {text}}}')
         api.lines.put_nowait(b'{"type": "ADDED", "object": ' + write_object("bytes").encode()[:-3] + b'{"a": "\xff"}}}')
         await operator.wait(lambda: set(operator.heard) == {*ODD, "good", "bytes"})
-        assert api.lists == 1, "the stream was never begun anew"
+        assert api.lists == 1, "the stream was never restarted"
 
     run(test)
 
 
 @pytest.mark.parametrize("line", NO_EVENTS.values(), ids=NO_EVENTS)
-def test_after_a_line_that_is_no_event_all_is_listed_anew(line: str) -> None:
+def test_after_a_line_that_is_no_event_all_is_listed_again(line: str) -> None:
     async def test(api: Api, operator: Operator) -> None:
         await operator.wait(lambda: api.lists > 0)
         api.lines.put_nowait(line)

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from bessemer.machines.netboot import bootd
 from tests.component.machines.boot_daemon import SCRIPT, TOKEN, Daemon, build_entry
+from tests.support.examples import examples
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     running.stop()
 
 
-def test_a_machine_that_nobody_staged_boots_from_its_disk(daemon: Daemon) -> None:
+def test_a_machine_that_is_not_staged_boots_from_its_disk(daemon: Daemon) -> None:
     assert daemon.get(SCRIPT)[0] == 404
 
 
@@ -125,7 +126,7 @@ def test_call_backs_are_taken_once_with_the_end_of_the_log(daemon: Daemon) -> No
     assert daemon.events()[-4:] == ["refused"] * 4
 
 
-def test_nobody_finishes_without_having_fetched_the_configuration(daemon: Daemon) -> None:
+def test_no_machine_finishes_without_having_fetched_the_configuration(daemon: Daemon) -> None:
     daemon.stage()
     assert daemon.post(f"/node/{TOKEN}/finished")[0] == 409
     assert daemon.post(f"/node/{TOKEN}/failed", b"no network")[0] == 200
@@ -133,9 +134,9 @@ def test_nobody_finishes_without_having_fetched_the_configuration(daemon: Daemon
 
 def test_a_foreign_token_is_refused_and_written_down(daemon: Daemon) -> None:
     daemon.stage()
-    assert daemon.post("/node/somebody-elses-token/finished")[0] == 403
+    assert daemon.post("/node/token-of-another/finished")[0] == 403
     assert daemon.store.journal.read()[-1]["event"] == "refused"
-    assert "somebody-elses-token" not in (daemon.state / "journal.jsonl").read_text()
+    assert "token-of-another" not in (daemon.state / "journal.jsonl").read_text()
 
 
 def test_a_foreign_address_gets_neither_script_nor_configuration(daemon: Daemon) -> None:
@@ -294,7 +295,7 @@ GARBAGE = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(GARBAGE, max_size=5), st.booleans())
 def test_nothing_that_stands_in_a_journal_stops_it(garbage: list[bytes], torn: bool) -> None:
     with tempfile.TemporaryDirectory() as name:

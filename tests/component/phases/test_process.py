@@ -276,7 +276,7 @@ def test_the_latest_progress_is_posted_with_the_token(operator: OperatorServer) 
     assert posts[-1] == ("Bearer t0ken", {"message": "step", "done": 49, "total": 49, "nodes": []})
 
 
-def test_progress_that_nobody_takes_is_forgotten(caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_that_no_client_reads_is_forgotten(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     progress = HttpProgress("http://127.0.0.1:1/progress", None)
     progress.post(Progress(message="step"))

@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bessemer.engine.metrics import Metrics
-from bessemer.kinds.runnerpool import webhooks as hooks
 from bessemer.kinds.runnerpool.demand import sources
-from bessemer.web import connections
+from bessemer.web import connections, hooks
 from bessemer.web.app import add_public_routes
 from bessemer.web.connections import Limits, follow_requests, serve
+from tests.support.examples import examples
 from tests.support.pool_world import KEY, PROJECT, open_pool_world
 
 PATH = f"/v1/gitlab/{KEY[0]}/{KEY[1]}"
@@ -39,7 +39,7 @@ class Site:
     strangers: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = field(default_factory=list)
 
     async def connect(self, sent: bytes = b"", address: str = "127.0.0.2") -> asyncio.StreamReader:
-        """Connect as a stranger, from an address of its own, and send something."""
+        """Connect as an unknown client, from a separate address, and send something."""
         pair = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(address, 0))
         self.strangers.append(pair)
         pair[1].write(sent)
@@ -209,7 +209,7 @@ async def test_who_has_not_proven_itself_does_not_keep_its_connection(site: Site
 
 
 @pytest.mark.parametrize("path", [PATH, "/v1/gitlab/no/such", "/x"])
-async def test_a_broken_body_that_was_not_to_be_read_is_no_error_of_ours(site: Site, path: str) -> None:
+async def test_a_broken_body_that_need_not_be_read_is_no_error_of_the_server(site: Site, path: str) -> None:
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\n"
     reader = await site.connect(head.encode() + b"x")
     assert await asyncio.wait_for(reader.readline(), SECONDS)
@@ -241,13 +241,13 @@ BODIES = st.sampled_from([HOOK, b"", b"{", b"5\r\nhello\r\n0\r\n\r\n", b"[" * 20
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     requests=st.lists(
         st.tuples(LINES, st.lists(st.tuples(HEADERS, VALUES), max_size=5), BODIES), min_size=1, max_size=4
     )
 )
-def test_whatever_is_sent_is_answered_without_an_error_of_ours(
+def test_any_request_is_answered_without_an_internal_error(
     requests: list[tuple[bytes, list[tuple[str, bytes]], bytes]], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.clear()

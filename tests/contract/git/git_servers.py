@@ -18,7 +18,7 @@ AUTHOR = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME
 
 
 def git(*arguments: str, directory: Path) -> str:
-    """Run git in a folder; give what it prints."""
+    """Run git in a folder; return what it prints."""
     environment = {**os.environ, **AUTHOR, "GIT_CONFIG_GLOBAL": "/dev/null"}
     command = [ensure_program("git", "git"), *arguments]
     done = subprocess.run(command, cwd=directory, env=environment, check=True, capture_output=True, text=True)
@@ -26,7 +26,7 @@ def git(*arguments: str, directory: Path) -> str:
 
 
 def make_repository(folder: Path) -> list[str]:
-    """Make ``site.git`` with two commits, whose playbook says which it is; give their hashes, the oldest first."""
+    """Make ``site.git`` with two commits, whose playbook says which it is; return their hashes, the oldest first."""
     work = folder / "work"
     work.mkdir(parents=True)
     git("init", "--quiet", directory=work)
@@ -124,7 +124,7 @@ def serve_http(folder: Path) -> Iterator[HttpGit]:
 
 @contextlib.contextmanager
 def serve_daemon(folder: Path) -> Iterator[str]:
-    """Serve the repositories of a folder by ``git daemon``; gives its URL."""
+    """Serve the repositories of a folder by ``git daemon``; returns its URL."""
     port = find_free_port()
     command = [ensure_program("git", "git"), "-c", "safe.directory=*", "daemon", "--export-all", "--reuseaddr"]
     where = [f"--base-path={folder}", "--listen=127.0.0.1", f"--port={port}"]

@@ -20,7 +20,7 @@ from tests.contract.git.git_servers import HttpGit, make_repository, serve_daemo
 from tests.contract.machines.daemons import run_sshd
 from tests.contract.machines.test_ssh import make_key
 
-PASSWORD = "a-password-that-nobody-else-may-see"
+PASSWORD = "a-password-that-no-one-else-may-see"
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def test_a_wrong_password_ends_in_a_clear_message_that_does_not_hold_it(pod: Pod
     assert PASSWORD not in done.stdout + done.stderr
 
 
-def test_without_a_login_nobody_is_asked_for_one(pod: Pod, server: HttpGit) -> None:
+def test_without_a_login_no_user_is_asked_for_one(pod: Pod, server: HttpGit) -> None:
     server.login = "builder:another"
     done = pod.check_out(f"{server.url}/site.git")
     assert done.returncode != 0

@@ -1,4 +1,4 @@
-"""The simulator as a server of its own in this process: python-gitlab and the control client wait for their answers."""
+"""The simulator as a server in a separate thread: python-gitlab and the control client block."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
 
-import gitlab
 import pytest
 from aiohttp import web
 from cryptography import x509
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+import gitlab
 from gitlab_simulator.control import Simulator, send_over_http
 from gitlab_simulator.server import build_app, build_state
 
@@ -39,7 +39,7 @@ class Site:
 
 @dataclass(frozen=True)
 class TlsSite(Site):
-    """One that is reached by HTTPS, with a certificate of an authority that nobody knows."""
+    """One that is reached by HTTPS, with a certificate of an unknown authority."""
 
     ca: str
     """The authority's certificate, in PEM."""
@@ -64,7 +64,7 @@ def tls_site(tmp_path: Path) -> Iterator[TlsSite]:
 
 
 def create_certificate(folder: Path) -> str:
-    """Make a certificate for 127.0.0.1 that vouches for itself, and its key; give the certificate in PEM."""
+    """Make a certificate for 127.0.0.1 that vouches for itself, and its key; return the certificate in PEM."""
     key = Ed25519PrivateKey.generate()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "GitLab simulator")])
     now = datetime.now(UTC)
@@ -82,7 +82,7 @@ def create_certificate(folder: Path) -> str:
 
 @contextmanager
 def serve(context: ssl.SSLContext | None = None) -> Iterator[str]:
-    """Serve on a free port of the loopback; give the URL."""
+    """Serve on a free port of the loopback; return the URL."""
     ready: list[tuple[str, asyncio.Event, asyncio.AbstractEventLoop]] = []
     started = threading.Event()
 

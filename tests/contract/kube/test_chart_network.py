@@ -45,7 +45,7 @@ def test_an_ingress_leads_to_webhooks_alone() -> None:
     assert ("Ingress", "bessemer") not in render()
     (rule,) = render(webhooks=INGRESS)["Ingress", "bessemer"]["spec"]["rules"]
     (path,) = rule["http"]["paths"]
-    assert (path["path"], path["backend"]["service"]["port"]["name"]) == ("/v1/gitlab", "webhooks")
+    assert (path["path"], path["backend"]["service"]["port"]["name"]) == ("/v1", "webhooks")
     with pytest.raises(ClusterError, match="host"):
         render(webhooks={"ingress": {"enabled": True}})
 

@@ -218,3 +218,41 @@ async def create_pods(client: Client, count: int) -> None:
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"p{number}"}, "spec": containers}
         await client.kubernetes.create_object(PODS, client.namespace, pod)
         await asyncio.sleep(0.1)
+
+
+def build_map(name: str, data: dict[str, str], **metadata: object) -> Object:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, **metadata}, "data": data}
+
+
+async def test_applying_creates_then_changes_and_removes_what_is_not_applied_any_more(client: Client) -> None:
+    first = await client.kubernetes.apply_object(CONFIG_MAPS, client.namespace, build_map("m", {"a": "1", "b": "1"}))
+    await client.kubernetes.patch_object(CONFIG_MAPS, client.namespace, "m", {"data": {"other": "1"}})
+    second = await client.kubernetes.apply_object(CONFIG_MAPS, client.namespace, build_map("m", {"a": "2"}))
+    assert (first["data"], second["data"]) == ({"a": "1", "b": "1"}, {"a": "2", "other": "1"})
+    assert second["metadata"]["uid"] == first["metadata"]["uid"]
+    again = await client.kubernetes.apply_object(CONFIG_MAPS, client.namespace, build_map("m", {"a": "2"}))
+    assert again["metadata"]["resourceVersion"] == second["metadata"]["resourceVersion"], "nothing has changed"
+
+
+async def test_what_another_manager_has_set_is_a_conflict_unless_it_is_forced(client: Client) -> None:
+    await client.create_map("m")
+    with pytest.raises(Conflict):
+        await client.kubernetes.apply_object(CONFIG_MAPS, client.namespace, build_map("m", {"a": "2"}))
+    forced = await client.kubernetes.apply_object(CONFIG_MAPS, client.namespace, build_map("m", {"a": "2"}), force=True)
+    assert forced["data"] == {"a": "2"}
+
+
+async def test_an_object_with_another_uid_is_neither_changed_nor_created(client: Client) -> None:
+    other = "00000000-0000-0000-0000-000000000000"
+    await client.create_map("m")
+    for name in ("m", "new"):
+        with pytest.raises(Conflict):
+            await client.kubernetes.apply_object(CONFIG_MAPS, client.namespace, build_map(name, {"a": "1"}, uid=other))
+    assert await client.kubernetes.get_object(CONFIG_MAPS, client.namespace, "new") is None
+
+
+async def test_a_field_that_the_api_does_not_have_is_refused_when_it_is_applied(client: Client) -> None:
+    if isinstance(client.kubernetes, FakeKubernetes):
+        client.kubernetes.refuse = lambda _kind, _body: Refused("Invalid", "no such field")
+    with pytest.raises(Refused, match=r"no such field|\.color: field not declared in schema"):
+        await client.kubernetes.apply_object(CONFIG_MAPS, client.namespace, build_map("m", {}) | {"color": "red"})

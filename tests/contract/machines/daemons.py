@@ -1,4 +1,4 @@
-"""Real daemons on loopback for the contract tests: sshd and powermand, each with a configuration of its own.
+"""Real daemons on loopback for the contract tests: sshd and powermand, each with a separate configuration.
 
 What is missing is installed with apt, so that the tests need nothing but root and apt.
 """
@@ -12,6 +12,7 @@ import shutil
 import socket
 import socketserver
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from bessemer.machines.machine import SshTarget
 from bessemer.machines.secrets import SshKeyPair
+from local_kubernetes.storage import get_cache_directory, locked
 
 START_SECONDS = 15.0
 
@@ -39,15 +41,35 @@ def ensure_program(program: str, package: str) -> str:
     return found
 
 
+def extract_program(program: str, package: str) -> Path:
+    """Find a program of a Debian package that is downloaded and not installed: its services must not start here.
+
+    It is kept in the cache. Its libraries must be those that any machine has.
+    """
+    folder = get_cache_directory() / "debian" / package
+    found = folder / "usr/bin" / program
+    with locked(folder.with_suffix(".lock")):
+        if not found.exists():
+            with tempfile.TemporaryDirectory(dir=folder.parent) as directory:
+                download = ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", package]
+                if subprocess.run(download, cwd=directory, check=False, capture_output=True).returncode != 0:
+                    subprocess.run(["apt-get", "update", "-qq"], check=True)
+                    subprocess.run(download, cwd=directory, check=True)
+                (archive,) = Path(directory).glob("*.deb")
+                subprocess.run(["dpkg-deb", "--extract", archive, folder], check=True)
+    assert found.exists(), f"{program} is not in package {package}"
+    return found
+
+
 def find_free_port() -> int:
-    """Find a TCP port of the loopback interface that nobody listens on."""
+    """Find a TCP port of the loopback interface that no process listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 def wait_until_listening(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until somebody takes connections."""
+    """Wait until the process accepts connections."""
     deadline = time.monotonic() + START_SECONDS
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
@@ -84,7 +106,7 @@ class Sshd:
     host_key: SshKeyPair
 
     def target(self, name: str = "here", jump: SshTarget | None = None) -> SshTarget:
-        """Say how SSH reaches it."""
+        """Return how SSH reaches it."""
         user = os.environ.get("USER", "root") if os.getuid() else "root"
         return SshTarget(name, "127.0.0.1", self.host_key.public, self.port, user, jump)
 

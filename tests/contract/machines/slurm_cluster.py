@@ -76,13 +76,13 @@ class SlurmCluster:
     """A machine without Slurm."""
 
     def client(self) -> SshSlurm:
-        """Give the client to it."""
+        """Return the client to it."""
         key = self.management.host_key
         computes = {host: SshTarget(host, "127.0.0.1", key, jump=self.management) for host in HOSTS}
         return SshSlurm(self.ssh, self.management, computes)
 
     def run(self, command: str, stdin: str = "") -> str:
-        """Run a command on the management machine, which must succeed; gives what it prints."""
+        """Run a command on the management machine, which must succeed; returns what it prints."""
         result = self.ssh.run(self.management, command, stdin.encode())
         assert result.exit_code == 0, f"{command}: {result.stdout}{result.stderr}"
         return result.stdout
@@ -92,7 +92,7 @@ class SlurmCluster:
         self.run("sed -i 's/^MessageTimeout=.*/MessageTimeout=10/' /etc/slurm/slurm.conf && service slurmctld start")
 
     def stop(self) -> None:
-        """Stop the controller, and let nobody look for it for as long as Slurm usually does."""
+        """Stop the controller, and shorten the time for which Slurm's commands look for it."""
         self.run("service slurmctld stop && sed -i 's/^MessageTimeout=.*/MessageTimeout=1/' /etc/slurm/slurm.conf")
 
     def clear(self) -> None:
@@ -123,7 +123,7 @@ def run_slurm() -> Iterator[SlurmCluster]:
 
 
 def build_target(rack: Standalone, name: str, port: int) -> SshTarget:
-    """Say how SSH reaches a machine of the rack."""
+    """Return how SSH reaches a machine of the rack."""
     return SshTarget(name, rack.address, (rack.folder / "host_key.pub").read_text().strip(), port)
 
 

@@ -180,9 +180,9 @@ def test_a_host_that_no_play_comes_to_has_no_outcome(setup: Setup) -> None:
 
 
 def test_a_host_that_does_not_answer_is_unreachable_and_the_others_go_on(setup: Setup) -> None:
-    nobody = SshTarget("oxygen3", "127.0.0.1", make_key().public, find_free_port())
+    silent = SshTarget("oxygen3", "127.0.0.1", make_key().public, find_free_port())
     gone = HostOutcome(HostState.UNREACHABLE, "Say something: connect to host 127.0.0.1: Connection refused")
-    outcome = setup.run([shell("Say something", "true")], FakePlaybook(failed={"oxygen3": gone}), stranger=nobody)
+    outcome = setup.run([shell("Say something", "true")], FakePlaybook(failed={"oxygen3": gone}), stranger=silent)
     assert {host: found.state for host, found in outcome.hosts.items()} == {
         "oxygen1": HostState.OK,
         "oxygen2": HostState.OK,

@@ -23,7 +23,7 @@ TEMPLATES = ROOT / "playbooks/roles/boot_server/templates"
 SERVER, MACHINE = "bessemer-test-server", "bessemer-test-machine"
 ADDRESS = "10.141.0.2"
 URL = f"http://10.141.0.1:{8099}"
-NOBODY = 65534
+UNPRIVILEGED = 65534
 IPXE = ("-V", "PXEClient:Arch:00000:UNDI:002001", "-x", "0x5d:0000", "-x", "0x4d:69505845", "-x", "0xaf:130101180101")
 
 ASK = """
@@ -180,13 +180,13 @@ def test_a_stateless_machine_boots_again_and_its_users_get_nothing(site: Site) -
     assert site.install(token) == [200, 200, 200]
     site.boot()  # the system that runs now has DHCP, too, and that is no boot
 
-    assert site.ask_for_script(NOBODY) is None
-    assert site.ask("GET", f"/node/{token}/config", NOBODY)[0] in (403, 410)
+    assert site.ask_for_script(UNPRIVILEGED) is None
+    assert site.ask("GET", f"/node/{token}/config", UNPRIVILEGED)[0] in (403, 410)
     run_in(MACHINE, sys.executable, "-c", PRETEND, MAC)  # anybody may send that, and dnsmasq answers it
-    pretended = site.ask_for_script(NOBODY) or ""
-    assert site.ask("GET", f"/node/{pretended}/config", NOBODY, 777) == (0, "not permitted")
+    pretended = site.ask_for_script(UNPRIVILEGED) or ""
+    assert site.ask("GET", f"/node/{pretended}/config", UNPRIVILEGED, 777) == (0, "not permitted")
     for method, what in (("GET", "config"), ("POST", "started"), ("POST", "failed"), ("POST", "finished")):
-        assert site.ask(method, f"/node/{pretended}/{what}", NOBODY)[0] in (403, 404)
+        assert site.ask(method, f"/node/{pretended}/{what}", UNPRIVILEGED)[0] in (403, 404)
 
     for _ in range(2):
         site.boot(*IPXE)

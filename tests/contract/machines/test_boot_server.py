@@ -33,9 +33,9 @@ class Setup:
     boot: Callable[[str], bool]
     """A machine boots from the network; if it gets a script, it fetches its kernel. Tells whether it did."""
     ask: Callable[[str], bool]
-    """Somebody on a machine asks for its script; tells whether there was one."""
+    """A user on a machine requests its script; returns whether there was one."""
     report: Callable[[str, BootEventKind], bool]
-    """A machine's installer fetches its configuration or calls back; tells whether that was accepted."""
+    """A machine's installer fetches its configuration or calls back; returns whether that was accepted."""
 
     def stage(self, host: str = "oxygen2", number: int = 2, **changes: Any) -> None:
         entry = {

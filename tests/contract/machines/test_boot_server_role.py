@@ -86,7 +86,7 @@ def get_all(machine: RoleMachine, addresses: Mapping[str, str]) -> dict[str, str
 
 
 def lease(addresses: Mapping[str, str]) -> dict[str, str]:
-    """What each machine is to be given: its address, for ten minutes."""
+    """The lease that each machine must get: its address, for ten minutes."""
     return {mac: f"{number} for 600" for mac, number in addresses.items()}
 
 

@@ -138,7 +138,7 @@ def test_powermand_switches_the_machines_of_a_site(hosts: str, tmp_path: Path) -
 
 
 def test_powermand_takes_a_configuration_with_many_long_names(tmp_path: Path) -> None:
-    """As the role powerman writes it: a line for each hostlist; one line for all would end powermand without a word."""
+    """As the role powerman writes it: a line for each hostlist; on one line for all, powermand would end silently."""
     program, port = ensure_program("powermand", "powerman"), find_free_port()
     lines = "".join(f'node "{names}" "site" "{names}"\n' for names in build_powerman_hostlists(LONG))
     (tmp_path / "powerman.conf").write_text(

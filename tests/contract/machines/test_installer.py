@@ -112,7 +112,7 @@ class Installer:
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves files without a word; those named so are cut off without saying how long they are."""
+    """Serves files without logging; those named here are cut off and have no Content-Length."""
 
     def log_message(self, *_: Any) -> None:
         pass

@@ -76,7 +76,7 @@ def test_no_nodes_is_no_command(setup: Setup) -> None:
     assert setup.power.state([]) == {}
 
 
-def test_a_control_that_is_gone_is_an_error_of_its_own(setup: Setup) -> None:
+def test_a_missing_control_server_is_a_separate_error(setup: Setup) -> None:
     setup.break_it()
     with pytest.raises(PowerControlUnreachable):
         setup.power.state(["n0"])

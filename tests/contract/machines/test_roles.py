@@ -112,7 +112,7 @@ SLURM = {
 }
 
 
-def test_state_of_an_earlier_cluster_of_ours_is_put_aside_and_that_of_others_is_refused(machine: RoleMachine) -> None:
+def test_state_of_our_earlier_cluster_is_moved_away_and_that_of_others_is_refused(machine: RoleMachine) -> None:
     put(machine, "/var/spool/slurmctld/clustername", "swap\n")
     put(machine, "/var/spool/slurmctld/job_state", "jobs of swap")
     put(machine, "/etc/slurm/slurm.conf", "ClusterName=swap\n")

@@ -31,6 +31,7 @@ from bessemer.machines.slurm_submission import build_output_file
 from bessemer.phases.verify_job import run_job
 from tests.contract.machines.slurm_cluster import HOSTS, SlurmCluster, run_slurm
 from tests.fakes.slurm import FakeSlurm
+from tests.support.examples import examples
 from tests.unit.phases.cluster_fakes import VirtualClock
 
 IDLE = [SlurmNode(host, "idle") for host in HOSTS]
@@ -306,7 +307,7 @@ def test_no_text_makes_a_waiting_job_or_a_drained_node_another(cluster: SlurmClu
     job = slurm.submit(SlurmJob(name="held", script="#!/bin/sh\n#SBATCH --hold\n"), HOSTS)
     slurm.drain(["oxygen3"], "some")
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=examples(40), deadline=None)
     @given(text=TEXTS)
     def check(text: str) -> None:
         cluster.run(shlex.join(["scontrol", "update", f"JobId={job}", f"Comment={text}", f"AdminComment={text}"]))
@@ -358,7 +359,7 @@ def test_output_is_a_file_of_a_folder_that_users_cannot_write_to(cluster: SlurmC
     assert slurm.take_output(job, "oxygen2") == "/root\n"
 
 
-def test_jobs_of_others_with_the_name_of_ours_are_left_alone(cluster: SlurmCluster) -> None:
+def test_jobs_of_other_users_with_the_name_of_our_job_are_left_alone(cluster: SlurmCluster) -> None:
     cluster.clear()
     submit = "cd / && setpriv --reuid=65534 --regid=65534 --clear-groups sbatch --parsable --output=/dev/null"
     theirs = int(cluster.run(f"{submit} --job-name=bessemer-hostname --hold --wrap true"))

@@ -219,7 +219,7 @@ def test_a_command_ends_at_its_deadline(two: tuple[ParamikoSsh, Sshd, Sshd, SshK
     assert ssh.run(jump.target(), "echo still here").stdout == "still here\n"
 
 
-def test_a_broken_connection_is_made_anew(tmp_path: Path) -> None:
+def test_a_broken_connection_is_replaced(tmp_path: Path) -> None:
     host_key, login = make_key(), make_key()
     ssh = ParamikoSsh(login.private)
     with run_sshd(tmp_path / "sshd", host_key, login.public) as sshd:

@@ -77,4 +77,4 @@ class Server(ThreadingHTTPServer):
 
 
 if __name__ == "__main__":
-    Server(("0.0.0.0", int(sys.argv[1])), Handler).serve_forever()  # noqa: S104  in a pod of its own
+    Server(("0.0.0.0", int(sys.argv[1])), Handler).serve_forever()  # noqa: S104  in a separate pod

@@ -63,7 +63,7 @@ async def hold(host: str, port: int, head: bytes, seconds: float) -> str:
 
 async def send_odd(host: str, port: int, path: str, count: int, seed: int) -> Counter[str]:
     """Send that many malformed requests in sequence; open a new connection whenever the last one was closed."""
-    choose, seen = random.Random(seed), Counter[str]()  # noqa: S311  no secret: the requests are to be repeatable
+    choose, seen = random.Random(seed), Counter[str]()  # noqa: S311  no secret: the requests must be repeatable
     stream = None
     for _ in range(count):
         body, heads = choose.choice(BODIES), choose.sample(HEADS, choose.randint(0, 3))

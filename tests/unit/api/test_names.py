@@ -22,7 +22,7 @@ NAMES = st.from_regex(r"\A[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-
 
 
 def list_names(owner: str) -> list[str]:
-    """Names of all kinds that an owner's objects have, with its kind before each that a Secret of another may bear."""
+    """Names of all kinds that an owner's objects have, with its kind before each that a Secret of another may have."""
     attempts = [attempt_name(owner, phase, number) for phase in PhaseName for number in (1, 11)]
     return [
         build_label_value(owner),
@@ -50,7 +50,7 @@ def test_no_two_owners_share_a_name(one: str, other: str) -> None:
 @example("a.b", 63)
 @example("x" * 200, 63)
 def test_the_name_that_another_is_turned_into_is_nobodys(name: str, limit: int) -> None:
-    """Whoever takes the name that another's objects have is given one of its own."""
+    """An owner whose name another's objects have already gets a different name."""
     turned = bounded_label(name, limit)
     assert len(turned) <= limit
     if turned != name:

@@ -38,7 +38,7 @@ def times(phase: str, created: float, running: float, ended: float, *, succeeded
 
 
 def follow(*changes: tuple[float, dict[str, Any]]) -> PodTimes:
-    """Give what is known after a pod was seen so."""
+    """Return what is known after a pod was seen so."""
     known = None
     for seen, pod in changes:
         known = compute_times(known, pod, seen)

@@ -20,6 +20,7 @@ from bessemer.cli.app import main
 
 BUILDS = "/apis/bessemer.dev/v1alpha1/namespaces/lab/clusterbuilds"
 POOLS = "/apis/bessemer.dev/v1alpha1/namespaces/lab/runnerpools"
+TRIGGERS = "/apis/bessemer.dev/v1alpha1/namespaces/lab/buildtriggers"
 DEPLOYMENTS = "/apis/apps/v1/deployments"
 Answer = tuple[int, Any]
 
@@ -49,6 +50,8 @@ class Api:
 async def open_api(directory: Path) -> AsyncIterator[Api]:
     """Serve, with a kubeconfig whose context has the namespace lab."""
     api = Api(directory / "kubeconfig")
+    for where in ("", "/namespaces/lab", "/namespaces/other"):
+        api.serve_list(TRIGGERS.replace("/namespaces/lab", where))
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", api.handle)
     async with TestServer(app) as server:
@@ -69,7 +72,7 @@ def write_kubeconfig(path: Path, url: str) -> None:
 
 
 async def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Run the command in a thread of its own, as its event loop is its own; return its exit code."""
+    """Run the command in a separate thread, as it has a separate event loop; return its exit code."""
     monkeypatch.setattr(sys, "argv", ["bessemer", *arguments])
 
     def work() -> int:

@@ -17,16 +17,16 @@ from bessemer.api.phase_contract import NodeGroup, NodeState, PhaseName, Progres
 from bessemer.api.wellknown import LEADER_LEASE
 from bessemer.cli import app as cli
 from bessemer.cli import logs as logs_module
-from bessemer.cli import session as session_module
-from bessemer.cli import watch as watch_module
 from bessemer.cli.annotate import Order, patch_annotations
 from bessemer.cli.logs import copy_logs
 from bessemer.cli.plan import print_plan
-from bessemer.cli.session import Session
-from bessemer.cli.status_build import build_view
 from bessemer.cli.uninstall import delete_finalizers, delete_leases
-from bessemer.cli.watch import watch_build
+from bessemer.console import session as session_module
+from bessemer.console.session import Session
 from bessemer.errors import Invalid
+from bessemer.kinds.clusterbuild.view import watch as watch_module
+from bessemer.kinds.clusterbuild.view.status import build_view
+from bessemer.kinds.clusterbuild.view.watch import watch_build
 from bessemer.kube.protocol import LEASES, Kind, Object, Refused, Unavailable
 from tests.support.world import EXAMPLE, NAMESPACE, SYSTEM, World, manifest
 
@@ -154,7 +154,7 @@ def test_watch_outlasts_a_short_outage_of_the_api_server_and_no_long_one(
     where = Session(Restarting(), NAMESPACE)  # type: ignore[arg-type]  # all that watch asks for
     assert asyncio.run(watch_build(where, "oxygen", None, console=Console(file=out))) == 0
     monkeypatch.setattr(session_module, "OUTAGE_SECONDS", 0)
-    where = Session(Restarting(), NAMESPACE)  # type: ignore[arg-type]
+    where = Session(Restarting(), NAMESPACE)  # type: ignore[arg-type]  # all that watch asks for
     with pytest.raises(Unavailable):
         asyncio.run(watch_build(where, "oxygen", None, console=Console(file=out)))
 
@@ -282,11 +282,11 @@ def test_no_lease_of_the_leader_or_of_a_machine_is_left_and_those_of_others_stay
     world.apply(manifest())
     world.step()
     claimed = len(world.leases())
-    for name in (LEADER_LEASE, "machine-of-somebody-else", "other"):
+    for name in (LEADER_LEASE, "machine-of-another", "other"):
         lease = {"metadata": {"name": name}, "spec": {"holderIdentity": "test"}}
         asyncio.run(world.kubernetes.create_object(LEASES, SYSTEM, lease))
     assert asyncio.run(delete_leases(world.kubernetes, SYSTEM)) == claimed > 0
-    assert set(world.leases()) == {"machine-of-somebody-else", "other"}
+    assert set(world.leases()) == {"machine-of-another", "other"}
     assert asyncio.run(delete_leases(world.kubernetes, SYSTEM)) == 0
 
 

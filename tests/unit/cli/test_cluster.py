@@ -19,6 +19,7 @@ from bessemer.cli.kinds import parse_name
 from bessemer.cli.session import open_session
 from bessemer.cli.target import Target
 from bessemer.errors import Invalid
+from bessemer.kinds.clusterbuild.resource import CLUSTER_BUILDS
 from bessemer.kube import connect
 from tests.unit.cli.api import BUILDS, DEPLOYMENTS, POOLS, Api, open_api, run_command, write_kubeconfig
 
@@ -125,7 +126,10 @@ async def test_a_list_without_objects_is_said_on_stderr(
     api.serve_list(BUILDS)
     api.serve_list(POOLS)
     assert await run_command(monkeypatch, "status", "--kubeconfig", str(api.kubeconfig)) == 0
-    assert capsys.readouterr() == ("", "There is no clusterbuild and no runnerpool in namespace lab.\n")
+    assert capsys.readouterr() == (
+        "",
+        "There is no clusterbuild and no runnerpool and no buildtrigger in namespace lab.\n",
+    )
 
 
 async def test_logs_that_there_are_are_listed(
@@ -153,7 +157,11 @@ async def test_logs_that_there_are_are_listed(
         (["logs", "oxygen", "Boot"], "Boot: the phases are Preflight, BootManagement"),
         (["logs", "rp/ci"], "rp/ci: a clusterbuild is wanted"),
         (["status", "-A", "oxygen"], "leave out -A or the names"),
-        (["pause", "oxygen/"], "oxygen/: clusterbuild/NAME (cb/NAME) or runnerpool/NAME (rp/NAME) is wanted"),
+        (
+            ["pause", "oxygen/"],
+            "oxygen/: clusterbuild/NAME (cb/NAME) or runnerpool/NAME (rp/NAME) or buildtrigger/NAME (bt/NAME) is "
+            "wanted",
+        ),
         (["watch", "oxygen", "-o", "xml"], "xml"),
     ],
 )
@@ -248,14 +256,14 @@ async def test_an_object_that_is_missing_is_named_with_its_namespace(api: Api) -
     api.serve_list(BUILDS)
     with pytest.raises(Invalid, match="there is no ClusterBuild neon in namespace lab"):
         async with open_session(Target(kubeconfig=str(api.kubeconfig))) as session:
-            await session.require_build("neon")
+            await session.require(CLUSTER_BUILDS, "ClusterBuild", "neon")
 
 
 async def test_who_may_get_but_not_list_is_told_that_the_object_is_missing(api: Api) -> None:
     api.answers[BUILDS] = (403, {"reason": "Forbidden"})
     with pytest.raises(Invalid, match="there is no ClusterBuild neon in namespace lab"):
         async with open_session(Target(kubeconfig=str(api.kubeconfig))) as session:
-            await session.require_build("neon")
+            await session.require(CLUSTER_BUILDS, "ClusterBuild", "neon")
 
 
 async def test_in_a_pod_the_namespace_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

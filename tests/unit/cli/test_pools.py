@@ -17,11 +17,11 @@ from bessemer.api.base import Condition
 from bessemer.api.runnerpool.status import RunnerPoolStatus
 from bessemer.cli import app as cli
 from bessemer.cli.plan import print_plan
-from bessemer.cli.session import Session
-from bessemer.cli.status_pool import describe_counts
-from bessemer.cli.watch_pool import EventCounts, describe_changes, describe_events, watch_pool
+from bessemer.console.session import Session
 from bessemer.errors import Invalid
 from bessemer.kinds.runnerpool.demand import sources
+from bessemer.kinds.runnerpool.view.status import describe_counts
+from bessemer.kinds.runnerpool.view.watch import EventCounts, describe_changes, describe_events, watch_pool
 from bessemer.kube.protocol import Object
 from tests.support.checkout import ROOT
 from tests.support.plan import explain_plan_refusal
@@ -188,4 +188,7 @@ def test_a_kind_that_can_not_be_watched_is_refused(
     monkeypatch.setattr("sys.argv", ["bessemer", "watch", "pod/x"])
     with pytest.raises(SystemExit):
         cli.main()
-    assert "clusterbuild/NAME (cb/NAME) or runnerpool/NAME (rp/NAME) is wanted" in capsys.readouterr().err
+    assert (
+        "clusterbuild/NAME (cb/NAME) or runnerpool/NAME (rp/NAME) or buildtrigger/NAME (bt/NAME) is wanted"
+        in capsys.readouterr().err
+    )

@@ -47,7 +47,7 @@ async def test_a_repeat_is_counted_on_one_event_also_after_a_restart(kubernetes:
     assert len(events(kubernetes)) == 2
 
 
-async def test_an_event_that_kubernetes_forgot_is_written_anew(kubernetes: FakeKubernetes) -> None:
+async def test_an_event_that_kubernetes_forgot_is_recreated(kubernetes: FakeKubernetes) -> None:
     recorder = EventRecorder(kubernetes, "me", lambda: NOW)
     await recorder.record(BUILD, FACT)
     kubernetes.objects.clear()
@@ -62,7 +62,7 @@ async def test_an_event_that_is_refused_stops_nothing(kubernetes: FakeKubernetes
 
 
 async def test_many_different_events_of_one_reason_are_counted_on_one(kubernetes: FakeKubernetes) -> None:
-    """As when 200 jobs come one by one, each a decision of its own."""
+    """As when 200 jobs come one by one, each a separate decision."""
     clock = [NOW]
     recorder = EventRecorder(kubernetes, "me", lambda: clock[0])
     for job in range(200):

@@ -1,4 +1,4 @@
-"""A pass that fails by what nobody has thought of says so on its object, whatever the object holds, and lets it go."""
+"""A pass with an unexpected error says so on its object, whatever that holds, and removes its finalizer."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_an_unexpected_error_stands_on_a_build_once(world: World) -> None:
     assert world.condition("Ready")[:2] == ("True", "Verified"), "a pass that comes to its end takes it away"
 
 
-def test_an_error_of_ours_that_time_does_not_cure_is_shown_too(world: World) -> None:
+def test_an_internal_error_that_time_does_not_cure_is_shown_too(world: World) -> None:
     world.apply(manifest())
     world.step()
     fail_build(world, Refused("Invalid", "status: Too long"))
@@ -98,7 +98,7 @@ async def pools() -> AsyncIterator[PoolWorld]:
         yield world
 
 
-async def test_an_unexpected_error_stands_on_a_pool_and_lets_it_go(pools: PoolWorld) -> None:
+async def test_an_unexpected_error_stands_on_a_pool_and_its_finalizer_is_removed(pools: PoolWorld) -> None:
     await pools.apply()
     await pools.settle()
     show = partial(pools.controller.show_fault, KEY)

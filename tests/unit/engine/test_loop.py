@@ -16,7 +16,7 @@ KEY = ("lab", "oxygen")
 
 
 async def show_nothing(_key: Key, _fault: Fault) -> None:
-    """What a pass leaves on its object that nobody looks at."""
+    """What a pass leaves on its object that no test looks at."""
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,12 @@
-"""A kind that the product does not have, by the real engine: watched, brought forward, shown, finalized, deleted."""
+"""A kind that the product does not have, by the real engine: watched, brought forward, shown, finalized, deleted.
+
+It is one line of the registry: the process, the command, the uninstaller and the chart have it from there.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,34 +14,46 @@ from functools import partial
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
+import yaml
 from pydantic import Field
 
+from bessemer import registry
 from bessemer.api.base import ApiModel, Condition, Resource, parse_resource
+from bessemer.api.crd import CustomResource
+from bessemer.api.wellknown import MANAGED_BY, MANAGED_BY_LABEL
+from bessemer.cli.kinds import explain_names, parse_name
+from bessemer.cli.plan import print_plan
+from bessemer.cli.status import print_list, print_objects
+from bessemer.cli.uninstall import delete_finalizers, delete_leases
+from bessemer.console.form import Form
+from bessemer.console.session import Session
+from bessemer.console.view import View
+from bessemer.crdgen import compute_files
 from bessemer.engine import watch
 from bessemer.engine.cache import ObjectCache
 from bessemer.engine.conditions import Verdict, compute_conditions
 from bessemer.engine.controller import GONE, Controller
 from bessemer.engine.deps import Deps
+from bessemer.engine.description import Description, Leftover, Permission
 from bessemer.engine.event_facts import EventFact
-from bessemer.engine.events import EventRecorder
 from bessemer.engine.faults import Fault
 from bessemer.engine.hearing import Hearing
 from bessemer.engine.kind import Child, Kind, Model, Wake
 from bessemer.engine.loop import Key
 from bessemer.engine.memory import Memories
-from bessemer.engine.metrics import Metrics
 from bessemer.engine.objects import create_or_adopt, is_owned
 from bessemer.engine.plan import Reason
 from bessemer.engine.refusals import Refusal, explain_refusal
-from bessemer.engine.settings import Settings
-from bessemer.errors import Retry
-from bessemer.kube.protocol import CONFIG_MAPS, Object, Refused
+from bessemer.errors import Invalid, Retry
+from bessemer.kube.protocol import CONFIG_MAPS, LEASES, Object, Refused
 from bessemer.kube.protocol import Kind as ResourceKind
+from bessemer.process import build_controllers
+from tests.fakes.deps import build_deps
 from tests.fakes.kubernetes import FakeKubernetes
+from tests.fakes.watcher import FakeWatcher
 
 BELLS = ResourceKind("bessemer.dev", "v1alpha1", "bells")
-KEY = ("lab", "door")
+KEY = ("lab", "gate")
 FINALIZER = "bessemer.dev/bell"
 
 
@@ -171,13 +187,7 @@ class World:
 async def world() -> World:
     clock = [datetime(2026, 11, 30, tzinfo=UTC)]
     kubernetes = FakeKubernetes(lambda: clock[0])
-    deps = Deps(
-        kubernetes=kubernetes,
-        settings=Settings(image="operator", namespace="bessemer", identity="me", deletion_seconds=900),
-        recorder=EventRecorder(kubernetes, "me", lambda: clock[0]),
-        metrics=Metrics(CollectorRegistry()),
-        now=lambda: clock[0],
-    )
+    deps = build_deps(kubernetes, lambda: clock[0])
     await kubernetes.create_object(BELLS, KEY[0], {"metadata": {"name": KEY[1]}, "spec": {"tone": "c"}})
     return World(kubernetes, Controller(deps, partial(BellKind, deps)), deps, clock)
 
@@ -187,7 +197,7 @@ async def test_a_pass_adds_the_finalizer_executes_writes_the_status_once_and_tel
     assert world.raw()["metadata"]["finalizers"] == [FINALIZER]
     assert world.ready() == ("True", "Rings")
     writes = [call for call in world.kubernetes.calls if call[0] == "patch/status"]
-    assert writes == [("patch/status", "bells", "door")]
+    assert writes == [("patch/status", "bells", "gate")]
     events = [raw["reason"] for (plural, _, _), raw in world.kubernetes.objects.items() if plural == "events"]
     assert events == ["Rings"]
     count = world.deps.metrics.registry.get_sample_value("bessemer_reconcile_seconds_count", {"kind": "Bell"})
@@ -280,3 +290,99 @@ async def test_events_of_objects_and_children_run_passes_in_the_objects_loop(wor
     await asyncio.sleep(0.05)
     assert world.kind.forgotten == [KEY]
     await world.controller.close()
+
+
+async def watch_bell(session: Session, name: str, seconds: float | None, form: Form | None) -> int:
+    return 3 if await session.require(BELLS, "Bell", name) else 0
+
+
+def print_bell_plan(name: str, spec: BellSpec, _form: Form | None) -> None:
+    sys.stdout.write(f"{name} would ring {spec.tone}\n")
+
+
+BELL = Description(
+    name="Bell",
+    plural="bells",
+    short="bl",
+    finalizer=FINALIZER,
+    manifest_help="its tone",
+    watch_help="3 always",
+    make=lambda deps, _watcher: partial(BellKind, deps),
+    get_crd=lambda: CustomResource("Bell", "bells", "bl", "A bell.", (BellSpec, BellStatus), (), ()),
+    get_view=lambda: View(
+        lambda raw: ("True", "Rings", raw["spec"]["tone"]),
+        lambda raw: f"the bell {raw['metadata']['name']}",
+        watch_bell,
+        print_bell_plan,
+    ),
+    permissions=(Permission(BELLS, ("get",)), Permission(CONFIG_MAPS, ("get", "list", "watch", "create", "delete"))),
+    leftovers=(Leftover(CONFIG_MAPS, f"{FINALIZER}-note", "bell"),),
+    lease_prefix="bell-",
+)
+
+
+@pytest.fixture
+def one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "KINDS", (*registry.KINDS, BELL))
+
+
+@pytest.mark.usefixtures("one_line")
+async def test_one_line_has_the_process_watch_it(world: World) -> None:
+    controllers = build_controllers(world.deps, FakeWatcher())
+    handlers = [
+        str(handler.id) for handler in watch.build_registry(controllers, Hearing())._watching.get_all_handlers()
+    ]
+    assert [name for name in handlers if name.startswith("Bell")] == ["Bell", "Bell-configmaps-0"]
+    assert await controllers[-1].reconcile(KEY, 0.0) == 30
+    assert world.ready() == ("True", "Rings")
+    for controller in controllers:
+        await controller.close()
+
+
+@pytest.mark.usefixtures("one_line")
+async def test_one_line_has_the_command_list_show_follow_and_plan_it(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = Session(world.kubernetes, KEY[0])  # type: ignore[arg-type]  # the fake has no logs
+    await print_list(session, None, all_namespaces=False)
+    assert "bell/gate  True   Rings   c" in capsys.readouterr().out
+    await print_objects(session, ["bl/gate"], None)
+    assert capsys.readouterr().out == "the bell gate\n"
+    kind, name = parse_name("bells.bessemer.dev/gate")
+    assert await kind.get_view().watch(session, name, None, None) == 3
+    head = "apiVersion: bessemer.dev/v1alpha1\nkind: Bell\nmetadata: {name: gate}\n"
+    print_plan(head + "spec: {tone: c}")
+    assert capsys.readouterr().out == "gate would ring c\n"
+    with pytest.raises(Invalid, match="bell/NAME"):
+        parse_name("gong/gate")
+    assert "bell/NAME (bl/NAME)" in explain_names()
+
+
+@pytest.mark.usefixtures("one_line")
+async def test_one_line_has_the_uninstaller_free_it(world: World) -> None:
+    await world.step()
+    note = {"metadata": {"name": "note", "labels": {"bell": "gate"}, "finalizers": [f"{FINALIZER}-note"]}}
+    await world.kubernetes.create_object(CONFIG_MAPS, KEY[0], note)
+    lease = {"metadata": {"name": "bell-gate", "labels": {MANAGED_BY_LABEL: MANAGED_BY}}}
+    await world.kubernetes.create_object(LEASES, "bessemer", lease)
+    assert await delete_finalizers(world.kubernetes) == 2
+    assert world.raw()["metadata"]["finalizers"] == []
+    assert await delete_leases(world.kubernetes, "bessemer") == 1
+
+
+@pytest.mark.usefixtures("one_line")
+def test_one_line_has_the_chart_serve_and_allow_it() -> None:
+    files = {name: yaml.safe_load(text) for name, text in compute_files().items() if name.endswith(".yaml")}
+    assert files["crds/bessemer.dev_bells.yaml"]["spec"]["names"]["shortNames"] == ["bl"]
+    assert files["helm/bessemer/files/author-policies.yaml"]["bells"]["policies"]
+    roles = files["helm/bessemer/files/roles.yaml"]
+    allowed = {
+        role: {(rule["resources"][0], verb) for rule in rules for verb in rule["verbs"]}
+        for role, rules in roles.items()
+    }
+    needed = {("bells", verb) for verb in ("get", "list", "watch", "patch")}
+    needed |= {("bells/status", "patch"), ("bells/finalizers", "update"), ("configmaps", "watch")}
+    assert needed <= allowed["watched"]
+    assert {("bells", "patch"), ("configmaps", "patch")} <= allowed["uninstall"]
+    assert {("bells", "get"), ("bells/status", "get")} <= allowed["view"]
+    assert ("bells", "create") in allowed["edit"]

@@ -24,6 +24,7 @@ from bessemer.gitlab.hooks import HookReader, JobHook, OtherHook, begin_proof
 from bessemer.gitlab.limits import parse_wait
 from bessemer.gitlab.protocol import Identity, PendingJobs, ProjectRef, Registration, RunnerRequest, Scope, ScopeType
 from bessemer.gitlab.transport import Transport
+from tests.support.examples import examples
 
 PROJECT, GROUP, INSTANCE = Scope(ScopeType.PROJECT, "hpc/sim"), Scope(ScopeType.GROUP, "hpc"), Scope(ScopeType.INSTANCE)
 REQUEST = RunnerRequest(PROJECT, "pool", "marker", frozenset({"hpc"}), run_untagged=False, protected=False)
@@ -154,7 +155,7 @@ def test_good_answers_are_read(call: str) -> None:
 
 
 @pytest.mark.parametrize("call", CALLS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(data=st.data())
 def test_any_value_in_any_place_of_any_answer(call: str, data: st.DataObject) -> None:
     end = data.draw(st.sampled_from(sorted(ANSWERS)))
@@ -163,7 +164,7 @@ def test_any_value_in_any_place_of_any_answer(call: str, data: st.DataObject) ->
 
 
 @pytest.mark.parametrize("call", CALLS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     status=st.integers(200, 599),
     answer=JSON,
@@ -176,7 +177,7 @@ def test_any_status_with_any_answer(call: str, status: int, answer: object, head
 WORDS = st.sampled_from(["message", "error", "error_description", "errors"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.integers(300, 599), st.dictionaries(WORDS, JSON | st.text(), max_size=3))
 def test_any_refusal_in_gitlabs_form_is_a_short_printable_line(status: int, body: dict[str, object]) -> None:
     error = explain_status(status, {}, body)
@@ -205,7 +206,7 @@ HOOK = {
 }  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.sampled_from(list_places(HOOK)), JSON)
 def test_any_webhook_is_one_or_is_none(place: tuple[object, ...], value: object) -> None:
     body = json.dumps(replace_at(HOOK, place, value)).encode()

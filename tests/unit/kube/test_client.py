@@ -11,18 +11,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import ApiClient, Configuration
 
+from bessemer.kinds.clusterbuild.resource import CLUSTER_BUILDS
 from bessemer.kube.client import KubernetesClient, translate_failure
-from bessemer.kube.protocol import (
-    CLUSTER_BUILDS,
-    LEASES,
-    PODS,
-    SECRETS,
-    AlreadyExists,
-    Conflict,
-    NotServed,
-    Refused,
-    Unavailable,
-)
+from bessemer.kube.protocol import LEASES, PODS, SECRETS, AlreadyExists, Conflict, NotServed, Refused, Unavailable
 from bessemer.kube.watch import ObjectWatcher
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 from bessemer.machines.machine import SshTarget
 from bessemer.machines.ssh import CommandResult
+
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+"""The first ``python3`` is this interpreter; without it, it may be a slow wrapper script such as pyenv's."""
 
 
 class LocalSsh:
@@ -26,7 +31,12 @@ class LocalSsh:
         timeout_seconds: float = 60,
     ) -> CommandResult:
         done = subprocess.run(
-            ["sh", "-c", command], input=stdin, capture_output=True, timeout=timeout_seconds, check=False
+            ["sh", "-c", command],
+            input=stdin,
+            capture_output=True,
+            timeout=timeout_seconds,
+            check=False,
+            env={**os.environ, "PATH": PATH},
         )
         return CommandResult(done.returncode, done.stdout.decode(), done.stderr.decode())
 

@@ -109,7 +109,7 @@ def test_secrets_are_files_for_us_alone_and_gone_when_ansible_has_ended(
 
 
 @pytest.mark.parametrize(("hosts", "forks"), [(1, 1), (20, 20), (1000, 32)])
-def test_forks_follow_the_hosts_within_what_the_pod_can_bear(
+def test_forks_follow_the_hosts_within_the_memory_of_the_pod(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hosts: int, forks: int
 ) -> None:
     runner = Runner()

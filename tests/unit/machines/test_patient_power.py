@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bessemer.machines.power.patient import SILENT_SECONDS, PatientPower
+from bessemer.machines.power.patient import AT_ONCE, SILENT_SECONDS, PatientPower
 from bessemer.machines.power.protocol import PowerControlUnreachable, PowerState, UnknownToPowerControl
 from tests.fakes.power import FakePower
 from tests.unit.phases.cluster_fakes import VirtualClock
@@ -130,7 +130,8 @@ def test_no_state_says_more_than_was_read(silent: set[str], asked: set[str]) -> 
     try:
         states: Mapping[str, PowerState] = patient.state(asked)
     except PowerControlUnreachable:
-        assert silent >= asked
+        sample = len(asked) if len(asked) <= AT_ONCE else len(asked) / 2
+        assert len(silent & asked) >= sample, "so many are asked for before power control itself counts as silent"
         return
     expected = {node: PowerState.UNKNOWN if node in silent else power.states[node] for node in asked}
     assert states == expected

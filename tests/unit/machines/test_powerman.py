@@ -103,7 +103,7 @@ def test_what_powermand_refuses_is_told_apart(reply: str, error: type[Exception]
         power.on(["n7", "n8"])
 
 
-def test_nobody_listening_is_unreachable() -> None:
+def test_a_port_without_a_listener_is_unreachable() -> None:
     with pytest.raises(PowerControlUnreachable, match=r"127\.0\.0\.1:1"):
         Powerman("127.0.0.1", 1).state(["n0"])
 

@@ -256,7 +256,7 @@ def test_half_of_an_answer_tells_no_state(text: str) -> None:
         parse_nodes(text, MARK)
 
 
-def test_each_look_has_a_mark_of_its_own_that_nobody_can_guess() -> None:
+def test_each_query_has_a_separate_mark_that_no_user_can_guess() -> None:
     client, ssh = slurm()
     assert client.list_nodes() == client.list_nodes() == []
     marks = [re.search(r"--format=%N\|%T\|%E([0-9a-f]{32})", command) for _, command, _ in ssh.commands]

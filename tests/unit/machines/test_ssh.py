@@ -157,7 +157,7 @@ def ssh(login: SshKeyPair) -> Iterator[ParamikoSsh]:
     made.close()
 
 
-def test_commands_share_a_connection_that_is_made_anew_when_it_breaks(ssh: ParamikoSsh, server: Server) -> None:
+def test_commands_share_a_connection_that_is_replaced_when_it_breaks(ssh: ParamikoSsh, server: Server) -> None:
     for _ in range(2):
         result = ssh.run(server.target(), "cat; printf words >&2; exit 3", b"input" * 50_000)
         assert (result.exit_code, result.stdout, result.stderr) == (3, "input" * 50_000, "words")
@@ -189,7 +189,7 @@ def test_another_login_key_is_refused(server: Server) -> None:
         ParamikoSsh(make_key().private).probe(server.target(), 5)
 
 
-def test_nobody_and_somebody_who_does_not_speak_ssh_are_unreachable(ssh: ParamikoSsh) -> None:
+def test_a_closed_port_and_a_server_that_does_not_speak_ssh_are_unreachable(ssh: ParamikoSsh) -> None:
     key = make_key().public
     with pytest.raises(SshUnreachable):
         ssh.probe(SshTarget("gone", "127.0.0.1", key, 1), 1)

@@ -40,7 +40,7 @@ POOL = build_pool()
 
 
 def refuse(what: str, new: Object | None, old: Object | None = None, allow: tuple[str, ...] = ()) -> list[str]:
-    """Say what the policies for the operator's account answer to a write; ``new`` is None for a deletion."""
+    """Return what the policies for the operator's account answer to a write; ``new`` is None for a deletion."""
     known: Any = new or old
     given = {"object": new, "oldObject": old, "namespace": known["metadata"]["namespace"]}
     variables = [*VARIABLES, *read_own_key_variable()]
@@ -51,7 +51,7 @@ def refuse(what: str, new: Object | None, old: Object | None = None, allow: tupl
 
 
 def refuse_pod(pod: Object, allow: tuple[str, ...] = ()) -> list[str]:
-    """Say what the policies for pods of Bessemer's accounts answer."""
+    """Return what the policies for pods of Bessemer's accounts answer."""
     return evaluate(POD_RULES["validations"], POD_RULES["variables"], {"object": pod, "oldObject": None}, allow=allow)
 
 
@@ -102,7 +102,7 @@ def test_what_the_operator_creates_beside_pods_is_allowed() -> None:
     assert refuse("rolebindings", build_role_binding(POOL, settings)) == []
 
 
-def test_the_operator_changes_and_deletes_only_pods_of_its_own_and_never_their_spec() -> None:
+def test_the_operator_changes_and_deletes_only_its_own_pods_and_never_their_spec() -> None:
     pod = runner_pod()
     unlabelled = change(pod, "metadata", "labels", to={})
     foreign = change(change(pod, "metadata", "labels", to={"app": "database"}), "metadata", "ownerReferences", to=[])

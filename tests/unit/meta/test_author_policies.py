@@ -14,16 +14,23 @@ from pydantic import Field
 
 from bessemer.api.admission import CHECKS_PER_EXPRESSION, Reference, build_policies, list_references
 from bessemer.api.base import ApiModel
-from bessemer.api.clusterbuild.spec import ClusterBuildSpec
 from bessemer.api.fields import ReferenceTo, SecretName
 from bessemer.api.runnerpool.podtypes import Volume
 from bessemer.api.runnerpool.rights import EXECUTOR_RULES, PROJECTED_SECRET, VOLUME_SECRETS
-from bessemer.api.runnerpool.spec import RunnerPoolSpec
 from bessemer.api.schema import compute_structural_schema
-from bessemer.crdgen import KINDS
-from tests.support.policies import ADMIN, FILES, evaluate, list_refusals, load_author_policies, make_user
+from bessemer.crdgen import list_crds
+from tests.support.examples import examples
+from tests.support.policies import (
+    ADMIN,
+    FILES,
+    evaluate,
+    find_author_refusals,
+    list_refusals,
+    load_author_policies,
+    make_user,
+)
 
-MODELS: dict[str, type[ApiModel]] = {"clusterbuilds": ClusterBuildSpec, "runnerpools": RunnerPoolSpec}
+MODELS: dict[str, type[ApiModel]] = {crd.plural: crd.models[0] for crd in list_crds()}
 REFERENCES = [(plural, found) for plural, model in MODELS.items() for found in list_references(model)]
 MOST_CHECKS = 28
 """Source: RuntimeCELCostBudget (10,000,000) in k8s.io/apiserver/pkg/apis/cel/config.go, by 350,000 for a check."""
@@ -34,6 +41,8 @@ HARMLESS = {"spec.cache.s3.authentication"}
 """Fields with such a name that name no object."""
 EDITOR = [f"{verb} {full}" for rule in EXECUTOR_RULES for full in rule["resources"] for verb in rule["verbs"]]
 """What the account of runners that run jobs in pods may do; who may edit a namespace may do all of it."""
+TRIGGER_RIGHTS = [f"{verb} clusterbuilds" for verb in ("create", "patch", "delete")]
+"""What a trigger does with ClusterBuilds on behalf of its author."""
 POOL = {"gitlab": {"url": "https://gitlab.example.org"}, "runner": {}}
 
 
@@ -48,7 +57,9 @@ def build_spec(reference: Reference, names: list[str]) -> dict[str, Any]:
     """Build the smallest spec that names objects in one field."""
     spec: Any = None
     for step in reversed(reference.path):
-        if spec is None:
+        if spec is None and step.endswith("[]"):
+            spec = {step.removesuffix("[]"): names}
+        elif spec is None:
             spec = [{step: name} for name in names]
         elif step.endswith("[]"):
             spec = {step.removesuffix("[]"): spec}
@@ -85,7 +96,7 @@ def test_every_field_of_a_volume_that_names_a_secret_is_known_to_the_rules_of_vo
     assert naming == {"." + ".".join(path) for path in (*VOLUME_SECRETS, PROJECTED_SECRET)}
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+@pytest.mark.parametrize("kind", list_crds(), ids=lambda kind: kind.kind)
 def test_a_field_that_is_new_is_asked_for_by_itself(kind: Any) -> None:
     class Login(ApiModel):
         """A part of a spec."""
@@ -116,7 +127,12 @@ def test_who_names_an_object_must_be_allowed_to_get_it(plural: str, reference: R
     spec = build_spec(reference, names)
     executor = [] if plural == "clusterbuilds" else [right for right in EDITOR if not right.startswith("get ")]
     get = f"get {reference.target.plural}"
-    rights = ["create pods", *executor, *(f"{get}/{name}" for name in names)]
+    rights = [
+        "create pods",
+        *executor,
+        *(TRIGGER_RIGHTS if plural == "buildtriggers" else []),
+        *(f"{get}/{name}" for name in names),
+    ]
     assert list_refusals(plural, spec, make_user(*rights)) == []
     for missing in {names[0], names[-1], names[len(names) // 2]}:
         user = make_user(*(right for right in rights if right != f"{get}/{missing}"))
@@ -129,7 +145,7 @@ def test_who_names_an_object_must_be_allowed_to_get_it(plural: str, reference: R
 @pytest.mark.parametrize("plural", MODELS)
 def test_who_may_not_create_pods_may_not_have_bessemer_do_it(plural: str) -> None:
     spec = pool() if plural == "runnerpools" else {}
-    (line,) = list_refusals(plural, spec, make_user("get secrets"))
+    (line,) = list_refusals(plural, spec, make_user("get secrets", *TRIGGER_RIGHTS))
     assert "you must be allowed to create pods in this namespace" in line
 
 
@@ -149,7 +165,7 @@ def test_a_volume_shows_no_secret_that_its_author_may_not_get(volume: dict[str, 
     assert list_refusals("runnerpools", spec, make_user("create pods", "get secrets/victim")) == []
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=7))
 def test_every_secret_of_every_volume_is_asked_for(sources: list[int]) -> None:
     names = iter(f"s{number}" for number in range(100))
@@ -222,11 +238,9 @@ POWERFUL = [
 def test_what_is_more_than_an_ordinary_pod_is_refused_to_all_until_it_is_switched_on(
     switch: str, spec: dict[str, Any], field: str
 ) -> None:
-    refused = list_refusals("runnerpools", spec, ADMIN)
-    assert [line for line in refused if field in line and f"policies.allow.{switch}" in line]
-    assert list_refusals("runnerpools", spec, ADMIN, allow={switch}) == [
-        line for line in refused if f"policies.allow.{switch}" not in line
-    ]
+    refused = find_author_refusals("runnerpools", spec, ADMIN)
+    assert [line for line, _ in refused if field in line and f"policies.allow.{switch}" in line]
+    assert all((lifted_by == switch) == (f"policies.allow.{switch}" in line) for line, lifted_by in refused)
 
 
 @pytest.mark.parametrize(
@@ -268,11 +282,13 @@ def test_what_an_ordinary_pod_may_do_is_not_refused(spec: dict[str, Any]) -> Non
     assert list_refusals("runnerpools", spec, ADMIN) == []
 
 
+def test_an_author_who_may_do_what_runners_with_an_account_may_is_not_refused() -> None:
+    assert list_refusals("runnerpools", kubernetes(), make_user(*EDITOR)) == []
+
+
 @pytest.mark.parametrize("right", EDITOR)
 def test_runners_with_an_account_do_no_more_than_the_author(right: str) -> None:
-    spec = kubernetes()
-    assert list_refusals("runnerpools", spec, make_user(*EDITOR)) == []
-    refused = list_refusals("runnerpools", spec, make_user(*(other for other in EDITOR if other != right)))
+    refused = list_refusals("runnerpools", kubernetes(), make_user(*(other for other in EDITOR if other != right)))
     verb, resource = right.split()
     assert any(line.endswith(f"you lack the verb {verb} on {resource}") for line in refused) or right == "create pods"
     assert refused
@@ -297,7 +313,11 @@ def test_the_api_server_can_pay_for_all_questions(plural: str) -> None:
 
 def test_the_examples_are_taken_from_who_may_read_what_they_name() -> None:
     root = FILES.parents[2]
-    for path, plural in (("examples/oxygen.yaml", "clusterbuilds"), ("examples/runnerpool.yaml", "runnerpools")):
+    for path, plural in (
+        ("examples/oxygen.yaml", "clusterbuilds"),
+        ("examples/runnerpool.yaml", "runnerpools"),
+        ("examples/buildtrigger.yaml", "buildtriggers"),
+    ):
         spec = yaml.safe_load((root / path).read_text())["spec"]
         assert list_refusals(plural, spec, ADMIN) == []
         assert list_refusals(plural, spec, make_user("create pods"))

@@ -31,6 +31,7 @@ NOT_RUN = {
     "docker push": "needs a registry",
     "jq": "not ours; the fields it names are in tests/unit/cli/test_cli.py",
     "curl": "asks a simulator that runs; tools/gitlab-simulator/tests ask it the same",
+    "git clone": "clones from a simulator that runs; tests/contract/gitlab/simulator does",
     "gitlab-simulator": "serves until it is stopped; tools/gitlab-simulator/tests start it",
     "eval": "sets variables of the user's shell",
     ".venv/bin/python -m pytest": "a test",

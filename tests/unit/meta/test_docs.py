@@ -31,6 +31,8 @@ NO_REASONS = set(
 
         DemandKnown Draining JobTaken JobsTaken Min NoJob PodsLost RunnerPool RunnerRegistered ScalingLimited
 
+        Active BuildTrigger MergeRequest RecordsIntact SourceReachable TokenValid WebhookHealthy
+
         Age CleanedUp Elapsed JobsVerified MachinesClaimed ManagementBooted ManagementConfigured Nodes NodesBooted Phase
         PreflightPassed Progressing Reason ServicesConfigured
 
@@ -55,12 +57,14 @@ def reasons_in_code() -> dict[str, str]:
     found = {}
     for path in PACKAGE.rglob("*.py"):
         if (
-            "cli" in path.relative_to(PACKAGE).parts or path.name.startswith("crd") or path.name == "podtypes.py"
+            {"cli", "console", "view"} & set(path.relative_to(PACKAGE).parts)
+            or path.name.startswith("crd")
+            or path.name == "podtypes.py"
         ):  # words of Kubernetes
             continue
         for node in walk_but_enums(ast.parse(path.read_text())):
             word = node.value if isinstance(node, ast.Constant) else None
-            if isinstance(word, str) and re.fullmatch(r"([A-Z][a-z]+)+", word) and word not in NO_REASONS:
+            if isinstance(word, str) and re.fullmatch(r"[A-Z][a-z]+([A-Z][a-z]*)*", word) and word not in NO_REASONS:
                 found[word] = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
     return found
 
@@ -75,7 +79,7 @@ def walk_but_enums(node: ast.AST) -> Iterator[ast.AST]:
 
 def documented_reasons() -> set[str]:
     """Read the first column of the tables."""
-    documents = ("reasons.md", "runnerpool-reasons.md")
+    documents = ("reasons.md", "runnerpool-reasons.md", "buildtrigger-reasons.md")
     text = "".join((ROOT / "docs" / "user" / name).read_text() for name in documents)
     return set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
+from bessemer.api.buildtrigger.spec import BuildTriggerSpec
 from bessemer.api.clusterbuild.spec import ClusterBuildSpec
 from bessemer.api.runnerpool.podtypes import PodPart
 from bessemer.api.runnerpool.spec import RunnerPoolSpec
@@ -53,7 +54,7 @@ def find_reads() -> dict[str, set[str]]:
     return reads
 
 
-@pytest.mark.parametrize("spec", [ClusterBuildSpec, RunnerPoolSpec])
+@pytest.mark.parametrize("spec", [ClusterBuildSpec, RunnerPoolSpec, BuildTriggerSpec])
 def test_every_field_of_a_spec_is_read_by_the_code(spec: type[BaseModel]) -> None:
     reads = find_reads()
     unread = [
@@ -64,7 +65,7 @@ def test_every_field_of_a_spec_is_read_by_the_code(spec: type[BaseModel]) -> Non
     assert unread == []
 
 
-@pytest.mark.parametrize("spec", [ClusterBuildSpec, RunnerPoolSpec])
+@pytest.mark.parametrize("spec", [ClusterBuildSpec, RunnerPoolSpec, BuildTriggerSpec])
 def test_every_field_of_a_spec_says_what_it_does(spec: type[BaseModel]) -> None:
     silent = [path for path, model, name in list_fields(spec) if not model.model_fields[name].description]
     assert silent == []

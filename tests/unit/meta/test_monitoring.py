@@ -6,10 +6,8 @@ import re
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry
 
-from bessemer.engine.metrics import Metrics
-from bessemer.kinds.runnerpool.metrics import PoolMetrics
+from tests.fakes.metrics import build_registry
 from tests.support.checkout import ROOT
 
 PAGE = (ROOT / "docs" / "operations" / "monitoring.md").read_text(encoding="utf-8")
@@ -18,10 +16,8 @@ DASHBOARD = (ROOT / "docs" / "operations" / "grafana-dashboard.json").read_text(
 
 def list_metrics() -> dict[str, str]:
     """Return the metrics and their types; counters as they are scraped."""
-    registry = CollectorRegistry()
-    Metrics(registry)
-    PoolMetrics(registry)
-    return {f"{m.name}_total" if m.type == "counter" else m.name: m.type for m in registry.collect()}
+    found = build_registry().collect()
+    return {f"{metric.name}_total" if metric.type == "counter" else metric.name: metric.type for metric in found}
 
 
 def test_the_table_has_the_metrics_and_no_others() -> None:

@@ -10,7 +10,11 @@ import pytest
 
 from tests.support.checkout import ROOT
 
-DOCUMENTS = {"docs/user/complaints.md": 30, "docs/development/runner-traps.md": 40}
+DOCUMENTS = {
+    "docs/user/complaints.md": 30,
+    "docs/development/runner-traps.md": 40,
+    "docs/development/trigger-traps.md": 20,
+}
 """Documents, and the tests that they name at the least."""
 WITHOUT_A_TEST = ("Nothing", "Not looked at")
 """What stands in the rows that name none."""

@@ -62,7 +62,7 @@ def build_input(phase: PhaseName, spec: ClusterBuildSpec | None = None, **fields
 
 
 class VirtualClock:
-    """Time that passes only while somebody sleeps; ``hooks`` are called after each sleep, and are the world."""
+    """Time that passes only while a task sleeps; ``hooks`` are called after each sleep, and are the world."""
 
     def __init__(self) -> None:
         self.time = 1000.0

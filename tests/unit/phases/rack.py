@@ -73,7 +73,7 @@ class FakeRack:
             machine.step = "hangs" if failed else "starting" if stateless else "firmware"
         elif machine.step == "starting" and fault != "NeverReachable":
             right = SECRETS.host_key(machine.host).public
-            wrong = SECRETS.host_key("somebody else").public
+            wrong = SECRETS.host_key("another").public
             shown = wrong if fault == "HostKeyMismatch" else right
             self.context.fake_ssh.machines[machine.host] = FakeSshMachine(shown)
             machine.step = "running"

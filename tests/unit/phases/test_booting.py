@@ -57,7 +57,7 @@ def test_all_nodes_are_installed_by_one_command_for_all() -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_fault_ends_in_its_own_reason_and_harms_nobody_else(fault: str) -> None:
+def test_each_fault_ends_in_its_own_reason_and_harms_no_other_node(fault: str) -> None:
     context, rack = make_compute_rack(4)
     rack.add("oxygen3", fault)
     result = run_compute(context)

@@ -10,6 +10,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from bessemer.phases.context import Directories
 from bessemer.phases.grouping import build_termination_message, parse_node_groups
 from tests.fakes.ansible import list_inventory_hosts
 from tests.support.checkout import ROOT
+from tests.support.examples import examples, spread
 from tests.unit.phases.cluster_fakes import HOST_KEY, FakeContext, build_input, build_spec
 from tests.unit.phases.slurm_host import SlurmHost
 
@@ -68,7 +70,7 @@ ANSIBLE_FAULTS = (
 )
 
 
-class InventoryLoader(yaml.SafeLoader):
+class InventoryLoader(yaml.CSafeLoader):
     """Reads what is written for Ansible."""
 
 
@@ -219,7 +221,7 @@ def run_phase(
     files = SshFiles(folder / "ssh_config", folder / "known_hosts", folder / "key")
     clients = {
         "ansible": AnsibleRunner(folder, files, "oxygen1", context.clock),
-        "slurm": SshSlurm(world.host, management, targets),  # type: ignore[arg-type]
+        "slurm": SshSlurm(world.host, management, targets),  # type: ignore[arg-type]  # the fake has what is asked for
         "close": lambda: None,
     }
     context.__dict__.update(clients)
@@ -229,7 +231,7 @@ def run_phase(
         patch.setattr(ansible_runner, "run", world.run_ansible)
         patch.setattr(subprocess, "run", world.connect)
         patch.setattr(process, "PhaseContext", lambda *_: context)
-        result = process.run_phase(phase_input.phase, Directories(input=folder), context.clock)  # type: ignore[arg-type]
+        result = process.run_phase(phase_input.phase, Directories(input=folder), context.clock)  # type: ignore[arg-type]  # a clock of tests
     check(world, phase_input, result)
     return world, result
 
@@ -282,20 +284,19 @@ def test_one_call_or_all_from_one_on_fail_in_each_way(phase: PhaseName, lasting:
     phase_input = make_input(phase, min_ready="50%", removed=True)
     calls = run_phase(phase_input, tmp_path, lambda *_: None, oxygen9="idle")[0].calls
     faults = {"ssh": SSH_FAULTS, "ansible": ANSIBLE_FAULTS, "jump": ("hangs",)}
-    for first in range(1, calls + 1):
-        for place in range(max(map(len, faults.values()))):
+    for first, place in spread(list(product(range(1, calls + 1), range(max(map(len, faults.values())))))):
 
-            def decide(number: int, kind: str, first: int = first, place: int = place) -> Fault | None:
-                hit = number >= first if lasting else number == first
-                return Fault(faults[kind][place % len(faults[kind])], first + place) if hit else None
+        def decide(number: int, kind: str, first: int = first, place: int = place) -> Fault | None:
+            hit = number >= first if lasting else number == first
+            return Fault(faults[kind][place % len(faults[kind])], first + place) if hit else None
 
-            run_phase(phase_input, tmp_path, decide, oxygen4="idle*", oxygen9="mixed")
+        run_phase(phase_input, tmp_path, decide, oxygen4="idle*", oxygen9="mixed")
 
 
 faults_of_all_kinds = st.builds(Fault, st.sampled_from((*SSH_FAULTS, *ANSIBLE_FAULTS)), st.integers(0, 10**6))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(PHASES),
     st.sampled_from(["25%", "100%"]),

@@ -21,6 +21,7 @@ from bessemer.phases.grouping import (
     parse_node_groups,
     shrink_result,
 )
+from tests.support.examples import examples
 
 REASONS = [None, "NeverPoweredOn", "NeverNetbooted", "InstallFailed", "NeverReachable"]
 OUTCOMES = st.builds(
@@ -57,7 +58,7 @@ def build_names(dimensions: int, prefix: str, count: int) -> list[str]:
     return [prefix + "-".join(f"{word}{n}" for word, n in zip(words, place, strict=True)) for place in places]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     seed=st.integers(0, 1 << 30),
     bad=st.floats(0, 1),
@@ -93,7 +94,7 @@ def test_results_of_1024_nodes_fit_and_tell_who_is_installed(
 
 
 def carry_over_groups(hosts: list[str], reported: list[NodeGroup]) -> NodesStatus:
-    """Give what the status comes to hold when a phase reports on nodes that were pending."""
+    """Return what the status comes to hold when a phase reports on nodes that were pending."""
     pending = build_node_groups(NodeOutcome(host, NodeState.PENDING) for host in hosts)
     merged = merge_groups(NodesStatus(groups=pending), reported)
     known = parse_node_groups(merged.groups, ())

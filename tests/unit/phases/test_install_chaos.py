@@ -19,6 +19,7 @@ from bessemer.machines.power.protocol import PowerControlUnreachable
 from bessemer.machines.ssh import JumpUnusable, SshUnreachable
 from bessemer.phases import boot_compute
 from tests.fakes.netboot import FakeBootServer
+from tests.support.examples import examples
 from tests.unit.phases.builders import FakeContext, build_spec
 from tests.unit.phases.rack import FakeRack
 from tests.unit.phases.test_booting import STATELESS, make_compute_rack
@@ -107,7 +108,7 @@ def make_world(*, stateless: bool = False) -> World:
         world.note_off(list(nodes))
         return off(nodes)
 
-    context.fake_power.off = watched_off  # type: ignore[method-assign]
+    context.fake_power.off = watched_off  # type: ignore[method-assign]  # does the same, and is noted
     return world
 
 
@@ -142,7 +143,7 @@ def count_calls(world: World) -> int:
 def test_one_failed_call_at_any_moment_of_an_install_switches_off_nothing_that_runs(how: str, stateless: bool) -> None:
     for failing in range(count_calls(make_world(stateless=stateless)) + 1):
         world = make_world(stateless=stateless)
-        chaos = Chaos(lambda number, _, failing=failing: how if number == failing else None)  # type: ignore[misc]
+        chaos = Chaos(lambda number, _, failing=failing: how if number == failing else None)  # type: ignore[misc]  # mypy infers no type of a default
         assert run_until_done(world, chaos).succeeded, failing
         assert world.wronged == [], failing
 
@@ -159,7 +160,7 @@ def test_clients_that_fail_from_any_call_on_switch_off_nothing_that_is_installed
         for last in (first, first + 3, 10**9):
             world.context.fake_power.commands.clear()
             chaos = Chaos(
-                lambda number, client, first=first, last=last: (  # type: ignore[misc]
+                lambda number, client, first=first, last=last: (  # type: ignore[misc]  # as above
                     how if first <= number <= last and client in clients else None
                 )
             )
@@ -185,7 +186,7 @@ def windows(draw: st.DrawFn) -> list[tuple[str, float, float, str]]:
     return draw(st.lists(window, min_size=1, max_size=4))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(windows(), st.booleans())
 def test_outages_of_any_length_in_any_combination(found: list[tuple[str, float, float, str]], stateless: bool) -> None:
     world = make_world(stateless=stateless)

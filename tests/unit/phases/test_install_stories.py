@@ -41,7 +41,7 @@ class InstallStage:
         adopt: str = "",
         keep: str = "",
     ) -> None:
-        """These nodes are to be installed, within these deadlines in seconds."""
+        """These nodes must be installed, within these deadlines in seconds."""
         deadlines = Deadlines(
             power_on_seconds=power, netboot_seconds=netboot, install_seconds=install, reachable_seconds=reachable
         )

@@ -49,7 +49,7 @@ def update_story(path: Path, told: Story) -> None:
     text = render_story(told)
     if text != path.read_text():
         path.write_text(text)
-        raise AssertionError(f"{path.name} was written anew: read the difference")
+        raise AssertionError(f"{path.name} was rewritten: read the difference")
 
 
 def render_story(story: Story) -> str:

@@ -1,6 +1,6 @@
 """Tells a story on a stage, and compares what comes of it with what the file says.
 
-After a wanted change, ``BESSEMER_UPDATE_GOLDEN=1`` has the files written anew, and each test whose file has changed
+After a wanted change, ``BESSEMER_UPDATE_GOLDEN=1`` has the files rewritten, and each test whose file has changed
 fail: read the difference. It is refused where ``CI`` is set.
 """
 
@@ -31,7 +31,7 @@ def event(name: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Mark a method of a stage as what happens at an event: given the value of its name, and its arguments by name."""
 
     def mark(method: Callable[P, T]) -> Callable[P, T]:
-        method.event = name  # type: ignore[attr-defined]
+        method.event = name  # type: ignore[attr-defined]  # a function takes any attribute
         return method
 
     return mark

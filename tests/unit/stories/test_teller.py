@@ -77,7 +77,7 @@ async def test_what_is_not_of_the_format_fails(tmp_path: Path, before: str, afte
 
 async def test_an_update_writes_what_comes_out_and_fails_where_that_is_new(tmp_path: Path) -> None:
     path = write(tmp_path, STORY.replace("counted 6", "counted 7"))
-    with pytest.raises(AssertionError, match="written anew"):
+    with pytest.raises(AssertionError, match="was rewritten"):
         await tell_story(path, Counter(), {UPDATE: "1"})
     assert path.read_text() == STORY
     await tell_story(path, Counter(), {UPDATE: "1"})

@@ -46,7 +46,7 @@ class Site:
 @pytest.fixture
 async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     monkeypatch.setattr(module, "FOLD_SECONDS", 0.0)
-    world = await asyncio.to_thread(World)  # it runs an event loop of its own
+    world = await asyncio.to_thread(World)  # it runs a separate event loop
     woken, health = list[tuple[str, str]](), Health(Hearing(), 120)
     route = Route(PATH, ProgressPosts(world.kind.deps.memories, woken.append).post)
     async with TestClient(TestServer(build_app(world.deps, health, [route]))) as client:
@@ -96,7 +96,7 @@ async def test_a_post_without_a_token_or_for_an_unknown_build_is_refused(site: S
     assert answer.status == 401
 
 
-async def test_of_a_build_that_was_made_anew_nothing_old_is_kept(site: Site) -> None:
+async def test_of_a_recreated_build_nothing_old_is_kept(site: Site) -> None:
     assert await site.post("right") == 204
     site.know("new", uid="2")
     assert site.get_progress() is None

@@ -52,7 +52,7 @@ async def replicas(request: pytest.FixtureRequest) -> AsyncIterator[Replicas]:
 
     leading = web.Application()
     leading.router.add_route("*", "/{path:.*}", hear)
-    world = await asyncio.to_thread(World)  # it runs an event loop of its own
+    world = await asyncio.to_thread(World)  # it runs a separate event loop
     health = Health(Hearing(), 120)
     outcomes = Counter[str]()
     async with TestServer(leading, host=request.param) as server:

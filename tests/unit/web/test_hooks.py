@@ -15,8 +15,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from bessemer.engine.metrics import Metrics
 from bessemer.gitlab.hooks import HOOK_BYTES
 from bessemer.gitlab.protocol import PendingJob
-from bessemer.kinds.runnerpool import webhooks as hooks
 from bessemer.kinds.runnerpool.demand import sources
+from bessemer.web import hooks
 from bessemer.web.app import add_public_routes
 from tests.support.pool_world import KEY, PROJECT, PoolWorld, open_pool_world
 
@@ -67,7 +67,7 @@ async def test_a_job_that_waits_has_the_jobs_listed_at_once(site: Site) -> None:
 
 
 def train(number: int, *tags: str) -> PendingJob:
-    """Give the job that webhooks speak of, with its tags."""
+    """Return the job that webhooks speak of, with its tags."""
     return PendingJob(number, PROJECT, frozenset(tags), "main", name="train")
 
 

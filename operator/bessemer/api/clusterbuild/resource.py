@@ -6,14 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
-
-from bessemer.api.base import Resource, parse_resource
+from bessemer.api.base import ApiModel, Resource, parse_resource
+from bessemer.api.clusterbuild.names import KIND
 from bessemer.api.clusterbuild.spec import ClusterBuildSpec
 from bessemer.api.clusterbuild.status import ClusterBuildStatus
-
-KIND = "ClusterBuild"
-PLURAL = "clusterbuilds"
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,7 @@ def parse_cluster_build(raw: Mapping[str, Any]) -> ClusterBuild:
     return parse_resource(ClusterBuild, ClusterBuildSpec, ClusterBuildStatus, raw)
 
 
-MODELS: tuple[type[BaseModel], type[BaseModel]] = (ClusterBuildSpec, ClusterBuildStatus)
+MODELS: tuple[type[ApiModel], type[ApiModel]] = (ClusterBuildSpec, ClusterBuildStatus)
 """Spec and status, for the CRD."""
 PRINTER_COLUMNS: tuple[dict[str, Any], ...] = (
     {

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from bessemer.api.base import GROUP
 from bessemer.api.fields import FreeForm
+from bessemer.api.group import GROUP
 from bessemer.api.runnerpool.podtypes import QUANTITY_PATTERN
 from bessemer.api.wellknown import MANAGED_BY_LABEL
 

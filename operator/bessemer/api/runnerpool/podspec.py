@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from bessemer.api.base import ATOMIC_LIST, GROUP, ApiModel, cel, list_map
+from bessemer.api.base import ATOMIC_LIST, ApiModel, cel, list_map
 from bessemer.api.fields import ObjectName, SecretName
+from bessemer.api.group import GROUP
 from bessemer.api.runnerpool.podtypes import Affinity, Quantities, Toleration, Volume, VolumeMount
 
 ImageName = Annotated[str, Field(pattern=r"^[^\s]+$", min_length=1, max_length=512)]

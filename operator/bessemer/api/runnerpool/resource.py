@@ -6,14 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
-
-from bessemer.api.base import Resource, parse_resource
+from bessemer.api.base import ApiModel, Resource, parse_resource
+from bessemer.api.runnerpool.names import KIND
 from bessemer.api.runnerpool.spec import RunnerPoolSpec
 from bessemer.api.runnerpool.status import RunnerPoolStatus
-
-KIND = "RunnerPool"
-PLURAL = "runnerpools"
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,7 @@ def parse_runner_pool(raw: Mapping[str, Any]) -> RunnerPool:
     return parse_resource(RunnerPool, RunnerPoolSpec, RunnerPoolStatus, raw)
 
 
-MODELS: tuple[type[BaseModel], type[BaseModel]] = (RunnerPoolSpec, RunnerPoolStatus)
+MODELS: tuple[type[ApiModel], type[ApiModel]] = (RunnerPoolSpec, RunnerPoolStatus)
 """Spec and status, for the CRD."""
 SCALE = {
     "specReplicasPath": ".spec.min",

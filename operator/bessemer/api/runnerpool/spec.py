@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, ConfigDict, Field
 
 from bessemer.api.base import ApiModel, SpecModel, cel, list_map
-from bessemer.api.fields import GitLabUrl
+from bessemer.api.gitlab import PATH_PATTERN, GitLabEndpoint
 from bessemer.api.references import ScopeType, SecretReference
 from bessemer.api.runnerpool.cache import Cache, Proxy
 from bessemer.api.runnerpool.cron import CronExpression
@@ -43,17 +43,13 @@ class PoolScope(ApiModel):
 
     type: ScopeType
     """Instance, Group or Project."""
-    path: str | None = Field(
-        default=None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[.]?[A-Za-z0-9_][A-Za-z0-9_.-]*)*$", max_length=1024
-    )
+    path: str | None = Field(default=None, pattern=PATH_PATTERN, max_length=1024)
     """Full path of the group or project, such as hpc/simulations."""
 
 
-class GitLabConnection(ApiModel):
+class GitLabConnection(GitLabEndpoint):
     """The GitLab that the jobs come from."""
 
-    url: GitLabUrl
-    """URL of GitLab, as seen from runner pods and the operator."""
     scope: PoolScope
     """From where the pool takes jobs."""
     api_token_secret: SecretReference | None = None
@@ -66,9 +62,6 @@ class GitLabConnection(ApiModel):
     poll_seconds: int = Field(default=60, ge=10, le=3600)
     """Interval in seconds at which waiting jobs are listed, regardless of webhooks. Pools with the same url, token and
     scope share one poll."""
-    ca_secret: SecretReference | None = None
-    """The Secret with a PEM bundle of certificate authorities to verify GitLab's certificate. Defaults to the
-    certificate authorities in the images."""
 
 
 class AccessLevel(StrEnum):

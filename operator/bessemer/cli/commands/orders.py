@@ -39,7 +39,7 @@ def _order(word: str, name: str, target: Target) -> None:
     from bessemer.cli.annotate import Order, patch_annotations
     from bessemer.cli.kinds import parse_build_name
     from bessemer.cli.session import open_session
-    from bessemer.cli.terminal import print_text
+    from bessemer.console.terminal import print_text
 
     build, order = parse_build_name(name), Order[word]
 

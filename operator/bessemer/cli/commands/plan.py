@@ -8,18 +8,16 @@ from typing import Annotated
 
 import typer
 
+from bessemer.cli.kinds import explain_kinds
 from bessemer.cli.options import FormOption
 
 
+@explain_kinds(lambda kind: f"For a {kind.name}: {kind.manifest_help}.")
 def plan(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Manifest of a ClusterBuild or RunnerPool; - for stdin.")
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Manifest of one object; - for stdin.")],
     output: FormOption = None,
 ) -> None:
     """Show what a manifest would do.
-
-    For a ClusterBuild: what is done to which machine. For a RunnerPool: the config.toml of its runners.
 
     Reads the manifest only: nothing is changed, no cluster is needed. Exit code 2 for a manifest that is not valid.
     """

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from bessemer.cli.kinds import explain_names
 from bessemer.cli.options import FormOption, complete_any
 from bessemer.cli.target import Target, on_cluster
 
@@ -17,8 +18,7 @@ def status(
         list[str] | None,
         typer.Argument(
             metavar="NAME",
-            help="clusterbuild/NAME (cb/NAME) or runnerpool/NAME (rp/NAME); a bare NAME is a ClusterBuild. "
-            "Default: a line for each object.",
+            help=f"{explain_names()} Default: a line for each object.",
             autocompletion=complete_any,
             show_default=False,
         ),
@@ -26,7 +26,7 @@ def status(
     all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="List all namespaces.")] = False,
     output: FormOption = None,
 ) -> None:
-    """Show how builds and pools are.
+    """Show how objects are.
 
     A line for each, or the whole picture of those that are named.
 

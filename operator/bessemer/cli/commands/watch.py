@@ -6,18 +6,20 @@ from typing import Annotated
 
 import typer
 
+from bessemer.cli.kinds import explain_kinds, explain_names
 from bessemer.cli.options import FormOption, complete_any
 from bessemer.cli.target import Target, on_cluster
 
 
 @on_cluster
+@explain_kinds(lambda kind: f"Exit code for a {kind.name}: {kind.watch_help}.")
 def watch(
     target: Target,
     name: Annotated[
         str,
         typer.Argument(
             metavar="NAME",
-            help="clusterbuild/NAME (cb/NAME) or runnerpool/NAME (rp/NAME); a bare NAME is a ClusterBuild.",
+            help=explain_names(),
             autocompletion=complete_any,
         ),
     ],
@@ -26,13 +28,9 @@ def watch(
 ) -> None:
     """Follow a build to its end, or a pool.
 
-    Live on a terminal; elsewhere one line for each change. A pool is followed until it is gone.
+    Live on a terminal; elsewhere one line for each change. Objects other than builds are followed until they are gone.
 
-    Exit code for a build: 0 Ready, 1 failed or aborted, 2 gone or the time is up.
-
-    Exit code for a pool: when the time is up 0 Ready, 1 not Ready; 2 gone.
-
-    Errors, such as no object of this name, end with 2 as well.
+    Errors, such as no object of this name, end with exit code 2.
     """
     import asyncio
 
@@ -43,6 +41,6 @@ def watch(
 
     async def work() -> int:
         async with open_session(target) as session:
-            return await kind.watch(session, bare, timeout or None, output)
+            return await kind.get_view().watch(session, bare, timeout or None, output)
 
     raise typer.Exit(asyncio.run(work()))

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from bessemer.api.clusterbuild.spec import ClusterBuildSpec
+from bessemer.api.wellknown import MACHINE_LEASE_PREFIX
 from bessemer.machines.hostlists import parse_hostlist
 
-LEASE_PREFIX = "machine-"
-"""Prefix of the names of all machine Leases."""
 _DIGEST_DIGITS = 16
 _CLUSTER_DOMAIN = re.compile(r"\.svc(\.cluster\.local)?$")
 
@@ -61,11 +60,11 @@ def _is_repeated(address: str, repeated: Sequence[IPv4Network]) -> bool:
 
 
 def _claim_mac(mac: str) -> Claim:
-    return Claim(LEASE_PREFIX + mac.lower().replace(":", "-"), f"MAC address {mac.lower()}")
+    return Claim(MACHINE_LEASE_PREFIX + mac.lower().replace(":", "-"), f"MAC address {mac.lower()}")
 
 
 def _claim_address(address: str) -> Claim:
-    return Claim(LEASE_PREFIX + address.replace(".", "-"), f"address {address}")
+    return Claim(MACHINE_LEASE_PREFIX + address.replace(".", "-"), f"address {address}")
 
 
 def _claim_power(server: str, host: str) -> Claim:
@@ -76,7 +75,7 @@ def _claim_power(server: str, host: str) -> Claim:
     """
     known = _CLUSTER_DOMAIN.sub("", server.lower())
     digest = hashlib.sha256(f"{_write_address(known)}/{host}".encode()).hexdigest()[:_DIGEST_DIGITS]
-    return Claim(f"{LEASE_PREFIX}power-{digest}", f"{host} of the power server {server}")
+    return Claim(f"{MACHINE_LEASE_PREFIX}power-{digest}", f"{host} of the power server {server}")
 
 
 def _write_address(server: str) -> str:

@@ -11,19 +11,22 @@ from datetime import datetime, timedelta
 from bessemer.api.clusterbuild.spec import ClusterBuildSpec
 from bessemer.api.clusterbuild.status import PhaseState, PhaseStatus
 from bessemer.api.phase_contract import PHASE_ORDER, PhaseName
+from bessemer.api.reasons import CLEANUP_ABANDONED, INVALID_SPEC, NAMESPACE_TERMINATING, SECRET_MISSING
 from bessemer.engine.deadline import compute_patience
-from bessemer.engine.destination import NOT_FOR_HOST
-from bessemer.engine.refusals import INVALID_SPEC, NAMESPACE_TERMINATING, Refusal
+from bessemer.engine.refusals import Refusal
 from bessemer.kinds.clusterbuild.checkout import PHASES as PLAYBOOK_PHASES
 from bessemer.kinds.clusterbuild.facts import Facts, compute_missing, power_off_wanted
 from bessemer.kinds.clusterbuild.ledger import (
     Ledger,
     back_off_seconds,
     compute_ledger,
+    find_current,
     is_done,
     is_exhausted,
     persistent_entries_wanted,
     repeat_lost_boots,
+    skip,
+    skip_unwanted,
     wanted_digest,
 )
 from bessemer.kinds.clusterbuild.plan import (
@@ -43,39 +46,37 @@ from bessemer.kinds.clusterbuild.plan import (
 from bessemer.kinds.clusterbuild.possession import compute_surplus, is_untouched, keep_machines
 from bessemer.kinds.clusterbuild.status import compute_events, compute_status
 from bessemer.kube.pods import SETTLED, WAITING, PodFact
-from bessemer.kube.secretdata import BROKEN
 
 POLL_SECONDS = 5.0
 """Interval for checking things without Kubernetes events: quota, machines of other builds, the user's Secret."""
 PODS_KEPT = 3
 """Finished pods of each phase that are kept for their logs."""
-NO_LOGIN_KEY = "SecretMissing"
-"""Reason if the user's login key is missing; Preflight reports it if nothing else is wrong."""
 
 
 def decide(facts: Facts, now: datetime) -> Plan:
     """Return the next step and the new status."""
-    ledger = compute_ledger(facts, now)
-    move = keep_machines(facts, ledger, _decide_move(facts, ledger, now))
+    ledger, move = _decide_move(facts, compute_ledger(facts, now), now)
+    move = keep_machines(facts, ledger, move)
     status = compute_status(facts, ledger, move, now)
     afterwork = _decide_afterwork(facts, ledger, move)
-    settled = tuple(ledger.settled)
-    events = tuple(compute_events(facts.build.status, status, settled))
-    return Plan(status, move, afterwork, _compute_wake(facts, ledger, move), settled, events)
+    events = tuple(compute_events(facts.build.status, status, ledger.settled))
+    return Plan(status, move, afterwork, _compute_wake(facts, ledger, move), ledger.settled, events)
 
 
-def _decide_move(facts: Facts, ledger: Ledger, now: datetime) -> Move:
+def _decide_move(facts: Facts, ledger: Ledger, now: datetime) -> tuple[Ledger, Move]:
+    """Return the ledger with the phases that are skipped or due again, and the next step."""
     spec = facts.build.spec
     if facts.build.deleted is not None:
         return _decide_deletion(facts, ledger, facts.build.deleted, now)
     if spec is None:
-        return Move(Outlook.FAILED, INVALID_SPEC, facts.build.spec_error)
+        return ledger, Move(Outlook.FAILED, INVALID_SPEC, facts.build.spec_error)
     return _decide_build(facts, ledger, spec, now)
 
 
-def _decide_build(facts: Facts, ledger: Ledger, spec: ClusterBuildSpec, now: datetime) -> Move:
+def _decide_build(facts: Facts, ledger: Ledger, spec: ClusterBuildSpec, now: datetime) -> tuple[Ledger, Move]:
     """Return the next step of the first phase that is not done; settle if no phase is left, or none may run."""
-    current = _current_phase(facts, ledger, spec)
+    ledger = skip_unwanted(ledger, facts, spec)
+    current = find_current(ledger, facts, spec)
     if current is None:
         return _decide_end(facts, ledger, now, Move(Outlook.READY, "Ready", "the cluster is verified"))
     if facts.abort_wanted:
@@ -83,63 +84,48 @@ def _decide_build(facts: Facts, ledger: Ledger, spec: ClusterBuildSpec, now: dat
     phase = ledger.phases[current]
     if is_exhausted(phase, wanted_digest(current, ledger, facts, spec), spec.retries):
         return _decide_end(facts, ledger, now, _give_up(facts, phase))
-    repeat_lost_boots(ledger, spec)
-    return _decide_phase(facts, ledger, _current_phase(facts, ledger, spec) or current, now)
+    ledger = repeat_lost_boots(ledger, spec)
+    return ledger, _decide_phase(facts, ledger, find_current(ledger, facts, spec) or current, now)
 
 
 def _give_up(facts: Facts, phase: PhaseStatus) -> Move:
-    """Settle as failed; but if the user's Secret was missing, keep checking for it, because it is not watched."""
+    """Settle as failed; but if the user's login key can't be used, keep checking it: Preflight runs again then."""
     message = f"{phase.name}: {phase.message or phase.reason}"
-    if phase.name != PhaseName.PREFLIGHT or not facts.missing_key:
+    if phase.name != PhaseName.PREFLIGHT or facts.key_problem is None:
         return Move(Outlook.FAILED, phase.reason or "Failed", message)
-    outlook = Outlook.WAITING if phase.reason == NO_LOGIN_KEY else Outlook.FAILED
+    # Preflight reports a missing key if nothing else is wrong.
+    outlook = Outlook.WAITING if phase.reason == SECRET_MISSING else Outlook.FAILED
     return Move(outlook, phase.reason or "Failed", message, phase=phase.name, wake_after=POLL_SECONDS)
 
 
-def _current_phase(facts: Facts, ledger: Ledger, spec: ClusterBuildSpec) -> PhaseName | None:
-    """Return the first phase before Cleanup that is not done; skip phases that are not wanted."""
-    for name in PHASE_ORDER:
-        if name == PhaseName.CLEANUP:
-            return None
-        digest = wanted_digest(name, ledger, facts, spec)
-        if name == PhaseName.BOOT_MANAGEMENT and not spec.management.provision:
-            if ledger.phases[name].state != PhaseState.RUNNING:
-                _skip(ledger, name, digest, "management.provision is false")
-            continue
-        if not is_done(ledger.phases[name], digest):
-            return name
-    return None
-
-
-def _decide_end(facts: Facts, ledger: Ledger, now: datetime, rest: Move) -> Move:
+def _decide_end(facts: Facts, ledger: Ledger, now: datetime, rest: Move) -> tuple[Ledger, Move]:
     """Run Cleanup if anything may be staged, then settle. A failure of Cleanup never hides why the build ended."""
     spec = facts.build.spec
     running = ledger.running()
     if running is not None and running.name != PhaseName.CLEANUP:
-        return _stop(facts, running, rest.reason)
+        return ledger, _stop(facts, running, rest.reason)
     if spec is None:
-        return rest
+        return ledger, rest
     digest = wanted_digest(PhaseName.CLEANUP, ledger, facts, spec)
     cleanup = ledger.phases[PhaseName.CLEANUP]
     if is_done(cleanup, digest) or is_exhausted(cleanup, digest, spec.retries):
-        return rest
+        return ledger, rest
     if running is None and is_untouched(ledger):
-        _skip(ledger, PhaseName.CLEANUP, digest, "nothing was staged")
-        return rest
-    return _decide_phase(facts, ledger, PhaseName.CLEANUP, now)
+        return skip(ledger, PhaseName.CLEANUP, digest, "nothing was staged"), rest
+    return ledger, _decide_phase(facts, ledger, PhaseName.CLEANUP, now)
 
 
-def _decide_deletion(facts: Facts, ledger: Ledger, deleted: datetime, now: datetime) -> Move:
+def _decide_deletion(facts: Facts, ledger: Ledger, deleted: datetime, now: datetime) -> tuple[Ledger, Move]:
     """Take back what was staged, within the deadline; after it, the build is finalized in any case."""
     gone = Move(Outlook.DELETING, "Deleted", "what the build staged is taken back", finalize=True)
     hindrance = _find_hindrance(facts, deleted, now)
     if hindrance:
-        return Move(Outlook.DELETING, "CleanupAbandoned", hindrance, finalize=True)
-    move = _decide_end(facts, ledger, now, gone)
+        return ledger, Move(Outlook.DELETING, CLEANUP_ABANDONED, hindrance, finalize=True)
+    ledger, move = _decide_end(facts, ledger, now, gone)
     cleanup = ledger.phases[PhaseName.CLEANUP]
     if move.finalize and cleanup.state == PhaseState.FAILED:
-        return Move(Outlook.DELETING, "CleanupAbandoned", f"Cleanup failed: {cleanup.message}", finalize=True)
-    return move
+        move = Move(Outlook.DELETING, CLEANUP_ABANDONED, f"Cleanup failed: {cleanup.message}", finalize=True)
+    return ledger, move
 
 
 def _find_hindrance(facts: Facts, deleted: datetime, now: datetime) -> str:
@@ -213,13 +199,14 @@ def _find_broken_secret(facts: Facts, name: PhaseName) -> Move | None:
     """Return what a phase that logs in must wait for; Cleanup is tried in any case, because a deletion waits for it."""
     if name == PhaseName.CLEANUP:
         return None
-    if facts.missing_key and name != PhaseName.PREFLIGHT:
-        return Move(Outlook.WAITING, NO_LOGIN_KEY, facts.missing_key, phase=name, wake_after=POLL_SECONDS)
-    if facts.refused_login and name in PLAYBOOK_PHASES:
-        return Move(Outlook.WAITING, NOT_FOR_HOST, facts.refused_login, phase=name, wake_after=POLL_SECONDS)
-    if facts.secret.broken:
-        return Move(Outlook.WAITING, BROKEN, facts.secret.broken, phase=name, wake_after=POLL_SECONDS)
-    return None
+    problem = facts.key_problem if name != PhaseName.PREFLIGHT else None
+    if problem is None and name in PLAYBOOK_PHASES:
+        problem = facts.login_problem
+    if problem is None:
+        problem = facts.secret.problem
+    if problem is None:
+        return None
+    return Move(Outlook.WAITING, problem.reason, problem.message, phase=name, wake_after=POLL_SECONDS)
 
 
 def _wait_for_pod(facts: Facts, running: PhaseStatus) -> Move:
@@ -249,10 +236,6 @@ def _retry_due(phase: PhaseStatus, digest: str, spec: ClusterBuildSpec) -> datet
     if phase.state != PhaseState.FAILED or phase.input_digest != digest or phase.end_time is None:
         return None
     return phase.end_time + timedelta(seconds=back_off_seconds(phase.failures, spec.retries))
-
-
-def _skip(ledger: Ledger, name: PhaseName, digest: str, message: str) -> None:
-    ledger.update(name, state=PhaseState.SKIPPED, reason="Skipped", message=message, input_digest=digest)
 
 
 def _decide_afterwork(facts: Facts, ledger: Ledger, move: Move) -> tuple[Afterwork, ...]:

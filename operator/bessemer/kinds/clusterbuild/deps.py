@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bessemer.engine import deps
 from bessemer.engine.memory import Memories
 from bessemer.engine.ownkey import OwnKey
+from bessemer.engine.secretwatch import SecretWatches
 from bessemer.kinds.clusterbuild.progress import Memory
 
 
@@ -16,3 +17,5 @@ class Deps(deps.Deps):
 
     own_key: OwnKey
     memories: Memories[Memory]
+    secrets: SecretWatches
+    """The watches of users' Secrets for which builds wait."""

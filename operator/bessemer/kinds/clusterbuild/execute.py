@@ -10,9 +10,10 @@ from typing import Any
 from bessemer.api.clusterbuild.resource import ClusterBuild
 from bessemer.api.clusterbuild.status import NodesStatus
 from bessemer.api.phase_contract import INPUT_FILE
+from bessemer.api.reasons import INVALID_SPEC, NAME_TAKEN
 from bessemer.api.wellknown import SEAL_ANNOTATION
 from bessemer.engine.objects import create_or_adopt, is_owned
-from bessemer.engine.refusals import INVALID_SPEC, NAME_TAKEN, explain_refusal
+from bessemer.engine.refusals import explain_refusal
 from bessemer.errors import Retry
 from bessemer.kinds.clusterbuild.deps import Deps
 from bessemer.kinds.clusterbuild.facts import Claims, Facts, SecretFact

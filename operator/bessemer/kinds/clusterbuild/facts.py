@@ -10,6 +10,7 @@ from bessemer.api.clusterbuild.spec import OnDelete
 from bessemer.api.phase_contract import Progress
 from bessemer.api.wellknown import ABORT_ANNOTATION, PAUSE_ANNOTATION, RETRY_ANNOTATION
 from bessemer.engine.refusals import Refusal
+from bessemer.errors import BessemerError, Invalid
 from bessemer.kinds.clusterbuild.claims import Claim, compute_claims
 from bessemer.kube.pods import PodFact
 from bessemer.kube.podwarnings import PodWarning
@@ -32,8 +33,8 @@ class SecretFact:
     exists: bool = False
     ssh_public_key: str | None = None
     """Public half of the key in it; None if the user provided a key."""
-    broken: str = ""
-    """What in it can't be used, as a sentence."""
+    problem: Invalid | None = None
+    """What in it can't be used: SecretBroken."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,10 @@ class Facts:
     """Names of pods of an earlier build of the same name that still have our finalizer."""
     claims: Claims = Claims()
     secret: SecretFact = SecretFact()
-    missing_key: str = ""
-    """Which Secret or key named in the spec is missing, as a sentence."""
-    refused_login: str = ""
-    """Why the Secret with the login for the playbooks' server is not sent there, as a sentence."""
+    key_problem: BessemerError | None = None
+    """Why the login key that the spec names can't be used."""
+    login_problem: BessemerError | None = None
+    """Why the Secret with the login for the playbooks' server is not sent there."""
     live: Progress | None = None
     """The latest progress posted by the running phase."""
     pod_warning: PodWarning | None = None
@@ -74,6 +75,16 @@ class Facts:
     def retry_value(self) -> str | None:
         """Value of the retry annotation."""
         return self.build.annotations.get(RETRY_ANNOTATION)
+
+    def list_awaited_secrets(self) -> set[str]:
+        """Return the names of the user's Secrets that can't be used as they are."""
+        spec, found = self.build.spec, set[str]()
+        if spec is not None and self.key_problem is not None and spec.ssh.private_key_secret is not None:
+            found.add(spec.ssh.private_key_secret.name)
+        playbooks = spec.configuration.playbooks if spec is not None else None
+        if playbooks is not None and self.login_problem is not None and playbooks.login_secret_name is not None:
+            found.add(playbooks.login_secret_name)
+        return found
 
     def _switched_on(self, annotation: str) -> bool:
         return self.build.annotations.get(annotation, "false").lower() != "false"

@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from bessemer.api.reasons import SECRET_BROKEN
 from bessemer.errors import Invalid
-from bessemer.kube.secretdata import BROKEN, SecretData
+from bessemer.kube.secretdata import SecretData
 from bessemer.machines.secrets import parse_login_key, parse_seed
 
 _SEED_BYTES = 32
@@ -66,7 +67,7 @@ def read_seed(secret: SecretData) -> bytes:
     try:
         return parse_seed(secret.require_bytes(SEED_KEY))
     except Invalid as error:
-        if error.reason == BROKEN:
+        if error.reason == SECRET_BROKEN:
             raise
         secret.refuse(SEED_KEY, f"must be {_SEED_BYTES} bytes in base64")
 
@@ -76,7 +77,7 @@ def read_public_key(secret: SecretData) -> str:
     try:
         return parse_login_key(secret.require_bytes(SSH_KEY), SSH_KEY).public
     except Invalid as error:
-        if error.reason == BROKEN:
+        if error.reason == SECRET_BROKEN:
             raise
         secret.refuse(SSH_KEY, "is no ed25519 private key in OpenSSH format without a passphrase")
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from bessemer.api.clusterbuild.resource import KIND, ClusterBuild, parse_cluster_build
+from bessemer.api.clusterbuild.names import KIND
+from bessemer.api.clusterbuild.resource import ClusterBuild, parse_cluster_build
 from bessemer.api.wellknown import BUILD_FINALIZER, BUILD_LABEL
 from bessemer.engine import deps as engine
 from bessemer.engine.cache import ObjectCache
@@ -14,6 +15,7 @@ from bessemer.engine.kind import Child, Kind, Model, Route, Routes, Wake
 from bessemer.engine.loop import Key
 from bessemer.engine.memory import Memories
 from bessemer.engine.ownkey import OwnKey
+from bessemer.engine.secretwatch import SecretWatches
 from bessemer.kinds.clusterbuild.decide import decide
 from bessemer.kinds.clusterbuild.deps import Deps
 from bessemer.kinds.clusterbuild.execute import finish, forget_orphans, perform
@@ -22,8 +24,10 @@ from bessemer.kinds.clusterbuild.observe import Reading, get_reading
 from bessemer.kinds.clusterbuild.plan import Plan
 from bessemer.kinds.clusterbuild.posts import PATH, ProgressPosts
 from bessemer.kinds.clusterbuild.progress import Memory
+from bessemer.kinds.clusterbuild.resource import CLUSTER_BUILDS
 from bessemer.kube.podmodel import read_pod
-from bessemer.kube.protocol import CLUSTER_BUILDS, PODS, Object
+from bessemer.kube.protocol import PODS, Object
+from bessemer.kube.watch import Watcher
 
 MODEL = Model(KIND, CLUSTER_BUILDS, BUILD_FINALIZER, parse_cluster_build, wakes_others=True)
 
@@ -33,7 +37,7 @@ class BuildKind(Kind[ClusterBuild, Reading, Plan]):
 
     model = MODEL
 
-    def __init__(self, deps: engine.Deps, wake: Wake, _objects: ObjectCache) -> None:
+    def __init__(self, deps: engine.Deps, watcher: Watcher, wake: Wake, _objects: ObjectCache) -> None:
         self.deps = Deps(
             kubernetes=deps.kubernetes,
             settings=deps.settings,
@@ -42,6 +46,7 @@ class BuildKind(Kind[ClusterBuild, Reading, Plan]):
             now=deps.now,
             own_key=OwnKey(deps.kubernetes, deps.settings.namespace),
             memories=Memories(Memory),
+            secrets=SecretWatches(watcher, wake),
         )
         self.children = (Child(PODS, _hear_pod, BUILD_LABEL),)
         self.routes = Routes(internal=(Route(PATH, ProgressPosts(self.deps.memories, wake).post),))
@@ -61,15 +66,26 @@ class BuildKind(Kind[ClusterBuild, Reading, Plan]):
         return replace(facts, facts=await perform(self.deps, facts, plan))
 
     async def finish(self, facts: Reading, plan: Plan) -> float | None:
-        """Release pods and machines whose results and release are recorded in the status."""
+        """Release pods and machines whose results and release are recorded in the status.
+
+        Secrets for which the build waits are watched, so that it continues as soon as they can be used.
+        """
         await finish(self.deps, facts, plan)
+        build = facts.facts.build
+        awaited = facts.facts.list_awaited_secrets() if plan.wake_after is not None else ()
+        self.deps.secrets.use((build.namespace, build.name), awaited)
         return None
 
     async def forget(self, key: Key) -> None:
         """Release the pods and the machines of a deleted build."""
         self.deps.memories.forget(key)
+        self.deps.secrets.leave(key)
         await forget_orphans(self.deps, *key)
         await delete_claims(self.deps, *key)
+
+    async def close(self) -> None:
+        """End the watches of Secrets."""
+        await self.deps.secrets.close()
 
 
 def _hear_pod(_type: str | None, namespace: str, raw: Object) -> Iterable[Key]:

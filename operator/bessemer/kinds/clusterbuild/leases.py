@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bessemer.api.clusterbuild.resource import ClusterBuild
-from bessemer.api.wellknown import BUILD_UID_LABEL, MANAGED_BY, MANAGED_BY_LABEL
-from bessemer.kinds.clusterbuild.claims import LEASE_PREFIX, Claim
+from bessemer.api.wellknown import BUILD_UID_LABEL, MACHINE_LEASE_PREFIX, MANAGED_BY, MANAGED_BY_LABEL
+from bessemer.kinds.clusterbuild.claims import Claim
 from bessemer.kinds.clusterbuild.deps import Deps
 from bessemer.kinds.clusterbuild.objects import build_lease
-from bessemer.kube.protocol import CLUSTER_BUILDS, LEASES, AlreadyExists, Conflict, Object, Refused
+from bessemer.kinds.clusterbuild.resource import CLUSTER_BUILDS
+from bessemer.kube.protocol import LEASES, AlreadyExists, Conflict, Object, Refused
 
 ANOTHER = "another build"
 """Shown instead of the name of a build in another namespace, which this build's users may not see."""
@@ -47,7 +48,7 @@ async def delete_claims(deps: Deps, namespace: str, name: str) -> None:
     holder = f"{namespace}/{name}"
     for lease in await deps.kubernetes.list_objects(LEASES, deps.settings.namespace, labels=_OURS):
         lease_name = lease["metadata"]["name"]
-        if lease_name.startswith(LEASE_PREFIX) and (lease.get("spec") or {}).get("holderIdentity") == holder:
+        if lease_name.startswith(MACHINE_LEASE_PREFIX) and (lease.get("spec") or {}).get("holderIdentity") == holder:
             version = lease["metadata"]["resourceVersion"]  # another build may take the Lease at this moment
             await deps.kubernetes.delete_object(LEASES, deps.settings.namespace, lease_name, version=version)
 

@@ -11,10 +11,10 @@ from typing import Any
 from bessemer.api.clusterbuild.resource import ClusterBuild
 from bessemer.api.names import build_label_value, secret_name
 from bessemer.api.wellknown import BUILD_LABEL, BUILD_UID_LABEL, RESULT_FINALIZER
-from bessemer.engine.destination import check_destination
 from bessemer.engine.objects import is_owned
 from bessemer.engine.ownkey import Seal
-from bessemer.errors import Invalid
+from bessemer.engine.secrets import SecretReader
+from bessemer.errors import BessemerError, Invalid
 from bessemer.kinds.clusterbuild.deps import Deps
 from bessemer.kinds.clusterbuild.facts import Claims, Facts, SecretFact
 from bessemer.kinds.clusterbuild.keys import check_secret, read_progress_token
@@ -46,12 +46,12 @@ async def get_reading(deps: Deps, build: ClusterBuild, woken: float) -> Reading:
     namespace, name = build.namespace, build.name
     memory = deps.memories.find((namespace, name))
     seal = await deps.own_key.get_seal()
-    pods, leases, secret, missing_key, refused_login = await asyncio.gather(
+    pods, leases, secret, key_problem, login_problem = await asyncio.gather(
         list_build_pods(deps, namespace, name),
         deps.kubernetes.list_objects(LEASES, deps.settings.namespace, labels=f"{BUILD_UID_LABEL}={build.uid}"),
         deps.kubernetes.get_object(SECRETS, namespace, secret_name(name)),
-        _get_missing_key(deps, build),
-        _get_refused_login(deps, build),
+        get_key_problem(deps, build),
+        get_login_problem(deps, build),
     )
     facts = tuple(parse_pod(pod) for pod in pods)
     own = tuple(pod for pod in facts if is_own(build, seal, pod))
@@ -65,8 +65,8 @@ async def get_reading(deps: Deps, build: ClusterBuild, woken: float) -> Reading:
             orphans=tuple(pod.name for pod in facts if pod.owner_uid != build.uid and pod.holds_result),
             claims=Claims(held=frozenset(lease["metadata"]["name"] for lease in leases)),
             secret=parse_secret(build, secret),
-            missing_key=missing_key,
-            refused_login=refused_login,
+            key_problem=key_problem,
+            login_problem=login_problem,
             live=memory.progress if memory is not None and memory.uid == build.uid else None,
             pod_warning=await _get_warning(deps, namespace, own),
             deletion_seconds=deps.settings.deletion_seconds,
@@ -89,7 +89,7 @@ def parse_secret(build: ClusterBuild, raw: Mapping[str, Any] | None) -> SecretFa
     try:
         public_key = check_secret(read_secret(raw, secret_name(build.name)), with_ssh_key=not given)
     except Invalid as error:
-        return SecretFact(exists=True, broken=error.message)
+        return SecretFact(exists=True, problem=error)
     return SecretFact(exists=True, ssh_public_key=public_key)
 
 
@@ -105,35 +105,25 @@ def other_finalizers(raw: Mapping[str, Any]) -> list[str]:
     return [finalizer for finalizer in raw["metadata"].get("finalizers") or () if finalizer != RESULT_FINALIZER]
 
 
-async def _get_missing_key(deps: Deps, build: ClusterBuild) -> str:
-    """Return which of the user's Secrets or keys is missing; only its presence is checked."""
-    reference = build.spec.ssh.private_key_secret if build.spec else None
-    if reference is None:
-        return ""
-    where = f"Secret {reference.name} (spec.ssh.privateKeySecret)"
-    secret = await deps.kubernetes.get_object(SECRETS, build.namespace, reference.name)
-    if secret is None:
-        return f"{where} does not exist"
-    return "" if reference.key in (secret.get("data") or {}) else f"{where} has no key {reference.key}"
+async def get_key_problem(deps: Deps, build: ClusterBuild) -> BessemerError | None:
+    """Return why the login key that the spec names can't be used; the key itself is not kept."""
+    reader = SecretReader(deps.kubernetes, deps.settings, build.namespace)
+    if build.spec is not None:
+        await reader.find(build.spec.ssh.private_key_secret, "spec.ssh.privateKeySecret")
+    return reader.problem
 
 
-async def _get_refused_login(deps: Deps, build: ClusterBuild) -> str:
+async def get_login_problem(deps: Deps, build: ClusterBuild) -> BessemerError | None:
     """Return why the login may not be sent to the playbooks' server.
 
     If the Secret is missing, the pod's events report it instead.
     """
+    reader = SecretReader(deps.kubernetes, deps.settings, build.namespace)
     playbooks = build.spec.configuration.playbooks if build.spec else None
-    if playbooks is None or playbooks.login_secret_name is None or not deps.settings.secrets_name_hosts:
-        return ""
-    secret = await deps.kubernetes.get_object(SECRETS, build.namespace, playbooks.login_secret_name)
-    if secret is None:
-        return ""
-    where = "spec.configuration.playbooks.loginSecretName"
-    try:
-        check_destination(secret, build.namespace, where, playbooks.repository)
-    except Invalid as error:
-        return error.message
-    return ""
+    if playbooks is not None and playbooks.login_secret_name is not None:
+        where = "spec.configuration.playbooks.loginSecretName"
+        await reader.allow(playbooks.login_secret_name, where, playbooks.repository)
+    return reader.problem
 
 
 async def _get_warning(deps: Deps, namespace: str, pods: tuple[PodFact, ...]) -> PodWarning | None:

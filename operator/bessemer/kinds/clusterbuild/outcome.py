@@ -5,12 +5,13 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from bessemer.api.phase_contract import PhaseResult
+from bessemer.api.reasons import INIT_CONTAINER_FAILED, POD_LOST
 from bessemer.kube.pods import PodFact, PodState
 
 _POD_REASONS = {
     "DeadlineExceeded": ("PhaseDeadlineExceeded", "the pod was stopped after deadlines.phaseSeconds"),
     "OOMKilled": ("OutOfMemory", "the pod used more memory than its limit"),
-    "InitContainerFailed": ("PlaybooksNotFetched", "spec.configuration.playbooks could not be checked out"),
+    INIT_CONTAINER_FAILED: ("PlaybooksNotFetched", "spec.configuration.playbooks could not be checked out"),
 }
 _MESSAGE_LIMIT = 2048
 
@@ -24,7 +25,7 @@ def parse_outcome(pod: PodFact) -> PhaseResult:
     if pod.state == PodState.LOST:
         message = f"pod {pod.name}: {pod.message or pod.reason}"[:_MESSAGE_LIMIT]
         nodes = reported.nodes if reported else []
-        return PhaseResult(succeeded=False, reason="PodLost", message=message, retryable=True, nodes=nodes)
+        return PhaseResult(succeeded=False, reason=POD_LOST, message=message, retryable=True, nodes=nodes)
     if pod.state == PodState.SUCCEEDED and reported is not None and reported.succeeded:
         return reported
     if reported is not None and not reported.succeeded:

@@ -52,7 +52,7 @@ def compute_status(facts: Facts, ledger: Ledger, move: Move, now: datetime) -> C
         ssh_public_key=facts.secret.ssh_public_key or before.ssh_public_key,
         phases=[ledger.phases[name] for name in PHASE_ORDER],
         nodes=count_nodes(ledger.nodes, live.nodes if live else ()),
-        jobs=ledger.jobs,
+        jobs=list(ledger.jobs),
         progress=progress,
         handled_retry=facts.retry_value if facts.retry_value is not None else before.handled_retry,
         conditions=compute_conditions(

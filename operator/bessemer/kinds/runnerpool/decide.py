@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Generic, TypeVar
 
+from bessemer.api.reasons import QUOTA_EXCEEDED
 from bessemer.api.runnerpool.resource import RunnerPool
 from bessemer.api.runnerpool.spec import Mode
 from bessemer.api.runnerpool.status import BackOff, RunnerPoolStatus
 from bessemer.engine.event_facts import EventFact
 from bessemer.engine.plan import Reason
-from bessemer.engine.refusals import QUOTA_EXCEEDED
 from bessemer.kinds.runnerpool.facts import RETRY_SECONDS, DoubtfulEnd, Facts, RunnerPodFact, RunnerPodState
 from bessemer.kinds.runnerpool.plan import (
     CloseVanished,
     CreatePod,
     EndJobPod,
     EndRunner,
-    KeepRunner,
     MeasureHeadroom,
     ScalePods,
     Scaling,
@@ -32,16 +32,19 @@ from bessemer.kinds.runnerpool.scaling.schedule import compute_minimum
 from bessemer.kinds.runnerpool.status import compute_events, compute_status
 from bessemer.kinds.runnerpool.verdicts import compute_stall
 
+S = TypeVar("S")
+S_co = TypeVar("S_co", covariant=True)
+
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Generic[S_co]):
     """The outcome of a decision."""
 
     scaling: Scaling
     status: RunnerPoolStatus
     wake_after: float | None
     """Seconds until time alone makes the next pass due."""
-    step: Step | None = None
+    step: S_co | None = None
     events: tuple[EventFact, ...] = ()
     """Events to record once the status is written."""
     judged: frozenset[DoubtfulEnd] = frozenset()
@@ -52,9 +55,7 @@ class Plan:
     @property
     def reasons(self) -> tuple[Reason, ...]:
         """Why the step is taken."""
-        if not isinstance(self.step, ScalePods):
-            return ()
-        return tuple(Reason(reason, message) for reason, message in self.scaling.reasons)
+        return self.scaling.reasons if isinstance(self.step, ScalePods) else ()
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,12 @@ class _Leave:
     finalize: bool = False
 
 
-def begin(pool: RunnerPool) -> Plan:
-    """Return the first step of a pass: the runner, because all other facts depend on it."""
-    return Plan(Scaling(), pool.status, None, step=KeepRunner())
+def begin(pool: RunnerPool, step: S) -> Plan[S]:
+    """Return a step before the pods are known."""
+    return Plan(Scaling(), pool.status, None, step=step)
 
 
-def decide(facts: Facts, now: datetime, done: Scaling | None = None) -> Plan:
+def decide(facts: Facts, now: datetime, done: Scaling | None = None) -> Plan[Step]:
     """Return the next step and the new status.
 
     ``done`` is the part of this pass's pod actions that has been executed; the facts contain the pods as they were
@@ -126,7 +127,10 @@ def _decide_scaling(facts: Facts, minimum: int, back_off: BackOff | None, now: d
         scaling = replace(
             scaling,
             actions=(*scaling.actions, *map(EndJobPod, orphans)),
-            reasons=(*scaling.reasons, ("JobPodEnded", f"{len(orphans)} whose runner was killed: {ended}"[:1024])),
+            reasons=(
+                *scaling.reasons,
+                Reason("JobPodEnded", f"{len(orphans)} whose runner was killed: {ended}"[:1024]),
+            ),
         )
     return scaling
 

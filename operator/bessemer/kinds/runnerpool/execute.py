@@ -7,13 +7,25 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 
+from bessemer.api.reasons import NAME_TAKEN, QUOTA_EXCEEDED
 from bessemer.api.runnerpool.resource import RunnerPool
 from bessemer.engine.objects import create_or_adopt
-from bessemer.engine.refusals import NAME_TAKEN, QUOTA_EXCEEDED, Refusal, explain_refusal
+from bessemer.engine.refusals import Refusal, explain_refusal
 from bessemer.errors import BessemerError
+from bessemer.kinds.runnerpool.course import (
+    ConcludeEnd,
+    ConcludeRunner,
+    DeleteLeft,
+    ForgetManagers,
+    KeepRunner,
+    Reading,
+    ReadPods,
+    ReadRunner,
+    RunnerStep,
+)
 from bessemer.kinds.runnerpool.deps import PoolDeps
-from bessemer.kinds.runnerpool.facts import ANY_JOB, Departure, DoubtfulEnd, Facts, RunnerPodFact, RunnerPodState
-from bessemer.kinds.runnerpool.observe import Reading, add_headroom, get_facts
+from bessemer.kinds.runnerpool.facts import ANY_JOB, DoubtfulEnd, Facts, RunnerPodFact, RunnerPodState
+from bessemer.kinds.runnerpool.observe import add_headroom, get_facts
 from bessemer.kinds.runnerpool.plan import (
     Action,
     CloseVanished,
@@ -31,7 +43,18 @@ from bessemer.kinds.runnerpool.plan import (
 from bessemer.kinds.runnerpool.pods.runner_pods import parse_runner_pod
 from bessemer.kinds.runnerpool.render.manifest import build_runner_pod, build_sending
 from bessemer.kinds.runnerpool.runner.memory import doubt_runner
-from bessemer.kinds.runnerpool.runner.reconcile import end_runner, forget_due_managers, forget_manager, keep_runner
+from bessemer.kinds.runnerpool.runner.observe import get_end_facts
+from bessemer.kinds.runnerpool.runner.reconcile import (
+    conclude_end,
+    conclude_runner,
+    delete_left,
+    forget_manager,
+    forget_managers,
+    list_due_managers,
+    read_runner,
+    stop_polls,
+    take_step,
+)
 from bessemer.kinds.runnerpool.scaling.quota import compute_want
 from bessemer.kinds.runnerpool.status import compute_loss, compute_scaling_events
 from bessemer.kube.protocol import PODS, Conflict, Object, Refused
@@ -40,27 +63,70 @@ AT_ONCE = 32
 """Concurrent requests of one pass to Kubernetes."""
 
 
-async def perform(deps: PoolDeps, reading: Reading, step: Step | None) -> Reading:
+async def perform(deps: PoolDeps, reading: Reading, step: Step | RunnerStep | None) -> Reading:
     """Execute a step; return the reading after it."""
-    pool, facts = reading.pool, reading.facts
-    if facts is None:
-        facts = await get_facts(deps, pool, await keep_runner(deps, pool))
-        await forget_due_managers(deps, pool)
-        return replace(reading, facts=facts)
+    if reading.facts is None:
+        return await _see_to_runner(deps, reading, step)
+    if isinstance(step, (EndRunner, DeleteLeft, ConcludeEnd)):
+        return await _end_runner(deps, reading, reading.facts, step)
+    return await _see_to_pods(deps, reading, reading.facts, step)
+
+
+async def _see_to_pods(deps: PoolDeps, reading: Reading, facts: Facts, step: Step | RunnerStep | None) -> Reading:
+    pool = reading.pool
     match step:
+        case ForgetManagers(slots):
+            await forget_managers(deps, pool, slots)
+            return replace(reading, due=frozenset())
         case CloseVanished(pods):
             for pod in pods:
                 await _close_vanished(deps, pool, pod)
             return replace(reading, facts=replace(facts, vanished=()))
-        case MeasureHeadroom():
-            assert pool.spec is not None  # noqa: S101  no pod is created without a spec
+        case MeasureHeadroom() if pool.spec is not None:
             return replace(reading, facts=await add_headroom(deps, facts, pool.spec))
         case ScalePods(scaling):
-            return await _scale(deps, facts, scaling)
-        case EndRunner():
-            end = await end_runner(deps, pool)
-            return replace(reading, facts=replace(facts, departure=Departure(end.done, end.wait)))
-    return reading
+            done, facts = await _scale(deps, facts, scaling)
+            return replace(reading, facts=facts, done=done)
+    raise ValueError(f"{type(step).__name__} is no step for pods")
+
+
+async def _end_runner(
+    deps: PoolDeps, reading: Reading, facts: Facts, step: EndRunner | DeleteLeft | ConcludeEnd
+) -> Reading:
+    match step:
+        case DeleteLeft(decision) if reading.end is not None:
+            return replace(reading, end=await delete_left(deps, reading.end, decision))
+        case ConcludeEnd(decision):
+            departure = await conclude_end(deps, reading.pool, decision)
+            return replace(reading, facts=replace(facts, departure=departure))
+        case _:
+            return replace(reading, end=await get_end_facts(deps, reading.pool))
+
+
+async def _see_to_runner(deps: PoolDeps, reading: Reading, step: Step | RunnerStep | None) -> Reading:
+    pool, runner = reading.pool, reading.runner
+    match step:
+        case ReadRunner() if pool.spec is not None:
+            return replace(reading, runner=await read_runner(deps, pool, pool.spec))
+        case KeepRunner(decision):
+            if runner is not None:
+                return replace(reading, runner=await take_step(deps, runner, decision))
+            await stop_polls(deps, pool, decision)
+            return replace(reading, polls=None)
+        case ConcludeRunner(decision) if runner is not None:
+            return replace(reading, fresh=conclude_runner(deps, runner, decision, reading.changes))
+        case ReadPods(fact):
+            facts = await get_facts(deps, pool, fact)
+            _remember(deps, facts)
+            return replace(reading, facts=facts, due=list_due_managers(deps, pool))
+    raise ValueError(f"{type(step).__name__} is no step for a runner")
+
+
+def _remember(deps: PoolDeps, facts: Facts) -> None:
+    """Keep for the next pass what facts say about times."""
+    memory = deps.memories.get((facts.pool.namespace, facts.pool.name))
+    memory.quiet, memory.stall = facts.quiet_since, facts.stall
+    memory.blocked = {slot: seen for slot, seen in memory.blocked.items() if slot in facts.blocked}
 
 
 async def _close_vanished(deps: PoolDeps, pool: RunnerPool, pod: RunnerPodFact) -> None:
@@ -73,8 +139,11 @@ async def _close_vanished(deps: PoolDeps, pool: RunnerPool, pod: RunnerPodFact) 
     memory.vanished.remove(pod)
 
 
-async def _scale(deps: PoolDeps, facts: Facts, scaling: Scaling) -> Reading:
-    """Execute the actions on pods and record their events; refusals by Kubernetes are part of the returned reading."""
+async def _scale(deps: PoolDeps, facts: Facts, scaling: Scaling) -> tuple[Scaling, Facts]:
+    """Execute the actions on pods and record their events.
+
+    Returns what was done, and the facts with the first refusal by Kubernetes.
+    """
     memory = deps.memories.get((facts.pool.namespace, facts.pool.name))
     note_want(deps, facts.pool, scaling)
     memory.begun = sum(isinstance(action, CreatePod) for action in scaling.actions)
@@ -85,7 +154,7 @@ async def _scale(deps: PoolDeps, facts: Facts, scaling: Scaling) -> Reading:
     done = scaling.correct(len(refusals)) if refusals else scaling
     for event in compute_scaling_events(done):
         await deps.recorder.record(facts.pool.reference(), event)
-    return Reading(facts.pool, replace(facts, refusal=refusals[0] if refusals else None), done)
+    return done, replace(facts, refusal=refusals[0] if refusals else None)
 
 
 def note_want(deps: PoolDeps, pool: RunnerPool, scaling: Scaling) -> None:

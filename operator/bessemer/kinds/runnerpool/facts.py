@@ -273,6 +273,8 @@ class Facts:
     """Failures on which GitLab has not been asked yet."""
     quiet_since: datetime | None = None
     """Since when there has been neither a waiting job nor a running job pod; None: there is one."""
+    stall: StallLook | None = None
+    """What the events of a pod that does not start say; None: all pods start, or their status says why not."""
 
     @property
     def is_of_pods(self) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from bessemer.api.runnerpool.resource import KIND, RunnerPool, parse_runner_pool
+from bessemer.api.runnerpool.names import KIND
+from bessemer.api.runnerpool.resource import RunnerPool, parse_runner_pool
 from bessemer.api.wellknown import POOL_FINALIZER, POOL_LABEL, RUNNER_UID_LABEL
 from bessemer.engine import deps as engine
 from bessemer.engine.cache import ObjectCache
@@ -15,28 +16,34 @@ from bessemer.engine.loop import Key
 from bessemer.engine.secretwatch import SecretWatches
 from bessemer.gitlab.address import parse_hosts
 from bessemer.gitlab.client import GitLabConnector
-from bessemer.kinds.runnerpool.decide import Plan, begin, decide
+from bessemer.gitlab.clients import ClientPool
+from bessemer.kinds.runnerpool.course import Reading, RunnerStep, decide_step
+from bessemer.kinds.runnerpool.decide import Plan
 from bessemer.kinds.runnerpool.demand.sources import Sources
-from bessemer.kinds.runnerpool.deps import Connect, FindManagementNode, GitLabClients, PoolDeps
+from bessemer.kinds.runnerpool.deps import Connect, FindManagementNode, PoolDeps
 from bessemer.kinds.runnerpool.execute import note_want, perform
 from bessemer.kinds.runnerpool.facts import NO_SLOT, RETRY_SECONDS
 from bessemer.kinds.runnerpool.metrics import PoolMetrics
-from bessemer.kinds.runnerpool.observe import Reading
+from bessemer.kinds.runnerpool.observe import begin_reading
+from bessemer.kinds.runnerpool.plan import Step
 from bessemer.kinds.runnerpool.pods.job_pods import parse_job_pod
 from bessemer.kinds.runnerpool.pods.runner_pods import parse_runner_pod
 from bessemer.kinds.runnerpool.render.config import add_site_proxy
+from bessemer.kinds.runnerpool.resource import RUNNER_POOLS
 from bessemer.kinds.runnerpool.runner.memory import compute_check_seconds, compute_due, compute_pause
 from bessemer.kinds.runnerpool.stalls import compute_look
-from bessemer.kinds.runnerpool.webhooks import PATH, WebhookHandler
+from bessemer.kinds.runnerpool.webhooks import PATH, build_receiver
 from bessemer.kube.podmodel import read_pod
-from bessemer.kube.protocol import PODS, RESOURCE_QUOTAS, RUNNER_POOLS, Object
+from bessemer.kube.protocol import PODS, RESOURCE_QUOTAS, Object
 from bessemer.kube.watch import Watcher
 
 COUNTS = frozenset({"observedGeneration", "replicas", "pending", "starting", "idle", "running", "draining", "selector"})
 MODEL = Model(KIND, RUNNER_POOLS, POOL_FINALIZER, parse_runner_pool, cached=True, paced=COUNTS)
 
+PoolPlan = Plan[Step | RunnerStep]
 
-class PoolKind(Kind[RunnerPool, Reading, Plan]):
+
+class PoolKind(Kind[RunnerPool, Reading, PoolPlan]):
     """Pools: pods are observed by the watch, runner and jobs through GitLab."""
 
     model = MODEL
@@ -57,7 +64,7 @@ class PoolKind(Kind[RunnerPool, Reading, Plan]):
             recorder=deps.recorder,
             metrics=deps.metrics,
             now=deps.now,
-            gitlab_clients=GitLabClients(connect),
+            gitlab_clients=ClientPool(connect),
             sources=Sources(deps.now, wake),
             secrets=SecretWatches(watcher, wake),
             find_management_node=find_management_node,
@@ -69,21 +76,21 @@ class PoolKind(Kind[RunnerPool, Reading, Plan]):
             Child(PODS, self._hear_job_pod, RUNNER_UID_LABEL),
             Child(RESOURCE_QUOTAS, self._hear_quota),
         )
-        self.routes = Routes(public=(Route(PATH, WebhookHandler(self.deps).post),))
+        self.routes = Routes(public=(Route(PATH, build_receiver(self.deps).post),))
 
     async def observe(self, resource: RunnerPool, woken: float) -> Reading:  # noqa: ARG002  no metric of a pool's needs it
-        """Return the pool as the watch last reported it; the other facts are read after the runner's step."""
-        return Reading(add_site_proxy(resource, self.deps.settings))
+        """Return the pool as the watch last reported it; the steps of the pass read the other facts."""
+        return begin_reading(self.deps, add_site_proxy(resource, self.deps.settings))
 
-    def decide(self, facts: Reading, now: datetime) -> Plan:
-        """Return the next step for the pods and the pool."""
-        return decide(facts.facts, now, facts.done) if facts.facts is not None else begin(facts.pool)
+    def decide(self, facts: Reading, now: datetime) -> PoolPlan:
+        """Return the next step for the runner, the pods and the pool."""
+        return decide_step(facts, now)
 
-    async def execute(self, facts: Reading, plan: Plan) -> Reading:
+    async def execute(self, facts: Reading, plan: PoolPlan) -> Reading:
         """Execute a step."""
         return await perform(self.deps, facts, plan.step)
 
-    async def finish(self, facts: Reading, plan: Plan) -> float | None:
+    async def finish(self, facts: Reading, plan: PoolPlan) -> float | None:
         """Forget failures that are now in the status, or are known not to be failures."""
         deps, pool = self.deps, facts.pool
         key = (pool.namespace, pool.name)

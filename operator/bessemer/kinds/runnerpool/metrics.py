@@ -56,8 +56,8 @@ class PoolMetrics:
             self._pending.remove_by_labels(dict(zip(_POOL, key, strict=True)))
         for state in RunnerPodState:
             self._pods.labels(*key, state.value).set(len(facts.list_in(state)))
-        for reason, _ in scaling.reasons:
-            self._decisions.labels(*key, reason).inc()
+        for reason in scaling.reasons:
+            self._decisions.labels(*key, reason.reason).inc()
         for wait in _find_waits(waiting.seen, facts, now):
             self._waits.labels(*key).observe(wait)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import monotonic
 
 from bessemer.api.names import build_label_value
@@ -10,6 +10,7 @@ from bessemer.api.runnerpool.resource import RunnerPool, parse_runner_pool
 from bessemer.api.runnerpool.spec import RunnerPoolSpec
 from bessemer.api.wellknown import JOB_POD_POOL_LABEL, POOL_LABEL
 from bessemer.engine.loop import Key
+from bessemer.kinds.runnerpool.course import Reading
 from bessemer.kinds.runnerpool.deps import PoolDeps
 from bessemer.kinds.runnerpool.facts import (
     BLOCKED,
@@ -21,10 +22,9 @@ from bessemer.kinds.runnerpool.facts import (
     RunnerPodFact,
     RunnerPodState,
 )
-from bessemer.kinds.runnerpool.memory import Memory
-from bessemer.kinds.runnerpool.plan import Scaling
 from bessemer.kinds.runnerpool.pods.job_pods import parse_job_pod
 from bessemer.kinds.runnerpool.pods.runner_pods import parse_runner_pod
+from bessemer.kinds.runnerpool.runner.memory import compute_check_seconds, compute_pause, get_known
 from bessemer.kinds.runnerpool.runner.request import build_traits
 from bessemer.kinds.runnerpool.scaling.quota import (
     Claim,
@@ -41,18 +41,18 @@ BLIND = "NoAccessToken"
 """Reason if there is no access token, so that the waiting jobs are unknown."""
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What a pass knows about a pool, and what it has already executed for its pods."""
-
-    pool: RunnerPool
-    facts: Facts | None = None
-    """None before the runner's step."""
-    done: Scaling | None = None
+def begin_reading(deps: PoolDeps, pool: RunnerPool) -> Reading:
+    """Return what is known of a pool before anything is read."""
+    key = (pool.namespace, pool.name)
+    known, changes = get_known(deps, pool), deps.secrets.count_changes(key)
+    seconds, pause = compute_check_seconds(deps, pool), compute_pause(deps, key)
+    is_fresh = known is not None and known.heard == changes and known.is_fresh(pool, deps.now(), seconds, pause)
+    fresh = known.fact if known is not None and is_fresh else None
+    return Reading(pool, deps.sources.get_polls(key), changes, fresh)
 
 
 async def get_facts(deps: PoolDeps, pool: RunnerPool, runner: RunnerFact) -> Facts:
-    """Return the facts of a pass whose runner's step has been executed."""
+    """Read the facts of a pass that has seen to the runner."""
     key = (pool.namespace, pool.name)
     memory = deps.memories.get(key)
     if pool.spec is None or pool.deleted is not None:
@@ -62,26 +62,19 @@ async def get_facts(deps: PoolDeps, pool: RunnerPool, runner: RunnerFact) -> Fac
     pods = await list_pods(deps, pool)
     job_pods = tuple(deps.job_pods.list_of(key))
     busy = demand.blind or bool(demand.jobs) or any(not pod.leaving for pod in job_pods)
-    memory.quiet = None if busy else memory.quiet or deps.now()
     facts = Facts(
         pool,
         demand,
         runner,
         pods,
         job_pods=job_pods,
-        blocked=_list_blocked(deps, memory),
+        blocked=frozenset(slot for slot, seen in memory.blocked.items() if deps.now() - seen < BLOCKED),
         last_taken=memory.taken,
         doubtful=tuple(memory.doubtful),
-        quiet_since=memory.quiet,
+        quiet_since=None if busy else memory.quiet or deps.now(),
         vanished=tuple(memory.vanished),
     )
     return await explain_stall(deps, facts)
-
-
-def _list_blocked(deps: PoolDeps, memory: Memory) -> frozenset[int]:
-    """Return the slots that can't be used now; forget the others."""
-    memory.blocked = {slot: seen for slot, seen in memory.blocked.items() if deps.now() - seen < BLOCKED}
-    return frozenset(memory.blocked)
 
 
 async def list_pods(deps: PoolDeps, pool: RunnerPool) -> dict[str, RunnerPodFact]:

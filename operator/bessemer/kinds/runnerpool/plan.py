@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from bessemer.engine.plan import Reason
 from bessemer.kinds.runnerpool.facts import JobPodFact, RunnerPodFact
 
 CREATED = "Created"
@@ -66,8 +67,8 @@ class Scaling:
     """Actions on the pods."""
 
     actions: tuple[Action, ...] = ()
-    reasons: tuple[tuple[str, str], ...] = ()
-    """Pairs of one CamelCase word and a sentence, one for each type of decision."""
+    reasons: tuple[Reason, ...] = ()
+    """One for each type of decision."""
     limit: Limit | None = None
     wake_after: timedelta | None = None
     """Time until the next decision is due even without an event."""
@@ -77,8 +78,8 @@ class Scaling:
     def correct(self, refused: int) -> Scaling:
         """Return the plan with its reasons updated after Kubernetes has refused so many of the pods."""
         wanted = sum(isinstance(action, CreatePod) for action in self.actions)
-        others = tuple(reason for reason in self.reasons if reason[0] != CREATED)
-        some = ((CREATED, f"{wanted - refused} of {wanted} pods; the others were refused"),)
+        others = tuple(reason for reason in self.reasons if reason.reason != CREATED)
+        some = (Reason(CREATED, f"{wanted - refused} of {wanted} pods; the others were refused"),)
         return replace(self, reasons=others + (some if wanted > refused else ()))
 
 
@@ -102,13 +103,8 @@ class ScalePods:
 
 
 @dataclass(frozen=True)
-class KeepRunner:
-    """Bring the GitLab runner in line with the spec, and delete the runner managers of pods that are gone."""
-
-
-@dataclass(frozen=True)
 class EndRunner:
-    """Delete in GitLab everything that belongs to the runner of a deleted pool, as far as possible in time."""
+    """Begin to delete in GitLab everything that belongs to the runner of a deleted pool."""
 
 
-Step = KeepRunner | CloseVanished | MeasureHeadroom | ScalePods | EndRunner
+Step = CloseVanished | MeasureHeadroom | ScalePods | EndRunner

@@ -24,14 +24,13 @@ _log = logging.getLogger(__name__)
 async def explain_stall(deps: PoolDeps, facts: Facts) -> Facts:
     """Return the facts, completed from the events of the pod that the status must report as not starting."""
     key, now = (facts.pool.namespace, facts.pool.name), deps.now()
-    memory = deps.memories.get(key)
     pod = find_hindered(facts, now) if facts.pool.deleted is None else None
     if pod is None or pod.reason:
-        memory.stall = None
         return facts
-    look = memory.stall
+    look = deps.memories.get(key).stall
     if look is None or look.uid != pod.uid or now - look.when >= timedelta(seconds=LOOK_SECONDS):
-        look = memory.stall = await _look(deps, key, pod, look)
+        look = await _look(deps, key, pod, look)
+    facts = replace(facts, stall=look)
     if look.warning is None:
         return facts
     said = replace(pod, reason=look.warning.reason or STALLED, message=look.warning.message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from bessemer.api.names import build_label_value
+from bessemer.api.reasons import POD_LOST
 from bessemer.api.runnerpool.spec import Mode
 from bessemer.api.runnerpool.status import BackOff, RunnerPoolStatus, RunnerStatus
 from bessemer.api.wellknown import POOL_LABEL
@@ -55,7 +56,7 @@ def _count_running(facts: Facts) -> int:
 
 def compute_scaling_events(scaling: Scaling) -> list[EventFact]:
     """Return an Event for each scaling decision and for each failed pod."""
-    events = [EventFact("Normal", reason, message) for reason, message in scaling.reasons]
+    events = [EventFact("Normal", why.reason, why.message) for why in scaling.reasons]
     return events + [
         compute_loss(action.pod) or EventFact("Warning", "PodFailed", _explain_failure(action.pod))
         for action in scaling.actions
@@ -89,7 +90,7 @@ def _list_losses(facts: Facts) -> list[EventFact]:
     known = facts.pool.status.condition("PodsLost")
     told = known.message if known is not None and known.status == "True" else ""
     return [
-        EventFact("Warning", "PodLost", f"{pod.name}: node {pod.node} has not ended it by the end of its grace")
+        EventFact("Warning", POD_LOST, f"{pod.name}: node {pod.node} has not ended it by the end of its grace")
         for pod in facts.list_in(RunnerPodState.LOST)
         if f" {pod.name} (" not in told
     ]
@@ -108,7 +109,7 @@ def compute_loss(pod: RunnerPodFact) -> EventFact | None:
     job = "a job" if pod.job == ANY_JOB else f"job {pod.job} or another"
     why = f"{pod.reason}: {pod.message}".rstrip(" .:") if pod.reason else "it was killed, or lost with its node"
     text = f"{pod.name}: {why}; if it had {job}, GitLab fails that within an hour"
-    return EventFact("Warning", "PodLost", text)
+    return EventFact("Warning", POD_LOST, text)
 
 
 def _explain_failure(pod: RunnerPodFact) -> str:

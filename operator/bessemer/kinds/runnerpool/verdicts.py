@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from bessemer.api.reasons import (
+    ACCESS_TOKEN_REFUSED,
+    GITLAB_NOT_FOUND,
+    GITLAB_REFUSED,
+    GITLAB_UNAVAILABLE,
+    INVALID_SPEC,
+    POD_LOST,
+    QUOTA_EXCEEDED,
+)
 from bessemer.api.runnerpool.spec import Mode
 from bessemer.api.runnerpool.status import BackOff
 from bessemer.engine.conditions import Truth, Verdict
-from bessemer.engine.refusals import INVALID_SPEC, QUOTA_EXCEEDED
 from bessemer.kinds.runnerpool.demand.numbers import compute_answered
 from bessemer.kinds.runnerpool.facts import Facts, RunnerPodFact, RunnerPodState, WaitingJob
 from bessemer.kinds.runnerpool.plan import Scaling
 
 FIELDS = {
-    "GitLabRefused": "spec.gitlab.apiTokenSecret",
-    "AccessTokenRefused": "spec.gitlab.apiTokenSecret",
+    GITLAB_REFUSED: "spec.gitlab.apiTokenSecret",
+    ACCESS_TOKEN_REFUSED: "spec.gitlab.apiTokenSecret",
     "AccessTokenExpires": "spec.gitlab.apiTokenSecret",
-    "GitLabNotFound": "spec.gitlab.scope",
-    "GitLabUnavailable": "spec.gitlab.url",
+    GITLAB_NOT_FOUND: "spec.gitlab.scope",
+    GITLAB_UNAVAILABLE: "spec.gitlab.url",
 }
 """Part of the spec to check, by GitLab's answer."""
 NOT_YET_POLLED = "NotYetPolled"
@@ -181,7 +189,7 @@ def _compute_pods_lost(facts: Facts) -> Verdict:
         return Verdict("PodsLost", "False", "NoneLost")
     names = ", ".join(f"{pod.name} (node {pod.node})" for pod in lost[:10])
     text = "past their grace, and not gone: their nodes are lost; they go when the Node objects are deleted"
-    return Verdict("PodsLost", "True", "PodLost", f"{len(lost)} {text}: {names}")
+    return Verdict("PodsLost", "True", POD_LOST, f"{len(lost)} {text}: {names}")
 
 
 def _truth(value: bool) -> Truth:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bessemer.api.clusterbuild.spec import ClusterBuildSpec, Install, InstallMethod
+from bessemer.api.reasons import INVALID_SPEC
 from bessemer.errors import Invalid
 from bessemer.machines.machine import Machine
 from bessemer.machines.netboot.server import BASE_DIRECTORY, BootEntry
@@ -43,7 +44,7 @@ class BootSources:
 def build_boot_host_sources(spec: ClusterBuildSpec, install: Install) -> BootSources:
     """Return where the management node boots from: a given boot host, with URLs as they stand in the spec."""
     if spec.boot_host is None:
-        raise Invalid("InvalidSpec", "spec.bootHost is required")
+        raise Invalid(INVALID_SPEC, "spec.bootHost is required")
     return BootSources(
         server=f"http://{spec.boot_host.address}:{spec.boot_host.callback_port}",
         image=install.image,
@@ -101,7 +102,7 @@ class InstallKind:
             installer: the installer's path on the boot server.
         """
         if machine.mac is None:
-            raise Invalid("InvalidSpec", f"{machine.host} has no MAC address to boot from")
+            raise Invalid(INVALID_SPEC, f"{machine.host} has no MAC address to boot from")
         directory = self.sources.script_directory
         script = f"{directory.rstrip('/')}/{machine.mac.replace(':', '-')}.ipxe" if directory else None
         return {

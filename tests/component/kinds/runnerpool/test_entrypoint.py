@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from bessemer.kinds.runnerpool.facts import RunnerPodFact
 from bessemer.kinds.runnerpool.pods.runner_pods import parse_runner_pod
 from bessemer.kinds.runnerpool.render import config
+from tests.support.examples import examples
 
 ENTRYPOINT = Path(config.__file__).with_name("entrypoint.sh")
 REFUSED = (
@@ -133,7 +134,7 @@ def test_a_pod_that_asks_for_any_job_ends_with_the_runners_words_when_it_is_not_
     assert (pod.state.value, pod.said) == ("Finished", REFUSED.replace('"', "'"))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=300))
 def test_whatever_the_runner_says_the_pods_last_word_can_be_read(tmp_path: Path, text: str) -> None:
     line = text.replace("\0", "").replace("\n", " ").replace("\r", " ")

@@ -45,7 +45,7 @@ class Site:
         assert answer.status == 201
 
     async def run_job(self) -> Delivery:
-        """Have a job wait in GitLab; give what became of the event that tells of it."""
+        """Have a job wait in GitLab; return what became of the event that tells of it."""
         order = {"project": PROJECT, "jobs": [{"tags": ["hpc"]}]}
         (number,) = (await (await self.api.post("/-/simulator/pipelines", json=order)).json())["jobs"]
         self.world.gitlab.jobs.append(PendingJob(number, PROJECT, frozenset({"hpc"})))
@@ -58,7 +58,7 @@ class Site:
                 await asyncio.sleep(0)
 
     async def resend(self, delivery: Delivery) -> int:
-        """Send an event again; give the status of the answer."""
+        """Send an event again; return the status of the answer."""
         path = f"/api/v4/projects/{PROJECT.replace('/', '%2F')}/hooks/{delivery.hook_id}/events/{delivery.id}/resend"
         found = await (await self.api.post(path)).json()
         await self.world.settle()

@@ -1,6 +1,6 @@
 """What the executor Slurm makes of each way in which a Slurm job can end.
 
-The two programs of ours are real; Slurm's commands and ssh are stand-ins, which say what a real Slurm can't be
+Our two programs are real; Slurm's commands and ssh are stand-ins, which say what a real Slurm can't be
 brought to say in containers without cgroups, such as OUT_OF_MEMORY. tests/contract has the rest with a real one.
 """
 

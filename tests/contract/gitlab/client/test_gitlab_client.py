@@ -78,7 +78,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
 
 
 def void(_: object) -> None:
-    """Give nothing."""
+    """Return nothing."""
 
 
 async def test_jobs_that_wait_are_listed_by_scope(world: World) -> None:
@@ -115,12 +115,12 @@ async def test_tags_are_protected_by_other_rules_than_branches(site: Site, clien
 
 async def test_what_is_wrong_with_the_connection_is_said_in_a_sentence(site: Site) -> None:
     token = seed(site)["admin"]
-    nobody = Scope(ScopeType.PROJECT, "hpc/nobody")
+    missing = Scope(ScopeType.PROJECT, "hpc/missing")
     for url, key, scope, said in (
         ("http://127.0.0.1:1", token, PROJECT, r"^no answer: .*\[Errno 111\] Connection refused$"),
         ("http://nowhere.invalid", token, PROJECT, r"^no answer: .*nowhere\.invalid"),
         (site.url, "glpat-wrong", PROJECT, r"^GitLab does not know the token: 401 Unauthorized$"),
-        (site.url, token, nobody, r"^project hpc/nobody is not there, or the access token may not see it$"),
+        (site.url, token, missing, r"^project hpc/missing is not there, or the access token may not see it$"),
         (site.url, token, Scope(ScopeType.GROUP, "none"), r"^group none is not there, or the access token may not"),
     ):
         client = connect_gitlab(url, key, None)
@@ -182,7 +182,7 @@ async def test_what_is_gone_is_said_and_a_manager_that_is_gone_is_fine(world: Wo
     made = await world.gitlab.create_runner(REQUEST)
     await world.gitlab.delete_manager(made.token, "r_0123456789ab")
     with pytest.raises(GitLabRefused):
-        await world.gitlab.delete_manager("glrt-nobody", "r_0123456789ab")
+        await world.gitlab.delete_manager("glrt-unknown", "r_0123456789ab")
     with pytest.raises(GitLabNotFound):
         await world.gitlab.rotate_runner(made.id + 1)
 

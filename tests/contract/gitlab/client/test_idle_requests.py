@@ -14,7 +14,8 @@ from bessemer.engine.loop import WakeUps
 from bessemer.gitlab.client import connect_gitlab
 from bessemer.gitlab.protocol import Scope
 from bessemer.gitlab.transport import Transport
-from bessemer.kube.protocol import RUNNER_POOLS, SECRETS
+from bessemer.kinds.runnerpool.resource import RUNNER_POOLS
+from bessemer.kube.protocol import SECRETS
 from gitlab_simulator.control import send_over_http
 from tests.contract.gitlab.client.conftest import GROUP, INSTANCE, PROJECT, seed
 from tests.contract.gitlab.conftest import Site
@@ -53,7 +54,7 @@ def watch_pools(world: PoolWorld, pools: WakeUps) -> None:
 
 
 def get_ready(world: PoolWorld) -> list[str]:
-    """Give the status of each pool's condition Ready."""
+    """Return the status of each pool's condition Ready."""
     statuses = [world.kubernetes.objects["runnerpools", *key]["status"] for key in (GIVEN, MANAGED)]
     return [one["status"] for status in statuses for one in status["conditions"] if one["type"] == "Ready"]
 
@@ -70,7 +71,7 @@ def hold_time(monkeypatch: pytest.MonkeyPatch, loop: JumpingLoop) -> None:
 
 
 def run_idle_pools(monkeypatch: pytest.MonkeyPatch, site: Site, scope: Scope, minutes: int) -> Counter[str]:
-    """Let two pools be for so long, after they have settled in; give the requests that GitLab had in that time."""
+    """Let two pools be for so long, after they have settled in; return the requests that GitLab had in that time."""
     admin = seed(site)["admin"]
     runner = site.control.create_runner(admin, runner_type="instance_type", tag_list=["hpc"], run_untagged=False)
     tokens = {"gitlab": admin, "runner": str(runner["token"]), "hook": "hook-secret"}

@@ -77,7 +77,7 @@ async def test_a_job_that_is_gone_is_known_to_be_gone_although_the_list_is_not_c
     await client.close()
 
 
-async def test_jobs_of_a_project_that_a_webhook_names_are_listed_whoever_has_its_turn(site: Site) -> None:
+async def test_jobs_of_a_project_that_a_webhook_names_are_listed_out_of_turn(site: Site) -> None:
     client = connect_gitlab(site.url, seed_many(site, 1100), None)
     (number,) = site.control.run_jobs("many/p1050", {})
     for hint in (ProjectRef("many/p1050"), ProjectRef("MANY/P1050"), ProjectRef("else/where")):

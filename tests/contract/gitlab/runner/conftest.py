@@ -68,7 +68,7 @@ class Pod:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """Kill it with its runner, which leads a process group of its own."""
+        """Kill it with its runner, which leads a separate process group."""
         assert self.process is not None
         for child in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
             os.kill(int(child), signal.SIGKILL)
@@ -82,7 +82,7 @@ class Pod:
         return bool(int(status.partition("SigCgt:")[2].split()[0], 16) >> (signal.SIGTERM - 1) & 1)
 
     def wait(self, seconds: float = SECONDS) -> tuple[int, str, list[int]]:
-        """Wait for its end; give exit code, outcome and jobs."""
+        """Wait for its end; return exit code, outcome and jobs."""
         assert self.process is not None
         code = self.process.wait(seconds)
         last = json.loads((self.folder / "termination").read_text())
@@ -103,7 +103,7 @@ class Pod:
         self.site.control.change_settings(**settings)
 
     def log(self) -> str:
-        """Give what it has said."""
+        """Return what it has said."""
         return (self.folder / "log").read_text()
 
     def wait_until(self, what: Callable[[], bool]) -> None:

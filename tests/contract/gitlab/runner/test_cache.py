@@ -24,7 +24,7 @@ def store(tmp_path: Path) -> Iterator[ObjectStore]:
 
 
 def run_with_cache(site: Site, store: ObjectStore, folder: Path, script: list[str], secret: str) -> dict[str, Any]:
-    """Run a job whose runner has the cache, in a folder of its own; give what became of it."""
+    """Run a job whose runner has the cache, in a separate folder; return its result."""
     s3 = {
         "server": store.server,
         "bucket": BUCKET,

@@ -34,7 +34,7 @@ def build_pool(site: Site, **spec: Any) -> RunnerPool:
 
 
 def run_job(site: Site, folder: Path, pool: RunnerPool, secrets: dict[str, str], **job: Any) -> dict[str, Any]:
-    """Run one job with the files that a runner pod would have; give what became of it."""
+    """Run one job with the files that a runner pod would have; return what became of it."""
     tokens = site.control.seed(
         projects=[{"path": PROJECT}],
         users=[{"username": "bot", "access": {"hpc": 50}}],

@@ -42,7 +42,7 @@ def test_why_its_only_request_failed_is_told_in_the_runners_own_words(pod: Pod) 
 
 
 def read_said(pod: Pod) -> str:
-    """Give why the runner got no job, as the pod's last word has it."""
+    """Return why the runner got no job, as the pod's last word has it."""
     return str(json.loads((pod.folder / "termination").read_text())["said"])
 
 

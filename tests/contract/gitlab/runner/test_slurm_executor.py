@@ -68,7 +68,7 @@ class Pool:
                 process.wait()
 
     def run(self, *script: str, **more: Any) -> dict[str, Any]:
-        """Run one job; give what became of it."""
+        """Run one job; return what became of it."""
         number = self.job(*script, **more)
         with self.runner() as process:
             process.wait(SECONDS)
@@ -104,7 +104,7 @@ def login() -> Any:
 
 @pytest.fixture(scope="module")
 def cluster(login: Any) -> Iterator[SlurmCluster]:
-    """Give a Slurm with an account for jobs."""
+    """Return a Slurm with an account for jobs."""
     ensure_program("ssh", "openssh-client")
     with run_slurm() as cluster:
         cluster.run(ACCOUNT, login.public + "\n")
@@ -113,7 +113,7 @@ def cluster(login: Any) -> Iterator[SlurmCluster]:
 
 @pytest.fixture
 def short_path() -> Iterator[Path]:
-    """Give a folder with a path that is short enough for a socket in it: unix(7) has 108 bytes."""
+    """Return a folder with a path that is short enough for a socket in it: unix(7) has 108 bytes."""
     with TemporaryDirectory(prefix="slurm-") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)

@@ -32,7 +32,7 @@ from tests.contract.gitlab.runner.conftest import SYSTEM_ID, Pod
 POLL = "POST /api/v4/jobs/request"
 UPDATE = "PUT /api/v4/jobs/"
 SOON = 10
-"""Seconds for what is to happen at once, on a busy machine; the runner's own pauses would be longer."""
+"""Seconds within which something immediate happens on a busy machine; the runner's own pauses are longer."""
 
 
 def count_polls(pod: Pod) -> int:
@@ -180,7 +180,7 @@ def test_a_job_outlasts_the_shutdown_timeout_though_its_script_is_deaf_to_term(p
 
 @pytest.mark.parametrize("script", ["sleep 60", "trap '' TERM; sleep 60"])
 def test_a_job_that_may_not_take_longer_is_told_to_gitlab_as_interrupted(pod: Pod, script: str) -> None:
-    """A script that ignores TERM would have the runner end after 30 s without a word, and GitLab wait for an hour."""
+    """A runner of a script that ignores TERM would end after 30 s without a report, and GitLab wait for an hour."""
     job = pod.run_job(f"{script}; echo to the end")
     pod.start(str(job), BESSEMER_GRACE="1")
     pod.wait_until(lambda: read_status(pod, job) == "running")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import gitlab
 import pytest
 import requests
 
+import gitlab
 from tests.contract.gitlab.conftest import Site
 
 JOBS = """query($after: String) { jobs(statuses: [PENDING], first: 2, after: $after) {

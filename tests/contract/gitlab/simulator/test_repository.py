@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import gitlab
 import pytest
 import requests
 from gitlab.v4.objects import Project
 
+import gitlab
 from tests.contract.gitlab.conftest import Site
 
 BUILD = "kind: ClusterBuild\nnodes: oxygen[1-4]\n"
@@ -105,6 +105,61 @@ def test_a_commit_that_comes_later_moves_its_branch(site: Site, tokens: dict[str
     assert (project.commits.get("main").id, project.commits.get(sha).parent_ids) == (sha, [before])
     with pytest.raises(Exception, match="404"):
         site.control.add_commit("hpc/site", branch="new", start="nowhere")
+
+
+def test_branches_and_tags_are_listed(site: Site, tokens: dict[str, str]) -> None:
+    project = open_project(site, tokens["developer"])
+    branches = {one.name: one for one in project.branches.list(get_all=True)}
+    assert {name: (one.default, one.protected, one.can_push) for name, one in branches.items()} == {
+        "grow": (False, False, True),
+        "main": (True, True, False),
+    }
+    assert branches["grow"].commit["title"] == "Grow"
+    assert [one.name for one in project.branches.list(get_all=True, search="^gr")] == ["grow"]
+    assert project.branches.get("main").commit["id"] == project.commits.get("main").id
+    (tag,) = project.tags.list(get_all=True)
+    assert (tag.name, tag.target, tag.protected) == ("v1", project.commits.get("v1").id, False)
+    assert refusal(lambda: project.branches.get("none")) == (404, "404 Branch Not Found")
+
+
+def test_a_folder_is_listed_by_pages_folders_first(site: Site, tokens: dict[str, str]) -> None:
+    site.control.add_commit("hpc/site", files={f"many/{number:03}": "" for number in range(120)})
+    project = open_project(site, tokens["files"])
+    tree = project.repository_tree(ref="v1", get_all=True)
+    assert [(one["type"], one["path"], one["mode"]) for one in tree] == [
+        ("tree", "bin", "040000"),
+        ("blob", "build.yaml", "100644"),
+    ]
+    paths = [one["path"] for one in project.repository_tree(path="many", per_page=50, iterator=True)]
+    assert paths == [f"many/{number:03}" for number in range(120)]
+    deep = project.repository_tree(ref="v1", recursive=True, get_all=True)
+    assert [one["path"] for one in deep] == ["bin", "bin/run it.sh", "build.yaml"]
+
+
+def test_two_commits_are_compared_from_where_they_part(site: Site, tokens: dict[str, str]) -> None:
+    project = open_project(site, tokens["reading"])
+    site.control.add_commit("hpc/site", branch="grow", files={"bin/run it.sh": None, "late": "x\n"})
+    found: Any = project.repository_compare("v1", "main")
+    assert [one["title"] for one in found["commits"]] == ["Say how"]
+    assert [(one["new_path"], one["new_file"], one["deleted_file"]) for one in found["diffs"]] == [
+        ("README.md", True, False),
+        ("bin/run it.sh", False, True),
+    ]
+    assert found["diffs"][0]["diff"] == "@@ -0,0 +1,2 @@\n+How\n+and why\n"
+    parted: Any = project.repository_compare("main", "grow")
+    assert {one["new_path"] for one in parted["diffs"]} == {"build.yaml", "late"}
+    same: Any = project.repository_compare("main", "main")
+    assert (same["commits"], same["diffs"], same["commit"], same["compare_same_ref"]) == ([], [], None, True)
+    assert refusal(lambda: project.repository_compare("f" * 40, "main")) == (404, "404 Ref Not Found")
+
+
+def test_commits_of_a_branch_and_of_a_file_are_listed(site: Site, tokens: dict[str, str]) -> None:
+    project = open_project(site, tokens["reporter"])
+    assert [one.title for one in project.commits.list(get_all=True)] == ["Say how", "Begin"]
+    query = {"ref_name": "grow", "path": "build.yaml"}
+    changed = project.commits.list(get_all=True, query_parameters=query)
+    assert [one.title for one in changed] == ["Grow", "Begin"]
+    assert [one.title for one in project.commits.list(get_all=True, ref_name="v1..main")] == ["Say how"]
 
 
 def test_a_status_goes_from_pending_to_running_to_its_end(site: Site, tokens: dict[str, str]) -> None:

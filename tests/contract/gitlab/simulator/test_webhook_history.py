@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import gitlab
 import pytest
 from gitlab.v4.objects import ProjectHook
 
+import gitlab
 from tests.contract.gitlab.conftest import Site
 
 SECONDS = 10

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from bessemer.api.clusterbuild.crd import CRD
 from bessemer.api.schema import compute_structural_schema
-from bessemer.crdgen import KINDS, build_crd, compute_files, main, render_reference
+from bessemer.crdgen import build_crd, compute_files, main, render_reference
 from tests.support.checkout import ROOT
 
-SCHEMA = build_crd(KINDS[0])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+SCHEMA = build_crd(CRD)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
 
 
 def walk(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -61,7 +62,7 @@ def test_the_charts_crd_stays_when_the_chart_goes() -> None:
 
 
 def test_the_reference_has_every_field() -> None:
-    text = render_reference(build_crd(KINDS[0]))
+    text = render_reference(build_crd(CRD))
     for path, _ in FIELDS:
         if not path.endswith("[]") and "." in path:
             assert f"`{path}`" in text
@@ -93,4 +94,4 @@ def test_an_optional_field_is_never_null_and_an_int_or_string_says_so() -> None:
 
 
 def test_the_defaults_of_the_crd_hold_no_null() -> None:
-    assert "null" not in json.dumps(build_crd(KINDS[0]))
+    assert "null" not in json.dumps(build_crd(CRD))

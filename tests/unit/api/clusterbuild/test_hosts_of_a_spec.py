@@ -1,4 +1,4 @@
-"""Hosts that pods are to go to: what the API server takes is a name or an address, and never the pod itself."""
+"""Hosts that pods connect to: the API server accepts a name or an address, never the pod itself."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def runner(pod: dict[str, Any]) -> dict[str, Any]:
 
 
 def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give the runner and what prepares its files: both are of the runner's image."""
+    """Return the runner and what prepares its files: both are of the runner's image."""
     return [runner(pod), pod["spec"]["initContainers"][0]]
 
 
@@ -182,7 +182,7 @@ def render(**spec: Any) -> Rendered:
 
 
 def to_api(fields: dict[str, tuple[Any, Look]], model: type[RunnerPodSpec | KubernetesExecutor]) -> dict[str, Any]:
-    """Give the fields' values by the names that they have in a manifest."""
+    """Return the fields' values by the names that they have in a manifest."""
     return {str(model.model_fields[name].alias or name): value for name, (value, _) in fields.items()}
 
 

@@ -46,7 +46,7 @@ def run_program(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
         "-Oc4 -vn 2",
     ],
 )
-def test_a_job_may_have_options_of_its_own(tmp_path: Path, words: str) -> None:
+def test_a_job_may_have_its_own_options(tmp_path: Path, words: str) -> None:
     done = run_program(tmp_path, "check_options", *words.split())
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -86,7 +86,7 @@ def test_jobs_and_pools_are_refused_the_same(tmp_path: Path) -> None:
 
 
 def explain_options(*options: str) -> tuple[str, list[str]]:
-    """Give what the pool says of its options, and what the rules of the CRD do."""
+    """Return what the pool says of its options, and what the rules of the CRD do."""
     slurm: dict[str, Any] = EXECUTORS["Slurm"]["slurm"] | {"options": list(options)}
     schema = compute_structural_schema(SlurmExecutor)
     return build_pool(executor={"type": "Slurm", "slurm": slurm}).spec_error, list_broken_rules(slurm, schema, "slurm")

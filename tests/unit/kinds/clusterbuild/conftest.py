@@ -1,4 +1,4 @@
-"""A world of its own for each test."""
+"""A separate world for each test."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def test_a_new_node_is_booted_and_the_installed_ones_are_passed_over(world: Worl
     assert groups == {"oxygen[2-5]": "Ready", "oxygen6": "Pending"}
 
 
-def test_a_node_whose_mac_address_changes_is_installed_anew(world: World) -> None:
+def test_a_node_whose_mac_address_changes_is_reinstalled(world: World) -> None:
     world.results["BootCompute"] = {**INSTALLED, "nodes": [{"hosts": "oxygen[2-5]", "state": "Installed"}]}
     world.apply(manifest())
     world.settle()

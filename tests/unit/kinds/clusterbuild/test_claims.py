@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from bessemer.api.clusterbuild.resource import parse_cluster_build
 from bessemer.api.clusterbuild.spec import ClusterBuildSpec
+from bessemer.api.wellknown import MACHINE_LEASE_PREFIX
 from bessemer.engine.settings import parse_settings
 from bessemer.errors import Invalid
-from bessemer.kinds.clusterbuild.claims import LEASE_PREFIX, compute_claims
-from bessemer.kube.protocol import CLUSTER_BUILDS, LEASES
+from bessemer.kinds.clusterbuild.claims import compute_claims
+from bessemer.kinds.clusterbuild.resource import CLUSTER_BUILDS
+from bessemer.kube.protocol import LEASES
 from tests.fakes.kubernetes import Crash
+from tests.support.examples import examples
 from tests.support.world import SYSTEM, World, manifest
 from tests.unit.kinds.clusterbuild.scenes import FAILURE, FINAL
 
@@ -168,7 +171,7 @@ def test_a_list_that_cannot_be_read_claims_nothing_and_is_no_error(field: str) -
     assert {claim.lease for claim in compute_claims(broken)} < {claim.lease for claim in compute_claims(spec)}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(crash=st.integers(0, 60), after=st.booleans(), order=st.permutations(["first", "second", "third"]))
 def test_claims_are_all_or_none_wherever_the_operator_dies(crash: int, after: bool, order: list[str]) -> None:
     world = World()
@@ -188,7 +191,7 @@ def test_claims_are_all_or_none_wherever_the_operator_dies(crash: int, after: bo
     for lease, holder in world.leases().items():
         held.setdefault(holder.removeprefix("lab/"), set()).add(lease)
     for name, leases in held.items():
-        assert leases == {claim.lease for claim in compute_claims(world.build(name).spec)}  # type: ignore[arg-type]
+        assert leases == {claim.lease for claim in compute_claims(world.build(name).spec)}  # type: ignore[arg-type]  # a spec that can be read
     assert "first" in held or {"second", "third"} <= set(held), "one of those that want the same gets on"
 
 
@@ -197,14 +200,14 @@ def test_leases_of_an_older_bessemer_are_kept_and_the_missing_ones_added(world: 
     world.settle("first")
     everything = world.leases()
     for name in list(everything):
-        if not name.startswith((f"{LEASE_PREFIX}52-54-00-77", f"{LEASE_PREFIX}52-54-00-8d")):
+        if not name.startswith((f"{MACHINE_LEASE_PREFIX}52-54-00-77", f"{MACHINE_LEASE_PREFIX}52-54-00-8d")):
             del world.kubernetes.objects["leases", SYSTEM, name]
     world.step("first")
     assert world.leases() == everything
     assert world.condition("MachinesClaimed", "first")[:2] == ("True", "Claimed")
 
 
-def test_a_build_at_rest_has_its_machines_again_after_the_operator_was_installed_anew(world: World) -> None:
+def test_a_settled_build_has_its_machines_again_after_the_operator_was_reinstalled(world: World) -> None:
     world.apply(manifest("first"))
     world.settle("first")
     everything = world.leases()

@@ -25,7 +25,7 @@ def test_a_deleted_build_stops_its_phase_cleans_up_and_lets_go_of_everything(wor
     assert not world.exists()
     assert world.leases() == {}
     assert world.step() == NEVER
-    assert world.pods() == {}, "no finalizer of ours may hold a pod of a build that is gone"
+    assert world.pods() == {}, "none of our finalizers may hold a pod of a build that is gone"
 
 
 def test_a_ready_build_that_is_kept_goes_at_once(world: World) -> None:

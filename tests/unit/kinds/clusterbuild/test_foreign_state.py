@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from bessemer.errors import BessemerError, Retry
 from bessemer.foreign import compute_depth, decode_cut
 from bessemer.kube.protocol import PODS, SECRETS
+from tests.support.examples import examples
 from tests.support.world import NAMESPACE, World, manifest
 
 LEAVES = (
@@ -185,6 +186,6 @@ def apart() -> dict[str, Any]:
 
 
 Tenant.TestCase.settings = settings(
-    max_examples=20, stateful_step_count=10, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(20), stateful_step_count=10, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestWhateverATenantStores = Tenant.TestCase

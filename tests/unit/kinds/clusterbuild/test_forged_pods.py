@@ -95,7 +95,7 @@ def test_a_pod_with_copied_labels_owner_and_seal_is_no_result(world: World, name
     assert not world.exists(), "it can be deleted, at the latest when the deadline of deletions has passed"
 
 
-def test_a_pod_that_takes_the_place_of_ours_is_no_result(world: World) -> None:
+def test_a_pod_that_replaces_our_pod_is_no_result(world: World) -> None:
     end_all_but_verify(world)
     raw = world.kubernetes.objects.pop(("pods", NAMESPACE, VERIFY))
     world.kubernetes.objects["pods", NAMESPACE, VERIFY] = raw

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bessemer.errors import BessemerError
+from tests.support.examples import examples
 from tests.support.unsteady import FATES, Fate, make_unsteady
 from tests.support.world import World, manifest
 from tests.unit.kinds.clusterbuild.scenes import ALL_PODS
@@ -31,7 +32,7 @@ def check_status(world: World) -> None:
     assert sum(phase.state == "Succeeded" for phase in status.phases) <= len(started)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(fates=FATES)
 @example(fates=[(True, "away")] * 100)
 @example(fates=[(False, "refused")] * 100)
@@ -51,7 +52,7 @@ def test_a_build_is_finished_and_nothing_runs_twice(fates: list[Fate]) -> None:
     assert [phase.attempt for phase in world.build().status.phases] == [1] * len(ALL_PODS)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(passes=st.integers(0, 12), fates=FATES)
 def test_a_deleted_build_goes_and_leaves_no_machine_claimed(passes: int, fates: list[Fate]) -> None:
     world = World()

@@ -10,6 +10,7 @@ import pytest
 
 from bessemer.api.phase_contract import PhaseName
 from bessemer.kube.protocol import SECRETS, Kind, Object, Refused
+from tests.support.examples import examples, spread
 from tests.support.world import NAMESPACE, World, manifest
 from tests.unit.kinds.clusterbuild.scenes import ALL_PODS, FAILURE
 
@@ -47,7 +48,7 @@ def test_reconciling_a_ready_build_writes_nothing(world: World) -> None:
 def test_no_attempt_runs_twice_and_none_is_lost_wherever_the_operator_dies(after_effect: bool) -> None:
     """Each pass of a whole build is cut off at each of its calls, once before and once after the call's effect."""
     crashes = 0
-    for call in range(40):
+    for call in spread(range(40)):
         world = World()
         world.apply(manifest())
         crashed_here = 0
@@ -65,12 +66,12 @@ def test_no_attempt_runs_twice_and_none_is_lost_wherever_the_operator_dies(after
         crashes += crashed_here
         if crashed_here == 0:
             break
-    assert crashes > 40, "the test must have killed the operator at many places"
+    assert crashes > examples(40), "the test must have killed the operator at many places"
 
 
 @pytest.mark.parametrize("after_effect", [False, True])
 def test_a_pod_that_ends_and_is_deleted_while_the_operator_is_dead_still_counts(after_effect: bool) -> None:
-    for call in range(20):
+    for call in spread(range(20)):
         world = World()
         world.apply(manifest())
         world.crash_once(call, after_effect=after_effect)
@@ -141,7 +142,7 @@ def test_pause_lets_the_running_phase_end_and_starts_no_other(world: World) -> N
     assert world.started() == ALL_PODS
 
 
-def test_abort_stops_the_phase_cleans_up_and_rests_until_it_is_taken_back(world: World) -> None:
+def test_abort_stops_the_phase_cleans_up_and_is_settled_until_it_is_revoked(world: World) -> None:
     world.apply(manifest())
     for _ in range(2):
         world.step()
@@ -210,6 +211,39 @@ def test_a_missing_login_key_is_named_and_its_coming_lets_the_build_go_on(
     world.settle()
     assert world.condition("Ready")[0] == "True"
     assert world.started()[:3] == ["oxygen-preflight-1", "oxygen-preflight-2", "oxygen-boot-management-1"]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"), [({"ssh-privatekey": ""}, "SecretEmpty"), ({"ssh-privatekey": "*"}, "SecretBroken")]
+)
+def test_a_login_key_that_cannot_be_used_holds_the_phases_after_preflight(
+    world: World, data: dict[str, str], reason: str
+) -> None:
+    world.apply(manifest())
+    world.step()
+    world.run_pods()
+    world.kubernetes.edit("secrets", NAMESPACE, "oxygen-ssh", {"data": data})
+    world.step()
+    assert world.condition("Progressing")[1] == reason
+    assert "spec.ssh.privateKeySecret" in world.condition("Progressing")[2]
+    assert world.started() == ["oxygen-preflight-1"]
+
+
+def test_a_secret_is_watched_as_long_as_a_build_waits_for_it(world: World) -> None:
+    secret = world.kubernetes.objects.pop(("secrets", NAMESPACE, "oxygen-ssh"))
+    world.apply(manifest())
+
+    async def work() -> None:
+        await world.controller.reconcile((NAMESPACE, "oxygen"), 0.0)
+        await asyncio.sleep(0)
+        assert list(world.watcher.open) == [(NAMESPACE, "oxygen-ssh")]
+        world.kubernetes.objects["secrets", NAMESPACE, "oxygen-ssh"] = secret
+        await world.controller.reconcile((NAMESPACE, "oxygen"), 0.0)
+        await asyncio.sleep(0)
+        assert world.watcher.open == {}
+        await world.kind.close()
+
+    asyncio.run(work())
 
 
 def test_a_login_key_that_goes_after_preflight_starts_nothing_again(world: World) -> None:

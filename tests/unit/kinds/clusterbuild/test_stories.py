@@ -20,7 +20,7 @@ MAX_PLANS = 8
 
 
 class BuildStage:
-    """A build in a world in memory, which runs event loops of its own: in a thread, therefore."""
+    """A build in a world in memory, which runs separate event loops: in a thread, therefore."""
 
     def __init__(self) -> None:
         self.world = World()

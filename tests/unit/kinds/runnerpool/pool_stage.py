@@ -11,9 +11,8 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from bessemer.errors import BessemerError
-from bessemer.gitlab.protocol import GitLabUnavailable, Identity, RateLimited
+from bessemer.gitlab.protocol import GitLabUnavailable, RateLimited
 from bessemer.kube.protocol import RESOURCE_QUOTAS
-from tests.fakes.gitlab import FakeGitLab
 from tests.support.pool_world import KEY, PoolWorld, manifest
 from tests.unit.stories.teller import event
 
@@ -59,15 +58,8 @@ class PoolStage:
     @event("gitlab")
     def set_gitlab(self, what: Literal["away", "busy", "back", "refuses tokens", "takes tokens"]) -> None:
         self.world.gitlab.error = ERRORS.get(what)
-        if what == "refuses tokens":
-
-            async def verify_runner(runner_token: str) -> Identity | None:
-                return None
-
-            self.world.gitlab.verify_runner = verify_runner  # type: ignore[method-assign]
-        elif what == "takes tokens":
-            bound = FakeGitLab.verify_runner.__get__(self.world.gitlab)
-            self.world.gitlab.verify_runner = bound  # type: ignore[method-assign]
+        if what.endswith("tokens"):
+            self.world.gitlab.refuses_tokens = what == "refuses tokens"
 
     @event("tokens live")
     def set_token_life(self, seconds: float | None) -> None:

@@ -21,7 +21,7 @@ from bessemer.kinds.runnerpool.facts import (
     RunnerPodFact,
     RunnerPodState,
 )
-from bessemer.kinds.runnerpool.plan import CollectPod, CreatePod, EndJobPod, RetirePod, SendPod
+from bessemer.kinds.runnerpool.plan import CollectPod, CreatePod, EndJobPod, RetirePod, SendPod, Step
 from bessemer.kinds.runnerpool.status import compute_events, compute_scaling_events
 
 START = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
@@ -72,7 +72,7 @@ class Scene:
         self.quiet: datetime | None = None
         self.log: list[str] = []
         self.events: list[EventFact] = []
-        self.plan: Plan | None = None
+        self.plan: Plan[Step] | None = None
 
     def change_spec(self, **spec: Any) -> None:
         """The user applies another spec."""
@@ -101,13 +101,13 @@ class Scene:
         self.pods[slot] = replace(pod, reason=failed, message=failed.lower())
 
     def run_job(self, slot: int) -> str:
-        """The manager in a slot runs a job in a pod of its own; give the pod's name."""
+        """The manager in a slot runs a job in a separate pod; return the pod's name."""
         pod = JobPodFact(f"job-{len(self.job_pods)}", "uid", self.pods[slot].uid, leaving=False, deleted=False)
         self.job_pods[pod.name] = pod
         return pod.name
 
-    def step(self) -> Plan:
-        """Decide once, carry out, and take down what was done."""
+    def step(self) -> Plan[Step]:
+        """Decide once, execute, and record what was done."""
         jobs, swapped = tuple(self.board.list_jobs()), self.board.list_swapped()
         closed = self.board.list_closed()
         demand = Demand(not self.blind, "Polled", jobs=jobs, swapped=swapped, closed=closed, blind=self.blind)
@@ -140,7 +140,7 @@ class Scene:
                 case EndJobPod(job_pod):
                     del self.job_pods[job_pod.name]
         seconds = (self.now - START).total_seconds()
-        self.log += [f"{seconds:g} s: {reason}: {message}" for reason, message in plan.scaling.reasons]
+        self.log += [f"{seconds:g} s: {why.reason}: {why.message}" for why in plan.scaling.reasons]
         if plan.scaling.limit:
             self.log.append(f"{seconds:g} s: limited: {plan.scaling.limit.reason}: {plan.scaling.limit.message}")
         self.pool = replace(self.pool, status=plan.status)

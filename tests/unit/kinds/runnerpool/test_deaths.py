@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.fakes.kubernetes import Crash
+from tests.support.examples import spread
 from tests.unit.kinds.runnerpool.pool_story import (
     Change,
     assert_nothing_leaked,
@@ -23,7 +24,7 @@ from tests.unit.kinds.runnerpool.pool_story import (
 
 
 async def tell(change: Change, death: int | None) -> list[str]:
-    """Tell a story with a death at one of the moments of its change; give these moments."""
+    """Tell a story with a death at one of the moments of its change; return these moments."""
     async with open_story(change) as story:
         world = story.world
         world.mortality.arm(death)
@@ -56,5 +57,5 @@ async def test_an_operator_that_dies_between_any_two_calls_leaks_no_runner(
     leave_out_pauses(monkeypatch)
     moments = await tell(change, None)
     assert {f"{side} {call}" for side in ("before", "after") for call in (*calls, "patch_object")} <= set(moments)
-    for death in range(len(moments)):
+    for death in spread(range(len(moments))):
         assert (await tell(change, death)) == moments[: death + 1]

@@ -8,14 +8,14 @@ MANAGED = {"managed": {}, "tags": ["hpc"]}
 
 
 def explain(world: PoolWorld) -> str | None:
-    """Give the message of Draining."""
+    """Return the message of Draining."""
     found = next(one for one in world.status()["conditions"] if one["type"] == "Draining")
     message: str | None = found.get("message")
     return message or None
 
 
 async def run_jobs(world: PoolWorld, *jobs: int) -> None:
-    """Have jobs run, each in a pod of its own."""
+    """Have jobs run, each in a separate pod."""
     await world.apply(runner=MANAGED)
     await world.settle()
     world.queue(*jobs)

@@ -11,9 +11,10 @@ from bessemer.engine.boundary import NEVER
 from bessemer.gitlab.protocol import GitLabUnavailable
 from bessemer.kinds.runnerpool.facts import CLAIM_WINDOW, JobPodFact
 from bessemer.kinds.runnerpool.pods.cache import PodCache
+from bessemer.kinds.runnerpool.resource import RUNNER_POOLS
 from bessemer.kinds.runnerpool.runner.ending import LEAVING
 from bessemer.kinds.runnerpool.runner.known import CHECK_SECONDS
-from bessemer.kube.protocol import PODS, RUNNER_POOLS
+from bessemer.kube.protocol import PODS
 from tests.support.pool_world import KEY, PoolWorld
 
 MANAGED = {"managed": {}, "tags": ["hpc"]}
@@ -129,7 +130,7 @@ async def test_the_news_that_a_collected_pod_is_gone_may_come_before_the_answer(
 
 
 async def end_job_while_gitlab_is_away(world: PoolWorld) -> set[str]:
-    """Have a job end just when GitLab has gone away; give the managers that GitLab has."""
+    """Have a job end just when GitLab has gone away; return the managers that GitLab has."""
     managers = await world.run_job(7)
     await world.settle()
     world.gitlab.error = GitLabUnavailable("503 Service Unavailable")
@@ -218,7 +219,7 @@ async def test_the_pod_of_a_job_whose_runner_was_killed_is_deleted_once(world: P
 
 
 async def test_a_manager_goes_although_the_end_of_its_jobs_was_not_heard_of(world: PoolWorld) -> None:
-    """A watch that begins anew tells of no deletions in between."""
+    """A restarted watch reports no deletions in between."""
     kubernetes = {"type": "Kubernetes", "kubernetes": {"image": "debian"}}
     await world.apply(executor=kubernetes, mode="Manager", idleSeconds=60)
     await world.settle()
@@ -242,7 +243,7 @@ async def test_a_manager_goes_although_the_end_of_its_jobs_was_not_heard_of(worl
     assert "deletionTimestamp" in manager["metadata"] or not world.pods()
 
 
-async def test_a_pool_that_was_deleted_while_nobody_looked_leaves_no_manager(world: PoolWorld) -> None:
+async def test_a_pool_that_was_deleted_while_no_operator_ran_leaves_no_manager(world: PoolWorld) -> None:
     managers = await world.run_job(7)
     world.kubernetes.mark_deleted(world.kubernetes.objects["runnerpools", *KEY])
     await world.restart_operator()
@@ -268,7 +269,7 @@ async def test_a_runner_that_outlives_its_pod_by_a_moment_leaves_no_manager(worl
     await world.settle()
     del world.kubernetes.objects["pods", KEY[0], "lab-runner-0"]
     await world.settle()
-    managers.add(system_id)  # as GitLab does for whoever asks
+    managers.add(system_id)  # as GitLab does for any runner that asks
     assert await world.step() <= CLAIM_WINDOW.total_seconds()  # type: ignore[operator]  # never None
     world.pass_time(CLAIM_WINDOW.total_seconds())
     await world.settle()

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bessemer.kinds.runnerpool.facts import CLAIM_WINDOW
+from tests.support.examples import examples
 from tests.support.pool_world import KEY, PoolWorld, open_pool_world
 from tests.unit.kinds.runnerpool.pods.test_foreign_pods import LAST_WORDS
 from tests.unit.kinds.runnerpool.pool_story import leave_out_pauses
@@ -78,7 +79,7 @@ async def forge(word: str, exit_code: int, reason: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, 2, CLAIM_WINDOW.total_seconds() + 1])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ended=ENDS)
 @example(ended=(FORBIDDEN, 1, "Error"))
 @example(ended=("", 137, "Error"))
@@ -122,7 +123,7 @@ async def test_a_pod_that_never_ran_is_a_failure_without_gitlabs_word(world: Poo
     await world.settle()
     # As containerd says it of a program that is not there.
     never = {"startedAt": "1970-01-01T00:00:00Z", "finishedAt": world.clock[0].isoformat()}
-    never |= {"exitCode": 128, "reason": "StartError", "message": "exec: no such file"}  # type: ignore[dict-item]
+    never |= {"exitCode": 128, "reason": "StartError", "message": "exec: no such file"}  # type: ignore[dict-item]  # a number among texts
     states = [{"name": "runner", "state": {"terminated": never}}]
     status = {"phase": "Failed", "containerStatuses": states}
     world.kubernetes.edit("pods", KEY[0], POD, {"spec": {"nodeName": "n"}, "status": status})

@@ -26,6 +26,7 @@ from bessemer.kinds.runnerpool.demand import sources
 from bessemer.kinds.runnerpool.demand.sources import PATIENCE_SECONDS, Source
 from bessemer.kinds.runnerpool.runner.known import LASTING_SECONDS, VERIFY_SECONDS, WATCHED_CHECK_SECONDS
 from tests.fakes.gitlab import FakeGitLab
+from tests.support.examples import examples
 from tests.support.pool_world import KEY, PROJECT, PoolWorld, open_pool_world
 
 CALLS = ("list_pending_jobs", "create_runner", "list_runners", "update_runner", "rotate_runner", "delete_runner",
@@ -124,7 +125,7 @@ async def run_chaos(runner: dict[str, Any], steps: list[tuple[dict[str, Bessemer
     [{"managed": {}, "tags": ["hpc"]}, {"tokenSecret": {"name": "runner"}, "tags": ["hpc"]}],
     ids=["managed", "given"],
 )
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(12), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=st.lists(STEP, max_size=6))
 def test_no_status_says_more_than_is_known(
     runner: dict[str, Any], steps: list[tuple[dict[str, BessemerError], int]]

@@ -29,7 +29,7 @@ SCOPE = Scope(ScopeType.PROJECT, PROJECT)
 def run_idle_pool(
     then: Callable[[PoolWorld], Awaitable[None]], error: BessemerError | None = None, **spec: object
 ) -> tuple[Counter[str], Counter[str], PoolWorld]:
-    """Let a pool be for ten minutes; give GitLab's requests and Kubernetes' in that time.
+    """Let a pool be for ten minutes; return GitLab's requests and Kubernetes' in that time.
 
     ``error`` is what GitLab answers everything with from then on.
     """

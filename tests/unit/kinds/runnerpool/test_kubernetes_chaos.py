@@ -8,6 +8,7 @@ import asyncio
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
+from tests.support.examples import examples
 from tests.support.pool_world import KEY
 from tests.support.unsteady import FATES, Fate, make_unsteady
 from tests.unit.kinds.runnerpool.pool_story import (
@@ -41,7 +42,7 @@ async def tell(change: Change, fates: list[Fate]) -> None:
 
 
 @pytest.mark.parametrize("change", [create, update, run_job, delete])
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(12), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(fates=FATES)
 @example(fates=[(True, "away")] * 60)
 @example(fates=[(False, "refused")] * 60)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from prometheus_client import CollectorRegistry, generate_latest
 
+from bessemer.engine.plan import Reason
 from bessemer.gitlab.protocol import PendingJob
 from bessemer.kinds.runnerpool.facts import Demand, Facts, RunnerFact, RunnerPodFact, RunnerPodState, WaitingJob
 from bessemer.kinds.runnerpool.metrics import MOST_POOLS, PoolMetrics
@@ -45,7 +46,7 @@ class Watched:
         pods = {} if pod is None else {pod.name: pod}
         facts = Facts(build_pool(), demand, RunnerFact(True, "Registered"), pods)
         self.metrics.note(
-            ("ci", "lab"), facts, Scaling(reasons=(("Created", "1 pod"),)), NOW + timedelta(seconds=after)
+            ("ci", "lab"), facts, Scaling(reasons=(Reason("Created", "1 pod"),)), NOW + timedelta(seconds=after)
         )
 
     def get(self, name: str, **labels: str) -> float | None:

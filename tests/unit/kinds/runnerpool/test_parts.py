@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bessemer.api.names import runner_pod_name, runner_system_id
+from bessemer.api.runnerpool.crd import CRD
 from bessemer.api.runnerpool.spec import RunnerPoolSpec
 from bessemer.api.wellknown import JOB_ANNOTATION
-from bessemer.crdgen import KINDS, build_crd
+from bessemer.crdgen import build_crd
 from bessemer.kinds.runnerpool.facts import Headroom, JobPodFact, RunnerPodState
 from bessemer.kinds.runnerpool.pods.cache import PodCache
 from bessemer.kinds.runnerpool.pods.runner_pods import parse_runner_pod
@@ -224,7 +225,7 @@ def test_pools_of_higher_priority_have_room_first() -> None:
     assert kept.pods == 1
     assert kept.message.endswith("0 of 5 requests.cpu are used, 4 kept for pool gpu, whose priority is 10")
     assert headroom(gpu, now).pods == 2  # of the same priority: first come, first served
-    assert headroom(cpu, now + timedelta(minutes=1)).pods == 5  # whoever does not ask again wants nothing any more
+    assert headroom(cpu, now + timedelta(minutes=1)).pods == 5  # a pool that does not ask again needs nothing any more
 
 
 def select(scope: str, operator: str, *values: str) -> dict[str, Any]:
@@ -284,7 +285,7 @@ def test_the_name_of_a_runner_pod_is_always_valid(pool: str, slot: int) -> None:
     assert len(runner_pod_name(pool, slot)) <= 63
 
 
-def test_the_cache_keeps_the_later_of_two_sights_and_forgets_what_is_gone() -> None:
+def test_the_cache_keeps_the_later_of_two_observations_and_forgets_what_is_gone() -> None:
     cache = PodCache()
     later = parse_runner_pod(build_raw({"phase": "Running"}, version=5))
     earlier = parse_runner_pod(build_raw({"phase": "Pending"}, version=4))
@@ -331,7 +332,7 @@ def test_a_list_brings_pods_that_no_event_has_told_of() -> None:
     assert cache.list_pods() == {runs.name: runs}
 
 
-def test_a_list_shows_which_pods_went_without_a_word() -> None:
+def test_a_list_shows_which_pods_went_without_an_event() -> None:
     cache = PodCache()
     runs = parse_runner_pod(build_raw({"phase": "Running"}, version=5))
     cache.put(runs)
@@ -352,7 +353,7 @@ def test_schedules_overlap_in_their_time_zones() -> None:
 
 
 def test_the_crd_says_what_a_schema_can_not_and_can_be_scaled() -> None:
-    version = build_crd(KINDS[1])["spec"]["versions"][0]
+    version = build_crd(CRD)["spec"]["versions"][0]
     text = str(version["schema"])
     for rule in ("self.min <= self.max", "has(self.tokenSecret) != has(self.managed)"):
         assert rule in text

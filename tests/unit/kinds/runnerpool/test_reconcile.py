@@ -253,7 +253,7 @@ async def test_a_token_that_was_rotated_is_taken_as_soon_as_a_pod_was_refused(wo
     assert world.condition("RunnerRegistered") == ("True", "Registered")
 
 
-async def test_a_binding_of_another_installation_is_said_and_made_anew_when_it_is_deleted(world: PoolWorld) -> None:
+async def test_a_binding_of_another_installation_is_reported_and_recreated_when_it_is_deleted(world: PoolWorld) -> None:
     kubernetes = {"type": "Kubernetes", "kubernetes": {"image": "debian"}}
     await world.apply(executor=kubernetes)
     await world.settle()

@@ -118,7 +118,7 @@ def test_each_cause_makes_the_pool_wait_for_its_own_failures() -> None:
 
 
 def test_pods_that_fail_one_after_the_other_and_were_started_together_are_one_failure() -> None:
-    """Such as those of a node that is lost, or that somebody deletes."""
+    """Such as those of a node that is lost, or that a user deletes."""
     scene = Scene()
     scene.poll(1, 2, 3)
     scene.step()
@@ -157,7 +157,7 @@ def test_a_pod_that_does_not_start_goes_when_its_job_is_cancelled_and_only_then(
     scene = Scene(max=1)
     scene.poll(1, 2)
     scene.step()
-    scene.wait(600)  # a node is being added: a pod that waits for it is not made anew
+    scene.wait(600)  # a node is being added: a pod that waits for it is not recreated
     scene.poll(1, 2)
     scene.step()
     assert [pod.job for pod in scene.pods.values()] == ["1"]

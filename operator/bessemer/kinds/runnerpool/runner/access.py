@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bessemer.api.references import SecretReference
 from bessemer.api.runnerpool.spec import RunnerPoolSpec
-from bessemer.errors import BessemerError, Retry
-from bessemer.foreign import Unreadable
-from bessemer.gitlab.credentials import is_token
-from bessemer.gitlab.hooks import check_secret
+from bessemer.errors import BessemerError
 from bessemer.kinds.runnerpool.render.config import ACCESS_KEY, CA_KEY, SECRET_KEY, list_references
-from bessemer.kube.protocol import Object
-from bessemer.kube.secretdata import read_secret
 
-Check = Callable[[str], None]
 API_TOKEN, WEBHOOK_SECRET = "spec.gitlab.apiTokenSecret", "spec.gitlab.webhookSecret"
 RUNNER_TOKEN, CA = "spec.runner.tokenSecret", "spec.gitlab.caSecret"
-
-EMPTY = "SecretEmpty"
-MOST_SECRET_CHARACTERS = 4096
-"""Maximum length of the secret of webhooks; usual ones have a few dozen characters."""
-
-
-class SecretMissing(Retry):
-    """A Secret that the spec names does not exist, or its key is missing or empty."""
-
-    def __init__(self, message: str, reason: str = "SecretMissing") -> None:
-        super().__init__(reason, message)
 
 
 @dataclass(frozen=True)
@@ -55,40 +37,6 @@ class Access:
         """Raise the error of a Secret, if there is one."""
         if self.problem is not None:
             raise self.problem
-
-
-def parse_value(raw: Object | None, reference: SecretReference, where: str, check: Check) -> str:
-    """Return one value of a Secret; ``where`` is the field that names it, ``check`` raises Unreadable.
-
-    Raises SecretMissing, or Invalid SecretBroken.
-    """
-    if raw is None:
-        raise SecretMissing(f"Secret {reference.name} ({where}) does not exist")
-    data = read_secret(raw, f"{reference.name} ({where})")
-    text = data.get_text(reference.key)
-    if text is None:
-        raise SecretMissing(f"Secret {reference.name} ({where}) has no key {reference.key}")
-    text = text.strip()
-    if not text:
-        raise SecretMissing(f"Secret {reference.name} ({where}): key {reference.key} is empty", EMPTY)
-    try:
-        check(text)
-    except Unreadable as error:
-        data.refuse(reference.key, str(error))
-    return text
-
-
-def check_token(text: str) -> None:
-    """Check a value that is sent in a header; raises Unreadable."""
-    if not is_token(text):
-        raise Unreadable("can't be a token: tokens are one line of printable ASCII characters without blanks")
-
-
-def check_webhook_secret(text: str) -> None:
-    """Check the secret that authenticates webhooks; raises Unreadable."""
-    if len(text) > MOST_SECRET_CHARACTERS or not text.isprintable():
-        raise Unreadable(f"is not one line of at most {MOST_SECRET_CHARACTERS} printable characters")
-    check_secret(text)
 
 
 def list_secrets(spec: RunnerPoolSpec) -> set[str]:

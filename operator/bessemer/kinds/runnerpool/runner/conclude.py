@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from bessemer.api.reasons import CLUSTER_NOT_READY
 from bessemer.api.runnerpool.resource import RunnerPool
 from bessemer.api.runnerpool.spec import RunnerPoolSpec
 from bessemer.errors import BessemerError, Retry
@@ -16,7 +17,7 @@ from bessemer.kinds.runnerpool.runner.plan import Plan, Settled
 from bessemer.kube.protocol import Unavailable
 
 PASSING = (GitLabUnavailable, RateLimited, Unavailable)
-PASSING_REASONS = frozenset({"ClusterNotReady", "Conflict", "Vanished"})
+PASSING_REASONS = frozenset({CLUSTER_NOT_READY, "Conflict", "Vanished"})
 """Failures that don't invalidate earlier knowledge. A deleted Secret does, and so does any reason not listed here."""
 
 

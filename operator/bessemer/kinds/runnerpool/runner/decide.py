@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from bessemer.api.names import runner_account_name, runner_secret_name
+from bessemer.api.reasons import INVALID_SPEC, NAME_TAKEN
 from bessemer.api.runnerpool.executors import ExecutorType
 from bessemer.api.runnerpool.resource import RunnerPool
 from bessemer.api.runnerpool.spec import ManagedRunner
 from bessemer.engine.event_facts import EventFact
-from bessemer.engine.refusals import INVALID_SPEC, NAME_TAKEN
 from bessemer.errors import BessemerError, Invalid
 from bessemer.gitlab.protocol import Identity, RunnerRequest
 from bessemer.kinds.runnerpool.demand.interest import Polls

@@ -1,7 +1,7 @@
 """Decides the end of a deleted pool: a pure function from facts and the time to one question, one step, or a wait.
 
-GitLab deletes the runner if it was created for the pool, otherwise its runner managers; then the finalizer is removed.
-After the deletion deadline it is removed even if GitLab could not be reached.
+GitLab deletes the runner if it was created for the pool, otherwise its runner managers; then the engine may
+remove the finalizer. After the deletion deadline it may even if GitLab could not be reached.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from bessemer.api.runnerpool.resource import RunnerPool
 from bessemer.api.runnerpool.spec import GitLabConnection
 from bessemer.engine.deadline import compute_patience
 from bessemer.engine.event_facts import EventFact
+from bessemer.engine.secrets import SecretMissing
 from bessemer.errors import BessemerError, Invalid
 from bessemer.gitlab.protocol import GitLabNotFound
 from bessemer.kinds.runnerpool.demand.interest import compute_asked
 from bessemer.kinds.runnerpool.facts import RETRY_SECONDS
-from bessemer.kinds.runnerpool.runner.access import Access, SecretMissing
+from bessemer.kinds.runnerpool.runner.access import Access
 from bessemer.kinds.runnerpool.runner.decide import explain_undeletable
 from bessemer.kinds.runnerpool.runner.known import Known
-from bessemer.kinds.runnerpool.runner.plan import DeleteRunner, ListRunners, Plan, RemoveFinalizer
+from bessemer.kinds.runnerpool.runner.plan import DeleteRunner, ListRunners, Plan
 from bessemer.kinds.runnerpool.runner.record import Record
 from bessemer.kinds.runnerpool.runner.request import build_scope
 from bessemer.kinds.runnerpool.runner.runner_managers import ManagerFacts, decide_managers
@@ -77,7 +78,7 @@ class EndFacts:
 
 
 def decide_end(facts: EndFacts, now: datetime) -> Plan:
-    """Return the next step before the finalizer is removed, or the time to wait."""
+    """Return the next step, the time to wait, or the end."""
     patience = facts.compute_patience(now)
     if facts.failure is None and facts.pause > 0 and patience > 0:
         return Plan(None, "PauseAsked", "GitLab has asked for a pause", wait=min(facts.pause, patience))
@@ -85,9 +86,9 @@ def decide_end(facts: EndFacts, now: datetime) -> Plan:
         plan = _choose(facts)
     except BessemerError as error:
         if _was_never_created(facts, error):
-            return Plan(RemoveFinalizer(), "NothingCreated", f"no runner was created: {error.message}")
+            return Plan(None, "NothingCreated", f"no runner was created: {error.message}", ended=True)
         return _wait(facts, error, patience)
-    return plan or Plan(RemoveFinalizer(), "Deleted", "nothing of the pool is left in GitLab")
+    return plan or Plan(None, "Deleted", "nothing of the pool is left in GitLab", ended=True)
 
 
 def _choose(facts: EndFacts) -> Plan | None:
@@ -95,7 +96,7 @@ def _choose(facts: EndFacts) -> Plan | None:
     if not facts.creates_runner:
         if isinstance(failure, Invalid) and facts.managers is not None:
             # The token is no longer valid: its runner is deleted, or can't be managed any more.
-            return Plan(RemoveFinalizer(), "ManagersLeft", f"runner managers are left: {failure.message}")
+            return Plan(None, "ManagersLeft", f"runner managers are left: {failure.message}", ended=True)
         if failure is not None:
             raise failure
         return next(iter(decide_managers(facts.managers)), None) if facts.managers is not None else None
@@ -140,7 +141,7 @@ def _was_never_created(facts: EndFacts, error: BessemerError) -> bool:
 def _wait(facts: EndFacts, error: BessemerError, patience: float) -> Plan:
     if patience <= 0:
         text = f"GitLab keeps what it has of runner {facts.pool.status.runner.id}: {error.message}"
-        return Plan(RemoveFinalizer(), "RunnerLeft", text, EventFact("Warning", "RunnerLeft", text))
+        return Plan(None, "RunnerLeft", text, EventFact("Warning", "RunnerLeft", text), ended=True)
     event = EventFact("Warning", error.reason, f"{LEAVING}: {error.message}")
     wait = min(max(RETRY_SECONDS, compute_asked(error)), patience)
     return Plan(None, error.reason, event.message, event, failure=error, wait=wait)

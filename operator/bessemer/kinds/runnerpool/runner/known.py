@@ -75,6 +75,8 @@ class Known:
     """Used only for a pool that is deleted together with its Secrets."""
     refreshed: datetime = LONG_AGO
     """When the secret of webhooks was last read because a request did not match."""
+    heard: int = 0
+    """How many changes of the pool's Secrets had been heard of before they were read."""
 
     def is_fresh(self, pool: RunnerPool, now: datetime, seconds: float, pause: float) -> bool:
         """Return whether nothing needs to be read yet, because the knowledge is recent or GitLab asks for a pause."""

@@ -9,15 +9,16 @@ from pydantic import ValidationError
 
 from bessemer.api.base import explain_validation_error
 from bessemer.api.names import runner_account_name, runner_secret_name
+from bessemer.api.reasons import INVALID_SPEC, NAME_TAKEN
 from bessemer.api.runnerpool.executors import ExecutorType
 from bessemer.api.runnerpool.resource import RunnerPool
 from bessemer.api.runnerpool.spec import GitLabConnection, RunnerPoolSpec
 from bessemer.engine.objects import is_owned
-from bessemer.engine.refusals import INVALID_SPEC, NAME_TAKEN
+from bessemer.engine.secrets import SecretMissing
 from bessemer.errors import BessemerError, Invalid, Retry
 from bessemer.kinds.runnerpool.deps import PoolDeps
 from bessemer.kinds.runnerpool.render.slurm_files import SlurmHost
-from bessemer.kinds.runnerpool.runner.access import Access, SecretMissing
+from bessemer.kinds.runnerpool.runner.access import Access
 from bessemer.kinds.runnerpool.runner.ending import EndFacts
 from bessemer.kinds.runnerpool.runner.facts import NamedObject, RunnerFacts
 from bessemer.kinds.runnerpool.runner.known import LONG_AGO, Known, Registered, find_parting

@@ -115,11 +115,6 @@ class KeepManager:
     slot: int
 
 
-@dataclass(frozen=True)
-class RemoveFinalizer:
-    """Remove the finalizer of the pool."""
-
-
 Step = (
     StartPolls
     | StopPolls
@@ -133,7 +128,6 @@ Step = (
     | LeaveRunner
     | ForgetManager
     | KeepManager
-    | RemoveFinalizer
 )
 
 
@@ -161,8 +155,11 @@ class Plan:
     """Why the runner is not as the spec wants it."""
     wait: float | None = None
     """Seconds until the next try, if decided here."""
+    ended: bool = False
+    """Nothing about the runner holds the deleted pool any more."""
 
     def __str__(self) -> str:
-        name = type(self.step).__name__ if self.step is not None else "rest" if self.wait is None else "wait"
+        state = "end" if self.ended else "rest" if self.wait is None else "wait"
+        name = type(self.step).__name__ if self.step is not None else state
         wait = "" if self.wait is None else f" [{self.wait:g} s]"
         return f"{name}, {self.reason}{f': {self.message}' if self.message else ''}{wait}"

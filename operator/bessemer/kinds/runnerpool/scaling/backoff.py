@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bessemer.api.reasons import QUOTA_EXCEEDED
 from bessemer.api.runnerpool.status import MOST_CAUSES, BackOff
-from bessemer.engine.refusals import QUOTA_EXCEEDED
 from bessemer.kinds.runnerpool.facts import DoubtfulEnd, Facts, RunnerPodFact
 
 FIRST = timedelta(seconds=5)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from bessemer.api.reasons import QUOTA_EXCEEDED
 from bessemer.api.runnerpool.spec import RunnerPoolSpec
 from bessemer.api.runnerpool.status import BackOff
-from bessemer.engine.refusals import QUOTA_EXCEEDED
+from bessemer.engine.plan import Reason
 from bessemer.kinds.runnerpool.facts import ANY_JOB, Facts, RunnerPodFact, RunnerPodState
 from bessemer.kinds.runnerpool.plan import CREATED, Action, CollectPod, CreatePod, Limit, RetirePod, Scaling
 from bessemer.kinds.runnerpool.scaling.backoff import describe_cause
-
-_Note = tuple[str, str]
 
 
 def decide_manager(
@@ -31,7 +30,7 @@ def decide_manager(
     if not live or until > now:
         return Scaling(tuple(actions), wake_after=until - now if live else None)
     actions += [RetirePod(pod, "Idle") for pod in live]
-    note = ("Retired", f"the manager, which has had nothing to do for {spec.idle_seconds} s")
+    note = Reason("Retired", f"the manager, which has had nothing to do for {spec.idle_seconds} s")
     return Scaling(tuple(actions), (note,))
 
 
@@ -43,7 +42,7 @@ def _decide_busy(
 ) -> Scaling:
     """Keep a manager pod that matches the current spec; one from an earlier spec is removed when the new one runs."""
     actions, live, current = drawn
-    notes: list[_Note] = []
+    notes: list[Reason] = []
     if not current:
         limit, wake = _find_limit(facts, back_off, now)
         if limit is not None:
@@ -55,12 +54,12 @@ def _decide_busy(
             if facts.demand.jobs
             else "min is 1, or the waiting jobs are not known"
         )
-        notes.append((CREATED, f"the manager, as {why}"))
+        notes.append(Reason(CREATED, f"the manager, as {why}"))
     elif any(pod.state is RunnerPodState.RUNNING for pod in current):
         outdated = [pod for pod in live if pod not in current]
         actions += [RetirePod(pod, "Outdated") for pod in outdated]
         if outdated:
-            notes.append(("Outdated", "the manager made from an earlier spec ends its jobs and goes"))
+            notes.append(Reason("Outdated", "the manager made from an earlier spec ends its jobs and goes"))
     return Scaling(tuple(actions), tuple(notes))
 
 

@@ -12,9 +12,10 @@ from collections.abc import Sized
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from bessemer.api.reasons import QUOTA_EXCEEDED
 from bessemer.api.runnerpool.spec import RunnerPoolSpec
 from bessemer.api.runnerpool.status import BackOff
-from bessemer.engine.refusals import QUOTA_EXCEEDED
+from bessemer.engine.plan import Reason
 from bessemer.kinds.runnerpool.demand.numbers import compute_answered, compute_unserved
 from bessemer.kinds.runnerpool.facts import ANY_JOB, Facts, RunnerPodFact, RunnerPodState, WaitingJob
 from bessemer.kinds.runnerpool.plan import CREATED, Action, CollectPod, CreatePod, Limit, RetirePod, Scaling, SendPod
@@ -34,12 +35,12 @@ class _Draft:
     min: int
     back_off: BackOff | None
     actions: list[Action] = field(default_factory=list)
-    reasons: list[tuple[str, str]] = field(default_factory=list)
+    reasons: list[Reason] = field(default_factory=list)
     limit: Limit | None = None
     dues: list[datetime] = field(default_factory=list)
 
     def note(self, reason: str, message: str) -> None:
-        self.reasons.append((reason, message))
+        self.reasons.append(Reason(reason, message))
 
 
 def decide_scaling(
@@ -79,7 +80,8 @@ def decide_drain(facts: Facts, reason: str) -> Scaling:
     live = [pod for pod in facts.list_live() if pod.state is not RunnerPodState.DRAINING]
     actions: list[Action] = [CollectPod(pod) for pod in facts.pods.values() if pod.ended]
     actions += [RetirePod(pod, reason) for pod in live]
-    reasons = ((reason, f"{_count(live)} will be removed, each after the job that it may have"),) if live else ()
+    removed = f"{_count(live)} will be removed, each after the job that it may have"
+    reasons = (Reason(reason, removed),) if live else ()
     return Scaling(tuple(actions), reasons)
 
 

@@ -36,12 +36,12 @@ class Office:
     clock: list[datetime]
 
     async def poll(self) -> set[Key]:
-        """Have it poll; give the pools that have been told since the last time."""
+        """Have it poll; return the pools that have been told since the last time."""
         self.source.nudge()
         return await self._take_told()
 
     async def hear(self, hook: JobHook) -> set[Key]:
-        """Give it a webhook; give the pools that have been told since the last time."""
+        """Return it a webhook; return the pools that have been told since the last time."""
         self.source.put_webhook(hook)
         return await self._take_told()
 
@@ -76,7 +76,7 @@ async def test_a_poll_is_told_to_the_pools_whose_jobs_it_brings_or_misses(office
     assert await office.poll() == set()
 
 
-async def test_a_job_that_is_not_listed_for_want_of_room_is_not_taken_for_gone(office: Office) -> None:
+async def test_a_job_that_a_full_list_omits_is_not_taken_for_gone(office: Office) -> None:
     office.gitlab.jobs = [PendingJob(number, PROJECT, frozenset({"gpu"})) for number in (1, 2)]
     await office.poll()
     office.gitlab.jobs += [PendingJob(number, PROJECT, frozenset({"gpu"})) for number in (3, 4)]
@@ -163,7 +163,7 @@ def its_hook(number: int, name: str = "build", ref: str = "main", status: str = 
 
 @pytest.fixture
 async def seasoned(office: Office) -> Office:
-    """Give a source that has listed a job of the name build on main, which is over."""
+    """Return a source that has listed a job of the name build on main, which is over."""
     office.gitlab.jobs.append(a_job(1, "cpu"))
     await office.poll()
     office.gitlab.jobs.clear()
@@ -193,8 +193,8 @@ async def test_a_job_of_another_name_project_or_ref_is_listed(seasoned: Office, 
     assert seasoned.gitlab.calls == ["list_pending_jobs"]
 
 
-async def test_a_job_that_nobody_took_when_it_was_listed_is_listed_again(seasoned: Office) -> None:
-    """Nobody would learn otherwise that its tags are others now."""
+async def test_a_job_that_no_pod_took_when_it_was_listed_is_listed_again(seasoned: Office) -> None:
+    """No component would learn otherwise that its tags have changed."""
     seasoned.gitlab.jobs.append(a_job(2, "tpu", name="train"))
     await seasoned.poll()
     seasoned.gitlab.jobs[:] = [a_job(3, "gpu", name="train")]
@@ -237,7 +237,7 @@ def test_names_that_were_not_listed_for_the_longest_time_are_forgotten(monkeypat
     assert recalled == [a_job(9, "cpu", name="one"), None, a_job(9, "cpu", name="three"), None]
 
 
-async def test_what_nobody_has_thought_of_is_said_and_does_not_end_the_polls(
+async def test_an_unexpected_error_is_reported_and_does_not_end_the_polls(
     office: Office, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object, **__: object) -> None:

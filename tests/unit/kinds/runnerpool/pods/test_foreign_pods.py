@@ -20,6 +20,7 @@ from bessemer.kinds.runnerpool.pods.cache import PodCache
 from bessemer.kinds.runnerpool.pods.job_pods import parse_job_pod
 from bessemer.kinds.runnerpool.pods.runner_pods import parse_runner_pod
 from bessemer.kube.protocol import PODS, RESOURCE_QUOTAS
+from tests.support.examples import examples
 from tests.support.pool_world import KEY, PoolWorld, open_pool_world
 
 RUNS: dict[str, Any] = {"running": {"startedAt": "2026-03-02T06:00:00Z"}}
@@ -145,7 +146,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("fast")
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(odd=_PODS)
 async def test_no_pod_makes_a_pass_fail_nor_the_deletion_of_its_pool(odd: dict[str, Any]) -> None:
     async with open_pool_world() as world:
@@ -183,7 +184,7 @@ async def _spoil(world: PoolWorld, odd: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("word", LAST_WORDS)
-async def test_a_pod_whose_last_word_cannot_be_read_has_failed_and_its_job_is_asked_for_anew(
+async def test_a_pod_with_an_unreadable_termination_message_has_failed_and_its_job_gets_another_pod(
     world: PoolWorld, word: str
 ) -> None:
     await world.run_job(7)

@@ -37,7 +37,7 @@ def test_a_pod_has_stopped_when_the_kubelet_says_so_of_all_its_containers(
 
 
 @pytest.mark.parametrize(("grace", "seconds"), [({}, 3600), ({"gracePeriodSeconds": 90}, 90)])
-def test_how_long_a_job_may_take_when_its_pod_is_to_go_is_read_from_the_pod(
+def test_how_long_a_job_may_take_when_its_pod_is_deleted_is_read_from_the_pod(
     grace: dict[str, Any], seconds: int
 ) -> None:
     runner = {"tokenSecret": {"name": "runner"}, "tags": ["hpc"], **grace}
@@ -95,14 +95,14 @@ def test_a_time_of_sending_that_is_none_is_passed_over(sent: str) -> None:
 
 
 @pytest.mark.parametrize(("slot", "ours"), [("0", True), ("12", True), ("abc", False), ("-1", False), ("", False)])
-def test_a_pod_without_the_number_of_a_slot_is_none_of_ours(slot: str, ours: bool) -> None:
+def test_a_pod_without_the_number_of_a_slot_is_foreign(slot: str, ours: bool) -> None:
     owner = {"kind": "RunnerPool", "name": "lab", "uid": "pool", "controller": True}
     pod = read_pod(name=f"lab-runner-{slot}", labels={"bessemer.dev/slot": slot}, ownerReferences=[owner])
     assert (pod.belongs_to("pool"), pod.belongs_to("another")) == (ours, False)
 
 
 @pytest.mark.parametrize("name", ["lab-runner-1", "innocent", "lab-runner-00"])
-def test_a_pod_that_copies_labels_and_owner_is_none_of_ours_without_the_name_of_its_slot(name: str) -> None:
+def test_a_pod_that_copies_labels_and_owner_is_foreign_without_the_name_of_its_slot(name: str) -> None:
     owner = {"kind": "RunnerPool", "name": "lab", "uid": "pool", "controller": True}
     assert not read_pod(name=name, labels={"bessemer.dev/slot": "0"}, ownerReferences=[owner]).belongs_to("pool")
 

@@ -54,7 +54,7 @@ EXECUTORS: dict[str, dict[str, Any]] = {
 
 
 def render(secrets: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
-    """Give the runner's part of config.toml."""
+    """Return the runner's part of config.toml."""
     text = build_config(build_pool(**spec), build_spec(**spec), "glrt-token", secrets or {})
     (runner,) = tomllib.loads(text)["runners"]
     return dict(runner)
@@ -183,7 +183,7 @@ def test_no_setting_replaces_or_is_replaced_by_what_is_set_for_the_pool(name: st
     section = name.lower()
     rendered = render(executor=EXECUTORS[name], cache={"volume": {"claimName": "ci-cache"}})
     adds_to = {"pod_labels", "pod_annotations", "volumes"}
-    changes = {"automount_service_account_token", "cleanup_grace_period_seconds"}  # a default of ours, and said so
+    changes = {"automount_service_account_token", "cleanup_grace_period_seconds"}  # our default, and documented
     for setting in (set(rendered) | set(rendered[section])) - adds_to - changes:
         executor = EXECUTORS[name] | {section: EXECUTORS[name][section] | {"settings": {setting: "x"}}}
         assert build_pool(executor=executor).spec is None, setting

@@ -47,7 +47,7 @@ def list_jobs(world: PoolWorld) -> list[str | None]:
 
 
 def explain(world: PoolWorld, type_: str) -> str:
-    """Give the message of a condition."""
+    """Return the message of a condition."""
     return str(next(one for one in world.status()["conditions"] if one["type"] == type_)["message"])
 
 
@@ -90,7 +90,7 @@ async def test_a_pod_that_asked_for_itself_is_replaced_while_the_token_is_refuse
     assert len([name for kind, name in world.kubernetes.created if kind == "pods"]) == 2
 
 
-async def test_without_min_a_pool_of_a_refused_token_has_no_pods_and_says_that_nobody_asks(
+async def test_without_min_a_pool_of_a_refused_token_has_no_pods_and_says_that_none_asks(
     world: PoolWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ListRefused(world, monkeypatch)
@@ -136,7 +136,7 @@ async def test_a_token_that_is_revoked_later_costs_no_known_job_and_is_said_afte
     assert list_jobs(world) == [ANY_JOB]
 
 
-async def test_a_runner_of_ours_can_not_be_made_with_a_refused_token_and_the_pool_is_not_ready(
+async def test_a_runner_can_not_be_created_with_a_refused_token_and_the_pool_is_not_ready(
     world: PoolWorld,
 ) -> None:
     del world.gitlab.runners[1]

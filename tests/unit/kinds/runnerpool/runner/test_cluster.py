@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bessemer.kube.protocol import CLUSTER_BUILDS, SECRETS
+from bessemer.kinds.clusterbuild.resource import CLUSTER_BUILDS
+from bessemer.kube.protocol import SECRETS
 from bessemer.machines.secrets import derive_host_key
 from tests.support.checkout import ROOT
 from tests.support.pool_world import KEY, PoolWorld, open_pool_world
@@ -46,7 +47,7 @@ async def add_build(world: PoolWorld, **management: Any) -> None:
 
 
 def finish_build(world: PoolWorld) -> str:
-    """Have the build become Ready; give its UID."""
+    """Have the build become Ready; return its UID."""
     ready = {
         "type": "Ready",
         "status": "True",

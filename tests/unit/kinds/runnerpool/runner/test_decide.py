@@ -144,7 +144,7 @@ def check_end(facts: RunnerFacts, plan: Plan) -> None:
         assert facts.secret.has_record == (facts.spec.runner.managed is not None)
 
 
-@pytest.mark.parametrize("moment", ["new", "settled", "operator anew", "deleted"])
+@pytest.mark.parametrize("moment", ["new", "settled", "operator restarted", "deleted"])
 async def test_observing_writes_nothing_and_asks_gitlab_nothing(world: PoolWorld, moment: str) -> None:
     executor = {"type": "Kubernetes", "kubernetes": {"image": "debian"}}
     await world.apply(runner=MANAGED, executor=executor)
@@ -152,7 +152,7 @@ async def test_observing_writes_nothing_and_asks_gitlab_nothing(world: PoolWorld
         world.watch()
     else:
         await world.settle()
-    if moment == "operator anew":
+    if moment == "operator restarted":
         await world.restart_operator()
         world.watch()
     if moment == "deleted":

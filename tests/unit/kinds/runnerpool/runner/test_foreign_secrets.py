@@ -13,6 +13,7 @@ from bessemer.engine import status
 from bessemer.errors import Retry
 from bessemer.kinds.runnerpool.demand import sources
 from bessemer.kube.protocol import SECRETS
+from tests.support.examples import examples
 from tests.support.pool_world import KEY, open_pool_world
 
 RECORD = ["token", "runner-id", "expires-at", "url", "scope", "request-digest", "issued-at", "refusals", "config.toml"]
@@ -34,7 +35,7 @@ _RAW = st.none() | st.sampled_from(["no base64!", "====", "ü"]) | _VALUES
 
 
 @pytest.mark.parametrize("managed", [True, False])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     record=st.dictionaries(st.sampled_from(RECORD), _RAW, min_size=1),
     users=st.dictionaries(st.sampled_from(["gitlab", "runner", "hook"]), _RAW, max_size=1),

@@ -1,4 +1,4 @@
-"""Runners of ours in GitLab: none is made in vain, and none is left behind without a word."""
+"""Our runners in GitLab: none is created in vain, and none is left behind without a message."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ async def test_a_pool_that_is_given_a_runner_deletes_its_own(world: PoolWorld) -
     assert world.condition("Ready") == ("True", "Serving")
 
 
-@pytest.mark.parametrize("forgotten", [False, True], ids=["known", "operator anew"])
+@pytest.mark.parametrize("forgotten", [False, True], ids=["known", "operator restarted"])
 async def test_a_pool_whose_spec_went_wrong_takes_its_runner_along_when_it_is_deleted(
     world: PoolWorld, forgotten: bool
 ) -> None:
@@ -169,7 +169,7 @@ async def test_a_pool_that_never_had_a_runner_goes_at_once(world: PoolWorld, wro
 
 
 async def test_a_pool_that_may_have_had_a_runner_waits_for_gitlab(world: PoolWorld) -> None:
-    """Here the operator began anew, and all that it had written down went with the namespace."""
+    """Here the operator was restarted, and all that it had recorded was deleted with the namespace."""
     await apply_managed(world)
     world.gitlab.error = GitLabUnavailable("no answer: Connection refused")
     del world.kubernetes.objects["secrets", KEY[0], "lab-runner"]
@@ -196,13 +196,15 @@ async def test_a_runner_that_can_not_be_deleted_as_the_spec_says_no_gitlab_is_sa
     assert "spec.gitlab.url: " in message
 
 
-async def test_a_runner_of_a_group_that_is_gone_does_not_hold_up_its_pool(world: PoolWorld) -> None:
+async def test_a_runner_of_a_group_that_is_gone_does_not_hold_up_its_pool(
+    world: PoolWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await apply_managed(world)
 
     async def list_runners(scope: Scope, marker: str) -> list[int]:
         raise GitLabNotFound(f"{scope} is not there")
 
-    world.gitlab.list_runners = list_runners  # type: ignore[method-assign]
+    monkeypatch.setattr(world.gitlab, "list_runners", list_runners)
     world.kubernetes.mark_deleted(world.kubernetes.objects["runnerpools", *KEY])
     await world.settle()
     assert ("runnerpools", *KEY) not in world.kubernetes.objects
@@ -217,21 +219,11 @@ async def test_webhooks_are_taken_while_the_cluster_of_a_pool_is_not_there_yet(w
     assert access.webhook_secret == "hook-secret"
 
 
-def refuse_tokens(world: PoolWorld) -> None:
-    """Have GitLab refuse every token of a runner."""
-
-    async def verify_runner(runner_token: str) -> Identity | None:
-        world.gitlab.calls.append("verify_runner")
-        return None
-
-    world.gitlab.verify_runner = verify_runner  # type: ignore[method-assign]
-
-
 async def test_a_token_that_gitlab_refuses_is_replaced_ever_more_rarely_and_each_time_is_an_event(
     world: PoolWorld,
 ) -> None:
     await apply_managed(world)
-    refuse_tokens(world)
+    world.gitlab.refuses_tokens = True
     rotated: list[int] = []
     for hour in range(1, 74):
         world.pass_time(3600)
@@ -255,13 +247,15 @@ async def test_a_token_that_is_replaced_in_time_is_an_event_with_its_reason(worl
 
 
 @pytest.mark.parametrize("error", [GitLabUnavailable("403, not in GitLab's own form"), GitLabRefused("403 Forbidden")])
-async def test_what_a_proxy_says_of_a_token_replaces_none(world: PoolWorld, error: BessemerError) -> None:
+async def test_what_a_proxy_says_of_a_token_replaces_none(
+    world: PoolWorld, error: BessemerError, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await apply_managed(world)
 
     async def verify_runner(runner_token: str) -> Identity | None:
         raise error
 
-    world.gitlab.verify_runner = verify_runner  # type: ignore[method-assign]
+    monkeypatch.setattr(world.gitlab, "verify_runner", verify_runner)
     for _ in range(6):
         world.pass_time(3600)
         await world.step()

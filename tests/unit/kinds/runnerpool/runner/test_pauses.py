@@ -1,4 +1,4 @@
-"""A GitLab that asks to be left alone is, whatever is to be done about a pool's runner, and asked again in time."""
+"""A GitLab that asks for a pause gets it, whatever step a pool's runner needs, and is asked again in time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def pass_seconds(world: PoolWorld, seconds: int) -> None:
 
 
 def take_calls(world: PoolWorld) -> list[str]:
-    """Give what GitLab was asked about runners since the last time."""
+    """Return what GitLab was asked about runners since the last time."""
     calls = [call for call in world.gitlab.calls if call != "list_pending_jobs"]
     world.gitlab.calls.clear()
     return calls
@@ -169,7 +169,7 @@ async def test_managers_of_pods_that_end_meanwhile_are_deleted_after_the_pause(w
         world.end_pod(name, number)
         await pass_seconds(world, 60)
     assert take_calls(world) == ["delete_manager"]
-    world.pass_time(4000)  # the token is to be verified, too
+    world.pass_time(4000)  # the token must be verified, too
     await pass_seconds(world, 60)
     assert take_calls(world) == ["verify_runner"]
     world.gitlab.error = None

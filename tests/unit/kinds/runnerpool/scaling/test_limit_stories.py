@@ -259,7 +259,7 @@ def test_jobs_that_a_list_had_no_room_for_wait_on() -> None:
     assert [waiting.job.id for waiting in scene.board.list_jobs()] == [4, 5]
 
 
-def test_a_pod_goes_for_want_of_its_job_only_where_the_list_is_whole_or_the_job_known_to_be_gone() -> None:
+def test_a_pod_without_its_job_is_deleted_only_where_the_list_is_whole_or_the_job_known_to_be_gone() -> None:
     scene = Scene(max=3)
     scene.poll(1, 2, 3)
     scene.step()
@@ -277,7 +277,7 @@ def test_a_pod_goes_for_want_of_its_job_only_where_the_list_is_whole_or_the_job_
 
 
 def delete_all(scene: Scene) -> None:
-    """Somebody deletes all pods: those with a job finish it."""
+    """A user deletes all pods: those with a job finish it."""
     scene.pods = {slot: replace(pod, state=RunnerPodState.DRAINING) for slot, pod in scene.pods.items()}
 
 

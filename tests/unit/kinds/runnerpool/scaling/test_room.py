@@ -8,8 +8,9 @@ from itertools import pairwise
 import pytest
 
 from bessemer.kinds.runnerpool.facts import JobPodFact
+from bessemer.kinds.runnerpool.resource import RUNNER_POOLS
 from bessemer.kinds.runnerpool.scaling.quota import compute_want
-from bessemer.kube.protocol import PODS, RESOURCE_QUOTAS, RUNNER_POOLS, Kind, Object, Refused
+from bessemer.kube.protocol import PODS, RESOURCE_QUOTAS, Kind, Object, Refused
 from tests.support.pool_world import KEY, PoolWorld, manifest
 from tests.unit.kinds.runnerpool.scenes import build_spec
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bessemer.api.runnerpool.cron import CRON_PATTERN, NEVER_PATTERN, find_start
 from bessemer.kinds.runnerpool.scaling.schedule import compute_minimum
+from tests.support.examples import examples
 from tests.unit.kinds.runnerpool.scenes import build_pool
 
 GOOD = [
@@ -74,7 +75,7 @@ EXPRESSIONS = st.tuples(*(st.lists(items(value), min_size=1, max_size=2).map(","
 )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(1000), deadline=None)
 @given(EXPRESSIONS)
 def test_the_api_server_and_the_operator_take_the_same_cron_expressions(start: str) -> None:
     taken = bool(re.search(CRON_PATTERN, start)) and not re.search(NEVER_PATTERN, start)
@@ -84,7 +85,7 @@ def test_the_api_server_and_the_operator_take_the_same_cron_expressions(start: s
     assert (error == "") is taken, error
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(EXPRESSIONS)
 def test_what_cronsim_takes_is_taken_with_the_same_meaning(start: str) -> None:
     try:
@@ -184,7 +185,7 @@ def find_changes(zone: ZoneInfo, year: int) -> list[datetime]:
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.sampled_from(ZONES),
     st.integers(2012, 2035),  # in 1993, 1995 and 2011, islands moved across the date line: a day of theirs is missing
@@ -227,7 +228,7 @@ def test_a_time_zone_that_is_not_there_is_said(name: str) -> None:
     assert error == "spec.schedules[0].timeZone: must be a time zone of the IANA database, such as Europe/Berlin"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.sampled_from(ZONES),
     st.integers(1990, 2035),

@@ -1,0 +1,1 @@
+"""The kind BuildTrigger as users write and read it."""

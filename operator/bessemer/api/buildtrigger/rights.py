@@ -1,0 +1,17 @@
+"""Permissions that the author of a BuildTrigger needs, in addition to reading the objects that it names. Pure."""
+
+from __future__ import annotations
+
+from bessemer.api.admission import Rule, Validation, build_may_do
+from bessemer.api.group import GROUP
+
+BUILD_RULES: list[Rule] = [
+    {"apiGroups": [GROUP], "resources": ["clusterbuilds"], "verbs": ["create", "patch", "delete"]}
+]
+"""What the trigger does with ClusterBuilds on behalf of its author."""
+
+
+def build_rules() -> list[Validation]:
+    """Return the rules for BuildTriggers, except those for the objects that the spec names."""
+    message = "the trigger creates, changes and deletes ClusterBuilds for you in this namespace"
+    return build_may_do(BUILD_RULES, "false", message)

@@ -1,0 +1,186 @@
+"""Which events of GitLab a BuildTrigger acts upon, as users write it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from bessemer.api.base import ATOMIC_LIST, ApiModel, cel
+from bessemer.api.buildtrigger.patterns import PathMatcher
+from bessemer.api.fields import DnsLabel
+
+MAX_RULES = 32
+MOST_PATTERNS = 32
+RefPattern = Annotated[str, Field(pattern=r"^[!-)+-~*]+$", min_length=1, max_length=255)]
+"""The name of a branch or tag, or a wildcard as in GitLab: * stands for any text, also with a slash."""
+
+
+def _check_pattern(pattern: str) -> str:
+    PathMatcher([pattern])
+    return pattern
+
+
+PathPattern = Annotated[
+    str,
+    AfterValidator(_check_pattern),
+    Field(
+        pattern=r"^[^/\s\\][^\s\\]*$",
+        min_length=1,
+        max_length=255,
+        json_schema_extra=cel(("!self.matches('(^|/)[.][.]?(/|$)')", "must not contain the steps . and ..")),
+    ),
+]
+"""Path of a file in the repository, or a pattern: *, **, ?, [...] and {a,b} as in rules:changes of GitLab."""
+
+
+class Mode(StrEnum):
+    """What an event leads to."""
+
+    BUILD = "Build"
+    PLAN = "Plan"
+
+
+class Push(ApiModel):
+    """Commits pushed to a branch."""
+
+    branches: list[RefPattern] = Field(min_length=1, max_length=MOST_PATTERNS, json_schema_extra=ATOMIC_LIST)
+    """Names of branches. A * stands for any text, also with a slash, as in GitLab's own wildcards."""
+    protected_only: bool = True
+    """Whether the branch must be protected in GitLab. If false, everyone who may push to the branch can start
+    builds, within allow."""
+
+
+class Tag(ApiModel):
+    """A new tag."""
+
+    tags: list[RefPattern] = Field(min_length=1, max_length=MOST_PATTERNS, json_schema_extra=ATOMIC_LIST)
+    """Names of tags, with * as for branches."""
+    protected_only: bool = True
+    """Whether the tag must be protected in GitLab."""
+
+
+class JobProof(StrEnum):
+    """How a job proves who it is."""
+
+    ID_TOKEN = "IdToken"  # noqa: S105  a word
+    JOB_TOKEN = "JobToken"  # noqa: S105  a word
+
+
+class Job(ApiModel):
+    """A job of a pipeline that asks for a build of its commit."""
+
+    refs: list[RefPattern] = Field(min_length=1, max_length=MOST_PATTERNS, json_schema_extra=ATOMIC_LIST)
+    """Names of branches and tags, with * as for branches. Pipelines of merge requests can't ask for builds."""
+    protected_only: bool = True
+    """Whether the branch or tag must be protected in GitLab. If false, everyone who may start a pipeline for it can
+    start builds, within allow."""
+    environments: list[RefPattern] = Field(
+        default_factory=list, max_length=MOST_PATTERNS, json_schema_extra=ATOMIC_LIST
+    )
+    """Names of environments of GitLab, with * as for branches; the job must have one of them, proven by its ID token.
+    Default: a job needs no environment."""
+    proofs: list[JobProof] = Field(
+        default_factory=lambda: [JobProof.ID_TOKEN], min_length=1, max_length=2, json_schema_extra=ATOMIC_LIST
+    )
+    """How the job may prove who it is: IdToken (id_tokens in the job) or JobToken (CI_JOB_TOKEN). GitLab says less of
+    a job token, and each use of one costs a request to GitLab. Default: IdToken."""
+    audience: str = Field(default="bessemer", pattern="^[!-~]+$", max_length=255)
+    """The audience that the job's ID token must have, as in id_tokens of the job."""
+
+
+class MergeRequest(ApiModel):
+    """A merge request that is opened, reopened, or gets new commits."""
+
+    target_branches: list[RefPattern] = Field(min_length=1, max_length=MOST_PATTERNS, json_schema_extra=ATOMIC_LIST)
+    """Names of the branches that it goes to, with * as for branches. Merge requests from forks never count; a member
+    can have them built by a comment."""
+    drafts: bool = False
+    """Whether drafts count as well."""
+    protected_only: bool = True
+    """Whether the source branch must be protected for mode Build. Mode Plan touches no machine, and needs no protected
+    branch."""
+
+
+class Pipeline(ApiModel):
+    """A pipeline of a branch or tag that has succeeded. Pipelines that other programs report do not count."""
+
+    refs: list[RefPattern] = Field(min_length=1, max_length=MOST_PATTERNS, json_schema_extra=ATOMIC_LIST)
+    """Names of branches and tags, with * as for branches."""
+    protected_only: bool = True
+    """Whether the branch or tag must be protected in GitLab."""
+
+
+class AccessLevel(StrEnum):
+    """The role of a member of the project, its groups included."""
+
+    DEVELOPER = "Developer"
+    MAINTAINER = "Maintainer"
+    OWNER = "Owner"
+
+
+class Command(StrEnum):
+    """What a comment asks for."""
+
+    BUILD = "build"
+    RETRY = "retry"
+    ABORT = "abort"
+    PLAN = "plan"
+
+
+class Comment(ApiModel):
+    """A comment on a merge request whose first line is "/bessemer build", "/bessemer retry", "/bessemer abort" or
+    "/bessemer plan". It is about the commit that is the merge request's latest when the comment is written."""
+
+    commands: list[Command] = Field(
+        default_factory=lambda: list(Command), min_length=1, max_length=4, json_schema_extra=ATOMIC_LIST
+    )
+    """The commands that the rule is for: build; retry, which builds what has failed at this commit again; abort, which
+    ends the builds of the merge request, also of earlier commits; plan. So several rules can ask for a role for each.
+    Default: all."""
+    access_level: AccessLevel = AccessLevel.MAINTAINER
+    """The role that the comment's author must have at least."""
+    forks: bool = False
+    """Whether comments on merge requests from forks count. A member then decides with each comment that this very
+    commit may be built."""
+
+
+class Rule(ApiModel):
+    """One kind of event and what it leads to."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "[has(self.push), has(self.tag), has(self.job), has(self.mergeRequest), has(self.pipeline), "
+                "has(self.comment)].filter(given, given).size() == 1",
+                "exactly one of push, tag, job, mergeRequest, pipeline and comment is required",
+            ),
+            (
+                "!has(self.comment) || (self.mode == 'Build' && (!has(self.paths) || size(self.paths) == 0))",
+                "mode and paths have no effect on comments: the comment says what it wants",
+            ),
+        )
+    )
+
+    name: DnsLabel
+    """Name of the rule, shown in the status and in GitLab."""
+    push: Push | None = None
+    """The rule is for pushes to branches."""
+    tag: Tag | None = None
+    """The rule is for new tags."""
+    job: Job | None = None
+    """The rule is for jobs that ask for a build themselves, such as a manual job: the button."""
+    merge_request: MergeRequest | None = None
+    """The rule is for merge requests."""
+    pipeline: Pipeline | None = None
+    """The rule is for pipelines that have succeeded."""
+    comment: Comment | None = None
+    """The rule is for comments on merge requests."""
+    paths: list[PathPattern] = Field(default_factory=list, max_length=MOST_PATTERNS, json_schema_extra=ATOMIC_LIST)
+    """The rule holds only if one of these files has changed: paths or patterns as in rules:changes of GitLab, where **
+    stands for any number of folders. For a new branch and for a tag there is no list of changed files, and the rule
+    holds, as in GitLab. Default: all files."""
+    mode: Mode = Mode.BUILD
+    """Build creates or changes the ClusterBuilds of the manifests. Plan only checks the manifests, and reports what
+    would be done."""

@@ -1,0 +1,106 @@
+"""Asks for a build and follows it to its end; or aborts it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from time import monotonic
+
+from bessemer.api.jobprogress import JobProgress
+from bessemer.cli.job.client import OperatorClient, Refused, open_client
+from bessemer.cli.job.log import JobLog, list_results
+from bessemer.cli.job.results import Exit, compute_exit, write_dotenv, write_junit
+from bessemer.cli.job.settings import JobSettings
+from bessemer.clock import get_now
+from bessemer.errors import Invalid, Retry
+
+RECORD, DOTENV, JUNIT = "record", "bessemer.env", "verification.xml"
+POLL_SECONDS = 3.0
+OUTAGE_SECONDS = 600.0
+"""How long the operator may be silent before a job gives up; the build goes on as long as the job runs."""
+ABORT_SECONDS = 60.0
+"""The same for an order to abort, which a job gives in its last minutes."""
+_RECORD = re.compile(r"[a-z0-9]([-a-z0-9]{0,251}[a-z0-9])?")
+
+
+async def run_build(settings: JobSettings) -> Exit:
+    """Build, and print what happens. Raises Invalid for settings that can't be used."""
+    try:
+        async with open_client(settings) as client:
+            progress = await outlast(client.build, OUTAGE_SECONDS)
+            _write(settings, RECORD, f"{progress.record}\n".encode())
+            progress = await _follow(client, progress)
+    except Refused as error:
+        _print([f"refused: {error.message}"])
+        return Exit.REFUSED
+    except Retry as error:
+        _print([f"error: {error.message}"])
+        return Exit.ERROR
+    _write(settings, DOTENV, write_dotenv(progress).encode())
+    _write(settings, JUNIT, write_junit(progress))
+    _print(list_results(progress))
+    return compute_exit(progress)
+
+
+async def run_abort(settings: JobSettings) -> Exit:
+    """Abort the build that the job has asked for; nothing where it has not asked for any."""
+    try:
+        record = (settings.folder / RECORD).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        _print(["the job has not asked for a build: there is nothing to abort"])
+        return Exit.READY
+    if not _RECORD.fullmatch(record):
+        raise Invalid("InvalidSetting", f"{settings.folder / RECORD} was changed: it has no name of a record")
+    try:
+        async with open_client(settings) as client:
+            await outlast(lambda: client.abort(record), ABORT_SECONDS)
+    except (Refused, Retry) as error:
+        _print([f"not aborted: {error.message}"])
+        return Exit.ERROR
+    _print(["the build is being aborted"])
+    return Exit.READY
+
+
+async def outlast(ask: Callable[[], Awaitable[JobProgress]], seconds: float) -> JobProgress:
+    """Return the answer, asked for again while the operator can't give one; raises Retry when the time is up."""
+    until, said = monotonic() + seconds, ""
+    while True:
+        try:
+            return await ask()
+        except Retry as error:
+            if monotonic() >= until:
+                raise
+            if error.message != said:
+                said = error.message
+                _print([f"waiting: {said}"])
+            await asyncio.sleep(min(error.after or POLL_SECONDS, max(0.0, until - monotonic())))
+
+
+async def _follow(client: OperatorClient, progress: JobProgress) -> JobProgress:
+    log = JobLog()
+    try:
+        while True:
+            _print(log.write(progress, get_now()))
+            if progress.final:
+                return progress
+            await asyncio.sleep(POLL_SECONDS)
+            progress = await outlast(partial(client.show, progress.record), OUTAGE_SECONDS)
+    finally:
+        _print(log.end(get_now()))
+
+
+def _write(settings: JobSettings, name: str, content: bytes) -> None:
+    try:
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        (settings.folder / name).write_bytes(content)
+    except OSError as error:
+        raise Invalid("InvalidSetting", f"{settings.folder / name} can't be written: {error.strerror}") from None
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

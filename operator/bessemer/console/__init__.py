@@ -1,0 +1,1 @@
+"""What commands print, for people and for programs, and the cluster that they read it from."""

@@ -1,0 +1,1 @@
+"""The kind BuildTrigger: an event in GitLab leads to a ClusterBuild."""

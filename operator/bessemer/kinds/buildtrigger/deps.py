@@ -1,0 +1,38 @@
+"""Dependencies of a pass over a trigger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bessemer.engine.cache import ObjectCache
+from bessemer.engine.deps import Deps
+from bessemer.engine.kind import Wake
+from bessemer.engine.memory import Memories
+from bessemer.engine.ownkey import OwnKey
+from bessemer.engine.secretwatch import SecretWatches
+from bessemer.gitlab.clients import ClientPool
+from bessemer.gitlab.hooklog import HookLog
+from bessemer.gitlab.jobproofs import JobProofs
+from bessemer.gitlab.protocol import Repository
+from bessemer.gitlab.reports import Reports
+from bessemer.kinds.buildtrigger.commits import CommitLocks
+from bessemer.kinds.buildtrigger.memory import Memory
+from bessemer.kinds.buildtrigger.metrics import TriggerMetrics
+
+
+@dataclass(frozen=True)
+class TriggerDeps(Deps):
+    """External dependencies of a pass over a trigger, and state kept between passes."""
+
+    own_key: OwnKey
+    repositories: ClientPool[Repository]
+    reports: ClientPool[Reports]
+    hooks: ClientPool[HookLog]
+    secrets: SecretWatches
+    wake: Wake
+    triggers: ObjectCache
+    """The triggers as the watch last reported them."""
+    proofs: ClientPool[JobProofs]
+    trigger_metrics: TriggerMetrics
+    commits: CommitLocks = field(default_factory=CommitLocks)
+    memories: Memories[Memory] = field(default_factory=lambda: Memories(Memory))

@@ -1,0 +1,54 @@
+"""What is remembered of a trigger between passes. Correctness never depends on it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from bessemer.gitlab.protocol import Head
+from bessemer.kinds.buildtrigger.access import Access
+from bessemer.kinds.buildtrigger.facts import Answer, HeadFact, HookFact, JobFact, SourceFact
+from bessemer.kinds.buildtrigger.reported import Known, ReportingFact
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass
+class Memory:
+    """The in-memory state of a trigger."""
+
+    uid: str = ""
+    """UID of the trigger that this is about."""
+    generation: int = 0
+    """Generation of the spec that the answers were computed with."""
+    access: Access | None = None
+    """The values of the Secrets, as they were last read."""
+    access_read: datetime = LONG_AGO
+    access_changes: int = 0
+    """How many changes of the Secrets had been heard of before they were read."""
+    early_secret: str | None = field(default=None, repr=False)
+    """The webhook's secret, read for a webhook that arrived before the first pass."""
+    refreshed: datetime = LONG_AGO
+    """When the webhook's secret was last read because a webhook did not fit it."""
+    source: SourceFact = field(default_factory=SourceFact)
+    failures: int = 0
+    """Number of calls of GitLab that have failed in a row."""
+    heard_at: datetime | None = None
+    """When the last authenticated webhook arrived."""
+    hook: HookFact = field(default_factory=HookFact)
+    heads: dict[str, HeadFact] = field(default_factory=dict)
+    refs: dict[str, Head] | None = None
+    """Where branches and tags pointed when all were last read."""
+    jobs: dict[str, JobFact] = field(default_factory=dict)
+    """Jobs that wait for a build, by the names of their records."""
+    project_id: int | None = None
+    """Number of the project in GitLab."""
+    answers: dict[str, Answer] = field(default_factory=dict)
+    """What waiting events lead to, by the names of their records."""
+    reports: dict[str, Known] = field(default_factory=dict)
+    """What GitLab is known to have been told of events, by the names of their records."""
+    reporting: ReportingFact = field(default_factory=ReportingFact)
+    report_failures: int = 0
+    """Number of calls that tell GitLab something and have failed in a row."""
+    reported_with: tuple[str | None, int] = field(default=(None, 0), repr=False)
+    """The access token, and the generation of the spec, with which GitLab refused what it refused."""

@@ -1,0 +1,103 @@
+"""Reads all facts about a trigger: its Secrets, the records of events, its ClusterBuilds, and what is remembered."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from bessemer.api.buildtrigger.resource import BuildTrigger
+from bessemer.api.names import build_label_value
+from bessemer.api.wellknown import TRIGGER_LABEL
+from bessemer.kinds.buildtrigger.access import Access
+from bessemer.kinds.buildtrigger.builds import parse_build
+from bessemer.kinds.buildtrigger.deps import TriggerDeps
+from bessemer.kinds.buildtrigger.facts import BuildFact, Facts, HookFact, JobFact, Problem, SourceFact
+from bessemer.kinds.buildtrigger.memory import Memory
+from bessemer.kinds.buildtrigger.queue import is_awaited
+from bessemer.kinds.buildtrigger.read_access import get_access
+from bessemer.kinds.buildtrigger.records import Records, parse_records
+from bessemer.kinds.buildtrigger.reported import ReportingFact
+from bessemer.kinds.buildtrigger.resource import CLUSTER_BUILDS
+from bessemer.kube.protocol import CONFIG_MAPS
+
+
+async def get_facts(deps: TriggerDeps, trigger: BuildTrigger) -> Facts:
+    """Read everything that belongs to a trigger."""
+    memory = _get_memory(deps, trigger)
+    records, builds, access = await asyncio.gather(
+        list_records(deps, trigger), list_builds(deps, trigger), _get_access(deps, trigger)
+    )
+    names = {record.name for record in records.own if record.outcome is None}
+    # A record may be older than this process: whether its job still runs is asked before anything is built for it.
+    jobs = {record.name: record.event.received for record in records.own if is_awaited(record)}
+    memory.jobs = {name: memory.jobs.get(name) or JobFact(received) for name, received in jobs.items()}
+    memory.answers = {name: answer for name, answer in memory.answers.items() if name in names}
+    waiting = {record.event.ref for record in records.own if record.outcome is None}
+    memory.heads = {ref: head for ref, head in memory.heads.items() if ref in waiting}
+    memory.reports = {name: memory.reports[name] for name in memory.reports if name in {r.name for r in records.own}}
+    _forgive(memory, trigger)
+    return Facts(
+        trigger=trigger,
+        records=records,
+        builds=builds,
+        access=access.problem if access is not None else None,
+        source=memory.source,
+        hook=replace(memory.hook, heard_at=memory.heard_at),
+        heads=dict(memory.heads),
+        answers=dict(memory.answers),
+        refs=memory.refs,
+        jobs=dict(memory.jobs),
+        reports=dict(memory.reports),
+        reporting=memory.reporting,
+        deletion_seconds=deps.settings.deletion_seconds,
+    )
+
+
+def _get_memory(deps: TriggerDeps, trigger: BuildTrigger) -> Memory:
+    """Return what is remembered of a trigger, without what another one of that name, or another spec, has left."""
+    key = (trigger.namespace, trigger.name)
+    memory = deps.memories.get(key)
+    if memory.uid not in ("", trigger.uid):
+        deps.memories.forget(key)
+        memory = deps.memories.get(key)
+    memory.uid = trigger.uid
+    if memory.generation != trigger.generation:
+        memory.generation, memory.access = trigger.generation, None
+        memory.project_id = None
+        memory.answers.clear()
+        memory.heads.clear()
+        memory.refs, memory.source, memory.hook = None, SourceFact(), HookFact()
+    return memory
+
+
+def _forgive(memory: Memory, trigger: BuildTrigger) -> None:
+    """Forget what GitLab has refused when there is another access token, or another spec."""
+    now = (memory.access.api_token if memory.access is not None else None, trigger.generation)
+    if memory.reported_with != now:
+        memory.reported_with, memory.reporting, memory.report_failures = now, ReportingFact(), 0
+        memory.reports = {name: replace(known, refusals={}) for name, known in memory.reports.items()}
+
+
+async def list_records(deps: TriggerDeps, trigger: BuildTrigger) -> Records:
+    """Read the records of a trigger's events."""
+    labels = f"{TRIGGER_LABEL}={build_label_value(trigger.name)}"
+    raw, seal = await asyncio.gather(
+        deps.kubernetes.list_objects(CONFIG_MAPS, trigger.namespace, labels=labels), deps.own_key.get_seal()
+    )
+    return parse_records(trigger, raw, seal)
+
+
+async def list_builds(deps: TriggerDeps, trigger: BuildTrigger) -> tuple[BuildFact, ...]:
+    """Read the ClusterBuilds of a trigger."""
+    labels = f"{TRIGGER_LABEL}={build_label_value(trigger.name)}"
+    raw = await deps.kubernetes.list_objects(CLUSTER_BUILDS, trigger.namespace, labels=labels)
+    return tuple(sorted((parse_build(one) for one in raw), key=lambda build: build.name))
+
+
+async def _get_access(deps: TriggerDeps, trigger: BuildTrigger) -> Access | None:
+    if trigger.spec is None:
+        return None
+    access = await get_access(deps, trigger, trigger.spec)
+    if access.api_token is None and access.problem is None:
+        return Access(None, problem=Problem("SecretMissing", "there is no access token"))
+    return access

@@ -1,0 +1,47 @@
+"""Where the statuses of an event go. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bessemer.api.buildtrigger.spec import BuildTriggerSpec
+from bessemer.gitlab.events import BRANCH, MERGE_REQUEST, TAG
+from bessemer.gitlab.reports import MergeRequest, Target
+from bessemer.kinds.buildtrigger.records import Record
+from bessemer.kinds.buildtrigger.reported import Known
+
+REASON = "Reporting"
+"""Why a step is taken that tells GitLab something; the message says what."""
+
+
+def name_ref(ref: str) -> str:
+    """Return a ref as GitLab's API has it: branches and tags by their names, others whole."""
+    return ref.removeprefix(BRANCH).removeprefix(TAG)
+
+
+def build_target(spec: BuildTriggerSpec, record: Record, known: Known) -> Target:
+    """Return where the statuses of an event go: to the recorded pipeline, the merge request's, or the latest one."""
+    plain = Target(spec.gitlab.project, record.event.commit, name_ref(record.event.ref))
+    state = record.report
+    if known.target is not None:
+        return known.target
+    if state is not None and state.pipeline is not None:
+        return Target(plain.project, plain.commit, state.ref or plain.ref, state.pipeline)
+    return plain
+
+
+def adjust_target(target: Target, requests: list[MergeRequest]) -> Target:
+    """Return where statuses go that a merge request of this ref waits for; a pipeline that is known already stays.
+
+    A status in another pipeline of the commit would become the head pipeline of the merge request (GitLab issue
+    34378). A fork's commit has no branch in the project, only the merge request's ref.
+    """
+    for one in requests:
+        ref = f"{MERGE_REQUEST}{one.iid}/head"
+        own = ref if one.from_fork else one.branch
+        if target.pipeline is not None or one.commit != target.commit or target.ref not in (ref, own):
+            continue
+        if one.pipeline is not None and one.pipeline.commit == target.commit and not one.from_fork:
+            return replace(target, ref=one.pipeline.ref, pipeline=one.pipeline.id)
+        return replace(target, ref=own)
+    return target

@@ -1,0 +1,116 @@
+"""Reads what an event leads to from the repository, at the commit of the event."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from bessemer.api.buildtrigger.patterns import PathMatcher, get_folder, is_plain
+from bessemer.api.buildtrigger.resource import BuildTrigger
+from bessemer.api.buildtrigger.rules import AccessLevel, Command, Mode, Rule
+from bessemer.api.buildtrigger.spec import BuildTriggerSpec
+from bessemer.gitlab.events import MERGE_REQUEST
+from bessemer.gitlab.protocol import GitLabNotFound, GitLabRejected, GitLabUnavailable, Head, Repository
+from bessemer.kinds.buildtrigger.facts import Answer, Problem, Resolution
+from bessemer.kinds.buildtrigger.judge import choose_clusters, judge_files
+from bessemer.kinds.buildtrigger.records import RecordedEvent
+from bessemer.kinds.buildtrigger.rules import (
+    Ignored,
+    Subject,
+    choose_rule,
+    get_short_name,
+    list_job_rules,
+    list_rules,
+    needs_changes,
+)
+
+ACCESS_LEVELS = {AccessLevel.DEVELOPER: 30, AccessLevel.MAINTAINER: 40, AccessLevel.OWNER: 50}
+"""Source: https://docs.gitlab.com/api/access_requests/#valid-access-levels"""
+MOST_FILES = 64
+"""Maximum number of files of one event."""
+READ_SECONDS = 120.0
+"""For all that is read of one event."""
+MOST_BYTES = 2 << 20
+"""Maximum size of all files of one event together: to read a megabyte of YAML takes a quarter of a minute."""
+
+
+async def resolve_event(
+    repository: Repository, trigger: BuildTrigger, spec: BuildTriggerSpec, event: RecordedEvent, head: Head
+) -> Answer:
+    """Return what an event leads to.
+
+    Raises GitLab's errors; GitLabNotFound for a commit that is not there, or not there yet.
+    """
+    try:
+        # Each call is bounded, but there may be many; meanwhile the trigger can't be deleted, for one.
+        async with asyncio.timeout(READ_SECONDS):
+            rule = await _find_rule(repository, spec, event, head)
+            reads = isinstance(rule, Rule) and event.command != Command.ABORT
+            files = await _get_files(repository, spec, event.commit) if reads else {}
+    except TimeoutError:
+        raise GitLabUnavailable(f"the files of a commit were not all read within {READ_SECONDS:g} s") from None
+    if isinstance(rule, Ignored):
+        return rule
+    if event.command == Command.ABORT:
+        return Resolution(rule.name)
+    if isinstance(files, Problem):
+        return Resolution(rule.name, refusal=files)
+    # Beside the event loop: to read a large file as YAML takes seconds.
+    found = await asyncio.to_thread(judge_files, trigger, spec, rule, files, event.commit)
+    return choose_clusters(found, event.job) if event.job is not None else found
+
+
+async def _find_rule(
+    repository: Repository, spec: BuildTriggerSpec, event: RecordedEvent, head: Head
+) -> Rule | Ignored:
+    name = head.target if event.ref.startswith(MERGE_REQUEST) else get_short_name(event.ref)
+    subject = Subject(event.kind, name, head.protected, draft=head.draft, fork=head.fork, command=event.command)
+    if event.job is not None:
+        # Whether the job may use the rule was decided when it proved who it is.
+        fitting = [rule for rule in list_job_rules(spec.rules, event.ref) if rule.name == event.rule]
+        return choose_rule(fitting, subject, None)
+    rules, changes = list_rules(spec.rules, subject), None
+    before = head.target or event.before
+    if needs_changes(rules) and before is not None:
+        # The earlier commit may be gone after a forced push: what has changed is not known then.
+        with suppress(GitLabNotFound):
+            changes = await repository.compare(spec.gitlab.project, before, event.commit)
+    found = choose_rule(rules, subject, changes)
+    if isinstance(found, Ignored) or found.comment is None:
+        return found
+    if event.actor_id == await repository.get_user_id():
+        return Ignored("OwnComment", f"{event.actor} is the user of the trigger's access token")
+    level = await repository.get_access_level(spec.gitlab.project, event.actor_id)
+    if level < ACCESS_LEVELS[found.comment.access_level]:
+        return Ignored("NoMember", f"{event.actor} is not at least {found.comment.access_level} of the project")
+    return found.model_copy(update={"mode": Mode.PLAN if event.command == Command.PLAN else Mode.BUILD})
+
+
+async def _get_files(repository: Repository, spec: BuildTriggerSpec, commit: str) -> dict[str, bytes] | Problem:
+    """Read the files with manifests; a problem for too many, or too much in them."""
+    try:
+        return await _read_files(repository, spec, commit)
+    except GitLabRejected as error:
+        return Problem("InvalidManifest", error.message)
+
+
+async def _read_files(repository: Repository, spec: BuildTriggerSpec, commit: str) -> dict[str, bytes]:
+    """Read the files with manifests; raises GitLabRejected for too many, or too much in them."""
+    project, paths = spec.gitlab.project, set[str]()
+    for pattern in spec.manifests:
+        if is_plain(pattern):
+            paths.add(pattern)
+            continue
+        matcher = PathMatcher([pattern])
+        listed = await repository.list_files(project, get_folder(pattern), commit)
+        paths.update(path for path in listed if matcher.matches(path))
+    if len(paths) > MOST_FILES:
+        raise GitLabRejected(f"spec.manifests fit {len(paths)} files, more than {MOST_FILES}")
+    found: dict[str, bytes] = {}
+    for path in sorted(paths):
+        content = await repository.get_file(project, path, commit)
+        if content is not None:
+            found[path] = content
+        if sum(map(len, found.values())) > MOST_BYTES:
+            raise GitLabRejected(f"the files that spec.manifests fit are longer than {MOST_BYTES} bytes together")
+    return found

@@ -1,0 +1,74 @@
+"""Takes GitLab's webhooks: an event that a rule fits is recorded before the webhook is answered.
+
+Everything that the event leads to is done later, by a pass: GitLab waits ten seconds for an answer, and does not send
+an event again by itself.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from bessemer.api.buildtrigger.resource import BuildTrigger, parse_build_trigger
+from bessemer.engine.loop import Key
+from bessemer.errors import Invalid
+from bessemer.gitlab.events import EventReader
+from bessemer.kinds.buildtrigger.deps import TriggerDeps
+from bessemer.kinds.buildtrigger.read_access import refresh_webhook_secret
+from bessemer.kinds.buildtrigger.records import build_event, build_record
+from bessemer.kinds.buildtrigger.rules import Ignored, Match, match_event
+from bessemer.kube.protocol import CONFIG_MAPS, AlreadyExists
+from bessemer.web.hooks import HookSecret, HookTarget, Taken
+
+PATH = "/v1/triggers/{namespace}/{name}"
+
+
+def build_target(deps: TriggerDeps) -> HookTarget[EventReader]:
+    """Return the triggers as receivers of webhooks."""
+    return HookTarget(
+        unknown="UnknownTrigger",
+        find_secret=partial(_find_secret, deps),
+        refresh_secret=partial(refresh_webhook_secret, deps),
+        make_reader=EventReader,
+        take=partial(_take, deps),
+    )
+
+
+def _find_secret(deps: TriggerDeps, key: Key) -> HookSecret | None:
+    trigger = _find_trigger(deps, key)
+    if trigger is None or trigger.spec is None or trigger.spec.gitlab.webhook_secret is None:
+        return None
+    memory = deps.memories.get(key)  # of a trigger that exists, so it is forgotten with it
+    return HookSecret(memory.access.webhook_secret if memory.access is not None else memory.early_secret)
+
+
+def _find_trigger(deps: TriggerDeps, key: Key) -> BuildTrigger | None:
+    raw = deps.triggers.get(key)
+    trigger = parse_build_trigger(raw) if raw is not None else None
+    return trigger if trigger is not None and trigger.deleted is None else None
+
+
+async def _take(deps: TriggerDeps, key: Key, reader: EventReader) -> Taken:
+    """Record an event; the answer says what becomes of it, because GitLab shows it to the project's maintainers."""
+    trigger = _find_trigger(deps, key)
+    if trigger is None or trigger.spec is None:
+        return Taken("Ignored", "ignored: the trigger was just deleted or changed")
+    deps.memories.get(key).heard_at = deps.now()
+    try:
+        found = match_event(trigger.spec, reader.parse())
+    except Invalid as error:
+        return Taken(error.reason, f"ignored: {error.message}")
+    if isinstance(found, Ignored):
+        return Taken(found.reason, f"ignored: {found.message}")
+    return await _record(deps, trigger, found)
+
+
+async def _record(deps: TriggerDeps, trigger: BuildTrigger, match: Match) -> Taken:
+    body = build_record(trigger, build_event(match, deps.now()), await deps.own_key.get_seal())
+    name = body["metadata"]["name"]
+    try:
+        await deps.kubernetes.create_object(CONFIG_MAPS, trigger.namespace, body)
+    except AlreadyExists:
+        deps.wake((trigger.namespace, trigger.name))
+        return Taken("Known", f"known already as {name}")
+    deps.wake((trigger.namespace, trigger.name))
+    return Taken("Taken", f"recorded as {name}, by rule {match.rule}")

@@ -1,0 +1,1 @@
+"""Manifests as users write them: YAML, read as kubectl reads it."""

@@ -1,0 +1,23 @@
+"""Which fields a manifest may have, and how objects may be called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+"""Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names"""
+
+
+def list_unknown_fields(value: Any, schema: Mapping[str, Any], path: str) -> list[str]:
+    """List fields that the CRD doesn't have, as kubectl does; ``schema`` is structural."""
+    if isinstance(value, list):
+        items = schema.get("items", {})
+        return [line for at, item in enumerate(value) for line in list_unknown_fields(item, items, f"{path}[{at}]")]
+    fields = schema.get("properties")
+    if not isinstance(value, dict) or fields is None:
+        return []
+    unknown = [f"{path}.{name}: there is no such field" for name in value if name not in fields]
+    inner = (list_unknown_fields(value[name], fields[name], f"{path}.{name}") for name in value if name in fields)
+    return [*unknown, *(line for lines in inner for line in lines)]

@@ -1,0 +1,243 @@
+"""``bessemer job``: against the operator's own endpoint, with a trigger in memory behind it."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bessemer.api.jobprogress import BuildProgress, JobProgress, PhaseLine, VerifyLine
+from bessemer.cli.job import run as running
+from bessemer.cli.job.log import JobLog, list_results
+from bessemer.cli.job.results import Exit, compute_exit, write_dotenv, write_junit
+from bessemer.cli.job.settings import JobSettings, read_settings
+from bessemer.errors import Invalid
+from bessemer.web.app import add_public_routes
+from tests.support.issuer import AUDIENCE
+from tests.support.trigger_world import KEY, TriggerWorld, build_manifest, open_trigger_world
+
+NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
+RULE = {"name": "button", "job": {"refs": ["main"], "audience": AUDIENCE}}
+
+
+@dataclass
+class Scene:
+    world: TriggerWorld
+    settings: JobSettings
+    then: list[Callable[[], Any]] = field(default_factory=list)
+    """What happens in the world after each request of the job."""
+
+    def read(self, name: str) -> str:
+        return (self.settings.folder / name).read_text()
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    monkeypatch.setattr(running, "POLL_SECONDS", 0.0)
+    async with open_trigger_world() as world:
+        await world.apply(rules=[RULE])
+        await world.settle()
+        commit = world.push("one", oxygen=build_manifest())
+        world.repository.jobs[302] = "running"
+        then: list[Callable[[], Any]] = []
+
+        @web.middleware
+        async def live(request: web.Request, handler: Any) -> web.StreamResponse:
+            answer: web.StreamResponse = await handler(request)
+            await world.settle()
+            if then:
+                then.pop(0)()
+                await world.settle()
+            return answer
+
+        app = web.Application(middlewares=[live])
+        add_public_routes(app, world.kind.routes.public, world.deps.metrics)
+        async with TestServer(app) as server:
+            url = str(server.make_url(f"/v1/triggers/{KEY[0]}/{KEY[1]}"))
+            environment = {
+                "BESSEMER_TRIGGER_URL": url,
+                "BESSEMER_ID_TOKEN": world.issuer.issue(world.now(), sha=commit),
+                "BESSEMER_CLUSTER": "oxygen",
+                "BESSEMER_FOLDER": str(tmp_path / "out"),
+            }
+            yield Scene(world, read_settings(environment), then)
+
+
+async def test_a_build_that_gets_ready_ends_with_0_and_leaves_reports(
+    scene: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene.then += [lambda: None, scene.world.end_build]
+    assert await running.run_build(scene.settings) is Exit.READY
+    out = capsys.readouterr().out
+    assert "Building: oxygen" in out
+    assert "oxygen: Ready" in out
+    assert "BESSEMER_CLUSTER_NAME=oxygen\n" in scene.read("bessemer.env")
+    assert ET.fromstring(scene.read("verification.xml")).tag == "testsuites"  # noqa: S314  our own file
+
+
+async def test_a_build_that_fails_ends_with_1(scene: Scene) -> None:
+    scene.then += [lambda: scene.world.end_build(ready=False)]
+    assert await running.run_build(scene.settings) is Exit.FAILED
+    assert "BESSEMER_CLUSTER_ADDRESS=\n" in scene.read("bessemer.env")
+
+
+async def test_a_refused_job_ends_with_3_and_says_why_without_its_token(
+    scene: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = scene.world.issuer.issue(scene.world.now(), project_id="21")
+    settings = JobSettings(scene.settings.url, {"Authorization": f"Bearer {token}"}, folder=scene.settings.folder)
+    assert await running.run_build(settings) is Exit.REFUSED
+    out = capsys.readouterr().out
+    assert "OtherProject" in out
+    assert token.split(".")[1] not in out
+
+
+async def test_a_job_that_is_cancelled_aborts_its_build(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    async def cancel() -> Exit:
+        return await running.run_abort(scene.settings)
+
+    assert await cancel() is Exit.READY, "nothing was asked for yet"
+    assert "nothing to abort" in capsys.readouterr().out
+    scene.then += [lambda: None, lambda: scene.world.end_build(ready=False, reason="Aborted")]
+    assert await running.run_build(scene.settings) is Exit.ABORTED
+    assert await cancel() is Exit.READY
+
+
+async def test_an_operator_that_is_away_for_a_while_is_waited_for(
+    scene: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = iter([503, 429])
+
+    async def flaky(request: web.Request) -> web.StreamResponse:
+        status = next(answers, None)
+        if status is not None:
+            return web.json_response({"reason": "NoLeader", "message": "standing by"}, status=status)
+        done = JobProgress(record="r", state="Succeeded", final=True)
+        return web.json_response(done.to_api())
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", flaky)
+    async with TestServer(app) as server:
+        settings = JobSettings(str(server.make_url("/t")), {}, folder=scene.settings.folder)
+        assert await running.run_build(settings) is Exit.READY
+    assert "waiting: standing by" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({}, "BESSEMER_TRIGGER_URL"),
+        ({"BESSEMER_TRIGGER_URL": "ftp://a/b"}, "BESSEMER_TRIGGER_URL"),
+        ({"BESSEMER_TRIGGER_URL": "https://user:pw@a/b"}, "BESSEMER_TRIGGER_URL"),
+        ({"BESSEMER_TRIGGER_URL": "https://a/b"}, "BESSEMER_ID_TOKEN"),
+        ({"BESSEMER_TRIGGER_URL": "https://a/b", "BESSEMER_ID_TOKEN": "a\nX: y"}, "BESSEMER_ID_TOKEN"),
+        ({"BESSEMER_TRIGGER_URL": "https://a/b", "BESSEMER_ID_TOKEN_FILE": "/nowhere"}, "BESSEMER_ID_TOKEN_FILE"),
+        ({"BESSEMER_TRIGGER_URL": "https://a/b", "BESSEMER_AUTH": "job-token"}, "CI_JOB_TOKEN"),
+        ({"BESSEMER_TRIGGER_URL": "https://a/b", "BESSEMER_AUTH": "password"}, "BESSEMER_AUTH"),
+    ],
+)
+def test_a_variable_that_is_wrong_is_named(environment: dict[str, str], named: str) -> None:
+    with pytest.raises(Invalid, match=named) as wrong:
+        read_settings(environment)
+    assert "X: y" not in wrong.value.message
+
+
+def test_the_token_comes_from_a_file_and_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("a.b.c\n")
+    environment = {"BESSEMER_TRIGGER_URL": "https://a/b/", "BESSEMER_ID_TOKEN_FILE": str(tmp_path / "token")}
+    settings = read_settings(environment)
+    assert settings.headers == {"Authorization": "Bearer a.b.c"}
+    assert "a.b.c" not in repr(settings)
+
+
+def phase(name: str, state: str, attempt: int = 1, message: str = "") -> PhaseLine:
+    return PhaseLine(name=name, state=state, attempt=attempt, message=message, started=NOW)
+
+
+def progress(*phases: PhaseLine, **more: Any) -> JobProgress:
+    build = BuildProgress(namespace="lab", name="oxygen", phases=list(phases))
+    return JobProgress(record="r", state="Building", message="oxygen", builds=[build], **more)
+
+
+def test_each_phase_is_a_collapsible_section_with_its_end() -> None:
+    log, at = JobLog(), int(NOW.timestamp())
+    steps = [
+        progress(phase("Preflight", "Running"), phase("BootManagement", "Pending", 0)),
+        progress(phase("Preflight", "Succeeded"), phase("BootManagement", "Running")),
+        progress(phase("Preflight", "Succeeded"), phase("BootManagement", "Failed", message="no power\nat all")),
+        progress(phase("Preflight", "Succeeded"), phase("BootManagement", "Running", 2)),
+    ]
+    lines = [line for step in steps for line in log.write(step, NOW)] + list(log.end(NOW))
+    name = "bessemer_oxygen_BootManagement"
+    assert lines == [
+        "Building: oxygen",
+        f"\x1b[0Ksection_start:{at}:bessemer_oxygen_Preflight_1[collapsed=true]\r\x1b[0Koxygen Preflight",
+        "oxygen Preflight: Running",
+        "oxygen Preflight: Succeeded",
+        f"\x1b[0Ksection_end:{at}:bessemer_oxygen_Preflight_1\r\x1b[0K",
+        f"\x1b[0Ksection_start:{at}:{name}_1[collapsed=true]\r\x1b[0Koxygen BootManagement",
+        "oxygen BootManagement: Running",
+        "oxygen BootManagement: Failed: no power",
+        "at all",
+        f"\x1b[0Ksection_end:{at}:{name}_1\r\x1b[0K",
+        f"\x1b[0Ksection_start:{at}:{name}_2[collapsed=true]\r\x1b[0Koxygen BootManagement (attempt 2)",
+        "oxygen BootManagement (attempt 2): Running",
+        f"\x1b[0Ksection_end:{at}:{name}_2\r\x1b[0K",
+    ]
+
+
+@given(st.text(max_size=80))
+def test_no_text_of_a_build_makes_a_section_or_steers_a_terminal(text: str) -> None:
+    build = BuildProgress(
+        namespace="lab", name="oxygen", message=text, verification=[VerifyLine(name="x", passed=False, message=text)]
+    )
+    shown = JobProgress(record="r", state="Failed", message=text, final=True, builds=[build, build])
+    for line in [*JobLog().write(shown, NOW), *list_results(shown)]:
+        assert line.isprintable()
+
+
+@given(st.text(max_size=80))
+def test_any_text_gives_a_report_that_can_be_read(text: str) -> None:
+    job = VerifyLine(name="hostname", passed=False, message=text, output=text)
+    shown = JobProgress(
+        record="r", state="Failed", builds=[BuildProgress(namespace="n", name="oxygen", verification=[job])]
+    )
+    suite = ET.fromstring(write_junit(shown))[0]  # noqa: S314  our own text
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
+
+
+@given(st.text(max_size=40))
+def test_no_value_of_the_dotenv_report_makes_another_variable(text: str) -> None:
+    shown = JobProgress(
+        record="r", state="Succeeded", builds=[BuildProgress(namespace="n", name="oxygen", ready=True, address=text)]
+    )
+    lines = write_dotenv(shown).splitlines()
+    assert {line.split("=", 1)[0] for line in lines} >= {"BESSEMER_CLUSTER_NAME", "BESSEMER_CLUSTER_STATE"}
+    assert all(line.startswith("BESSEMER_CLUSTER_") for line in lines)
+    assert len(lines) <= 4
+
+
+@pytest.mark.parametrize(
+    ("state", "unwanted", "code"),
+    [
+        ("Succeeded", False, Exit.READY),
+        ("Planned", False, Exit.READY),
+        ("Failed", False, Exit.FAILED),
+        ("Superseded", False, Exit.FAILED),
+        ("Failed", True, Exit.ABORTED),
+        ("Skipped", True, Exit.ABORTED),
+        ("Refused", False, Exit.REFUSED),
+        ("Skipped", False, Exit.REFUSED),
+    ],
+)
+def test_the_exit_code_tells_what_became_of_a_build(state: str, unwanted: bool, code: Exit) -> None:
+    assert compute_exit(JobProgress(record="r", state=state, unwanted=unwanted, final=True)) is code

@@ -1,0 +1,158 @@
+"""What manifests may name: nothing that spec.allow does not list, whatever the field."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bessemer.api.buildtrigger.allow import Allow
+from bessemer.api.clusterbuild.spec import ClusterBuildSpec
+from bessemer.api.schema import compute_structural_schema
+from bessemer.errors import Invalid
+from bessemer.kinds.buildtrigger.policy import CHECKED, FREE, Policy, list_violations
+from tests.support.examples import examples
+from tests.support.trigger_world import ALLOW
+from tests.support.world import manifest
+
+PLAYBOOKS = {
+    "repository": "https://git.example/hpc/site.git",
+    "loginSecretName": "git",
+    "commit": "0" * 40,
+    "management": "site.yml",
+}
+FULL = {
+    "configuration": {"playbooks": PLAYBOOKS},
+    "services": ["trino"],
+    "priorityClassName": "builds",
+    "management": {"install": {"initrds": ["http://10.77.0.1/images/a"]}},
+}
+ALLOWED = ALLOW | {
+    "repositories": ["https://git.example/hpc/"],
+    "secrets": ["oxygen-ssh", "git"],
+    "priorityClasses": ["builds"],
+}
+
+
+def parse(**changes: Any) -> ClusterBuildSpec:
+    return ClusterBuildSpec.model_validate(manifest("x", **changes)["spec"])
+
+
+def check(allow: dict[str, Any], spec: ClusterBuildSpec) -> list[str]:
+    return list_violations(Policy(Allow.model_validate(allow)), spec)
+
+
+def list_leaves(schema: dict[str, Any], path: str = "") -> list[str]:
+    """List the paths of all fields of a structural schema that have no fields."""
+    if "properties" in schema:
+        return [leaf for name, inner in schema["properties"].items() for leaf in list_leaves(inner, f"{path}.{name}")]
+    if "items" in schema:
+        return list_leaves(schema["items"], f"{path}[]")
+    return [path.removeprefix(".")]
+
+
+def test_what_is_listed_is_allowed() -> None:
+    assert check(ALLOWED, parse(**FULL)) == []
+
+
+def test_every_field_of_a_cluster_build_is_judged_and_no_other() -> None:
+    leaves = list_leaves(compute_structural_schema(ClusterBuildSpec))
+    judged = [leaf for leaf in leaves if leaf in CHECKED or leaf.startswith(FREE)]
+    assert judged == leaves
+    assert set(CHECKED) <= set(leaves)
+    assert all(any(leaf.startswith(free) for leaf in leaves) for free in FREE)
+    assert {check_.listed for check_ in CHECKED.values()} == set(Allow.model_json_schema(by_alias=True)["properties"])
+
+
+def test_nothing_is_allowed_by_default_and_each_field_is_named() -> None:
+    found = check({}, parse(**FULL))
+    named = {line.partition(": ")[0] for line in found}
+    assert {
+        "spec.bootHost.address",
+        "spec.bootHost.ssh.address",
+        "spec.management.host",
+        "spec.management.mac",
+        "spec.management.address",
+        "spec.management.ssh.address",
+        "spec.management.clusterInterface.address",
+        "spec.management.install.image",
+        "spec.management.install.kernel",
+        "spec.management.install.initrds[0]",
+        "spec.compute.hosts",
+        "spec.compute.addresses",
+        "spec.compute.macs[0]",
+        "spec.compute.install.image",
+        "spec.power.powerman.address",
+        "spec.power.powerman.managementAddress",
+        "spec.ssh.privateKeySecret.name",
+        "spec.configuration.playbooks.repository",
+        "spec.configuration.playbooks.loginSecretName",
+        "spec.services[0]",
+        "spec.priorityClassName",
+    } <= named
+    assert all(" is not allowed: spec.allow." in line and line.endswith(" is empty") for line in found)
+
+
+@pytest.mark.parametrize("listed", sorted(ALLOWED))
+def test_each_list_is_needed(listed: str) -> None:
+    found = check({**ALLOWED, listed: []}, parse(**FULL))
+    assert found
+    assert all(f"spec.allow.{listed} is empty" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://10.77.0.1/imagesx/a.tar",
+        "http://10.77.0.1/images",
+        "http://10.77.0.1/images/../secret/a.tar",
+        "http://10.77.0.1/images/%2e%2E/secret/a.tar",
+        "http://10.77.0.1/images/..\\secret/a.tar",
+        "http://10.77.0.1/images/..%2fsecret/a.tar",
+        "http://10.77.0.1/images/..%5csecret/a.tar",
+        "http://10.77.0.1/images/%252e%252e/secret/a.tar",
+        "http://10.77.0.1/images/..;a=b/secret/a.tar",
+        "http://10.77.0.1/images/..%00/secret/a.tar",
+        "http://10.77.0.1/images/%2525252525252e./secret/a.tar",
+        "http://10.77.0.1:80/images/a.tar",
+        "https://10.77.0.1/images/a.tar",
+        "http://10.77.0.1.evil.org/images/a.tar",
+    ],
+)
+def test_a_url_beside_the_listed_one_is_refused(url: str) -> None:
+    assert check(ALLOWED, parse(compute={"install": {"image": url}}))
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(
+    first=st.integers(1, 300), count=st.integers(1, 4), octets=st.lists(st.integers(0, 255), min_size=2, max_size=2),
+    mac=st.lists(st.integers(0, 255), min_size=6, max_size=6), width=st.integers(9, 32),
+)  # fmt: skip
+def test_no_manifest_passes_that_names_a_machine_outside(
+    first: int, count: int, octets: list[int], mac: list[int], width: int
+) -> None:
+    """What passes is compared with an independent reading of the lists."""
+    mac[0] &= 0xFE
+    base = f"10.{octets[0]}.{octets[1]}"
+    addresses = [f"{base}.{number}" for number in range(1, count + 1)]
+    macs = [":".join(f"{octet:02x}" for octet in mac)] * count
+    hosts = [f"oxygen{number}" for number in range(first, first + count)]
+    spec = parse(compute={"hosts": ",".join(hosts), "addresses": ",".join(addresses), "macs": macs})
+    allow = {**ALLOWED, "networks": [f"10.141.0.0/{width}", "10.77.0.0/24"]}
+    networks = [ipaddress.ip_network(text, strict=False) for text in allow["networks"]]
+    inside = (
+        all(1 <= int(host.removeprefix("oxygen")) <= 65 for host in hosts)
+        and all(any(ipaddress.ip_address(one) in network for network in networks) for one in addresses)
+        and macs[0].startswith("52:54:00")
+        and ipaddress.ip_address("10.141.0.1") in networks[0]
+    )
+    assert (check(allow, spec) == []) == inside or macs[0] == "00:00:00:00:00:00"
+
+
+@pytest.mark.parametrize(("field", "value"), [("machines", "a[3-1]"), ("networks", "300.1.1.1")])
+def test_a_list_that_can_not_be_read_allows_nothing_and_is_said(field: str, value: str) -> None:
+    with pytest.raises(Invalid, match=f"spec.allow.{field}"):
+        check({**ALLOWED, field: [value]}, parse(**FULL))
