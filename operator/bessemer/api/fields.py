@@ -47,6 +47,7 @@ SecretName = Annotated[ObjectName, ReferenceTo("", "secrets")]
 ServiceAccountName = Annotated[ObjectName, ReferenceTo("", "serviceaccounts")]
 ClusterBuildName = Annotated[ObjectName, ReferenceTo(GROUP, "clusterbuilds")]
 _STEP = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"  # of a path; never .. and never hidden
+UserName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$", max_length=32)]
 Directory = Annotated[str, Field(pattern=rf"^(/{_STEP})+/?$", max_length=256)]
 PlaybookPath = Annotated[str, Field(pattern=rf"^({_STEP}/)*{_STEP}\.ya?ml$", max_length=256)]
 _HOST_LABEL = r"[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?"

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from bessemer.api.base import ATOMIC_LIST, ApiModel
-from bessemer.api.fields import DnsLabel, ObjectName, SecretName
+from bessemer.api.fields import Directory, DnsLabel, ObjectName, SecretName, UserName
 
 MOST_SECRETS = 8
 """Maximum number of Secrets in the list: each needs an authorizer check of the API server."""
@@ -34,6 +34,10 @@ class Allow(ApiModel):
     """Host names that management.ssh.address may have; an address in networks is allowed as well."""
     boot_hosts: list[_Host] = Field(default_factory=list, max_length=_MOST, json_schema_extra=ATOMIC_LIST)
     """Host names and addresses of boot hosts, as in bootHost.address and bootHost.ssh.address."""
+    boot_users: list[UserName] = Field(default_factory=list, max_length=_MOST, json_schema_extra=ATOMIC_LIST)
+    """Users that Bessemer may log in to boot hosts as, as in bootHost.ssh.user, whose default is root."""
+    boot_directories: list[Directory] = Field(default_factory=list, max_length=_MOST, json_schema_extra=ATOMIC_LIST)
+    """Directories of boot hosts that bootHost.bootDirectory may be, or be below."""
     power: list[_Host] = Field(default_factory=list, max_length=_MOST, json_schema_extra=ATOMIC_LIST)
     """Host names and addresses of power control, as in power.powerman.address and managementAddress."""
     repositories: list[_Url] = Field(default_factory=list, max_length=_MOST, json_schema_extra=ATOMIC_LIST)

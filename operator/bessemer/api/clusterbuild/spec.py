@@ -31,6 +31,7 @@ from bessemer.api.fields import (
     RemoteHost,
     SecretKeyReference,
     SecretName,
+    UserName,
 )
 
 MAX_NODES = 1024
@@ -66,7 +67,7 @@ class SshEndpoint(ApiModel):
     """Host name or IPv4 address as seen from pods. localhost is rejected, because it is the pod itself."""
     port: Port = 22
     """TCP port of sshd."""
-    user: str = Field(default="root", pattern=r"^[a-z_][a-z0-9_-]*$", max_length=32)
+    user: UserName = "root"
     """User to log in as. Must be root on the management node; on the boot host it can be any user with write access to
     bootDirectory and /var/lib/bessemer."""
     host_key: HostKey | None = None

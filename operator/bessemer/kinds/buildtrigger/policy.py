@@ -1,8 +1,8 @@
 """Whether a trigger allows what a manifest asks for. Pure.
 
 Every field of a ClusterBuild is in one of two tables: those whose values must be listed in ``spec.allow`` of the
-trigger, and those that only concern the machines and services that the others name. A field in neither table is
-refused: a field that is added to ClusterBuild must be added here.
+trigger, and those that need no permission, with the reason. A field in neither table is refused: a field that is added
+to ClusterBuild must be added here.
 """
 
 from __future__ import annotations
@@ -160,6 +160,12 @@ def _find_hosts_in(get: Get) -> Find:
     return lambda policy, name: [] if name.lower() in (one.lower() for one in get(policy.allow)) else [name]
 
 
+def _find_directory(policy: Policy, directory: str) -> list[str]:
+    """Allow a listed directory and those below; the schema knows no step that leads upwards."""
+    listed = tuple(f"{one.rstrip('/')}/" for one in policy.allow.boot_directories)
+    return [] if f"{directory.rstrip('/')}/".startswith(listed) else [directory]
+
+
 def _find_urls(get: Get) -> Find:
     """Return a check for URLs that must be in a list, or begin with one of it up to a slash."""
     return lambda policy, url: [] if any(_is_below(url, one) for one in get(policy.allow)) else [url]
@@ -189,13 +195,16 @@ def _leads_upwards(path: str) -> bool:
 
 _HOSTS, _MACS = _Check("machines", _find_hosts), _Check("macs", _find_macs)
 _ADDRESSES = _Check("networks", _find_addresses)
+_BOOT_USERS = _Check("bootUsers", _find_names(lambda allow: allow.boot_users))
 _BOOT_HOSTS = _Check("bootHosts", _find_hosts_in(lambda allow: allow.boot_hosts))
 _POWER = _Check("power", _find_hosts_in(lambda allow: allow.power))
 _IMAGES = _Check("images", _find_urls(lambda allow: allow.images))
 _SECRETS = _Check("secrets", _find_names(lambda allow: allow.secrets))
 CHECKED: Mapping[str, _Check] = {
     "bootHost.ssh.address": _BOOT_HOSTS,
+    "bootHost.ssh.user": _BOOT_USERS,
     "bootHost.address": _BOOT_HOSTS,
+    "bootHost.bootDirectory": _Check("bootDirectories", _find_directory),
     "management.host": _HOSTS,
     "management.mac": _MACS,
     "management.address": _ADDRESSES,
@@ -217,37 +226,38 @@ CHECKED: Mapping[str, _Check] = {
     for url in ("image", "kernel", "initrds[]")
 }
 """Fields whose values must be allowed, by their paths in the schema."""
-FREE = (
-    "bootHost.ssh.port",
-    "bootHost.ssh.user",
-    "bootHost.ssh.hostKey",
-    "bootHost.bootDirectory",
-    "bootHost.callbackPort",
-    "management.provision",
-    "management.install.method",
-    "management.install.kernelArguments",
-    "management.install.disk",
-    "management.ssh.port",
-    "management.ssh.user",
-    "management.ssh.hostKey",
-    "management.clusterInterface.name",
-    "compute.install.method",
-    "compute.install.kernelArguments",
-    "compute.install.disk",
-    "compute.minReady",
-    "compute.maxConcurrent",
-    "power.powerman.port",
-    "power.powerman.timeoutSeconds",
-    "ssh.privateKeySecret.key",
-    "configuration.variables",
-    "configuration.sharedHome",
-    "configuration.playbooks.knownHosts",
-    "configuration.playbooks.commit",
-    "configuration.playbooks.management",
-    "configuration.playbooks.services",
-    "verify",
-    "deadlines",
-    "retries",
-    "onDelete",
-)
-"""Fields that concern only machines and services that the others name, by the beginnings of their paths."""
+_TALK = "how a host is spoken to that bootHosts, sshHosts, networks or power allows"
+_INSTALL = "what happens on machines that machines allows: who may push can configure them as root"
+_PACE = "how long and how often is tried; the schema has the limits"
+FREE: Mapping[str, str] = {
+    "bootHost.ssh.port": _TALK,
+    "bootHost.ssh.hostKey": _TALK,
+    "bootHost.callbackPort": "a port of a boot host that bootHosts allows, bound as a user that bootUsers allows",
+    "management.provision": _INSTALL,
+    "management.install.method": _INSTALL,
+    "management.install.kernelArguments": _INSTALL,
+    "management.install.disk": _INSTALL,
+    "management.ssh.port": _TALK,
+    "management.ssh.user": "always root, by a rule of ClusterBuild",
+    "management.ssh.hostKey": _TALK,
+    "management.clusterInterface.name": _INSTALL,
+    "compute.install.method": _INSTALL,
+    "compute.install.kernelArguments": _INSTALL,
+    "compute.install.disk": _INSTALL,
+    "compute.minReady": _PACE,
+    "compute.maxConcurrent": _PACE,
+    "power.powerman.port": "a powermand of a host that power allows; it is told only names that machines allows",
+    "power.powerman.timeoutSeconds": _PACE,
+    "ssh.privateKeySecret.key": "a part of a Secret that secrets allows",
+    "configuration.variables": _INSTALL,
+    "configuration.sharedHome": _INSTALL,
+    "configuration.playbooks.knownHosts": "how a server is spoken to that repositories allows",
+    "configuration.playbooks.commit": "a commit of a repository that repositories allows",
+    "configuration.playbooks.management": "a file of a repository that repositories allows",
+    "configuration.playbooks.services": "a file of a repository that repositories allows",
+    "verify": "Slurm jobs on the built cluster, which consists of what machines allows",
+    "deadlines": _PACE,
+    "retries": _PACE,
+    "onDelete": "power of machines that machines allows",
+}
+"""Fields that need no permission, by the beginnings of their paths, and why: they concern only what others name."""

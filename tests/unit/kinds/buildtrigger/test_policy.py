@@ -58,12 +58,17 @@ def test_what_is_listed_is_allowed() -> None:
     assert check(ALLOWED, parse(**FULL)) == []
 
 
-def test_every_field_of_a_cluster_build_is_judged_and_no_other() -> None:
+def is_below(leaf: str, free: str) -> bool:
+    return leaf == free or leaf.startswith((f"{free}.", f"{free}["))
+
+
+def test_every_field_of_a_cluster_build_is_in_just_one_table_and_no_other() -> None:
     leaves = list_leaves(compute_structural_schema(ClusterBuildSpec))
-    judged = [leaf for leaf in leaves if leaf in CHECKED or leaf.startswith(FREE)]
-    assert judged == leaves
+    tables = {leaf: (leaf in CHECKED) + sum(is_below(leaf, free) for free in FREE) for leaf in leaves}
+    assert {leaf: count for leaf, count in tables.items() if count != 1} == {}, "permit it, or say why it needs none"
     assert set(CHECKED) <= set(leaves)
-    assert all(any(leaf.startswith(free) for leaf in leaves) for free in FREE)
+    assert all(any(is_below(leaf, free) for leaf in leaves) for free in FREE)
+    assert all(len(why.split()) >= 4 for why in FREE.values())
     assert {check_.listed for check_ in CHECKED.values()} == set(Allow.model_json_schema(by_alias=True)["properties"])
 
 
@@ -73,6 +78,8 @@ def test_nothing_is_allowed_by_default_and_each_field_is_named() -> None:
     assert {
         "spec.bootHost.address",
         "spec.bootHost.ssh.address",
+        "spec.bootHost.ssh.user",
+        "spec.bootHost.bootDirectory",
         "spec.management.host",
         "spec.management.mac",
         "spec.management.address",
@@ -124,6 +131,28 @@ def test_each_list_is_needed(listed: str) -> None:
 )
 def test_a_url_beside_the_listed_one_is_refused(url: str) -> None:
     assert check(ALLOWED, parse(compute={"install": {"image": url}}))
+
+
+@pytest.mark.parametrize(
+    ("listed", "directory", "allowed"),
+    [
+        ("/srv/http/boot", "/srv/http/boot/", True),
+        ("/srv/http/boot/", "/srv/http/boot", True),
+        ("/srv/http/", "/srv/http/boot", True),
+        ("/srv/http/boot", "/srv/http/boots", False),
+        ("/srv/http/boot", "/srv/http", False),
+        ("/srv/http/boot", "/etc/cron.d", False),
+    ],
+)
+def test_scripts_are_written_only_below_the_listed_directories(listed: str, directory: str, allowed: bool) -> None:
+    found = check({**ALLOWED, "bootDirectories": [listed]}, parse(bootHost={"bootDirectory": directory}))
+    assert bool(found) != allowed
+    assert all("spec.bootHost.bootDirectory" in line for line in found)
+
+
+def test_another_user_of_the_boot_host_is_refused() -> None:
+    (line,) = check(ALLOWED, parse(bootHost={"ssh": {"user": "deploy"}}))
+    assert "spec.bootHost.ssh.user: deploy is not allowed: spec.allow.bootUsers of the trigger has root" in line
 
 
 @settings(max_examples=examples(60), deadline=None)

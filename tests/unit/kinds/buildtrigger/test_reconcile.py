@@ -238,6 +238,8 @@ ALLOW = {
     "networks": ["10.77.0.0/24", "10.141.0.0/16"],
     "sshHosts": ["rack"],
     "bootHosts": ["rack", "10.77.0.1"],
+    "bootUsers": ["root"],
+    "bootDirectories": ["/srv/http/boot"],
     "power": ["rack", "10.77.0.254"],
     "images": ["http://10.77.0.1/"],
     "secrets": ["oxygen-ssh"],
