@@ -34,6 +34,10 @@ class _Caller:
     scopes: frozenset[str]
 
 
+ANYONE = _Caller(User(0, "anyone"), frozenset())
+"""Who fetches from a public project without a login: https://docs.gitlab.com/user/public_access/"""
+
+
 class GitHttp:
     """The routes of repositories, which end in ``.git``."""
 
@@ -99,10 +103,12 @@ class GitHttp:
 
     def _open(self, request: web.Request, service: str) -> tuple[Project, _Caller]:
         """Return the project, and who asks; raises a 401, 403 or 404 otherwise."""
+        project = self._state.find_project(request.match_info["project"])
+        if service == PULL and "Authorization" not in request.headers and project and project.visibility == "public":
+            return project, ANYONE
         caller = self._find_caller(request)
         if caller is None:
             raise web.HTTPUnauthorized(text=f"{DENIED}\n", headers={"WWW-Authenticate": 'Basic realm="GitLab"'})
-        project = self._state.find_project(request.match_info["project"])
         access = self._state.compute_access(caller.user, project.full_path) if project else 0
         if project is None or not access:
             raise web.HTTPNotFound(text="The project you were looking for could not be found or you don't have "

@@ -176,6 +176,7 @@ def _follow(state: GitLabState, push: Push, merge_request: MergeRequest, branch:
     elif (merge_request.project_id, merge_request.target_branch) == (project_id, branch) and (
         push.project.repository.is_ancestor(merge_request.head, new)
     ):
+        merge_request.merge_commit_sha = push.project.repository.get_merge_commit(merge_request.head, new)
         _end_merged(state, merge_request, push.user_id)
 
 

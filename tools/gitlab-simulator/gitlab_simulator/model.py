@@ -81,6 +81,7 @@ class Project:
     protected_branches: list[str] = field(default_factory=lambda: ["main"])
     """Names, with ``*`` as a wildcard."""
     protected_tags: list[str] = field(default_factory=list)
+    visibility: str = "private"
     shared_runners_enabled: bool = True
     group_runners_enabled: bool = True
     runner_token_expiration_interval: float | None = None

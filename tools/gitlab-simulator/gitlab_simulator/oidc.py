@@ -65,7 +65,7 @@ def build_claims(state: GitLabState, job: Job, seconds: int) -> dict[str, Any]:
         "runner_id": job.runner_id,
         "runner_environment": "self-hosted",
         "sha": pipeline.sha,
-        "project_visibility": "private",
+        "project_visibility": source.visibility,
         "ci_config_ref_uri": f"{_get_host(state)}/{project.full_path}//.gitlab-ci.yml@refs/heads/{ref}",
         "ci_config_sha": pipeline.sha,
     }

@@ -12,7 +12,7 @@ from .spec import CommitSpec, GroupSpec, ProjectSpec, Seed, TokenSpec
 from .state import GitLabState, NotThereError, compute_token
 
 COPIED = (
-    "shared_runners_enabled", "group_runners_enabled", "runner_token_expiration_interval",
+    "visibility", "shared_runners_enabled", "group_runners_enabled", "runner_token_expiration_interval",
     "only_allow_merge_if_pipeline_succeeds", "only_allow_merge_if_all_discussions_are_resolved",
 )  # fmt: skip
 """What a project has as its specification says."""

@@ -154,6 +154,8 @@ class ProjectSpec(_Strict):
 
     path: str = Field(pattern=r"^[^/]+(/[^/]+)+$")
     default_branch: str = "main"
+    visibility: Literal["private", "public"] = "private"
+    """The code of a public project is fetched by everyone, without a login."""
     protected_branches: list[str] | None = None
     protected_tags: list[str] = []
     shared_runners_enabled: bool = True

@@ -67,7 +67,7 @@ def build_project(state: GitLabState, project: model.Project) -> dict[str, Any]:
         "path_with_namespace": project.full_path,
         "name_with_namespace": project.full_path.replace("/", " / "),
         "default_branch": project.default_branch,
-        "visibility": "private",
+        "visibility": project.visibility,
         "shared_runners_enabled": project.shared_runners_enabled,
         "group_runners_enabled": project.group_runners_enabled,
         "web_url": f"{state.external_url}/{project.full_path}",

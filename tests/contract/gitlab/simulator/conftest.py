@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.clone import Clone
 
 SECONDS = 20
 
@@ -62,38 +62,6 @@ def receiver() -> Iterator[Receiver]:
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-@dataclass(frozen=True)
-class Clone:
-    """A working copy, in which git is run without the machine's and the user's settings."""
-
-    path: Path
-
-    def run(self, *arguments: str, ok: bool = True) -> str:
-        """Run git; return what it writes, with its messages where it fails."""
-        settings = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_TERMINAL_PROMPT": "0"}
-        who = {f"GIT_{one}_{what}": text for one in ("AUTHOR", "COMMITTER") for what, text in
-               (("NAME", "Dev"), ("EMAIL", "dev@example.com"))}  # fmt: skip
-        done = subprocess.run(
-            ["git", *arguments],
-            check=False,
-            cwd=self.path,
-            env={"PATH": os.environ["PATH"], **settings, **who},
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-        )
-        assert (done.returncode == 0) is ok, done.stderr
-        return done.stdout.strip() if ok else done.stderr
-
-    def commit(self, message: str, **files: str) -> str:
-        """Commit files whose names have no folder; return the commit's name."""
-        for name, content in files.items():
-            (self.path / name).write_text(content)
-        self.run("add", "--all")
-        self.run("commit", "--quiet", "--allow-empty", f"--message={message}")
-        return self.run("rev-parse", "HEAD")
 
 
 MakeClone = Callable[[str], Clone]

@@ -9,7 +9,8 @@ import requests
 
 import gitlab
 from tests.contract.gitlab.conftest import Site
-from tests.contract.gitlab.simulator.conftest import Clone, MakeClone, Receiver
+from tests.contract.gitlab.simulator.conftest import MakeClone, Receiver
+from tests.support.clone import Clone
 
 ZEROS = "0" * 40
 LEVELS = {"guest": 10, "reporter": 20, "developer": 30, "maintainer": 40}
@@ -103,6 +104,16 @@ def test_a_push_that_is_not_allowed_changes_nothing(
     before = copy.run("ls-remote", "origin")
     assert said in copy.run("push", get_url(site, tokens[token]), refspec, ok=False)
     assert copy.run("ls-remote", "origin") == before
+
+
+def test_a_public_project_is_fetched_without_a_login_and_no_more(
+    site: Site, tokens: dict[str, str], clone: MakeClone
+) -> None:
+    site.control.seed(projects=[{"path": "hpc/open", "visibility": "public", "commits": COMMITS}])
+    copy = clone(f"{site.url}/hpc/open.git")
+    assert (copy.path / "build.yaml").read_text() == "nodes: oxygen[1-4]\n"
+    assert "could not read Username" in copy.run("push", "origin", "HEAD:refs/heads/new", ok=False)
+    assert "could not read Username" in copy.run("ls-remote", f"{site.url}/hpc/site.git", ok=False)
 
 
 def test_the_token_of_a_job_fetches_while_the_job_runs(site: Site, tokens: dict[str, str], clone: MakeClone) -> None:

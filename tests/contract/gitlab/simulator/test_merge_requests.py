@@ -98,6 +98,22 @@ def test_a_merge_is_a_push_to_the_target_branch(site: Site, tokens: dict[str, st
         assert [one["iid"] for one in project.commits.get(sha).merge_requests()] == [1]
 
 
+@pytest.mark.parametrize("how", ["--no-ff", "--ff-only"])
+def test_a_push_that_has_the_head_of_a_merge_request_merges_it(
+    site: Site, tokens: dict[str, str], clone: MakeClone, how: str
+) -> None:
+    project = open_project(site, tokens["maintainer"])
+    before = project.mergerequests.get(1)
+    copy = clone(get_url(site, tokens["maintainer"]))
+    copy.run("merge", "--quiet", how, "--message=By hand", before.sha)
+    copy.commit("Afterwards", later="")
+    copy.run("push", "--quiet", "origin", "main")
+    request = project.mergerequests.get(1)
+    merged = before.sha if how == "--ff-only" else copy.run("rev-parse", "HEAD^")
+    assert (request.state, request.merge_commit_sha) == ("merged", merged)
+    assert [one["iid"] for one in project.commits.get(merged).merge_requests()] == [1]
+
+
 def test_a_pipeline_must_succeed_before_a_merge_where_the_project_wants_it(site: Site) -> None:
     tokens = site.control.seed(
         projects=[

@@ -13,8 +13,8 @@ from ..git.objects import Commit
 from ..model import Project, Runner, RunnerType, User
 from ..state import GitLabState
 
-PRIVATE = 0
-"""visibility_level"""
+LEVELS = {"private": 0, "public": 20}
+"""visibility_level by visibility"""
 
 
 def build_project(state: GitLabState, project: Project, *, backward: bool = True) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def build_project(state: GitLabState, project: Project, *, backward: bool = True
         "git_ssh_url": ssh_url,
         "git_http_url": f"{web_url}.git",
         "namespace": namespace.rpartition("/")[2],
-        "visibility_level": PRIVATE,
+        "visibility_level": LEVELS[project.visibility],
         "path_with_namespace": project.full_path,
         "default_branch": project.default_branch,
         "ci_config_path": "",

@@ -166,6 +166,14 @@ class Repository:
         """Return whether a commit is reached from another."""
         return self.folder.find("merge-base", "--is-ancestor", old, new) is not None
 
+    def get_merge_commit(self, sha: str, head: str) -> str:
+        """Return the commit by which one has come into a branch: itself, if it was committed there.
+
+        Source: lib/gitlab/branch_push_merge_commit_analyzer.rb
+        """
+        after = [one for one in self.list_commits("--first-parent", head, f"^{sha}") if self.is_ancestor(sha, one.sha)]
+        return sha if not after or after[-1].parents[0] == sha else after[-1].sha
+
     def find_merge_base(self, one: str, other: str) -> str | None:
         """Find the latest commit that both are reached from."""
         found = self.folder.find("merge-base", one, other)
