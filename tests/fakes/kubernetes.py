@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from bessemer.kube.protocol import AlreadyExists, Conflict, Kind, Object, Refused
+from bessemer.kube.protocol import POD_LOGS, AlreadyExists, Conflict, Kind, Object, Refused
 
 Answer = TypeVar("Answer")
 Value = TypeVar("Value")
@@ -29,6 +29,8 @@ class FakeKubernetes:
 
     now: Callable[[], datetime]
     objects: dict[Key, Object] = field(default_factory=dict)
+    logs: dict[Key, list[tuple[datetime, str]]] = field(default_factory=dict)
+    """Lines with their times, by namespace, pod and container."""
     calls: list[tuple[str, str, str]] = field(default_factory=list)
     applied: dict[Key, frozenset[tuple[str, ...]]] = field(default_factory=dict)
     """Paths of the fields that were applied last."""
@@ -45,6 +47,26 @@ class FakeKubernetes:
         self._call("get", kind, name)
         found = self.objects.get((kind.plural, namespace, name))
         return self._done(copy_json(found))
+
+    async def read_log(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        since: datetime | None = None,
+        last: int | None = None,
+        most_bytes: int | None = None,
+    ) -> str | None:
+        """Return the part of a log of ``logs``, as the kubelet does."""
+        self._call("get", POD_LOGS, pod)
+        found = self.logs.get((namespace, pod, container))
+        if found is None:
+            return self._done(None)
+        stamped = [(stamp, f"{stamp:%Y-%m-%dT%H:%M:%S.%f}000Z {line}\n") for stamp, line in found]
+        lines = [text for stamp, text in stamped if since is None or stamp >= since]
+        text = "".join(lines if last is None else lines[-last:])
+        return self._done(text if most_bytes is None else text.encode()[:most_bytes].decode(errors="replace"))
 
     async def list_objects(
         self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "", limit: int | None = None

@@ -29,6 +29,7 @@ from bessemer.kinds.buildtrigger.facts import Facts
 from bessemer.kinds.buildtrigger.kind import Connectors, TriggerKind
 from bessemer.kinds.buildtrigger.plan import Plan
 from bessemer.kinds.buildtrigger.resource import BUILD_TRIGGERS
+from bessemer.kube.pods import PHASE_CONTAINER
 from bessemer.kube.protocol import SECRETS, Object
 from bessemer.web.app import add_public_routes
 from tests.fakes.gitlab import FakeRepository
@@ -234,10 +235,16 @@ class TriggerWorld:
             "endTime": None,
             "handledRetry": raw["metadata"].get("annotations", {}).get("bessemer.dev/retry"),
             "phases": [
-                {"name": phase, "state": state, "startTime": "2026-03-02T06:00:00Z"} for phase, state in phases.items()
+                {"name": phase, "state": state, "attempt": 1, "startTime": "2026-03-02T06:00:00Z"}
+                for phase, state in phases.items()
             ],
         }
         self.kubernetes.edit("clusterbuilds", KEY[0], name, {"status": status})
+
+    def log(self, pod: str, *lines: str, container: str = PHASE_CONTAINER) -> None:
+        """Write lines into the log of a pod, a millisecond apart."""
+        log = self.kubernetes.logs.setdefault((KEY[0], pod, container), [])
+        log += [(self.now() + timedelta(milliseconds=len(log) + number), line) for number, line in enumerate(lines)]
 
     def end_build(self, name: str = "oxygen", *, ready: bool = True, reason: str = "") -> None:
         """Act as the kind ClusterBuild: a build ends."""

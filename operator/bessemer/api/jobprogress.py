@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import Field
@@ -55,6 +56,40 @@ class BuildProgress(ApiModel):
     verification: list[VerifyLine] = Field(default_factory=list, max_length=16)
 
 
+LOG_LINES, LINE_CHARACTERS = 200, 1024
+"""Of one answer."""
+
+
+@dataclass(frozen=True)
+class LogQuery:
+    """Which lines of a phase's log a job wants to be told, as the query of its request for the progress."""
+
+    build: str
+    phase: str
+    attempt: int
+    after: str = ""
+    """The lines after this place, which is ``after`` of the answer before; empty: from the beginning."""
+    last: int = 0
+    """Only so many lines from the end; 0: all."""
+
+    def to_query(self) -> dict[str, str]:
+        """Return it as the query of a URL."""
+        query = {"build": self.build, "phase": self.phase, "attempt": str(self.attempt), "after": self.after}
+        return query | ({"last": str(self.last)} if self.last else {})
+
+
+class PhaseLog(ApiModel):
+    """Lines of the log of a phase's attempt."""
+
+    lines: list[PrintableLine] = Field(default_factory=list, max_length=LOG_LINES)
+    after: PrintableLine = Field(default="", max_length=64)
+    """The place up to which it was read."""
+    more: bool = False
+    """Whether there are more lines already."""
+    problem: PrintableLine = Field(default="", max_length=1024)
+    """Why the log can't be read now."""
+
+
 class JobProgress(ApiModel):
     """How far what a job has asked for is."""
 
@@ -70,6 +105,8 @@ class JobProgress(ApiModel):
     unwanted: bool = False
     """Whether the job has aborted it."""
     builds: list[BuildProgress] = Field(default_factory=list, max_length=64)
+    log: PhaseLog | None = None
+    """What the request has asked for; None: nothing, or of an attempt that is no more."""
 
 
 class Refusal(ApiModel):

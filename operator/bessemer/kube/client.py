@@ -7,6 +7,7 @@ Needed permissions: for each :class:`Kind` just the verbs that the callers use, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from urllib.parse import quote
 
 import aiohttp
@@ -16,7 +17,17 @@ from kubernetes.aio.client.exceptions import ApiException
 from bessemer.api.reasons import NAMESPACE_TERMINATING, QUOTA_EXCEEDED
 from bessemer.errors import BessemerError
 from bessemer.foreign import Unreadable, decode_cut, decode_json, make_line
-from bessemer.kube.protocol import PODS, AlreadyExists, Conflict, Kind, NotServed, Object, Refused, Unavailable
+from bessemer.kube.protocol import (
+    POD_LOGS,
+    PODS,
+    AlreadyExists,
+    Conflict,
+    Kind,
+    NotServed,
+    Object,
+    Refused,
+    Unavailable,
+)
 
 REQUEST_SECONDS = 30.0
 """Seconds; longer than any of our requests. A connection that was lost silently must not block a reconcile."""
@@ -26,6 +37,8 @@ MESSAGE_CHARACTERS = 2048
 """Kept of what the API server, or an admission webhook, says."""
 KNOWN_REFUSALS = {"being terminated": NAMESPACE_TERMINATING, "exceeded quota": QUOTA_EXCEEDED}
 """Refusals that are told apart from others of their status by these words of the message alone."""
+_NO_CONTAINER = "BadRequest"
+"""What the API server answers for the log of a container that has not begun, or of one that the pod does not have."""
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 """Of which JSON is a part."""
@@ -115,6 +128,39 @@ class KubernetesClient:
         self._count("GET", PODS.plural)
         path = _path(PODS, namespace, pod) + "/log"
         return (await self._send("GET", path, query={"container": container})).decode("utf-8", "replace")
+
+    async def read_log(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        since: datetime | None = None,
+        last: int | None = None,
+        most_bytes: int | None = None,
+    ) -> str | None:
+        """Read a part of the log of a container, with time stamps; None where it has not begun, or is gone.
+
+        Source: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-read-log-of-the-specified-pod
+        """
+        self._count("GET", POD_LOGS.plural)
+        query = {
+            "container": container,
+            "timestamps": "true",
+            "sinceTime": since.strftime("%Y-%m-%dT%H:%M:%SZ") if since is not None else "",  # it has no fractions
+            "tailLines": str(last) if last is not None else "",
+            "limitBytes": str(most_bytes) if most_bytes is not None else "",
+        }
+        path = _path(PODS, namespace, pod) + "/log"
+        try:
+            data = await self._send("GET", path, query={key: value for key, value in query.items() if value})
+        except _Absent:
+            return None
+        except Refused as error:
+            if error.reason != _NO_CONTAINER:
+                raise
+            return None
+        return data.decode("utf-8", "replace")
 
     async def _request_or_none(
         self, method: str, path: str, body: Object | None = None, content_type: str = "application/json"

@@ -7,6 +7,7 @@ everything else of a pass.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from bessemer.errors import BessemerError, Retry
@@ -29,6 +30,7 @@ class Kind:
 
 
 PODS = Kind("", "v1", "pods")
+POD_LOGS = Kind("", "v1", "pods/log")
 CONFIG_MAPS = Kind("", "v1", "configmaps")
 SECRETS = Kind("", "v1", "secrets")
 RESOURCE_QUOTAS = Kind("", "v1", "resourcequotas")
@@ -113,4 +115,20 @@ class Kubernetes(Protocol):
         """Delete an object if it exists and, where they are given, still has that UID and that resourceVersion.
 
         With ``grace_seconds`` 0 a pod is gone at once, without the kubelet's word: for one of which nothing runs.
+        """
+
+    async def read_log(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        since: datetime | None = None,
+        last: int | None = None,
+        most_bytes: int | None = None,
+    ) -> str | None:
+        """Read the log of a container from a time on, each line after its time stamp and a blank.
+
+        ``last`` reads only so many lines from its end, ``most_bytes`` ends in the middle of a line. None: there is no
+        such pod, or its container has not begun.
         """

@@ -15,9 +15,9 @@ from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bessemer.api.jobprogress import BuildProgress, JobProgress, PhaseLine, VerifyLine
+from bessemer.api.jobprogress import BuildProgress, JobProgress, LogQuery, PhaseLine, PhaseLog, VerifyLine
 from bessemer.cli.job import run as running
-from bessemer.cli.job.log import JobLog, list_results
+from bessemer.cli.job.log import JobLog, list_results, write_failed
 from bessemer.cli.job.results import Exit, compute_exit, write_dotenv, write_junit
 from bessemer.cli.job.settings import JobSettings, read_settings
 from bessemer.errors import Invalid
@@ -88,6 +88,29 @@ async def test_a_build_that_fails_ends_with_1(scene: Scene) -> None:
     scene.then += [lambda: scene.world.end_build(ready=False)]
     assert await running.run_build(scene.settings) is Exit.FAILED
     assert "BESSEMER_CLUSTER_ADDRESS=\n" in scene.read("bessemer.env")
+
+
+async def test_the_log_of_a_phase_is_in_the_log_of_the_job_and_its_end_after_a_failure(
+    scene: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = scene.world
+
+    def boot() -> None:
+        world.work(BootManagement="Running")
+        world.log("oxygen-boot-management-1", *(f"line {number}" for number in range(30)))
+
+    def fail() -> None:
+        world.log("oxygen-boot-management-1", "oxygen1: NeverNetbooted")
+        world.work(BootManagement="Failed")
+        world.end_build(ready=False)
+
+    scene.then += [boot, lambda: None, fail]
+    assert await running.run_build(scene.settings) is Exit.FAILED
+    section, _, end = capsys.readouterr().out.partition("section_end:")
+    assert section.index("section_start:") < section.index("line 0\n") < section.index("oxygen1: NeverNetbooted")
+    assert section.count("line 29\n") == 1
+    assert "oxygen BootManagement: the last lines of its log\n  line 11\n" in end
+    assert "  oxygen1: NeverNetbooted\n" in end
 
 
 async def test_a_refused_job_ends_with_3_and_says_why_without_its_token(
@@ -168,15 +191,35 @@ def progress(*phases: PhaseLine, **more: Any) -> JobProgress:
     return JobProgress(record="r", state="Building", message="oxygen", builds=[build], **more)
 
 
+def follow(
+    steps: list[JobProgress], tell: Callable[[LogQuery], PhaseLog | None] = lambda _query: None
+) -> tuple[list[str], list[LogQuery]]:
+    """Write steps as the command does; return the lines, and what the operator was asked for."""
+    log, lines, asked = JobLog(), list[str](), list[LogQuery]()
+    wanted: LogQuery | None = None
+    for step in steps:
+        for _ in range(100):
+            answer = step.model_copy(update={"log": tell(wanted) if wanted is not None else None})
+            lines += log.write(answer, NOW, wanted)
+            wanted = log.choose(step)
+            behind = log.is_behind(step)
+            asked += [wanted] if wanted is not None else []
+            if not behind:
+                break
+        else:
+            raise AssertionError("the command asks without an end")
+    return lines + list(log.end(NOW)), asked
+
+
 def test_each_phase_is_a_collapsible_section_with_its_end() -> None:
-    log, at = JobLog(), int(NOW.timestamp())
+    at = int(NOW.timestamp())
     steps = [
         progress(phase("Preflight", "Running"), phase("BootManagement", "Pending", 0)),
         progress(phase("Preflight", "Succeeded"), phase("BootManagement", "Running")),
         progress(phase("Preflight", "Succeeded"), phase("BootManagement", "Failed", message="no power\nat all")),
         progress(phase("Preflight", "Succeeded"), phase("BootManagement", "Running", 2)),
     ]
-    lines = [line for step in steps for line in log.write(step, NOW)] + list(log.end(NOW))
+    lines, _ = follow(steps)
     name = "bessemer_oxygen_BootManagement"
     assert lines == [
         "Building: oxygen",
@@ -195,13 +238,72 @@ def test_each_phase_is_a_collapsible_section_with_its_end() -> None:
     ]
 
 
+def test_a_phases_log_is_in_its_section_and_is_read_to_its_end() -> None:
+    pages = {
+        ("Preflight", ""): PhaseLog(lines=["checks", "power"], after="1"),
+        ("Preflight", "1"): PhaseLog(lines=["ssh"], after="2", more=True),
+        ("Preflight", "2"): PhaseLog(lines=["done"], after="3"),
+        ("BootManagement", ""): PhaseLog(lines=["boots"], after="4"),
+    }
+    steps = [
+        progress(phase("Preflight", "Running")),
+        progress(phase("Preflight", "Running")),
+        progress(phase("Preflight", "Succeeded"), phase("BootManagement", "Running")),
+        progress(phase("Preflight", "Succeeded"), phase("BootManagement", "Failed")),
+    ]
+    lines, asked = follow(steps, lambda query: pages.get((query.phase, query.after)))
+    shown = [line.partition("\r")[0].partition(":bessemer_")[2] or line for line in lines]
+    assert shown == [
+        "Building: oxygen",
+        "oxygen_Preflight_1[collapsed=true]",
+        "oxygen Preflight: Running",
+        "checks",
+        "power",
+        "ssh",
+        "done",
+        "oxygen Preflight: Succeeded",
+        "oxygen_Preflight_1",
+        "oxygen_BootManagement_1[collapsed=true]",
+        "oxygen BootManagement: Running",
+        "boots",
+        "oxygen BootManagement: Failed",
+        "oxygen_BootManagement_1",
+    ]
+    assert [(query.phase, query.after) for query in asked][:4] == [
+        ("Preflight", ""), ("Preflight", "1"), ("Preflight", "2"), ("BootManagement", "")
+    ]  # fmt: skip
+
+
+def test_a_log_without_an_end_ends() -> None:
+    lines, asked = follow(
+        [progress(phase("Preflight", "Running")), progress(phase("Preflight", "Succeeded"))],
+        lambda _query: PhaseLog(lines=["again"] * 200, after="1", more=True),
+    )
+    assert lines.count("again") == len(asked) * 200 <= 2200
+    assert "(the log goes on: bessemer logs oxygen Preflight shows all of it)" in lines
+
+
+def test_a_log_that_can_not_be_read_is_said_once_and_holds_up_nothing() -> None:
+    steps = [progress(phase("Preflight", state)) for state in ("Running", "Running", "Running", "Succeeded")]
+    lines, _ = follow(steps, lambda _query: PhaseLog(problem="Forbidden: pods/log"))
+    assert [line for line in lines if "Forbidden" in line] == ["(the log can't be read: Forbidden: pods/log)"]
+    assert "oxygen Preflight: Succeeded" in lines
+
+
+def test_a_phase_that_was_skipped_holds_up_no_other() -> None:
+    lines, _ = follow([progress(phase("BootManagement", "Skipped", 0), phase("Verify", "Running"))])
+    assert "oxygen Verify: Running" in lines
+
+
 @given(st.text(max_size=80))
 def test_no_text_of_a_build_makes_a_section_or_steers_a_terminal(text: str) -> None:
     build = BuildProgress(
         namespace="lab", name="oxygen", message=text, verification=[VerifyLine(name="x", passed=False, message=text)]
     )
-    shown = JobProgress(record="r", state="Failed", message=text, final=True, builds=[build, build])
-    for line in [*JobLog().write(shown, NOW), *list_results(shown)]:
+    log = PhaseLog(lines=[text], problem=text)
+    shown = JobProgress(record="r", state="Failed", message=text, final=True, builds=[build, build], log=log)
+    asked = LogQuery("oxygen", "Preflight", 1, last=20)
+    for line in [*JobLog().write(shown, NOW, asked), *list_results(shown), *write_failed(asked, [text])]:
         assert line.isprintable()
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import ApiClient, Configuration
+from yarl import URL
 
 from bessemer.kinds.clusterbuild.resource import CLUSTER_BUILDS
 from bessemer.kube.client import KubernetesClient, translate_failure
@@ -111,6 +113,34 @@ async def test_a_log_is_read_as_text(api: tuple[Api, KubernetesClient]) -> None:
     server, client = api
     server.answer = "one\ntwo\n"
     assert await client.get_log("lab", "p", "phase") == "one\ntwo\n"
+
+
+async def test_a_part_of_a_log_is_read_with_its_time_stamps(api: tuple[Api, KubernetesClient]) -> None:
+    server, client = api
+    server.answer = "2026-03-02T06:00:00.5Z one\n"
+    since = datetime(2026, 3, 2, 6, 0, 0, 7, UTC)
+    assert await client.read_log("lab", "p", "phase", since=since, most_bytes=9) == server.answer
+    assert dict(URL(server.requests[-1][1]).query) == {
+        "container": "phase", "timestamps": "true", "sinceTime": "2026-03-02T06:00:00Z", "limitBytes": "9"
+    }  # fmt: skip
+    await client.read_log("lab", "p", "phase", last=20)
+    assert dict(URL(server.requests[-1][1]).query) == {"container": "phase", "timestamps": "true", "tailLines": "20"}
+
+
+@pytest.mark.parametrize(("status", "reason"), [(404, "NotFound"), (400, "BadRequest")])
+async def test_a_container_that_has_not_begun_has_no_log(
+    api: tuple[Api, KubernetesClient], status: int, reason: str
+) -> None:
+    server, client = api
+    server.fail(status, reason, "container is waiting to start: PodInitializing")
+    assert await client.read_log("lab", "p", "phase") is None
+
+
+async def test_a_log_that_may_not_be_read_is_refused(api: tuple[Api, KubernetesClient]) -> None:
+    server, client = api
+    server.fail(403, "Forbidden", "pods/log")
+    with pytest.raises(Refused):
+        await client.read_log("lab", "p", "phase")
 
 
 @pytest.mark.parametrize(

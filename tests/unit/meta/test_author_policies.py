@@ -149,6 +149,16 @@ def test_who_may_not_create_pods_may_not_have_bessemer_do_it(plural: str) -> Non
     assert "you must be allowed to create pods in this namespace" in line
 
 
+def test_only_who_may_read_logs_may_let_jobs_see_them() -> None:
+    rights = ("create pods", "get secrets", *TRIGGER_RIGHTS)
+    spec = {"rules": [{"name": "a", "push": {"branches": ["main"]}}]}
+    assert list_refusals("buildtriggers", spec, make_user(*rights)) == []
+    spec["rules"].append({"name": "b", "job": {"refs": ["main"]}})
+    (line,) = list_refusals("buildtriggers", spec, make_user(*rights))
+    assert "you lack the verb get on pods/log" in line
+    assert list_refusals("buildtriggers", spec, make_user(*rights, "get pods/log")) == []
+
+
 @pytest.mark.parametrize(
     "volume",
     [

@@ -24,10 +24,10 @@ NO_REASONS = set(
         r"\w+",
         # Of Kubernetes' API; types of conditions and columns; of HTTP, Slurm and the spec.
         """
-        Background BearerToken ClusterBuild ConfigMap ContainerCreating Date DeadlineExceeded DeleteOptions Disrupted
-        DisruptionTarget Error Event Evicted FallbackToLogsOnError False File IfNotPresent Image InitContainerFailed
-        Lease Memory Never NodeLost NodeShutdown Normal Opaque Pending Pod PodDeleted PodInitializing PodScheduled
-        Preempting Reconcile RuntimeDefault Secret Shutdown Strict True Unknown Warning
+        Background BadRequest BearerToken ClusterBuild ConfigMap ContainerCreating Date DeadlineExceeded DeleteOptions
+        Disrupted DisruptionTarget Error Event Evicted FallbackToLogsOnError False File IfNotPresent Image
+        InitContainerFailed Lease Memory Never NodeLost NodeShutdown Normal Opaque Pending Pod PodDeleted
+        PodInitializing PodScheduled Preempting Reconcile RuntimeDefault Secret Shutdown Strict True Unknown Warning
 
         DemandKnown Draining JobTaken JobsTaken Min NoJob PodsLost RunnerPool RunnerRegistered ScalingLimited
 

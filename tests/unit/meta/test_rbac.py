@@ -29,7 +29,7 @@ CHART = ROOT / "helm" / "bessemer"
 Permission = tuple[str, str, str]
 """Group, resource, verb."""
 VERBS = {"get_object": "get", "list_objects": "list", "create_object": "create", "patch_object": "patch",
-         "delete_object": "delete", "watch_object": "watch", "apply_object": "patch"}  # fmt: skip
+         "delete_object": "delete", "watch_object": "watch", "apply_object": "patch", "read_log": "get"}  # fmt: skip
 OWN_KINDS = tuple(kind.resource for kind in registry.KINDS)
 CALLS_FOR_SEVERAL: dict[str, tuple[protocol.Kind, ...]] = {
     "engine/controller: get_object": (),  # of kinds that are not cached, see list_watched
@@ -68,7 +68,8 @@ def used_permissions(folder: Path = PACKAGE) -> set[Permission]:
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in VERBS):
                 continue
             kind = node.args[0]
-            for constant in find_kinds(path, node, kind):
+            constants = (protocol.POD_LOGS,) if node.func.attr == "read_log" else find_kinds(path, node, kind)
+            for constant in constants:
                 resource = (constant.group, constant.plural + subresource_of(node))
                 found.add((*resource, VERBS[node.func.attr]))
                 if node.func.attr == "apply_object":  # which creates what is not there

@@ -11,7 +11,13 @@ BUILD_RULES: list[Rule] = [
 """What the trigger does with ClusterBuilds on behalf of its author."""
 
 
+LOG_RULES: list[Rule] = [{"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]}]
+"""What is told to the jobs for which there is a rule."""
+
+
 def build_rules() -> list[Validation]:
     """Return the rules for BuildTriggers, except those for the objects that the spec names."""
     message = "the trigger creates, changes and deletes ClusterBuilds for you in this namespace"
-    return build_may_do(BUILD_RULES, "false", message)
+    logs = "the trigger has a rule for jobs, which see the logs of phases"
+    no_jobs = "!(has(object.spec.rules) && object.spec.rules.exists(r, has(r.job)))"
+    return [*build_may_do(BUILD_RULES, "false", message), *build_may_do(LOG_RULES, no_jobs, logs)]

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 from pydantic import ValidationError
 
-from bessemer.api.jobprogress import MOST_BYTES, JobProgress, Refusal
+from bessemer.api.jobprogress import MOST_BYTES, JobProgress, LogQuery, Refusal
 from bessemer.cli.job.settings import CA_FILE, JobSettings
 from bessemer.errors import Invalid, Retry
 from bessemer.foreign import Unreadable, decode_json, make_line
@@ -34,19 +34,19 @@ class OperatorClient:
         body = {"manifest": self._settings.manifest, "cluster": self._settings.cluster}
         return await self._send("POST", "", {name: value for name, value in body.items() if value})
 
-    async def show(self, record: str) -> JobProgress:
-        """Ask how far a build is. Raises Refused, Retry."""
-        return await self._send("GET", f"/{record}")
+    async def show(self, record: str, log: LogQuery | None = None) -> JobProgress:
+        """Ask how far a build is, and for lines of a phase's log. Raises Refused, Retry."""
+        return await self._send("GET", f"/{record}", query=log.to_query() if log is not None else None)
 
     async def abort(self, record: str) -> JobProgress:
         """Abort a build; one that is aborted already is fine. Raises Refused, Retry."""
         return await self._send("DELETE", f"/{record}")
 
-    async def _send(self, method: str, path: str, body: Any = None) -> JobProgress:
+    async def _send(self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None) -> JobProgress:
         url = f"{self._settings.url}/job{path}"
         try:
             async with self._session.request(
-                method, url, json=body, headers=dict(self._settings.headers), allow_redirects=False
+                method, url, params=query, json=body, headers=dict(self._settings.headers), allow_redirects=False
             ) as answer:
                 data = await answer.content.read(MOST_BYTES + 1)
                 while len(data) <= MOST_BYTES and (more := await answer.content.read(MOST_BYTES)):

@@ -9,12 +9,18 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
-from bessemer.api.jobprogress import BuildProgress, JobProgress, PhaseLine
+from bessemer.api.jobprogress import BuildProgress, JobProgress, LogQuery, PhaseLine
 from bessemer.foreign import make_line
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
 _WAITING = frozenset({"Pending", ""})
-RUNNING = "Running"
+RUNNING, FAILED = "Running", "Failed"
+MOST_LINES = 2000
+"""Of the log of one attempt: GitLab's runner cuts the log of a job at 4 MiB."""
+LAST_LINES = 20
+"""Of the log of a phase that has failed, with which the log of the job ends."""
+Attempt = tuple[str, str, int]
+"""Build, phase, and number of the attempt."""
 
 
 class JobLog:
@@ -24,17 +30,60 @@ class JobLog:
         self._said = ""
         self._activity = ""
         self._phases: dict[tuple[str, str], tuple[str, int]] = {}
+        self._places: dict[Attempt, str] = {}
+        """Up to where the logs of attempts were read."""
+        self._lines: dict[Attempt, int] = {}
+        self._problem = ""
+        self._complete: set[Attempt] = set()
+        """Attempts of whose logs nothing more is wanted."""
         self._open: tuple[str, str] | None = None
         """Name and title of the open section."""
 
-    def write(self, progress: JobProgress, now: datetime) -> Iterator[str]:
-        """Yield the lines for what has changed."""
+    def choose(self, progress: JobProgress) -> LogQuery | None:
+        """Return which lines to ask for next: of the first phase whose log was not read to its end."""
+        for build, phase in _list_followed(progress):
+            attempt = (build.name, phase.name, phase.attempt)
+            if attempt not in self._complete:
+                return LogQuery(*attempt, after=self._places.get(attempt, ""))
+        return None
+
+    def is_behind(self, progress: JobProgress) -> bool:
+        """Return whether the log of a phase that has ended must be asked for."""
+        wanted = self.choose(progress)
+        return wanted is not None and not any(
+            (phase.name, phase.state) == (wanted.phase, RUNNING) for _, phase in _list_followed(progress)
+        )
+
+    def write(self, progress: JobProgress, now: datetime, asked: LogQuery | None = None) -> Iterator[str]:
+        """Yield the lines for what has changed; ``asked`` is what was asked for with the request."""
+        lines = self._take_lines(progress, asked) if asked is not None else []
         said = f"{progress.state}: {progress.message or progress.reason}".rstrip(": ")
         if said != self._said and not progress.final:
             self._said = said
             yield from self._split(said)
         for build in progress.builds:
-            yield from self._write_build(build, now, alone=len(progress.builds) == 1)
+            own = [] if asked is None or asked.build != build.name else lines
+            yield from self._write_build(build, now, asked, own, alone=len(progress.builds) == 1)
+
+    def _take_lines(self, progress: JobProgress, asked: LogQuery) -> list[str]:
+        attempt, log = (asked.build, asked.phase, asked.attempt), progress.log
+        lines = list(log.lines) if log is not None else []
+        running = any(
+            (phase.name, phase.attempt, phase.state) == (asked.phase, asked.attempt, RUNNING)
+            for _, phase in _list_followed(progress)
+        )
+        if log is not None:
+            self._places[attempt] = log.after
+            if log.problem and log.problem != self._problem:
+                lines.append(f"(the log can't be read: {log.problem})")
+            self._problem = log.problem
+        if not running and (log is None or not log.more or not lines):
+            self._complete.add(attempt)
+        count = self._lines[attempt] = self._lines.get(attempt, 0) + len(lines)
+        if count > MOST_LINES:
+            self._complete.add(attempt)
+            lines.append(f"(the log goes on: bessemer logs {asked.build} {asked.phase} shows all of it)")
+        return lines
 
     def end(self, now: datetime) -> Iterator[str]:
         """Yield the end of a section that is open."""
@@ -42,18 +91,27 @@ class JobLog:
             yield f"\x1b[0Ksection_end:{int(now.timestamp())}:{self._open[0]}\r\x1b[0K"
             self._open = None
 
-    def _write_build(self, build: BuildProgress, now: datetime, *, alone: bool) -> Iterator[str]:
+    def _write_build(
+        self, build: BuildProgress, now: datetime, asked: LogQuery | None, lines: list[str], *, alone: bool
+    ) -> Iterator[str]:
         for phase in build.phases:
-            key, state = (build.name, phase.name), (phase.state, phase.attempt)
-            if phase.state in _WAITING or self._phases.get(key) == state:
+            if phase.state in _WAITING:
                 continue
-            before, self._phases[key] = self._phases.get(key), state
+            key, state = (build.name, phase.name), (phase.state, phase.attempt)
+            attempt = (*key, phase.attempt)
             title = f"{build.name} {phase.name}" + (f" (attempt {phase.attempt})" if phase.attempt > 1 else "")
-            if alone and (before is None or before[1] != phase.attempt):
+            if alone and self._phases.get(key, ("", 0))[1] != phase.attempt:
+                self._phases[key] = ("", phase.attempt)
                 yield from self._begin(build, phase, title, now)
-            yield from self._split(f"{title}: {_describe(phase)}")
-            if phase.state != RUNNING:
-                yield from self.end(now)
+            if asked is not None and attempt == (asked.build, asked.phase, asked.attempt):
+                yield from (make_line(line, len(line)) for line in lines)
+            if alone and phase.attempt and phase.state != RUNNING and attempt not in self._complete:
+                return  # its section ends after the last line of its log
+            if self._phases.get(key) != state:
+                self._phases[key] = state
+                yield from self._split(f"{title}: {_describe(phase)}")
+                if phase.state != RUNNING:
+                    yield from self.end(now)
         if build.activity and build.activity != self._activity:
             self._activity = build.activity
             yield from self._split(f"{build.activity} ({build.nodes})" if build.nodes else build.activity)
@@ -67,6 +125,29 @@ class JobLog:
 
     def _split(self, text: str) -> Iterator[str]:
         yield from (make_line(line, len(line)) for line in text.splitlines() if line.strip())
+
+
+def _list_followed(progress: JobProgress) -> Iterator[tuple[BuildProgress, PhaseLine]]:
+    """Yield the phases whose logs are shown: those of a build that is the only one, and so has sections."""
+    if len(progress.builds) == 1:
+        (build,) = progress.builds
+        yield from ((build, phase) for phase in build.phases if phase.state not in _WAITING and phase.attempt)
+
+
+def list_failed(progress: JobProgress) -> list[LogQuery]:
+    """List the ends of logs that a job shows at last: those of phases that have failed."""
+    return [
+        LogQuery(build.name, phase.name, phase.attempt, last=LAST_LINES)
+        for build in progress.builds
+        for phase in build.phases
+        if phase.state == FAILED and phase.attempt
+    ]
+
+
+def write_failed(query: LogQuery, lines: list[str]) -> Iterator[str]:
+    """Yield the end of the log of a phase that has failed."""
+    yield make_line(f"{query.build} {query.phase}: the last lines of its log" + ("" if lines else ": there are none"))
+    yield from (f"  {make_line(line, len(line))}" for line in lines)
 
 
 def _describe(phase: PhaseLine) -> str:

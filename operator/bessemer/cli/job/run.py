@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from time import monotonic
 
-from bessemer.api.jobprogress import JobProgress
+from bessemer.api.jobprogress import JobProgress, LogQuery
 from bessemer.cli.job.client import OperatorClient, Refused, open_client
-from bessemer.cli.job.log import JobLog, list_results
+from bessemer.cli.job.log import JobLog, list_failed, list_results, write_failed
 from bessemer.cli.job.results import Exit, compute_exit, write_dotenv, write_junit
 from bessemer.cli.job.settings import JobSettings
 from bessemer.clock import get_now
@@ -23,6 +23,8 @@ OUTAGE_SECONDS = 600.0
 """How long the operator may be silent before a job gives up; the build goes on as long as the job runs."""
 ABORT_SECONDS = 60.0
 """The same for an order to abort, which a job gives in its last minutes."""
+END_SECONDS = 30.0
+"""The same for the last lines of a log."""
 _RECORD = re.compile(r"[a-z0-9]([-a-z0-9]{0,251}[a-z0-9])?")
 
 
@@ -33,6 +35,7 @@ async def run_build(settings: JobSettings) -> Exit:
             progress = await outlast(client.build, OUTAGE_SECONDS)
             _write(settings, RECORD, f"{progress.record}\n".encode())
             progress = await _follow(client, progress)
+            failed = [line for query in list_failed(progress) for line in await _read_end(client, progress, query)]
     except Refused as error:
         _print([f"refused: {error.message}"])
         return Exit.REFUSED
@@ -41,7 +44,7 @@ async def run_build(settings: JobSettings) -> Exit:
         return Exit.ERROR
     _write(settings, DOTENV, write_dotenv(progress).encode())
     _write(settings, JUNIT, write_junit(progress))
-    _print(list_results(progress))
+    _print([*failed, *list_results(progress)])
     return compute_exit(progress)
 
 
@@ -80,16 +83,30 @@ async def outlast(ask: Callable[[], Awaitable[JobProgress]], seconds: float) -> 
 
 
 async def _follow(client: OperatorClient, progress: JobProgress) -> JobProgress:
-    log = JobLog()
+    log, asked = JobLog(), None
     try:
         while True:
-            _print(log.write(progress, get_now()))
-            if progress.final:
+            _print(log.write(progress, get_now(), asked))
+            behind = log.is_behind(progress)
+            if progress.final and not behind:
                 return progress
-            await asyncio.sleep(POLL_SECONDS)
-            progress = await outlast(partial(client.show, progress.record), OUTAGE_SECONDS)
+            if not behind:
+                await asyncio.sleep(POLL_SECONDS)
+            asked = log.choose(progress)
+            progress = await outlast(partial(client.show, progress.record, asked), OUTAGE_SECONDS)
     finally:
         _print(log.end(get_now()))
+
+
+async def _read_end(client: OperatorClient, progress: JobProgress, query: LogQuery) -> list[str]:
+    """Return the end of the log of a phase that has failed; it changes nothing of the result."""
+    try:
+        answer = await outlast(partial(client.show, progress.record, query), END_SECONDS)
+    except (Refused, Retry) as error:
+        return [f"{query.build} {query.phase}: its log can't be read: {error.message}"]
+    if answer.log is not None and answer.log.problem:
+        return [f"{query.build} {query.phase}: its log can't be read: {answer.log.problem}"]
+    return list(write_failed(query, list(answer.log.lines) if answer.log is not None else []))
 
 
 def _write(settings: JobSettings, name: str, content: bytes) -> None:

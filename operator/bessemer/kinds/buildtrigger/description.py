@@ -8,7 +8,7 @@ from bessemer.api.buildtrigger.names import KIND, PLURAL, SHORT_NAME
 from bessemer.api.wellknown import OWN_KEY_SECRET, TRIGGER_FINALIZER
 from bessemer.engine.description import Description, Permission
 from bessemer.kinds.buildtrigger.resource import CLUSTER_BUILDS
-from bessemer.kube.protocol import CONFIG_MAPS, SECRETS
+from bessemer.kube.protocol import CONFIG_MAPS, POD_LOGS, SECRETS
 
 if TYPE_CHECKING:
     from bessemer.api.crd import CustomResource
@@ -57,6 +57,7 @@ DESCRIPTION = Description(
     permissions=(
         Permission(CLUSTER_BUILDS, ("get", "list", "watch", "create", "patch", "delete")),
         Permission(CONFIG_MAPS, ("get", "list", "create", "patch", "delete")),
+        Permission(POD_LOGS, ("get",)),  # told to the jobs that ask for builds
         Permission(SECRETS, ("get",)),
         # The operator watches by name, but RBAC can't say so: this verb lets its holder hear of every Secret.
         Permission(SECRETS, ("watch",), when="watchSecrets"),

@@ -6,6 +6,7 @@ The job has no rights in Kubernetes: this is all that it learns. It is bounded, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from bessemer.api.buildtrigger.status import FINAL, EventState
@@ -19,10 +20,15 @@ MOST_BUILDS = 8
 MESSAGE_CHARACTERS, SHOWN_CHARACTERS = 1024, 512
 
 
-def build_progress(record: Record, raw_builds: Iterable[Mapping[str, Any]]) -> JobProgress:
-    """Return how far an event of a job is; ``raw_builds`` are the ClusterBuilds of its trigger."""
+def list_own_builds(record: Record, raw_builds: Iterable[Mapping[str, Any]]) -> list[ClusterBuild]:
+    """List the ClusterBuilds of an event among those of its trigger."""
     builds = [parse_cluster_build(raw) for raw in raw_builds]
     own = [build for build in builds if build.annotations.get(EVENT_ANNOTATION) == record.name]
+    return sorted(own, key=lambda build: build.name)
+
+
+def build_progress(record: Record, own: Iterable[ClusterBuild]) -> JobProgress:
+    """Return how far an event of a job is; ``own`` are its ClusterBuilds."""
     outcome = record.outcome
     return JobProgress(
         record=record.name,
@@ -32,7 +38,7 @@ def build_progress(record: Record, raw_builds: Iterable[Mapping[str, Any]]) -> J
         message=outcome.message if outcome is not None else "",
         final=outcome is not None and outcome.state in FINAL,
         unwanted=record.unwanted,
-        builds=[_describe(build) for build in sorted(own, key=lambda build: build.name)[:MOST_BUILDS]],
+        builds=[_describe(build) for build in islice(own, MOST_BUILDS)],
     )
 
 

@@ -19,7 +19,7 @@ from aiohttp import hdrs, web
 from bessemer.api.base import ApiModel, write_json
 from bessemer.api.buildtrigger.resource import BuildTrigger, parse_build_trigger
 from bessemer.api.buildtrigger.spec import BuildTriggerSpec
-from bessemer.api.jobprogress import JobProgress, Refusal
+from bessemer.api.jobprogress import JobProgress, LogQuery, Refusal
 from bessemer.api.names import build_label_value
 from bessemer.api.wellknown import TRIGGER_LABEL
 from bessemer.engine.boundary import contain
@@ -31,7 +31,12 @@ from bessemer.gitlab.jobidentity import RUNNING, JobIdentity
 from bessemer.gitlab.protocol import RateLimited, Repository
 from bessemer.kinds.buildtrigger.access import Access
 from bessemer.kinds.buildtrigger.deps import TriggerDeps
-from bessemer.kinds.buildtrigger.job.progress import build_progress
+from bessemer.kinds.buildtrigger.job.phaselog import (
+    find_place,
+    parse_query,
+)
+from bessemer.kinds.buildtrigger.job.progress import build_progress, list_own_builds
+from bessemer.kinds.buildtrigger.job.readlog import read_log
 from bessemer.kinds.buildtrigger.job.request import (
     MOST_BYTES,
     JobRefused,
@@ -221,7 +226,7 @@ async def _show(deps: TriggerDeps, request: web.Request, caller: _Caller) -> tup
     known = caller.memory.jobs.get(record.name)
     if known is not None and record.event.job is not None and record.event.job.id == caller.identity.job_id:
         caller.memory.jobs[record.name] = replace(known, heard_at=deps.now())
-    return 200, "Shown", await _get_progress(deps, caller, record)
+    return 200, "Shown", await _get_progress(deps, caller, record, parse_query(request.query))
 
 
 async def _abort(deps: TriggerDeps, request: web.Request, caller: _Caller) -> tuple[int, str, ApiModel]:
@@ -246,7 +251,19 @@ async def _find_record(deps: TriggerDeps, caller: _Caller, name: str) -> Record:
     raise UnknownTarget("UnknownRecord", "the job's pipeline has not asked for a build of this name")
 
 
-async def _get_progress(deps: TriggerDeps, caller: _Caller, record: Record) -> JobProgress:
+async def _get_progress(
+    deps: TriggerDeps, caller: _Caller, record: Record, query: LogQuery | None = None
+) -> JobProgress:
+    """Return how far a build is, with the lines of a log that were asked for.
+
+    The log is read after the state: that of a phase which has ended is read to its end.
+    """
+    namespace = caller.trigger.namespace
     labels = f"{TRIGGER_LABEL}={build_label_value(caller.trigger.name)}"
-    raw = await deps.kubernetes.list_objects(CLUSTER_BUILDS, caller.trigger.namespace, labels=labels)
-    return build_progress(record, raw)
+    raw = await deps.kubernetes.list_objects(CLUSTER_BUILDS, namespace, labels=labels)
+    builds = list_own_builds(record, raw)
+    progress = build_progress(record, builds)
+    place = find_place(builds, query) if query is not None else None
+    if query is not None and place is not None:
+        progress = progress.model_copy(update={"log": await read_log(deps, namespace, query, place)})
+    return progress
