@@ -49,11 +49,13 @@ class Conversation:
             exit_code = self._channel.recv_exit_status()
         finally:
             timer.cancel()
-        # Until its time is up, a shell that is only slow prints nothing; one that redirects its output has begun.
+        # A shell that is only slow prints nothing until its time is up, and one that redirects its output has begun.
+        # When it is up, the channel is closed, of which the shell ends: its exit code then says nothing.
         alive = self._stdout.greeting or self._stderr.greeting or self._stderr.begun
-        if not self._stdout.begun and (exit_code >= 0 or (self._expired.is_set() and alive)):
+        expired = self._expired.is_set()
+        if not self._stdout.begun and (alive if expired else exit_code >= 0):
             raise NotBegunError(build_complaint(self._stdout, self._stderr))
-        if self._expired.is_set():
+        if expired:
             raise TimeoutError
         stdout, stderr = self._stdout.take(), self._stderr.take()
         if exit_code < 0 or stdout is None or stderr is None:
