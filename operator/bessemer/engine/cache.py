@@ -41,6 +41,10 @@ class ObjectCache:
         """Yield the other objects in the namespace."""
         return ((other, raw) for other, raw in self._objects.items() if other[0] == key[0] and other != key)
 
+    def list_elsewhere(self, namespace: str) -> Iterator[Object]:
+        """Yield the objects in all other namespaces."""
+        return (raw for key, raw in self._objects.items() if key[0] != namespace)
+
     def list_keys(self, namespace: str) -> list[Key]:
         """List the objects in a namespace."""
         return [key for key in self._objects if key[0] == namespace]

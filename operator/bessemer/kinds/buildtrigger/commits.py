@@ -8,6 +8,11 @@ from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 
+def name_project(url: str, project: str) -> tuple[str, str]:
+    """Return what is the same for the same project, however it is written."""
+    return url.rstrip("/").lower(), project.lower()
+
+
 class CommitLocks:
     """The commits whose statuses are being set, by all triggers of the process."""
 
@@ -17,6 +22,6 @@ class CommitLocks:
     @asynccontextmanager
     async def hold(self, url: str, project: str, commit: str) -> AsyncIterator[None]:
         """Wait until no other trigger sets a status of this commit."""
-        lock = self._locks.setdefault((url.rstrip("/").lower(), project.lower(), commit), asyncio.Lock())
+        lock = self._locks.setdefault((*name_project(url, project), commit), asyncio.Lock())
         async with lock:
             yield

@@ -176,6 +176,8 @@ class Facts:
     reports: Mapping[str, Known] = field(default_factory=dict)
     """What GitLab is known to have been told of events, by the names of their records."""
     reporting: ReportingFact = field(default_factory=ReportingFact)
+    shares_project: bool = False
+    """Whether a trigger in another namespace tells the same project of GitLab of commits."""
     deletion_seconds: int = 900
     steps: int = 0
     """Number of steps that were executed in this pass."""

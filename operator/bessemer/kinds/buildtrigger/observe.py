@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from bessemer.api.buildtrigger.resource import BuildTrigger
+from bessemer.api.buildtrigger.report import StatusReports
+from bessemer.api.buildtrigger.resource import BuildTrigger, parse_build_trigger
 from bessemer.api.names import build_label_value
 from bessemer.api.wellknown import TRIGGER_LABEL
 from bessemer.kinds.buildtrigger.access import Access
 from bessemer.kinds.buildtrigger.builds import parse_build
+from bessemer.kinds.buildtrigger.commits import name_project
 from bessemer.kinds.buildtrigger.deps import TriggerDeps
 from bessemer.kinds.buildtrigger.facts import BuildFact, Facts, HookFact, JobFact, Problem, SourceFact
 from bessemer.kinds.buildtrigger.memory import Memory
@@ -49,7 +51,21 @@ async def get_facts(deps: TriggerDeps, trigger: BuildTrigger) -> Facts:
         jobs=dict(memory.jobs),
         reports=dict(memory.reports),
         reporting=memory.reporting,
+        shares_project=_shares_project(deps, trigger),
         deletion_seconds=deps.settings.deletion_seconds,
+    )
+
+
+def _shares_project(deps: TriggerDeps, trigger: BuildTrigger) -> bool:
+    """Return whether a trigger in another namespace sets statuses in the same project."""
+    if trigger.spec is None:
+        return False
+    own = name_project(trigger.spec.gitlab.url, trigger.spec.gitlab.project)
+    others = (parse_build_trigger(raw).spec for raw in deps.triggers.list_elsewhere(trigger.namespace))
+    return any(
+        name_project(spec.gitlab.url, spec.gitlab.project) == own and spec.report.statuses is StatusReports.PHASES
+        for spec in others
+        if spec is not None
     )
 
 

@@ -15,6 +15,8 @@ from pydantic import Field
 from bessemer.api.base import ApiModel, PrintableLine
 from bessemer.gitlab.reports import CommitStatus, Deployment, NewDeployment, NewStatus, State, Target
 
+MOST_LABEL = 128
+
 
 class ReportState(ApiModel):
     """The durable part; written before GitLab is told anything of an event."""
@@ -23,6 +25,8 @@ class ReportState(ApiModel):
     """The ref of the pipeline."""
     pipeline: int | None = Field(default=None, ge=1)
     """The pipeline with the statuses; None until GitLab has answered for the first time."""
+    label: PrintableLine = Field(default="", max_length=MOST_LABEL)
+    """What tells the names of its statuses from those of others for the same commit; empty: nothing has to."""
     done: bool = False
     """Whether all is told, and nothing can follow."""
 

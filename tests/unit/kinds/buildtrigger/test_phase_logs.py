@@ -89,7 +89,7 @@ def test_the_last_lines_are_those_before_the_end() -> None:
     assert cut_log(write_log(["a", "b", "c"]), LogQuery("oxygen", "Verify", 1, last=2), ()).lines == ["b", "c"]
 
 
-def test_a_line_without_an_end_is_one_of_its_own() -> None:
+def test_a_line_without_an_end_is_not_joined_to_the_next() -> None:
     assert cut_log(join_parts(f"{stamp(0)} a", f"{stamp(1)} b"), QUERY, ()).lines == ["a", "b"]
     assert cut_log(join_parts("", None), QUERY, ()) == PhaseLog()
 
@@ -119,7 +119,7 @@ def build(*phases: dict[str, Any], **spec: Any) -> Any:
 
 
 def test_only_the_latest_attempt_of_the_own_build_has_a_log() -> None:
-    own = build({"name": "Verify", "state": "Running", "attempt": 2, "pod": "somebody-elses"})
+    own = build({"name": "Verify", "state": "Running", "attempt": 2, "pod": "another-pod"})
     place = find_place([own], LogQuery("oxygen", "Verify", 2))
     assert place is not None
     assert place.pod == "oxygen-verify-2", "the status can't lead to another pod"

@@ -18,6 +18,7 @@ from bessemer.kinds.buildtrigger.facts import Facts
 from bessemer.kinds.buildtrigger.plan import Move
 from bessemer.kinds.buildtrigger.records import Record
 from bessemer.kinds.buildtrigger.report.deployments import decide_deployments
+from bessemer.kinds.buildtrigger.report.labels import choose_label, get_place
 from bessemer.kinds.buildtrigger.report.note import build_marker, render_note
 from bessemer.kinds.buildtrigger.report.statuses import can_follow, compute_statuses, is_told, list_names
 from bessemer.kinds.buildtrigger.report.targets import REASON, build_target
@@ -91,15 +92,16 @@ def _decide_record(facts: Facts, spec: BuildTriggerSpec, record: Record, now: da
     if _is_taken_over(facts, record):
         done = (state or ReportState()).model_copy(update={"done": True})
         return Move(REASON, f"{about}: a later event speaks for it", RecordReport(record.name, done))
-    if state is None:
-        return Move(REASON, f"{about}: GitLab will be told of it", RecordReport(record.name, _inherit(facts, record)))
     known, ended = facts.reports.get(record.name, Known()), _has_ended(facts, record)
     if known.merge_requests is None:
         target = build_target(spec, record, known)
         return Move(REASON, f"{about}: which merge requests it belongs to", FindMergeRequests(record.name, target))
+    if state is None:
+        first = _inherit(facts, record) or ReportState(label=choose_label(facts, spec, record))
+        return Move(REASON, f"{about}: GitLab will be told of it", RecordReport(record.name, first))
     pipeline = known.target.pipeline if known.target is not None else None
     if pipeline is not None and known.target is not None and known.target.pipeline != state.pipeline:
-        kept = ReportState(ref=known.target.ref, pipeline=pipeline)
+        kept = ReportState(ref=known.target.ref, pipeline=pipeline, label=state.label)
         return Move(REASON, f"{about}: its statuses are in pipeline {pipeline}", RecordReport(record.name, kept))
     move = (
         _decide_statuses(facts, spec, record, known)
@@ -113,19 +115,15 @@ def _decide_record(facts: Facts, spec: BuildTriggerSpec, record: Record, now: da
 
 def _is_taken_over(facts: Facts, record: Record) -> bool:
     """Return whether a later event for the same commit of the same ref speaks."""
-    same = [other for other in facts.records.own if _get_place(other) == _get_place(record)]
+    same = [other for other in facts.records.own if get_place(other) == get_place(record)]
     return any(other.order > record.order and (is_told(facts, other) or other.report is not None) for other in same)
 
 
-def _inherit(facts: Facts, record: Record) -> ReportState:
-    """Return the first state of an event, with the pipeline of an earlier event for the same commit."""
-    earlier = [other.report for other in facts.records.own if _get_place(other) == _get_place(record)]
+def _inherit(facts: Facts, record: Record) -> ReportState | None:
+    """Return the first state of an event that goes on with the statuses of an earlier one for the same commit."""
+    earlier = [other.report for other in facts.records.own if get_place(other) == get_place(record)]
     found = next((state for state in reversed(earlier) if state is not None and state.pipeline is not None), None)
-    return ReportState(ref=found.ref, pipeline=found.pipeline) if found is not None else ReportState()
-
-
-def _get_place(record: Record) -> tuple[str, str]:
-    return record.event.ref, record.event.commit
+    return ReportState(ref=found.ref, pipeline=found.pipeline, label=found.label) if found is not None else None
 
 
 def _has_ended(facts: Facts, record: Record) -> bool:
@@ -137,7 +135,7 @@ def _decide_statuses(facts: Facts, spec: BuildTriggerSpec, record: Record, known
     if spec.report.statuses is StatusReports.OFF or "statuses" in known.refusals:
         return None
     target = build_target(spec, record, known)
-    names = list_names(facts.trigger.name, record.outcome.builds if record.outcome is not None else [])
+    names = list_names(facts.trigger.name, record)
     read = Move(REASON, f"statuses of {record.event.commit[:12]}", ReadStatuses(record.name, target, names))
     if known.statuses is None:
         return read

@@ -23,7 +23,8 @@ PREFIX = "bessemer/"
 """Keeps our names from those of the project's own jobs: GitLab refuses a status that has the name of a job."""
 MOST_CHARACTERS = 255
 """Of a description and an address."""
-_NAME_CHARACTERS = 200
+_NAME_CHARACTERS = 90
+"""Of the name of a trigger or cluster: with a phase and a label, GitLab's limit of 255 is kept."""
 _EVENTS = {
     EventState.BUILDING: State.RUNNING,
     EventState.SUCCEEDED: State.SUCCESS,
@@ -38,20 +39,30 @@ _UNTOLD = frozenset({EventState.SUPERSEDED, EventState.SKIPPED})
 _PHASES = {PhaseState.RUNNING: State.RUNNING, PhaseState.SUCCEEDED: State.SUCCESS, PhaseState.FAILED: State.FAILED}
 
 
-def name_event(trigger: str) -> str:
-    """Return the name of the status of a whole event."""
-    return f"{PREFIX}{bounded_label(trigger, _NAME_CHARACTERS)}"
+def name_event(trigger: str, label: str = "") -> str:
+    """Return the name of the status of a whole event; the label tells it from those of others for the same commit."""
+    return _add_label(f"{PREFIX}{bounded_label(trigger, _NAME_CHARACTERS)}", label)
 
 
-def name_phase(cluster: str, phase: str) -> str:
+def name_phase(cluster: str, phase: str, label: str = "") -> str:
     """Return the name of the status of a phase."""
-    return f"{PREFIX}{bounded_label(cluster, _NAME_CHARACTERS)}/{phase}"
+    return _add_label(f"{PREFIX}{bounded_label(cluster, _NAME_CHARACTERS)}/{phase}", label)
 
 
-def list_names(trigger: str, clusters: list[str]) -> frozenset[str]:
+def _add_label(name: str, label: str) -> str:
+    return f"{name} ({label})" if label else name
+
+
+def list_names(trigger: str, record: Record) -> frozenset[str]:
     """Return all names that the statuses of an event can have."""
-    phases = {name_phase(cluster, phase) for cluster in clusters for phase in PHASE_ORDER}
-    return frozenset(phases | {name_event(trigger)})
+    clusters, label = record.outcome.builds if record.outcome is not None else [], get_label(record)
+    phases = {name_phase(cluster, phase, label) for cluster in clusters for phase in PHASE_ORDER}
+    return frozenset(phases | {name_event(trigger, label)})
+
+
+def get_label(record: Record) -> str:
+    """Return what the names of an event's statuses have in addition."""
+    return record.report.label if record.report is not None else ""
 
 
 def compute_statuses(facts: Facts, record: Record) -> list[NewStatus]:
@@ -87,7 +98,7 @@ def can_follow(before: State | None, after: State) -> State | None:
 def _compute_event(facts: Facts, record: Record) -> NewStatus | None:
     if not is_told(facts, record) and record.report is None:
         return None
-    outcome, name = record.outcome, name_event(facts.trigger.name)
+    outcome, name = record.outcome, name_event(facts.trigger.name, get_label(record))
     url = build_url(facts.trigger, record, "", "")
     if outcome is None:
         return NewStatus(name, State.PENDING, "waits for an earlier build, or for the next pass", url)
@@ -105,7 +116,8 @@ def _compute_phases(facts: Facts, record: Record, build: BuildFact) -> Iterator[
         if ended and state is State.RUNNING:
             state = State.CANCELED
         if state is not None:
-            name, url = name_phase(build.name, phase.name), build_url(facts.trigger, record, build.name, phase.name)
+            name = name_phase(build.name, phase.name, get_label(record))
+            url = build_url(facts.trigger, record, build.name, phase.name)
             yield NewStatus(name, state, _describe(phase) if state not in OPEN else "", url)
 
 
