@@ -50,7 +50,7 @@ def render_note(facts: Facts, record: Record) -> str | None:
         build_marker(facts.trigger),
         f"**Bessemer**: trigger {quote(facts.trigger.name)}, {quote(event.commit[:12])} of {quote(event.ref)}: {state}",
     ]
-    if outcome is not None and outcome.state is not EventState.BUILDING and outcome.message:
+    if outcome is not None and outcome.state is not EventState.BUILDING and outcome.message and not outcome.plan:
         lines += ["", f"{quote(outcome.reason)}:", *render_block(outcome.message)]
     if outcome is not None and outcome.plan:
         lines += ["", "Plan:", *render_plan(outcome.plan)]

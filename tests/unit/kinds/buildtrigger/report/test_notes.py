@@ -101,6 +101,7 @@ async def test_a_plan_is_told_as_valid(world: TriggerWorld) -> None:
     await world.apply(rules=[{"name": "main", "push": {"branches": ["main"]}, "mode": "Plan"}])
     commit = await begin(world)
     assert "Planned" in get_note(world).body
+    assert get_note(world).body.count("| oxygen: new; installs oxygen[1-5]") == 1
     assert world.reports.states(commit) == {WHOLE: "success"}
 
 
