@@ -46,7 +46,7 @@ class SilentChannel:
 def test_a_silent_shell_is_late_however_it_ends_when_its_time_is_up(exit_code: int) -> None:
     channel = SilentChannel(exit_code)
     with pytest.raises(TimeoutError):
-        Conversation(channel, Frame()).hold("true", b"input", 0.05)  # type: ignore[arg-type]  what is used of it
+        Conversation(channel, Frame()).hold("true", b"input", 0.05)  # type: ignore[arg-type]  # what is used of it
     assert channel.closed.is_set()
 
 
