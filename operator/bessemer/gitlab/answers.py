@@ -38,6 +38,10 @@ class AnswerTooLarge(GitLabUnavailable):
     """An answer has more bytes or values than are read, or takes too long for that; a shorter page may be asked for."""
 
 
+class AnswerTooSlow(AnswerTooLarge):
+    """A large answer takes too long; another time it may not."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """An answer that was read whole."""
@@ -93,7 +97,7 @@ async def _read(response: aiohttp.ClientResponse, large: LargeAnswers) -> AsyncI
             response.close()
             if not limit.expired():
                 raise
-            raise AnswerTooLarge(
+            raise AnswerTooSlow(
                 f"more than {SMALL_BYTES >> 10} KiB, and not all of it in {LARGE_SECONDS:g} s"
             ) from None
         yield body

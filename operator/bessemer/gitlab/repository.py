@@ -14,10 +14,12 @@ from typing import Any
 from urllib.parse import quote
 
 from bessemer.foreign import Unreadable, make_line, make_text, parse_int
+from bessemer.gitlab.answers import AnswerTooLarge
 from bessemer.gitlab.client import read_expiry, run_call
 from bessemer.gitlab.events import BRANCH, MERGE_REQUEST, TAG, is_commit, is_name
 from bessemer.gitlab.jobs import parse_list, parse_object
 from bessemer.gitlab.notes import get_user
+from bessemer.gitlab.pages import PAGE_SIZE, Effort, iterate_pages
 from bessemer.gitlab.protocol import Changes, GitLabNotFound, GitLabRejected, Head
 from bessemer.gitlab.transport import Transport
 
@@ -25,8 +27,7 @@ MOST_FILE_BYTES = 256 << 10
 """Maximum size of a manifest; one of a thousand nodes has 60 KB."""
 MOST_FILES = 10_000
 """Maximum number of files that a list of a folder has."""
-PAGE_SIZE = 100
-MOST_REF_PAGES = 5
+MOST_REFS = 500
 """Of branches, and of tags, that are listed."""
 MESSAGE_CHARACTERS = 16_384
 """Of a commit's message that are kept; [skip ci] stands in its title, as a rule."""
@@ -78,19 +79,16 @@ class RepositoryClient:
         return self._user
 
     async def list_heads(self, project: str) -> dict[str, Head]:
-        """Return where branches and tags point, by their full names; of very many only the first pages."""
+        """Return where branches and tags point, by their full names; of very many only the first pages.
+
+        Raises AnswerTooLarge where some can't be read, because commits have messages without end.
+        """
 
         async def read() -> dict[str, Head]:
-            found: dict[str, Head] = {}
-            for kind, prefix in (("branches", BRANCH), ("tags", TAG)):
-                for number in range(1, MOST_REF_PAGES + 1):
-                    query = {"per_page": str(PAGE_SIZE), "page": str(number)}
-                    listed = parse_list(await self._get(f"{_path(project)}/{kind}", query))
-                    page = [parse_object(one) for one in listed[:PAGE_SIZE]]
-                    found |= {f"{prefix}{one['name']}": _parse_head(one) for one in page if is_name(one.get("name"))}
-                    if len(page) < PAGE_SIZE:
-                        break
-            return found
+            branches, tags = await self._list_refs(project, "branches"), await self._list_refs(project, "tags")
+            return {f"{BRANCH}{name}": head for name, head in branches.items()} | {
+                f"{TAG}{name}": head for name, head in tags.items()
+            }
 
         return await run_call(read())
 
@@ -183,6 +181,15 @@ class RepositoryClient:
     async def close(self) -> None:
         """Close all connections."""
         await self._transport.close()
+
+    async def _list_refs(self, project: str, kind: str) -> dict[str, Head]:
+        found: dict[str, Head] = {}
+        async for page, last in iterate_pages(self._transport, f"{_path(project)}/{kind}", {}, Effort()):
+            objects = [parse_object(one) for one in page]
+            found |= {str(one["name"]): _parse_head(one) for one in objects if is_name(one.get("name"))}
+            if last or len(found) >= MOST_REFS:
+                return found
+        raise AnswerTooLarge(f"the {kind} of {project} can't all be read: their commits have very long messages")
 
     async def _get_merge_request(self, project: str, number: str) -> Head | None:
         base = f"/projects/{quote(project, safe='')}"

@@ -20,6 +20,7 @@ import pytest
 
 from bessemer.errors import BessemerError
 from bessemer.gitlab import answers, transport
+from bessemer.gitlab.answers import AnswerTooLarge
 from bessemer.gitlab.client import GitLabConnector, connect_gitlab
 from bessemer.gitlab.protocol import (
     GitLab,
@@ -30,6 +31,7 @@ from bessemer.gitlab.protocol import (
     Scope,
     ScopeType,
 )
+from bessemer.gitlab.repository import MESSAGE_CHARACTERS, RepositoryClient
 from bessemer.kinds.runnerpool.demand.board import Board
 from tests.component.gitlab.hostile import Answer, repeat, say, serve, tell
 
@@ -354,6 +356,32 @@ async def test_a_page_that_is_too_large_is_read_in_smaller_ones() -> None:
     assert sorted(job.id for job in found.jobs) == list(range(120))
     assert found.complete
     assert max(map(len, pages[1:])) < 1 << 20
+
+
+@pytest.mark.parametrize(("characters", "complete"), [(66_000, True), (1_000_000, False)])
+async def test_branches_whose_commits_have_long_messages_are_read_in_smaller_pages_or_not_at_all(
+    characters: int, complete: bool
+) -> None:
+    message = "m" * characters
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        path, _, query = server.heard[-1].split(b" ")[1].decode().partition("?")
+        page = dict(part.split("=") for part in query.split("&"))
+        size, number = int(page["per_page"]), int(page["page"])
+        names = [f"b{one}" for one in range(120 if path.endswith("/branches") else 0)][(number - 1) * size :][:size]
+        refs = [{"name": name, "protected": False, "commit": {"id": "a" * 40, "message": message}} for name in names]
+        await tell(200, json.dumps(refs).encode())(writer)
+
+    async with serve(answer) as server:
+        client = RepositoryClient(GitLabConnector().open_transport(server.url, TOKEN, None))
+        if complete:
+            found = await client.list_heads("hpc/sim")
+            assert set(found) == {f"refs/heads/b{one}" for one in range(120)}
+            assert all(len(head.message) <= MESSAGE_CHARACTERS for head in found.values())
+        else:
+            with pytest.raises(AnswerTooLarge):
+                await client.list_heads("hpc/sim")
+        await client.close()
 
 
 async def test_a_name_that_is_looked_up_for_ever_keeps_no_other_gitlab_waiting(monkeypatch: pytest.MonkeyPatch) -> None:

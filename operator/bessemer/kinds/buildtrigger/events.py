@@ -67,12 +67,15 @@ def _read_head(record: Record) -> Move:
 
 def _judge(facts: Facts, record: Record, now: datetime) -> Outcome | None:
     """Return the outcome of an event that leads to nothing; None if it may lead to something."""
-    head, job = facts.heads[record.event.ref].head, record.event.job
+    read, job = facts.heads[record.event.ref], record.event.job
+    head = read.head
     unwanted = find_disinterest(facts, record)
     if unwanted is not None:
         return _settle(EventState.SKIPPED, unwanted[0], unwanted[1], now)
     # A job asks for its own commit, but of a ref that exists: whether one that is gone was protected is not known.
     fixed = (job is not None and head is not None) or is_abort(record) or bool(_list_begun(facts, record))
+    if not fixed and read.unreadable:
+        return _settle(EventState.REFUSED, "CommitTooLarge", f"{record.event.ref}: {read.unreadable}", now)
     if not fixed and (head is None or head.commit != record.event.commit):
         elsewhere = f"{record.event.ref} points to {head.commit} now" if head else f"{record.event.ref} does not exist"
         return _settle(EventState.SUPERSEDED, "Superseded", elsewhere, now)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from bessemer.api.reasons import NAME_TAKEN, QUOTA_EXCEEDED
 from bessemer.api.wellknown import ABORT_ANNOTATION, RETRY_ANNOTATION
 from bessemer.errors import BessemerError, Invalid, Retry
+from bessemer.gitlab.answers import AnswerTooLarge, AnswerTooSlow
 from bessemer.gitlab.jobidentity import OVER
 from bessemer.gitlab.protocol import GitLabNotFound, Repository
 from bessemer.kinds.buildtrigger.builds import REPLACED, UNWANTED, belongs_to, build_manifest, parse_build
@@ -114,15 +115,25 @@ async def _ask(
 
 async def _read_refs(deps: TriggerDeps, facts: Facts, repository: Repository, memory: Memory) -> None:
     if facts.trigger.spec is not None:
-        read_at = deps.now()
-        memory.refs = await repository.list_heads(facts.trigger.spec.gitlab.project)
-        memory.source = replace(memory.source, refs_read=read_at)
+        read_at, problem = deps.now(), None
+        try:
+            memory.refs = await repository.list_heads(facts.trigger.spec.gitlab.project)
+        except AnswerTooLarge as error:
+            # Anyone who may push a branch can cause that: it must not hold up the events that webhooks tell.
+            problem = Problem("RefsTooLarge", error.message)
+        memory.source = replace(memory.source, refs_read=read_at, refs_problem=problem)
 
 
 async def _read_head(deps: TriggerDeps, facts: Facts, repository: Repository, memory: Memory, ref: str) -> None:
     if facts.trigger.spec is not None:
         read_at = deps.now()  # before the call: an event that arrives meanwhile may be newer than the answer
-        memory.heads[ref] = HeadFact(await repository.get_head(facts.trigger.spec.gitlab.project, ref), read_at)
+        try:
+            found = HeadFact(await repository.get_head(facts.trigger.spec.gitlab.project, ref), read_at)
+        except AnswerTooSlow:
+            raise
+        except AnswerTooLarge as error:  # as of one ref: it must not hold up the events of others
+            found = HeadFact(None, read_at, unreadable=error.message)
+        memory.heads[ref] = found
 
 
 async def _resolve(deps: TriggerDeps, facts: Facts, repository: Repository, memory: Memory, step: ResolveEvent) -> None:

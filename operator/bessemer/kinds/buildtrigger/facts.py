@@ -72,6 +72,8 @@ class SourceFact:
     """When GitLab may be asked again after a failed call."""
     refs_read: datetime | None = None
     """When the branches and tags were last read."""
+    refs_problem: Problem | None = None
+    """Why they could not be compared, although GitLab answers."""
     expiry_read: datetime | None = None
     """When the expiry of the access token was read."""
     expires_at: datetime | None = None
@@ -84,6 +86,8 @@ class HeadFact:
     head: Head | None
     """None: there is no such branch or tag."""
     read_at: datetime
+    unreadable: str = ""
+    """Why GitLab's answer can't be read, although there may be one; empty if it was read."""
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 from bessemer.api.buildtrigger.patterns import PathMatcher, get_folder, is_plain
 from bessemer.api.buildtrigger.resource import BuildTrigger
 from bessemer.api.buildtrigger.rules import AccessLevel, Command, Mode, Rule
 from bessemer.api.buildtrigger.spec import BuildTriggerSpec
+from bessemer.gitlab.answers import AnswerTooLarge, AnswerTooSlow
 from bessemer.gitlab.events import MERGE_REQUEST
-from bessemer.gitlab.protocol import GitLabNotFound, GitLabRejected, GitLabUnavailable, Head, Repository
+from bessemer.gitlab.protocol import Changes, GitLabNotFound, GitLabRejected, GitLabUnavailable, Head, Repository
 from bessemer.kinds.buildtrigger.facts import Answer, Problem, Resolution
 from bessemer.kinds.buildtrigger.judge import choose_clusters, judge_files
 from bessemer.kinds.buildtrigger.records import RecordedEvent
@@ -72,9 +72,7 @@ async def _find_rule(
     rules, changes = list_rules(spec.rules, subject), None
     before = head.target or event.before
     if needs_changes(rules) and before is not None:
-        # The earlier commit may be gone after a forced push: what has changed is not known then.
-        with suppress(GitLabNotFound):
-            changes = await repository.compare(spec.gitlab.project, before, event.commit)
+        changes = await _compare(repository, spec.gitlab.project, before, event.commit)
     found = choose_rule(rules, subject, changes)
     if isinstance(found, Ignored) or found.comment is None:
         return found
@@ -86,10 +84,27 @@ async def _find_rule(
     return found.model_copy(update={"mode": Mode.PLAN if event.command == Command.PLAN else Mode.BUILD})
 
 
+async def _compare(repository: Repository, project: str, before: str, after: str) -> Changes | None:
+    """Return what has changed; None where that is not known: GitLab's own path filters hold then, too.
+
+    The earlier commit may be gone after a forced push, or there may be more changes than are read.
+    """
+    try:
+        return await repository.compare(project, before, after)
+    except AnswerTooSlow:
+        raise
+    except (GitLabNotFound, AnswerTooLarge):
+        return None
+
+
 async def _get_files(repository: Repository, spec: BuildTriggerSpec, commit: str) -> dict[str, bytes] | Problem:
     """Read the files with manifests; a problem for too many, or too much in them."""
     try:
         return await _read_files(repository, spec, commit)
+    except AnswerTooSlow:
+        raise
+    except AnswerTooLarge as error:
+        return Problem("InvalidManifest", f"a file, or a list of files, is too large: {error.message}")
     except GitLabRejected as error:
         return Problem("InvalidManifest", error.message)
 

@@ -155,6 +155,8 @@ def _compute_source(facts: Facts) -> Verdict:
         return Verdict("SourceReachable", "False", problem.reason, problem.message)
     if not facts.source.asked:
         return Verdict("SourceReachable", "Unknown", "NotAsked", "GitLab has not been asked yet")
+    if facts.source.refs_problem is not None:
+        return Verdict("SourceReachable", "False", facts.source.refs_problem.reason, facts.source.refs_problem.message)
     return Verdict("SourceReachable", "True", "Reachable")
 
 

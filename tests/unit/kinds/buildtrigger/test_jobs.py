@@ -227,6 +227,19 @@ async def test_a_token_that_proves_something_else_is_refused_and_counted(
     assert await scene.find_reason(scene.issue(**claims), status) == reason
 
 
+@pytest.mark.parametrize(
+    "job",
+    [
+        {"ref": "refs/merge-requests/7/head"},
+        {"pipeline": {"id": 574, "project_id": 20, "sha": "a" * 40, "source": "merge_request_event"}},
+    ],
+)
+async def test_the_job_token_of_a_merge_requests_pipeline_is_refused(scene: Scene, job: dict[str, Any]) -> None:
+    """GitLab names the source branch there, which may be that of a fork."""
+    scene.world.issuer.start_job("glcbt-64_one", **job)
+    assert await scene.find_reason({"JOB-TOKEN": "glcbt-64_one"}) == "WrongPipeline"
+
+
 async def test_a_job_needs_the_environment_of_the_rule(scene: Scene) -> None:
     await scene.world.apply(rules=[RULE | {"job": RULE["job"] | {"environments": ["lab-*"]}}])  # type: ignore[operator]
     await scene.world.settle()
