@@ -14,6 +14,7 @@ from bessemer.gitlab.protocol import (
     GitLabRefused,
     Head,
     Identity,
+    Job,
     PendingJob,
     PendingJobs,
     ProjectRef,
@@ -166,6 +167,8 @@ class FakeRepository:
     """Number of the access token's user."""
     jobs: dict[int, str] = field(default_factory=dict)
     """States of jobs by their numbers."""
+    job_refs: dict[int, str] = field(default_factory=dict)
+    """Full names of the refs of jobs, where these are not jobs of main."""
     error: BessemerError | None = None
     """What every call fails with."""
     refuses_tokens: bool = False
@@ -178,10 +181,11 @@ class FakeRepository:
         self._call("get_project_id", project)
         return self.project_id
 
-    async def get_job_state(self, project: str, job_id: int) -> str | None:
-        """Return the state of a job."""
-        self._call("get_job_state", project)
-        return self.jobs.get(job_id)
+    async def get_job(self, project: str, job_id: int) -> Job | None:
+        """Return a job."""
+        self._call("get_job", project)
+        state = self.jobs.get(job_id)
+        return Job(state, self.job_refs.get(job_id, "refs/heads/main")) if state is not None else None
 
     def push(self, ref: str, commit: str, files: dict[str, bytes], message: str = "a change") -> None:
         """Have a ref point to a commit with these files."""

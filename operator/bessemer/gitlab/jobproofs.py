@@ -23,6 +23,7 @@ from bessemer.gitlab.credentials import is_token
 from bessemer.gitlab.failures import explain_unreadable
 from bessemer.gitlab.idtoken import Keys, ProofRefused, parse_keys, read_header, verify_token
 from bessemer.gitlab.jobidentity import AT_WORK, JobIdentity, read_claims, read_job
+from bessemer.gitlab.limits import Budget
 from bessemer.gitlab.protocol import AccessTokenRefused, GitLabNotFound, GitLabRefused, GitLabUnavailable, RateLimited
 from bessemer.gitlab.transport import Transport
 
@@ -68,29 +69,12 @@ class _Issuer:
     read_at: float
 
 
-class Budget:
-    """A rate: a number of calls at once, and so many per second."""
-
-    def __init__(self, burst: int, per_second: float, clock: Callable[[], float]) -> None:
-        self._burst, self._per_second, self._clock = burst, per_second, clock
-        self._left, self._counted = float(burst), clock()
-
-    def spend(self) -> None:
-        """Count a call; raises RateLimited where there have been too many."""
-        now = self._clock()
-        self._left = min(self._burst, self._left + (now - self._counted) * self._per_second)
-        self._counted = now
-        if self._left < 1:
-            raise RateLimited("too many job tokens were sent to the operator", (1 - self._left) / self._per_second)
-        self._left -= 1
-
-
 class ProofClient:
     """One GitLab as the issuer of its jobs' tokens."""
 
     def __init__(self, transport: Transport, clock: Callable[[], float] = monotonic) -> None:
         self._transport, self._clock = transport, clock
-        self._budget = Budget(BURST, PER_SECOND, clock)
+        self._budget = Budget(BURST, PER_SECOND)
         self._issuer: _Issuer | None = None
         self._tried = float("-inf")
         self._reading = asyncio.Lock()
@@ -105,7 +89,9 @@ class ProofClient:
         """Return the job whose job token it is, while it runs or is being cancelled."""
         if not is_token(token):
             raise ProofRefused("TokenBroken", "the job token is not one line of printable characters")
-        self._budget.spend()
+        wait = self._budget.spend(self._clock())
+        if wait > 0:
+            raise RateLimited("too many job tokens were sent to the operator", wait)
         answer = await self._transport.fetch_as_job("/job", token)
         try:
             data = answer.get_data()

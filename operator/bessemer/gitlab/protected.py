@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
+from bessemer.api.gitlab import matches_ref
 from bessemer.gitlab.jobs import make_name, parse_object
 from bessemer.gitlab.pages import Effort, iterate_pages
 from bessemer.gitlab.protocol import AccessTokenRefused, GitLabNotFound, GitLabRefused, PendingJob
@@ -57,7 +58,7 @@ class ProtectedRefs:
                 return None
             self._rules[key] = _Rules(self._monotonic(), names)
         names = self._rules[key].names
-        return None if names is None else _matches(job.ref, names)
+        return None if names is None else matches_ref(job.ref, names)
 
     async def _read_names(self, project: int | str, by_tag: bool, effort: Effort) -> tuple[str, ...] | None:
         path = f"/projects/{quote(str(project), safe='')}/protected_{'tags' if by_tag else 'branches'}"
@@ -72,31 +73,3 @@ class ProtectedRefs:
         except (GitLabRefused, GitLabNotFound):
             return None
         return None
-
-
-def _matches(ref: str, names: Iterable[str]) -> bool:
-    """Return whether a rule is for the ref; ``*`` alone stands for any text.
-
-    Source: https://docs.gitlab.com/user/project/repository/branches/protected/#use-wildcard-rules
-    """
-    return any(_is_like(ref, name) for name in names)
-
-
-def _is_like(ref: str, name: str) -> bool:
-    """Compare in a time that grows with the length alone: rules are written by users of GitLab, with any number of
-    ``*``.
-    """
-    first, *parts = name.split("*")
-    if not parts:
-        return ref == name
-    last = parts.pop()
-    end = len(ref) - len(last)
-    if not ref.startswith(first) or not ref.endswith(last) or end < len(first):
-        return False
-    at = len(first)
-    for part in parts:
-        found = ref.find(part, at, end)
-        if found < 0:
-            return False
-        at = found + len(part)
-    return True

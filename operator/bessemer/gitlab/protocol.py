@@ -281,6 +281,16 @@ class Changes:
     """Whether these are all; GitLab cuts long lists."""
 
 
+@dataclass(frozen=True)
+class Job:
+    """A job of a project."""
+
+    state: str
+    """In GitLab's words, such as running."""
+    ref: str
+    """Full name of its branch or tag, or of the merge request that its pipeline is for."""
+
+
 class Repository(Protocol):
     """What the operator asks of a project's repository. Access token: ``read_api``, of a Reporter of the project.
 
@@ -333,8 +343,8 @@ class Repository(Protocol):
         """Return the number of a project, which stays when it is renamed."""
         ...
 
-    async def get_job_state(self, project: str, job_id: int) -> str | None:
-        """Return the state of a job in GitLab's words; None if there is no such job in the project."""
+    async def get_job(self, project: str, job_id: int) -> Job | None:
+        """Return a job; None if there is no such job in the project."""
         ...
 
     async def get_expiry(self) -> datetime | None:

@@ -20,7 +20,7 @@ from bessemer.gitlab.events import BRANCH, MERGE_REQUEST, TAG, is_commit, is_nam
 from bessemer.gitlab.jobs import parse_list, parse_object
 from bessemer.gitlab.notes import get_user
 from bessemer.gitlab.pages import PAGE_SIZE, Effort, iterate_pages
-from bessemer.gitlab.protocol import Changes, GitLabNotFound, GitLabRejected, Head
+from bessemer.gitlab.protocol import Changes, GitLabNotFound, GitLabRejected, Head, Job
 from bessemer.gitlab.transport import Transport
 
 MOST_FILE_BYTES = 256 << 10
@@ -159,17 +159,17 @@ class RepositoryClient:
 
         return await run_call(read())
 
-    async def get_job_state(self, project: str, job_id: int) -> str | None:
-        """Return the state of a job; None if there is no such job. Source: https://docs.gitlab.com/api/jobs/"""
+    async def get_job(self, project: str, job_id: int) -> Job | None:
+        """Return a job; None if there is no such job. Source: https://docs.gitlab.com/api/jobs/"""
 
-        async def read() -> str | None:
+        async def read() -> Job | None:
             place = f"/projects/{quote(project, safe='')}"
             try:
                 raw = parse_object(await self._get(f"{place}/jobs/{job_id}"))
             except GitLabNotFound:
                 parse_object(await self._get(place))
                 return None
-            return make_line(str(raw.get("status") or ""), 32)
+            return Job(make_line(str(raw.get("status") or ""), 32), _parse_job_ref(raw))
 
         return await run_call(read())
 
@@ -237,6 +237,16 @@ def _parse_head(raw: dict[str, Any]) -> Head:
         raise Unreadable("a branch or tag without a commit")
     message = make_text(str(commit.get("message") or ""), MESSAGE_CHARACTERS)
     return Head(str(commit["id"]), raw.get("protected") is True, message)
+
+
+def _parse_job_ref(raw: dict[str, Any]) -> str:
+    """Return the full name of a job's ref; of the pipeline of a merge request, and of its child pipelines, GitLab says
+    refs/merge-requests/N/head (or merge), whatever their ID tokens say.
+    """
+    ref = raw.get("ref")
+    if not is_name(ref) or not isinstance(ref, str):
+        raise Unreadable("a job without a ref")
+    return ref if ref.startswith(MERGE_REQUEST) else f"{TAG if raw.get('tag') is True else BRANCH}{ref}"
 
 
 def _path(project: str) -> str:

@@ -35,6 +35,8 @@ HOSTLIST_LIMIT = 4096
 POWERMAN_LIMIT = 4000
 """Characters of one hostlist for powermand, which reads commands of up to 8192 (CP_LINEMAX), and closes the
 connection silently when a string of its configuration is some times as long."""
+MOST_NAME_CHARACTERS = 253
+"""Of a name without its numbers; a host name has no more (RFC 1035). Which names can be used is checked elsewhere."""
 _LAST_NUMBER = re.compile(r"(?P<prefix>.*[^0-9])(?P<number>[0-9]{1,15})")
 """A name whose last number can be folded: neither the whole name, nor one near the 64 bits that Slurm has for it."""
 _QUOTED = 100
@@ -84,6 +86,8 @@ def _count_piece(piece: str) -> int:
     """Count the names of a piece without expanding it: each bracket multiplies, each range in it adds."""
     if not piece or any(mark in literal for literal in _BRACKETS.split(piece)[0::2] for mark in "[]"):
         raise _NoHostlist(f"{_shorten(piece)} is not a name")
+    if len(_BRACKETS.sub("", piece)) > MOST_NAME_CHARACTERS:
+        raise _NoHostlist(f"{_shorten(piece)} has names of more than {MOST_NAME_CHARACTERS} characters")
     return math.prod(sum(part.count() for part in _read_ranges(bracket)) for bracket in _BRACKETS.findall(piece))
 
 

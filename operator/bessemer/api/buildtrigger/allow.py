@@ -25,7 +25,7 @@ class Allow(ApiModel):
     """What manifests may name. A manifest that names anything else is refused, with the name of the field."""
 
     machines: list[_Hostlist] = Field(default_factory=list, max_length=_MOST, json_schema_extra=ATOMIC_LIST)
-    """Host names of management and compute nodes, as hostlists such as oxygen[1-65]."""
+    """Host names of management and compute nodes, as hostlists such as oxygen[1-65]; at most 65536 names in all."""
     macs: list[_Mac] = Field(default_factory=list, max_length=1024, json_schema_extra=ATOMIC_LIST)
     """MAC addresses of machines, or their first octets such as 52:54:00."""
     networks: list[_Network] = Field(default_factory=list, max_length=_MOST, json_schema_extra=ATOMIC_LIST)

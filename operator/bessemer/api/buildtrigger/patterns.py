@@ -1,7 +1,6 @@
-"""Wildcards as GitLab has them: for names of refs, and for paths of files. Pure, and in linear time.
+"""Wildcards for paths of files as GitLab has them. Pure, and in linear time.
 
-Refs: only ``*``, for any text. Source: app/models/ref_matcher.rb of gitlab-org/gitlab.
-Paths: Ruby's ``File.fnmatch`` with PATHNAME, DOTMATCH and EXTGLOB. Source: lib/gitlab/ci/build/rules/rule/clause/
+These are Ruby's ``File.fnmatch`` with PATHNAME, DOTMATCH and EXTGLOB. Source: lib/gitlab/ci/build/rules/rule/clause/
 changes.rb of gitlab-org/gitlab, and https://docs.ruby-lang.org/en/master/File.html#method-c-fnmatch. No library is
 used, since those for Python translate to patterns that backtrack: tenants write them, and file names.
 """
@@ -9,21 +8,22 @@ used, since those for Python translate to patterns that backtrack: tenants write
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import pairwise
 
 import re2
 
 MOST_ALTERNATIVES = 64
 """Maximum number of patterns that the braces of one pattern may stand for."""
+MOST_BRACES = 8
+"""Maximum number of opening braces of one pattern."""
+MOST_CHARACTERS = 32_768
+"""Maximum number of characters of all patterns of a trigger, as often as their braces repeat them. RE2 reads as many in
+a tenth of a second, and refuses a multiple of that as too large."""
 MAGIC = frozenset("*?[{\\")
 """Characters by which a pattern differs from a path."""
 _QUIET = re2.Options()
 _QUIET.log_errors = False
-
-
-def matches_ref(name: str, patterns: Iterable[str]) -> bool:
-    """Return whether a branch or tag has one of these names, in which * stands for any text."""
-    return any(_compile(".*".join(map(re2.escape, pattern.split("*")))).fullmatch(name) for pattern in patterns)
 
 
 class PathMatcher:
@@ -40,8 +40,25 @@ class PathMatcher:
         return self._compiled.fullmatch(path) is not None
 
 
+@lru_cache(maxsize=4096)
+def check_pattern(pattern: str) -> None:
+    """Raise ValueError for a pattern that can't be read; a trigger is read again and again, its patterns are not."""
+    PathMatcher([pattern])
+
+
+def count_characters(pattern: str) -> int:
+    """Return how many characters the patterns have in all that a pattern stands for; more than MOST_CHARACTERS for one
+    with too many braces. Nothing is expanded for that.
+    """
+    if pattern.count("{") > MOST_BRACES:
+        return MOST_CHARACTERS + 1
+    return _measure(pattern)[1]
+
+
 def expand_braces(pattern: str) -> list[str]:
     """Return the patterns without braces that ``a{b,c}`` stands for; raises ValueError for too many."""
+    if pattern.count("{") > MOST_BRACES:
+        raise ValueError(f"must not have more than {MOST_BRACES} opening braces")
     done, rest = [], [pattern]
     while rest:
         one = rest.pop()
@@ -66,6 +83,17 @@ def get_folder(pattern: str) -> str:
 def is_plain(pattern: str) -> bool:
     """Return whether a pattern is the path of one file."""
     return not set(pattern) & MAGIC
+
+
+def _measure(pattern: str) -> tuple[int, int]:
+    """Return how many patterns a pattern stands for, and how many characters these have."""
+    found = _find_braces(pattern)
+    if found is None:
+        return 1, len(pattern)
+    head, options, tail = found
+    inside, (after, behind) = [_measure(option) for option in options], _measure(tail)
+    count, characters = (sum(numbers) for numbers in zip(*inside, strict=True))
+    return count * after, (count * len(head) + characters) * after + count * behind
 
 
 def _find_braces(pattern: str) -> tuple[str, list[str], str] | None:

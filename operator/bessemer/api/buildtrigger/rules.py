@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field
 
 from bessemer.api.base import ATOMIC_LIST, ApiModel, cel
-from bessemer.api.buildtrigger.patterns import PathMatcher
+from bessemer.api.buildtrigger.patterns import MOST_CHARACTERS, check_pattern, count_characters
 from bessemer.api.fields import DnsLabel
 
 MAX_RULES = 32
 MOST_PATTERNS = 32
+MOST_REF_PATTERNS = 256
+"""Maximum number of names and wildcards for refs and environments in all rules of a trigger, and of * in them: each of
+hundreds of branches and tags is compared with all of them."""
 RefPattern = Annotated[str, Field(pattern=r"^[!-)+-~*]+$", min_length=1, max_length=255)]
 """The name of a branch or tag, or a wildcard as in GitLab: * stands for any text, also with a slash."""
 
 
 def _check_pattern(pattern: str) -> str:
-    PathMatcher([pattern])
+    check_pattern(pattern)
     return pattern
 
 
@@ -184,3 +188,34 @@ class Rule(ApiModel):
     mode: Mode = Mode.BUILD
     """Build creates or changes the ClusterBuilds of the manifests. Plan only checks the manifests, and reports what
     would be done."""
+
+
+def check_patterns(raw: Any) -> None:
+    """Raise ValueError for more patterns in a spec, which was not validated yet, than can be used in a short time."""
+    spec = raw if isinstance(raw, Mapping) else {}
+    rules = [rule for rule in _get_list(spec.get("rules")) if isinstance(rule, Mapping)]
+    number = stars = characters = 0
+    for pattern in (text for rule in rules for text in _iterate_ref_patterns(rule)):
+        number, stars = number + 1, stars + pattern.count("*")
+        if max(number, stars) > MOST_REF_PATTERNS:
+            text = (
+                "all rules together must not have more names and wildcards of refs and environments, or more * in them,"
+            )
+            raise ValueError(f"rules: {text} than {MOST_REF_PATTERNS}")
+    for listed in (*(rule.get("paths") for rule in rules), spec.get("manifests")):
+        for pattern in _get_list(listed):
+            characters += count_characters(pattern) if isinstance(pattern, str) else 0
+            if characters > MOST_CHARACTERS:
+                text = "with what their braces repeat, all patterns together must have at most"
+                raise ValueError(f"rules[].paths and manifests: {text} {MOST_CHARACTERS} characters")
+
+
+def _iterate_ref_patterns(rule: Mapping[str, Any]) -> Iterator[str]:
+    """Iterate over the texts in the lists of a rule's events."""
+    for about in rule.values():
+        for listed in about.values() if isinstance(about, Mapping) else ():
+            yield from (text for text in _get_list(listed) if isinstance(text, str))
+
+
+def _get_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -6,13 +6,14 @@ The docstring of a field is its description in the CRD, and so its text in ``kub
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bessemer.api.base import ATOMIC_LIST, ApiModel, SpecModel, list_map
 from bessemer.api.buildtrigger.allow import Allow
 from bessemer.api.buildtrigger.report import Report
-from bessemer.api.buildtrigger.rules import MAX_RULES, PathPattern, Rule
+from bessemer.api.buildtrigger.rules import MAX_RULES, PathPattern, Rule, check_patterns
 from bessemer.api.fields import FreeForm
 from bessemer.api.gitlab import PROJECT_PATTERN, GitLabEndpoint
 from bessemer.api.references import SecretReference
@@ -76,7 +77,9 @@ class BuildTriggerSpec(SpecModel):
     gitlab: TriggerConnection
     """The project in GitLab."""
     rules: list[Rule] = Field(min_length=1, max_length=MAX_RULES, json_schema_extra=list_map("name"))
-    """The events that lead to builds. The first rule that fits an event counts. (The field is not called "on", which
+    """The events that lead to builds. The first rule that fits an event counts. All rules together may have 256 names
+    and patterns of refs and environments, and as many * in them; with manifests, their paths may have 32768 characters,
+    counted as often as braces repeat them. (The field is not called "on", which
     YAML 1.1 reads as true.)"""
     manifests: list[PathPattern] = Field(min_length=1, max_length=MOST_MANIFESTS, json_schema_extra=ATOMIC_LIST)
     """Files with ClusterBuilds, read from the repository at the commit of the event: paths, or patterns with *, **, ?,
@@ -99,3 +102,10 @@ class BuildTriggerSpec(SpecModel):
     """If true, events are recorded, but not acted upon until this is false again."""
     history: History = History()
     """How long finished events are kept."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_patterns(cls, raw: Any) -> Any:
+        """Refuse too many patterns before any is read or used, since both take time for each."""
+        check_patterns(raw)
+        return raw

@@ -23,12 +23,14 @@ from bessemer.api.wellknown import (
     RULE_ANNOTATION,
     TRIGGER_LABEL,
 )
-from bessemer.foreign import make_line
+from bessemer.foreign import make_line, make_text
 from bessemer.kinds.buildtrigger.facts import BuildFact, BuildState
 from bessemer.kinds.buildtrigger.manifests import Cluster
 from bessemer.kinds.buildtrigger.records import Record
 from bessemer.kube.protocol import Object
 
+REASON_CHARACTERS, MESSAGE_CHARACTERS = 128, 2000
+"""Of the condition of a build that are kept: users may write its status, and a trigger's own has less room."""
 UNWANTED = "unwanted-by-"
 """Beginning of the value of the abort annotation of a build that its job does not want any more."""
 REPLACED = "replaced-by-"
@@ -77,7 +79,7 @@ def _find_state(build: ClusterBuild) -> tuple[BuildState, str, str]:
     if status.end_time is None or ready is None or not _is_current(build):
         return BuildState.BUILDING, "", ""
     state = BuildState.READY if ready.status == "True" else BuildState.FAILED
-    return state, ready.reason, ready.message
+    return state, make_line(ready.reason, REASON_CHARACTERS), make_text(ready.message, MESSAGE_CHARACTERS)
 
 
 def build_manifest(trigger: BuildTrigger, record: Record, rule: str, cluster: Cluster, project: str) -> Object:

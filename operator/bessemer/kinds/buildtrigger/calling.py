@@ -7,10 +7,14 @@ from typing import TypeVar
 from bessemer.api.buildtrigger.spec import TriggerConnection
 from bessemer.errors import Retry
 from bessemer.gitlab.clients import ClientPool, Closable
+from bessemer.gitlab.limits import Budget
+from bessemer.gitlab.protocol import RateLimited
 from bessemer.kinds.buildtrigger.facts import Facts
 from bessemer.kinds.buildtrigger.memory import Memory
 
 FIRST_PAUSE_SECONDS = 5.0
+SPENT_SECONDS = 60.0
+"""Pause where a budget of calls is spent."""
 C = TypeVar("C", bound=Closable)
 
 
@@ -21,6 +25,17 @@ async def use_client(clients: ClientPool[C], facts: Facts, memory: Memory) -> tu
         raise Retry("SecretMissing", "the access token is not known")
     key = (facts.trigger.namespace, facts.trigger.name)
     return await clients.use(key, spec.gitlab.url, access.api_token, access.ca), spec.gitlab
+
+
+def spend_call(budget: Budget, now: float, what: str) -> None:
+    """Count a call that follows from what GitLab says; raises RateLimited where there have been too many.
+
+    What GitLab says may never be what it was told, because others change it, or because it lies: then telling it again
+    must not go on without a pause.
+    """
+    wait = budget.spend(now)
+    if wait > 0:
+        raise RateLimited(f"{what}: GitLab's answers lead to more and more calls", max(wait, SPENT_SECONDS))
 
 
 def compute_pause(asked: float | None, failures: int, longest: float) -> float:

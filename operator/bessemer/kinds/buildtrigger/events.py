@@ -40,7 +40,7 @@ MOST_SETTLED = 128
 def decide_events(facts: Facts, spec: BuildTriggerSpec, now: datetime) -> Move | None:
     """Return the next step for the waiting events; None if each waits for a build, or there is none."""
     waiting = list_waiting(facts)
-    for record in {record.event.ref: record for record in waiting}.values():  # the latest of each ref
+    for record in waiting:
         if _is_outdated(facts, record):
             return _read_head(record)
     judged = ((record, outcome) for record in waiting if (outcome := _judge(facts, record, now)))
@@ -56,9 +56,12 @@ def decide_events(facts: Facts, spec: BuildTriggerSpec, now: datetime) -> Move |
 
 
 def _is_outdated(facts: Facts, record: Record) -> bool:
-    """Return whether nothing is known of a ref since its latest event, which is the given one."""
+    """Return whether nothing is known of the ref of an event since it was received.
+
+    The ref is read at most once for an event, also where that is of the future because the clock was set back since.
+    """
     found = facts.heads.get(record.event.ref)
-    return found is None or found.read_at < record.event.received
+    return found is None or (found.read_at < record.event.received and record.name not in found.events)
 
 
 def _read_head(record: Record) -> Move:

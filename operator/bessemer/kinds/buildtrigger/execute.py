@@ -17,6 +17,7 @@ from bessemer.kinds.buildtrigger.deps import TriggerDeps
 from bessemer.kinds.buildtrigger.facts import BuildFact, Facts, HeadFact, Problem, Resolution
 from bessemer.kinds.buildtrigger.hookcheck import check_webhook
 from bessemer.kinds.buildtrigger.memory import Memory
+from bessemer.kinds.buildtrigger.missed import list_fitting
 from bessemer.kinds.buildtrigger.observe import list_builds, list_records
 from bessemer.kinds.buildtrigger.plan import (
     AbortBuild,
@@ -114,10 +115,12 @@ async def _ask(
 
 
 async def _read_refs(deps: TriggerDeps, facts: Facts, repository: Repository, memory: Memory) -> None:
-    if facts.trigger.spec is not None:
+    spec = facts.trigger.spec
+    if spec is not None:
         read_at, problem = deps.now(), None
         try:
-            memory.refs = await repository.list_heads(facts.trigger.spec.gitlab.project)
+            heads = await repository.list_heads(spec.gitlab.project)
+            memory.refs = {ref: head for ref, head, _ in list_fitting(spec, heads)}  # each later decision looks at all
         except AnswerTooLarge as error:
             # Anyone who may push a branch can cause that: it must not hold up the events that webhooks tell.
             problem = Problem("RefsTooLarge", error.message)
@@ -127,12 +130,14 @@ async def _read_refs(deps: TriggerDeps, facts: Facts, repository: Repository, me
 async def _read_head(deps: TriggerDeps, facts: Facts, repository: Repository, memory: Memory, ref: str) -> None:
     if facts.trigger.spec is not None:
         read_at = deps.now()  # before the call: an event that arrives meanwhile may be newer than the answer
+        events = frozenset(record.name for record in facts.records.own if record.event.ref == ref)
         try:
-            found = HeadFact(await repository.get_head(facts.trigger.spec.gitlab.project, ref), read_at)
+            head = await repository.get_head(facts.trigger.spec.gitlab.project, ref)
+            found = HeadFact(head, read_at, events=events)
         except AnswerTooSlow:
             raise
         except AnswerTooLarge as error:  # as of one ref: it must not hold up the events of others
-            found = HeadFact(None, read_at, unreadable=error.message)
+            found = HeadFact(None, read_at, unreadable=error.message, events=events)
         memory.heads[ref] = found
 
 
@@ -154,8 +159,8 @@ async def _ask_job(deps: TriggerDeps, facts: Facts, repository: Repository, memo
     spec, job, known = facts.trigger.spec, record.event.job, memory.jobs.get(record.name)
     if spec is None or job is None or known is None:
         return
-    state = await repository.get_job_state(spec.gitlab.project, job.id)
-    memory.jobs[record.name] = replace(known, over=state in OVER, asked_at=deps.now())
+    found = await repository.get_job(spec.gitlab.project, job.id)
+    memory.jobs[record.name] = replace(known, over=found is not None and found.state in OVER, asked_at=deps.now())
 
 
 def _note_failure(deps: TriggerDeps, memory: Memory, error: BessemerError) -> None:
@@ -198,14 +203,17 @@ async def _record(deps: TriggerDeps, facts: Facts, event: RecordedEvent) -> Fact
 
 
 async def _settle(deps: TriggerDeps, facts: Facts, step: SettleEvents) -> Facts:
-    seal = await deps.own_key.get_seal()
+    seal, records = await deps.own_key.get_seal(), facts.records
     for record, outcome in step.outcomes:
         patch = build_outcome_patch(facts.trigger, record, outcome, seal)
-        await deps.kubernetes.patch_object(CONFIG_MAPS, facts.trigger.namespace, record.name, patch)
+        try:
+            await deps.kubernetes.patch_object(CONFIG_MAPS, facts.trigger.namespace, record.name, patch)
+        except Refused:
+            records = records.disown(record.name)
     # Without a new list: of a thousand records, that would take longer than all else.
     settled = {record.name: outcome for record, outcome in step.outcomes}
-    own = tuple(replace(record, outcome=settled.get(record.name, record.outcome)) for record in facts.records.own)
-    return replace(facts, records=replace(facts.records, own=own))
+    own = tuple(replace(record, outcome=settled.get(record.name, record.outcome)) for record in records.own)
+    return replace(facts, records=replace(records, own=own))
 
 
 async def _apply(deps: TriggerDeps, facts: Facts, step: ApplyBuild) -> Facts:

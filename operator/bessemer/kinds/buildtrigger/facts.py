@@ -88,6 +88,8 @@ class HeadFact:
     read_at: datetime
     unreadable: str = ""
     """Why GitLab's answer can't be read, although there may be one; empty if it was read."""
+    events: frozenset[str] = frozenset()
+    """Names of the records that were there when it was read."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,8 @@ class Facts:
     answers: Mapping[str, Answer] = field(default_factory=dict)
     """What events lead to, by the names of their records."""
     refs: Mapping[str, Head] | None = None
-    """Where branches and tags pointed when all were last read, by their full names; None: not since the start."""
+    """Where branches and tags with a rule pointed when all were last read, by their full names; None: not since the
+    start."""
     jobs: Mapping[str, JobFact] = field(default_factory=dict)
     """Jobs that wait for a build, by the names of their records."""
     refusals: Mapping[str, Problem] = field(default_factory=dict)

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from bessemer.gitlab.limits import Budget
 from bessemer.gitlab.protocol import Head
 from bessemer.kinds.buildtrigger.access import Access
 from bessemer.kinds.buildtrigger.facts import Answer, HeadFact, HookFact, JobFact, SourceFact
 from bessemer.kinds.buildtrigger.reported import Known, ReportingFact
 
+REPORT_CALLS, REPORT_CALLS_PER_SECOND = 600, 2.0
+"""Calls that tell GitLab something of a trigger, at once and per second: an event has about two dozen."""
+HOOK_CALLS, HOOK_CALLS_PER_SECOND = 60, 0.1
+"""Calls about the webhook of a trigger: lost events are sent again one by one, of which GitLab takes five a minute."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -38,7 +43,7 @@ class Memory:
     hook: HookFact = field(default_factory=HookFact)
     heads: dict[str, HeadFact] = field(default_factory=dict)
     refs: dict[str, Head] | None = None
-    """Where branches and tags pointed when all were last read."""
+    """Where branches and tags with a rule pointed when all were last read."""
     jobs: dict[str, JobFact] = field(default_factory=dict)
     """Jobs that wait for a build, by the names of their records."""
     project_id: int | None = None
@@ -50,5 +55,7 @@ class Memory:
     reporting: ReportingFact = field(default_factory=ReportingFact)
     report_failures: int = 0
     """Number of calls that tell GitLab something and have failed in a row."""
+    report_calls: Budget = field(default_factory=lambda: Budget(REPORT_CALLS, REPORT_CALLS_PER_SECOND))
+    hook_calls: Budget = field(default_factory=lambda: Budget(HOOK_CALLS, HOOK_CALLS_PER_SECOND))
     reported_with: tuple[str | None, int] = field(default=(None, 0), repr=False)
     """The access token, and the generation of the spec, with which GitLab refused what it refused."""

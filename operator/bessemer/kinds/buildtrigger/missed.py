@@ -6,9 +6,10 @@ at once, for which GitLab sends none. When a trigger is new, what is there alrea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from bessemer.api.buildtrigger.spec import BuildTriggerSpec
 from bessemer.api.buildtrigger.status import MOST_REFS, RefStatus
 from bessemer.gitlab.events import TAG
 from bessemer.gitlab.protocol import Head
@@ -20,7 +21,7 @@ from bessemer.kinds.buildtrigger.rules import Ignored, Subject, choose_rule, get
 def find_missed(facts: Facts, now: datetime) -> Iterator[RecordedEvent]:
     """Yield the events that were missed, by the names of their refs."""
     before = {entry.ref: entry.commit for entry in facts.trigger.status.refs or ()}
-    for ref, head, rule in _list_fitting(facts):
+    for ref, head, rule in _list_known(facts):
         if _is_missed(facts, ref, head):
             yield RecordedEvent(
                 kind=get_kind(ref),
@@ -38,7 +39,7 @@ def compute_refs(facts: Facts) -> list[RefStatus] | None:
     if facts.refs is None:
         return known
     before, found = {entry.ref: entry.commit for entry in known or ()}, []
-    for ref, head, _ in _list_fitting(facts):
+    for ref, head, _ in _list_known(facts):
         commit = before.get(ref) if _is_missed(facts, ref, head) else head.commit
         if commit is not None:
             found.append(RefStatus(ref=ref, commit=commit))
@@ -50,18 +51,20 @@ def get_kind(ref: str) -> str:
     return "tag" if ref.startswith(TAG) else "push"
 
 
-def _list_fitting(facts: Facts) -> list[tuple[str, Head, str]]:
-    """List the branches and tags for which there is a rule, with its name."""
-    spec = facts.trigger.spec
-    if spec is None or facts.refs is None:
-        return []
+def list_fitting(spec: BuildTriggerSpec, refs: Mapping[str, Head]) -> list[tuple[str, Head, str]]:
+    """List the branches and tags for which there is a rule, with its name; of very many only MOST_REFS."""
     found = []
-    for ref, head in sorted(facts.refs.items()):
+    for ref, head in sorted(refs.items()):
         subject = Subject(get_kind(ref), get_short_name(ref), head.protected)
         rule = choose_rule(list_rules(spec.rules, subject), subject, None)
         if not isinstance(rule, Ignored):
             found.append((ref, head, rule.name))
     return found[:MOST_REFS]
+
+
+def _list_known(facts: Facts) -> list[tuple[str, Head, str]]:
+    spec = facts.trigger.spec
+    return list_fitting(spec, facts.refs) if spec is not None and facts.refs is not None else []
 
 
 def _is_missed(facts: Facts, ref: str, head: Head) -> bool:

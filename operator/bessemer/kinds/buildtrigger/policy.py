@@ -22,7 +22,7 @@ from bessemer.foreign import make_line
 from bessemer.machines.hostlists import build_hostlist, parse_hostlist
 
 MOST_MACHINES = 65_536
-"""Maximum number of names of one hostlist in spec.allow.machines."""
+"""Maximum number of names in spec.allow.machines, in all of its hostlists together."""
 MOST_SHOWN = 8
 MOST_DECODINGS = 4
 """How often the path of a URL may be percent-encoded; servers and proxies decode it one after the other."""
@@ -37,12 +37,14 @@ class Policy:
     @cached_property
     def machines(self) -> frozenset[str]:
         """Names of the allowed machines; raises Invalid InvalidSpec for what is no hostlist."""
-        found: set[str] = set()
+        found: list[str] = []
         for number, hostlist in enumerate(self.allow.machines):
             try:
-                found.update(parse_hostlist(hostlist, MOST_MACHINES))
+                found += parse_hostlist(hostlist, MOST_MACHINES)
             except ValueError as error:
                 raise Invalid("InvalidSpec", f"spec.allow.machines[{number}]: {error}") from error
+            if len(found) > MOST_MACHINES:
+                raise Invalid("InvalidSpec", f"spec.allow.machines: more than {MOST_MACHINES} names in all lists")
         return frozenset(found)
 
     @cached_property

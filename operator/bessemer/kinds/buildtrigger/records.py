@@ -127,6 +127,13 @@ class Records:
     forged: tuple[str, ...] = ()
     """Names of ConfigMaps that claim to be records and were not written, or not left, as the operator writes them."""
 
+    def disown(self, name: str) -> Records:
+        """Return the records without one in which the operator can't write any more: a user has changed it so that the
+        API server refuses that, such as by making it immutable or filling it up.
+        """
+        own = tuple(record for record in self.own if record.name != name)
+        return Records(own, tuple(sorted({*self.forged, name})))
+
 
 def build_event(match: Match, now: datetime) -> RecordedEvent:
     """Return what is recorded of an event that a rule fits."""

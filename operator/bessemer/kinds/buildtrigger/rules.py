@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bessemer.api.buildtrigger.patterns import PathMatcher, matches_ref
+from bessemer.api.buildtrigger.patterns import PathMatcher
 from bessemer.api.buildtrigger.rules import MergeRequest, Mode, Rule
 from bessemer.api.buildtrigger.spec import BuildTriggerSpec
+from bessemer.api.gitlab import matches_ref
 from bessemer.gitlab.events import BRANCH, TAG, Event, MergeRequestEvent, OtherEvent, RefEvent
 from bessemer.gitlab.protocol import Changes
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from bessemer.errors import BessemerError, Invalid, Retry
 from bessemer.gitlab.protocol import AccessTokenRefused, GitLabNotFound, GitLabRejected, GitLabUnavailable
 from bessemer.gitlab.reports import OPEN, CommitStatus, Deployment, Reports
-from bessemer.kinds.buildtrigger.calling import compute_pause, use_client
+from bessemer.kinds.buildtrigger.calling import compute_pause, spend_call, use_client
 from bessemer.kinds.buildtrigger.deps import TriggerDeps
 from bessemer.kinds.buildtrigger.facts import Facts
 from bessemer.kinds.buildtrigger.memory import Memory
@@ -36,7 +36,7 @@ from bessemer.kinds.buildtrigger.reported import (
     UpdateDeployment,
     WriteNote,
 )
-from bessemer.kube.protocol import CONFIG_MAPS
+from bessemer.kube.protocol import CONFIG_MAPS, Refused
 
 CALL_SECONDS = 30.0
 """How long a pass waits for GitLab here; after a failure, the pass goes on without it."""
@@ -50,7 +50,10 @@ async def send_report(deps: TriggerDeps, facts: Facts, step: ReportStep) -> Fact
     if isinstance(step, RecordReport):
         seal = await deps.own_key.get_seal()
         patch = build_report_patch(trigger, step.event, step.state, seal)
-        raw = await deps.kubernetes.patch_object(CONFIG_MAPS, trigger.namespace, step.event, patch)
+        try:
+            raw = await deps.kubernetes.patch_object(CONFIG_MAPS, trigger.namespace, step.event, patch)
+        except Refused:
+            return replace(facts, records=facts.records.disown(step.event))
         if raw is None:  # it was deleted
             return replace(facts, records=await list_records(deps, trigger))
         return replace(facts, records=put_record(trigger, facts.records, raw, seal))
@@ -69,6 +72,7 @@ async def send_report(deps: TriggerDeps, facts: Facts, step: ReportStep) -> Fact
 
 
 async def _call(deps: TriggerDeps, facts: Facts, memory: Memory, known: Known, step: ReportCall) -> Known:
+    spend_call(memory.report_calls, deps.now().timestamp(), "reports")
     reports, gitlab = await use_client(deps.reports, facts, memory)
     project = gitlab.project
     try:

@@ -166,7 +166,8 @@ def _compute_records(facts: Facts) -> Verdict:
         return Verdict("RecordsIntact", "True", "Intact")
     names = ", ".join(forged[:4])
     text = (
-        f"{len(forged)} ConfigMaps with the trigger's label were not written by the operator, and don't count: {names}"
+        f"{len(forged)} ConfigMaps with the trigger's label are not as the operator writes them, and don't count: "
+        f"{names}"
     )
     return Verdict("RecordsIntact", "False", "RecordForged", text)
 

@@ -14,6 +14,7 @@ from bessemer.gitlab.client import GitLabConnector
 from bessemer.gitlab.idtoken import ProofRefused
 from bessemer.gitlab.jobidentity import OVER, RUNNING, ProofKind
 from bessemer.gitlab.jobproofs import ProofClient
+from bessemer.gitlab.protocol import Job
 from bessemer.gitlab.repository import RepositoryClient
 from tests.contract.gitlab.conftest import Site
 from tests.contract.gitlab.simulator.test_deployments import finish_job, start_job
@@ -78,16 +79,18 @@ async def test_a_job_is_known_by_its_job_token_as_by_its_id_token(scene: Scene) 
 
 async def test_a_job_token_ends_with_its_job_and_an_id_token_does_not(scene: Scene) -> None:
     job = scene.start()
-    assert await scene.repository.get_job_state(PROJECT, job["id"]) == RUNNING
+    assert await scene.repository.get_job(PROJECT, job["id"]) == Job(RUNNING, "refs/heads/main")
     finish_job(scene.site, job)
-    assert await scene.repository.get_job_state(PROJECT, job["id"]) in OVER
+    found = await scene.repository.get_job(PROJECT, job["id"])
+    assert found is not None
+    assert found.state in OVER
     with pytest.raises(ProofRefused):
         await scene.client.prove_job_token(job["token"])
     assert (await prove(scene, get_variable(job, "BESSEMER"))).job_id == job["id"]
 
 
 async def test_an_unknown_job_has_no_state(scene: Scene) -> None:
-    assert await scene.repository.get_job_state(PROJECT, 999_999) is None
+    assert await scene.repository.get_job(PROJECT, 999_999) is None
 
 
 async def test_tokens_for_others_and_of_others_are_refused(scene: Scene) -> None:
@@ -110,5 +113,5 @@ async def test_a_job_that_is_being_cancelled_can_say_so(scene: Scene) -> None:
         "/jobs/request", post_data={"token": runner["token"], "info": info}
     )
     scene.site.control.cancel_job(scene.admin, answer["id"])
-    assert await scene.repository.get_job_state(PROJECT, answer["id"]) == "canceling"
+    assert await scene.repository.get_job(PROJECT, answer["id"]) == Job("canceling", "refs/heads/main")
     assert (await scene.client.prove_job_token(answer["token"])).job_id == answer["id"]

@@ -123,7 +123,7 @@ async def test_a_job_that_asks_twice_has_one_build(scene: Scene) -> None:
     status, answer = await scene.send(json={"cluster": "oxygen"})
     assert (status, answer["record"]) == (202, first)
     assert len(scene.world.records()) == 1
-    assert "get_job_state" not in scene.world.repository.calls
+    assert "get_job" not in scene.world.repository.calls
 
 
 async def test_another_press_of_the_button_builds_again(scene: Scene) -> None:
@@ -160,6 +160,7 @@ async def test_a_job_token_of_a_ref_that_was_deleted_since_builds_nothing(scene:
     """Whether it was protected can't be asked any more; and a tag may have the name of a branch."""
     pipeline = {"id": 574, "project_id": 20, "sha": scene.commit}
     scene.world.issuer.start_job("glcbt-64_one", pipeline=pipeline, tag=tag)
+    scene.world.repository.job_refs[302] = "refs/tags/main" if tag else MAIN
     scene.world.repository.heads.pop(MAIN)
     await scene.send(headers={"JOB-TOKEN": "glcbt-64_one"}, json={"cluster": "oxygen"})
     await scene.world.settle()
@@ -199,6 +200,11 @@ async def test_a_record_that_a_user_of_the_namespace_has_reset_does_not_bring_ba
     forget_outcome(scene.world, record)
     await scene.world.settle()
     assert scene.world.commit_of() == new
+
+
+async def test_a_job_of_a_merge_requests_child_pipeline_is_not_taken_for_one_of_the_source_branch(scene: Scene) -> None:
+    scene.world.repository.job_refs[302] = "refs/merge-requests/7/head"
+    assert await scene.find_reason(scene.issue(pipeline_source="parent_pipeline")) == "WrongPipeline"
 
 
 async def test_no_job_token_is_asked_about_where_no_rule_takes_it(scene: Scene) -> None:
@@ -362,7 +368,7 @@ async def test_a_silent_job_that_runs_keeps_its_build(scene: Scene) -> None:
     for _ in range(3):
         scene.world.pass_time(SILENT_SECONDS)
         await scene.world.settle()
-    assert scene.world.repository.calls.count("get_job_state") == 3
+    assert scene.world.repository.calls.count("get_job") == 3
     assert scene.abort_of() is None
 
 
@@ -374,7 +380,7 @@ async def test_a_job_that_is_heard_of_causes_no_questions(scene: Scene) -> None:
         scene.world.pass_time(SILENT_SECONDS / 2)
         await scene.show(record)
         await scene.world.settle()
-    assert "get_job_state" not in scene.world.repository.calls
+    assert "get_job" not in scene.world.repository.calls
 
 
 async def test_a_question_that_can_not_be_asked_now_causes_no_passes_without_a_pause(scene: Scene) -> None:

@@ -185,3 +185,10 @@ def test_no_manifest_passes_that_names_a_machine_outside(
 def test_a_list_that_can_not_be_read_allows_nothing_and_is_said(field: str, value: str) -> None:
     with pytest.raises(Invalid, match=f"spec.allow.{field}"):
         check({**ALLOWED, field: [value]}, parse(**FULL))
+
+
+@pytest.mark.parametrize("machines", [["a[1-65536]", "b1"], ["a[1-40000]", "a[1-40000]"], ["a" * 300 + "[1-2]"]])
+def test_a_list_of_more_machines_than_fit_into_memory_is_refused_as_a_whole(machines: list[str]) -> None:
+    with pytest.raises(Invalid, match=r"InvalidSpec: spec.allow.machines"):
+        Policy(Allow(machines=machines)).check()
+    Policy(Allow(machines=["a[1-65535]", "b1"])).check()

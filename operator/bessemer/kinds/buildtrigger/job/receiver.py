@@ -213,11 +213,18 @@ async def _build(deps: TriggerDeps, request: web.Request, caller: _Caller) -> tu
 
 
 async def _check_running(deps: TriggerDeps, caller: _Caller) -> None:
-    """Raise ProofRefused for a job that is over: an ID token may outlive its job."""
+    """Raise ProofRefused for a job that is over, since an ID token may outlive its job, or of another ref.
+
+    The ID token of a child pipeline of a merge request's pipeline names the source branch, and no merge request.
+    Source: child_params in app/models/ci/bridge.rb of gitlab-org/gitlab
+    """
     repository = await _get_repository(deps, caller.key, caller.spec, caller.access)
-    state = await _ask(repository.get_job_state(caller.spec.gitlab.project, caller.identity.job_id))
-    if state != RUNNING:
-        raise ProofRefused("JobNotRunning", f"the job is not running: GitLab says {state or 'that there is none'}")
+    job = await _ask(repository.get_job(caller.spec.gitlab.project, caller.identity.job_id))
+    if job is None or job.state != RUNNING:
+        said = job.state if job is not None else "that there is none"
+        raise ProofRefused("JobNotRunning", f"the job is not running: GitLab says {said}")
+    if job.ref != caller.identity.ref:
+        raise ProofRefused("WrongPipeline", f"the job's pipeline is not that of {caller.identity.ref}, but {job.ref}")
 
 
 async def _show(deps: TriggerDeps, request: web.Request, caller: _Caller) -> tuple[int, str, ApiModel]:

@@ -7,9 +7,9 @@ from datetime import datetime
 from pydantic import Field, ValidationError
 
 from bessemer.api.base import ApiModel, PrintableLine
-from bessemer.api.buildtrigger.patterns import matches_ref
 from bessemer.api.buildtrigger.rules import Job, JobProof, Rule
 from bessemer.api.buildtrigger.spec import BuildTriggerSpec
+from bessemer.api.gitlab import matches_ref
 from bessemer.errors import Invalid
 from bessemer.foreign import Unreadable, decode_json
 from bessemer.gitlab.jobidentity import JobIdentity, ProofKind

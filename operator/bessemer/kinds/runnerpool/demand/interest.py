@@ -8,9 +8,6 @@ from bessemer.errors import BessemerError, Retry
 from bessemer.gitlab.jobs import RunnerTraits
 from bessemer.gitlab.protocol import Scope
 
-LONGEST_WAIT_SECONDS = 3600.0
-"""Maximum pause in seconds, even if GitLab requests a longer one: the longest of its own limits."""
-
 
 @dataclass(frozen=True)
 class SourceKey:
@@ -41,5 +38,5 @@ class Polls:
 
 
 def compute_asked(error: BessemerError) -> float:
-    """Return the pause in seconds that GitLab requests, at most an hour; 0 if it requests none."""
-    return min(error.after or 0.0, LONGEST_WAIT_SECONDS) if isinstance(error, Retry) else 0.0
+    """Return the pause in seconds that GitLab requests; 0 if it requests none."""
+    return error.after or 0.0 if isinstance(error, Retry) else 0.0
