@@ -25,6 +25,7 @@ from bessemer.engine.loop import Key
 from bessemer.engine.metrics import Metrics
 from bessemer.engine.settings import Settings
 from bessemer.gitlab.jobproofs import ProofClient
+from bessemer.gitlab.projectclient import ProjectClient
 from bessemer.kinds.buildtrigger.facts import Facts
 from bessemer.kinds.buildtrigger.kind import Connectors, TriggerKind
 from bessemer.kinds.buildtrigger.plan import Plan
@@ -139,11 +140,10 @@ class TriggerWorld:
         )
 
         transport: Any = IssuerTransport(self.issuer)
+        clients: tuple[Any, ...] = (self.repository, self.reports, self.hooks)
         connect = Connectors(
-            repositories=lambda *_: MortalClient(self.repository, self.mortality),
+            gitlabs=lambda *_: ProjectClient(*(MortalClient(one, self.mortality) for one in clients)),
             proofs=lambda *_: ProofClient(transport, self.clock[0].timestamp),
-            reports=lambda *_: MortalClient(self.reports, self.mortality),
-            hooks=lambda *_: MortalClient(self.hooks, self.mortality),
         )
 
         def make(_wake: Any, objects: ObjectCache) -> TriggerKind:

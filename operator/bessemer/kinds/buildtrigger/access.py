@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from bessemer.api.buildtrigger.spec import BuildTriggerSpec
 from bessemer.kinds.buildtrigger.facts import Problem
@@ -17,6 +18,16 @@ class Access:
     ca: str | None = field(default=None, repr=False)
     problem: Problem | None = None
     """What is wrong with the first Secret without a value."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The values as they were read, and when."""
+
+    access: Access
+    at: datetime
+    changes: int
+    """How many changes of the Secrets had been heard of before."""
 
 
 def list_secrets(spec: BuildTriggerSpec) -> set[str]:

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from bessemer.api.buildtrigger.spec import TriggerConnection
 from bessemer.errors import Retry
-from bessemer.gitlab.clients import ClientPool, Closable
 from bessemer.gitlab.limits import Budget
+from bessemer.gitlab.projectclient import ProjectClient
 from bessemer.gitlab.protocol import RateLimited
+from bessemer.kinds.buildtrigger.deps import TriggerDeps
 from bessemer.kinds.buildtrigger.facts import Facts
 from bessemer.kinds.buildtrigger.memory import Memory
 
 FIRST_PAUSE_SECONDS = 5.0
 SPENT_SECONDS = 60.0
 """Pause where a budget of calls is spent."""
-C = TypeVar("C", bound=Closable)
 
 
-async def use_client(clients: ClientPool[C], facts: Facts, memory: Memory) -> tuple[C, TriggerConnection]:
-    """Return the client for the GitLab of a trigger, and its project; raises Retry while the token is not known."""
+async def use_gitlab(deps: TriggerDeps, facts: Facts, memory: Memory) -> tuple[ProjectClient, TriggerConnection]:
+    """Return the GitLab of a trigger, and its project; raises Retry while the token is not known."""
     spec, access = facts.trigger.spec, memory.access
     if spec is None or access is None:
         raise Retry("SecretMissing", "the access token is not known")
     key = (facts.trigger.namespace, facts.trigger.name)
-    return await clients.use(key, spec.gitlab.url, access.api_token, access.ca), spec.gitlab
+    return await deps.gitlabs.use(key, spec.gitlab.url, access.api_token, access.ca), spec.gitlab
 
 
 def spend_call(budget: Budget, now: float, what: str) -> None:

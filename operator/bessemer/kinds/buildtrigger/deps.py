@@ -11,10 +11,8 @@ from bessemer.engine.memory import Memories
 from bessemer.engine.ownkey import OwnKey
 from bessemer.engine.secretwatch import SecretWatches
 from bessemer.gitlab.clients import ClientPool
-from bessemer.gitlab.hooklog import HookLog
 from bessemer.gitlab.jobproofs import JobProofs
-from bessemer.gitlab.protocol import Repository
-from bessemer.gitlab.reports import Reports
+from bessemer.gitlab.projectclient import ProjectClient
 from bessemer.kinds.buildtrigger.commits import CommitLocks
 from bessemer.kinds.buildtrigger.memory import Memory
 from bessemer.kinds.buildtrigger.metrics import TriggerMetrics
@@ -25,9 +23,7 @@ class TriggerDeps(Deps):
     """External dependencies of a pass over a trigger, and state kept between passes."""
 
     own_key: OwnKey
-    repositories: ClientPool[Repository]
-    reports: ClientPool[Reports]
-    hooks: ClientPool[HookLog]
+    gitlabs: ClientPool[ProjectClient]
     secrets: SecretWatches
     wake: Wake
     triggers: ObjectCache

@@ -12,7 +12,7 @@ from bessemer.gitlab.answers import AnswerTooLarge, AnswerTooSlow
 from bessemer.gitlab.jobidentity import OVER
 from bessemer.gitlab.protocol import GitLabNotFound, Repository
 from bessemer.kinds.buildtrigger.builds import REPLACED, UNWANTED, belongs_to, build_manifest, parse_build
-from bessemer.kinds.buildtrigger.calling import compute_pause, use_client
+from bessemer.kinds.buildtrigger.calling import compute_pause, use_gitlab
 from bessemer.kinds.buildtrigger.deps import TriggerDeps
 from bessemer.kinds.buildtrigger.facts import BuildFact, Facts, HeadFact, Problem, Resolution
 from bessemer.kinds.buildtrigger.hookcheck import check_webhook
@@ -92,7 +92,8 @@ async def _ask(
     """Ask GitLab, and remember the answer; a failure is remembered as well, and when to ask again."""
     memory = deps.memories.get((facts.trigger.namespace, facts.trigger.name))
     try:
-        repository, _ = await use_client(deps.repositories, facts, memory)
+        gitlab, _ = await use_gitlab(deps, facts, memory)
+        repository = gitlab.repository
         match step:
             case CheckToken():
                 expiry = await repository.get_expiry()

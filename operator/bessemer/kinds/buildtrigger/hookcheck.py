@@ -8,7 +8,7 @@ from datetime import timedelta
 from bessemer.errors import BessemerError, Invalid, Retry
 from bessemer.gitlab.hooklog import EXECUTABLE, HookLog
 from bessemer.gitlab.protocol import AccessTokenRefused, GitLabRefused
-from bessemer.kinds.buildtrigger.calling import spend_call, use_client
+from bessemer.kinds.buildtrigger.calling import spend_call, use_gitlab
 from bessemer.kinds.buildtrigger.deps import TriggerDeps
 from bessemer.kinds.buildtrigger.facts import Facts, HookFact, Listed, Lost, Problem
 from bessemer.kinds.buildtrigger.lost import list_lost
@@ -33,7 +33,8 @@ async def check_webhook(deps: TriggerDeps, facts: Facts, step: CheckHook | Resen
 
 async def _call(deps: TriggerDeps, facts: Facts, memory: Memory, step: CheckHook | Resend) -> HookFact:
     spend_call(memory.hook_calls, deps.now().timestamp(), "webhook")
-    hooks, gitlab = await use_client(deps.hooks, facts, memory)
+    client, gitlab = await use_gitlab(deps, facts, memory)
+    hooks = client.hooks
     if isinstance(step, Resend):
         await hooks.resend(gitlab.project, step.lost.hook, step.lost.delivery)
         deps.trigger_metrics.count_resend("Sent")

@@ -19,13 +19,8 @@ from bessemer.engine.secretwatch import SecretWatches
 from bessemer.gitlab.address import parse_hosts
 from bessemer.gitlab.client import GitLabConnector
 from bessemer.gitlab.clients import ClientPool
-from bessemer.gitlab.hookclient import HookLogClient
-from bessemer.gitlab.hooklog import HookLog
 from bessemer.gitlab.jobproofs import JobProofs, ProofClient
-from bessemer.gitlab.protocol import Repository
-from bessemer.gitlab.reporter import ReportClient
-from bessemer.gitlab.reports import Reports
-from bessemer.gitlab.repository import RepositoryClient
+from bessemer.gitlab.projectclient import ProjectClient, build_project_client
 from bessemer.kinds.buildtrigger.decide import decide
 from bessemer.kinds.buildtrigger.deps import TriggerDeps
 from bessemer.kinds.buildtrigger.execute import perform
@@ -50,10 +45,8 @@ Connect = Callable[[str, str | None, str | None], C]
 class Connectors:
     """How clients of GitLab are created."""
 
-    repositories: Connect[Repository]
+    gitlabs: Connect[ProjectClient]
     proofs: Connect[JobProofs]
-    reports: Connect[Reports]
-    hooks: Connect[HookLog]
 
 
 class TriggerKind(Kind[BuildTrigger, Facts, Plan]):
@@ -72,11 +65,9 @@ class TriggerKind(Kind[BuildTrigger, Facts, Plan]):
             metrics=deps.metrics,
             now=deps.now,
             own_key=OwnKey(deps.kubernetes, deps.settings.namespace),
-            repositories=ClientPool(connect.repositories),
+            gitlabs=ClientPool(connect.gitlabs),
             proofs=ClientPool(connect.proofs),
             trigger_metrics=TriggerMetrics(deps.metrics.registry),
-            reports=ClientPool(connect.reports),
-            hooks=ClientPool(connect.hooks),
             secrets=SecretWatches(watcher, wake),
             wake=wake,
             triggers=objects,
@@ -103,18 +94,14 @@ class TriggerKind(Kind[BuildTrigger, Facts, Plan]):
         """Forget a deleted trigger and close its connections."""
         self.deps.memories.forget(key)
         self.deps.secrets.leave(key)
-        await self.deps.repositories.leave(key)
+        await self.deps.gitlabs.leave(key)
         await self.deps.proofs.leave(key)
-        await self.deps.reports.leave(key)
-        await self.deps.hooks.leave(key)
 
     async def close(self) -> None:
         """End watches and connections."""
         await self.deps.secrets.close()
-        await self.deps.repositories.close()
+        await self.deps.gitlabs.close()
         await self.deps.proofs.close()
-        await self.deps.reports.close()
-        await self.deps.hooks.close()
 
     def _hear_build(self, _type: str | None, namespace: str, raw: Object) -> Iterable[Key]:
         """Return the trigger to which a ClusterBuild belongs."""
@@ -127,8 +114,6 @@ class TriggerKind(Kind[BuildTrigger, Facts, Plan]):
 def _build_connectors(allowed_hosts: str) -> Connectors:
     connector = GitLabConnector(parse_hosts(allowed_hosts))
     return Connectors(
-        repositories=lambda url, token, ca: RepositoryClient(connector.open_transport(url, token, ca)),
+        gitlabs=lambda url, token, ca: build_project_client(connector.open_transport(url, token, ca)),
         proofs=lambda url, token, ca: ProofClient(connector.open_transport(url, token, ca)),
-        reports=lambda url, token, ca: ReportClient(connector.open_transport(url, token, ca)),
-        hooks=lambda url, token, ca: HookLogClient(connector.open_transport(url, token, ca)),
     )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from bessemer.gitlab.limits import Budget
 from bessemer.gitlab.protocol import Head
-from bessemer.kinds.buildtrigger.access import Access
+from bessemer.kinds.buildtrigger.access import Access, Reading
 from bessemer.kinds.buildtrigger.facts import Answer, HeadFact, HookFact, JobFact, SourceFact
 from bessemer.kinds.buildtrigger.reported import Known, ReportingFact
 
@@ -26,11 +26,8 @@ class Memory:
     """UID of the trigger that this is about."""
     generation: int = 0
     """Generation of the spec that the answers were computed with."""
-    access: Access | None = None
+    reading: Reading | None = None
     """The values of the Secrets, as they were last read."""
-    access_read: datetime = LONG_AGO
-    access_changes: int = 0
-    """How many changes of the Secrets had been heard of before they were read."""
     early_secret: str | None = field(default=None, repr=False)
     """The webhook's secret, read for a webhook that arrived before the first pass."""
     refreshed: datetime = LONG_AGO
@@ -59,3 +56,8 @@ class Memory:
     hook_calls: Budget = field(default_factory=lambda: Budget(HOOK_CALLS, HOOK_CALLS_PER_SECOND))
     reported_with: tuple[str | None, int] = field(default=(None, 0), repr=False)
     """The access token, and the generation of the spec, with which GitLab refused what it refused."""
+
+    @property
+    def access(self) -> Access | None:
+        """The values of the Secrets, as they were last read."""
+        return self.reading.access if self.reading is not None else None

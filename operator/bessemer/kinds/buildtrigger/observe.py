@@ -9,14 +9,14 @@ from bessemer.api.buildtrigger.report import StatusReports
 from bessemer.api.buildtrigger.resource import BuildTrigger, parse_build_trigger
 from bessemer.api.names import build_label_value
 from bessemer.api.wellknown import TRIGGER_LABEL
-from bessemer.kinds.buildtrigger.access import Access
+from bessemer.kinds.buildtrigger.access import Reading
 from bessemer.kinds.buildtrigger.builds import parse_build
 from bessemer.kinds.buildtrigger.commits import name_project
 from bessemer.kinds.buildtrigger.deps import TriggerDeps
 from bessemer.kinds.buildtrigger.facts import BuildFact, Facts, HookFact, JobFact, Problem, SourceFact
 from bessemer.kinds.buildtrigger.memory import Memory
 from bessemer.kinds.buildtrigger.queue import is_awaited
-from bessemer.kinds.buildtrigger.read_access import get_access
+from bessemer.kinds.buildtrigger.read_access import read_access
 from bessemer.kinds.buildtrigger.records import Records, parse_records
 from bessemer.kinds.buildtrigger.reported import ReportingFact
 from bessemer.kinds.buildtrigger.resource import CLUSTER_BUILDS
@@ -26,9 +26,10 @@ from bessemer.kube.protocol import CONFIG_MAPS
 async def get_facts(deps: TriggerDeps, trigger: BuildTrigger) -> Facts:
     """Read everything that belongs to a trigger."""
     memory = _get_memory(deps, trigger)
-    records, builds, access = await asyncio.gather(
-        list_records(deps, trigger), list_builds(deps, trigger), _get_access(deps, trigger)
+    records, builds, reading = await asyncio.gather(
+        list_records(deps, trigger), list_builds(deps, trigger), _read_access(deps, trigger, memory.reading)
     )
+    memory.reading = reading
     names = {record.name for record in records.own if record.outcome is None}
     # A record may be older than this process: whether its job still runs is asked before anything is built for it.
     jobs = {record.name: record.event.received for record in records.own if is_awaited(record)}
@@ -42,7 +43,7 @@ async def get_facts(deps: TriggerDeps, trigger: BuildTrigger) -> Facts:
         trigger=trigger,
         records=records,
         builds=builds,
-        access=access.problem if access is not None else None,
+        access=_find_problem(reading),
         source=memory.source,
         hook=replace(memory.hook, heard_at=memory.heard_at),
         heads=dict(memory.heads),
@@ -78,7 +79,7 @@ def _get_memory(deps: TriggerDeps, trigger: BuildTrigger) -> Memory:
         memory = deps.memories.get(key)
     memory.uid = trigger.uid
     if memory.generation != trigger.generation:
-        memory.generation, memory.access = trigger.generation, None
+        memory.generation, memory.reading = trigger.generation, None
         memory.project_id = None
         memory.answers.clear()
         memory.heads.clear()
@@ -110,10 +111,13 @@ async def list_builds(deps: TriggerDeps, trigger: BuildTrigger) -> tuple[BuildFa
     return tuple(sorted((parse_build(one) for one in raw), key=lambda build: build.name))
 
 
-async def _get_access(deps: TriggerDeps, trigger: BuildTrigger) -> Access | None:
-    if trigger.spec is None:
+async def _read_access(deps: TriggerDeps, trigger: BuildTrigger, known: Reading | None) -> Reading | None:
+    return await read_access(deps, trigger, trigger.spec, known) if trigger.spec is not None else known
+
+
+def _find_problem(reading: Reading | None) -> Problem | None:
+    """Return why GitLab can't be asked with the Secrets as they are."""
+    if reading is None:
         return None
-    access = await get_access(deps, trigger, trigger.spec)
-    if access.api_token is None and access.problem is None:
-        return Access(None, problem=Problem("SecretMissing", "there is no access token"))
-    return access
+    missing = Problem("SecretMissing", "there is no access token") if reading.access.api_token is None else None
+    return reading.access.problem or missing

@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
 from bessemer.api.buildtrigger.resource import BuildTrigger, parse_build_trigger
 from bessemer.api.buildtrigger.spec import BuildTriggerSpec
+from bessemer.engine.gitlabsecrets import CA, find_api_token, find_webhook_secret, may_refresh, read_webhook_secret
 from bessemer.engine.loop import Key
 from bessemer.engine.secrets import SecretReader
-from bessemer.gitlab.credentials import require_token
-from bessemer.gitlab.hooks import check_secret
-from bessemer.kinds.buildtrigger.access import Access, list_secrets
+from bessemer.kinds.buildtrigger.access import Access, Reading, list_secrets
 from bessemer.kinds.buildtrigger.deps import TriggerDeps
 from bessemer.kinds.buildtrigger.facts import Problem
 
-API_TOKEN, WEBHOOK_SECRET, CA = "spec.gitlab.apiTokenSecret", "spec.gitlab.webhookSecret", "spec.gitlab.caSecret"
 BROKEN_SECONDS, FRESH_SECONDS, WATCHED_SECONDS = 5, 60, 600
 """How old the values may be: where one can't be used, while the Secrets are not watched, and while they are."""
-REFRESH_PAUSE = timedelta(seconds=2)
-"""Minimum time between two readings that senders of webhooks cause."""
 
 
-async def get_access(deps: TriggerDeps, trigger: BuildTrigger, spec: BuildTriggerSpec) -> Access:
-    """Return the values of all Secrets, read again if they may have changed. Raises Unavailable."""
+async def read_access(
+    deps: TriggerDeps, trigger: BuildTrigger, spec: BuildTriggerSpec, known: Reading | None
+) -> Reading:
+    """Return the values of all Secrets: the known ones, read again if they may have changed. Raises Unavailable."""
     key = (trigger.namespace, trigger.name)
-    memory = deps.memories.get(key)
     deps.secrets.use(key, list_secrets(spec))
-    changes, age = deps.secrets.count_changes(key), (deps.now() - memory.access_read).total_seconds()
+    changes = deps.secrets.count_changes(key)
+    if known is not None and known.changes == changes and not _is_old(deps, key, known):
+        return known
+    access = await _read(deps, trigger.namespace, spec)
+    return Reading(access, deps.now(), changes)
+
+
+def _is_old(deps: TriggerDeps, key: Key, known: Reading) -> bool:
     most = WATCHED_SECONDS if deps.secrets.are_heard(key) else FRESH_SECONDS
-    if memory.access is not None and memory.access.problem is not None:
+    if known.access.problem is not None:
         most = BROKEN_SECONDS
-    if memory.access is None or memory.access_changes != changes or age >= most:
-        memory.access = await _read(deps, trigger.namespace, spec)
-        memory.access_read, memory.access_changes = deps.now(), changes
-    return memory.access
+    return (deps.now() - known.at).total_seconds() >= most
 
 
 async def refresh_webhook_secret(deps: TriggerDeps, key: Key) -> str | None:
@@ -44,27 +44,25 @@ async def refresh_webhook_secret(deps: TriggerDeps, key: Key) -> str | None:
     """
     raw = deps.triggers.get(key)
     memory = deps.memories.get(key) if raw is not None else None
-    if memory is None or raw is None or deps.now() - memory.refreshed < REFRESH_PAUSE:
+    if memory is None or raw is None or not may_refresh(memory.refreshed, deps.now()):
         return None
     memory.refreshed = deps.now()
     spec = parse_build_trigger(raw).spec
-    if spec is None or spec.gitlab.webhook_secret is None:
+    if spec is None:
         return None
-    reader = SecretReader(deps.kubernetes, deps.settings, key[0])
-    secret = await reader.find(spec.gitlab.webhook_secret, WEBHOOK_SECRET, check_secret)
-    if memory.access is not None:
-        memory.access = replace(memory.access, webhook_secret=secret)
+    secret = await read_webhook_secret(deps, key[0], spec.gitlab)
+    # The current knowledge: a pass may have ended in the meantime.
+    if memory.reading is not None:
+        memory.reading = replace(memory.reading, access=replace(memory.reading.access, webhook_secret=secret))
     else:
         memory.early_secret = secret
     return secret
 
 
 async def _read(deps: TriggerDeps, namespace: str, spec: BuildTriggerSpec) -> Access:
-    gitlab, reader = spec.gitlab, SecretReader(deps.kubernetes, deps.settings, namespace)
-    ca = await reader.find(gitlab.ca_secret, CA)
-    token = await reader.find(gitlab.api_token_secret, API_TOKEN, require_token, gitlab.url)
-    secret = await reader.find(gitlab.webhook_secret, WEBHOOK_SECRET, check_secret)
+    reader = SecretReader(deps.kubernetes, deps.settings, namespace)
+    ca = await reader.find(spec.gitlab.ca_secret, CA)
+    token = await find_api_token(reader, spec.gitlab, ca)
+    secret = await find_webhook_secret(reader, spec.gitlab)
     problem = Problem(reader.problem.reason, reader.problem.message) if reader.problem is not None else None
-    # If GitLab's certificate can't be verified as the spec wants it, the token must not be sent.
-    usable = gitlab.ca_secret is None or ca is not None
-    return Access(token if usable else None, secret, ca, problem)
+    return Access(token, secret, ca, problem)

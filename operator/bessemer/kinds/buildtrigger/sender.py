@@ -9,7 +9,7 @@ from datetime import timedelta
 from bessemer.errors import BessemerError, Invalid, Retry
 from bessemer.gitlab.protocol import AccessTokenRefused, GitLabNotFound, GitLabRejected, GitLabUnavailable
 from bessemer.gitlab.reports import OPEN, CommitStatus, Deployment, Reports
-from bessemer.kinds.buildtrigger.calling import compute_pause, spend_call, use_client
+from bessemer.kinds.buildtrigger.calling import compute_pause, spend_call, use_gitlab
 from bessemer.kinds.buildtrigger.deps import TriggerDeps
 from bessemer.kinds.buildtrigger.facts import Facts
 from bessemer.kinds.buildtrigger.memory import Memory
@@ -73,8 +73,8 @@ async def send_report(deps: TriggerDeps, facts: Facts, step: ReportStep) -> Fact
 
 async def _call(deps: TriggerDeps, facts: Facts, memory: Memory, known: Known, step: ReportCall) -> Known:
     spend_call(memory.report_calls, deps.now().timestamp(), "reports")
-    reports, gitlab = await use_client(deps.reports, facts, memory)
-    project = gitlab.project
+    client, gitlab = await use_gitlab(deps, facts, memory)
+    reports, project = client.reports, gitlab.project
     try:
         async with asyncio.timeout(CALL_SECONDS):
             match step:

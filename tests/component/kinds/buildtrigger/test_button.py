@@ -19,7 +19,7 @@ from bessemer.cli.job.results import Exit
 from bessemer.cli.job.settings import JobSettings, read_settings
 from bessemer.gitlab.client import GitLabConnector
 from bessemer.gitlab.jobproofs import ProofClient
-from bessemer.gitlab.repository import RepositoryClient
+from bessemer.gitlab.projectclient import build_project_client
 from bessemer.kinds.buildtrigger.waitingjobs import SILENT_SECONDS
 from bessemer.web.app import add_public_routes
 from gitlab_simulator.control import Simulator, send_over_http
@@ -74,7 +74,7 @@ async def scene(gitlab_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     world = await stack.enter_async_context(open_trigger_world())
     world.clock[0] = datetime.now(UTC)
     connector = GitLabConnector()
-    world.kind.deps.repositories.connect = lambda *to: RepositoryClient(connector.open_transport(*to))
+    world.kind.deps.gitlabs.connect = lambda *to: build_project_client(connector.open_transport(*to))
     world.kind.deps.proofs.connect = lambda *to: ProofClient(connector.open_transport(*to))
     await world.put_secret("gitlab", tokens["admin"])
     world.kubernetes.edit("secrets", KEY[0], "gitlab", {"metadata": {"annotations": {"bessemer.dev/for": gitlab_url}}})

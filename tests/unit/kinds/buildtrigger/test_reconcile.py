@@ -9,7 +9,7 @@ import pytest
 
 from bessemer.errors import Retry
 from bessemer.gitlab.protocol import AccessTokenRefused, GitLabUnavailable, RateLimited
-from bessemer.kube.protocol import Refused
+from bessemer.kube.protocol import Refused, Unavailable
 from tests.support.trigger_world import KEY, MAIN, TriggerWorld, build_manifest, name_commit, push_body
 
 GPU: dict[str, Any] = {"compute": {"hosts": "evil[2-5]"}}
@@ -549,3 +549,24 @@ async def test_a_burst_of_pushes_costs_one_question_and_one_build(world: Trigger
     assert world.commit_of() == commits[-1]
     assert world.repository.calls[asked:] == ["get_head", "list_files", "get_file"]
     assert (world.status()["queued"], world.status()["active"]) == (0, 1)
+
+
+async def test_secrets_that_can_not_be_read_leave_what_is_known_as_it_was(
+    world: TriggerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, read = world.kind.deps.memories.get(KEY), world.kubernetes.get_object
+    known = memory.reading
+
+    async def fail(kind: Any, namespace: str, name: str) -> Any:
+        if kind.plural == "secrets" and name == "hook":
+            raise Unavailable("ApiUnavailable", "no answer")
+        return await read(kind, namespace, name)
+
+    monkeypatch.setattr(world.kubernetes, "get_object", fail)
+    world.pass_time(700)
+    with pytest.raises(Unavailable):
+        await world.step()
+    assert memory.reading is known
+    monkeypatch.setattr(world.kubernetes, "get_object", read)
+    await world.step()
+    assert memory.reading is not known

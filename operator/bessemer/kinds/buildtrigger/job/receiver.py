@@ -184,7 +184,7 @@ async def _prove(
 async def _get_repository(deps: TriggerDeps, key: Key, spec: BuildTriggerSpec, access: Access) -> Repository:
     if access.api_token is None:
         raise Retry("SecretMissing", "the trigger has no access token that can be used")
-    return await deps.repositories.use(key, spec.gitlab.url, access.api_token, access.ca)
+    return (await deps.gitlabs.use(key, spec.gitlab.url, access.api_token, access.ca)).repository
 
 
 async def _ask(question: Awaitable[T]) -> T:

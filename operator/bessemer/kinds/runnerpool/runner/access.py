@@ -9,8 +9,7 @@ from bessemer.api.runnerpool.spec import RunnerPoolSpec
 from bessemer.errors import BessemerError
 from bessemer.kinds.runnerpool.render.config import ACCESS_KEY, CA_KEY, SECRET_KEY, list_references
 
-API_TOKEN, WEBHOOK_SECRET = "spec.gitlab.apiTokenSecret", "spec.gitlab.webhookSecret"
-RUNNER_TOKEN, CA = "spec.runner.tokenSecret", "spec.gitlab.caSecret"
+RUNNER_TOKEN = "spec.runner.tokenSecret"  # noqa: S105  a field
 
 
 @dataclass(frozen=True)

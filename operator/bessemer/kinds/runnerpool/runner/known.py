@@ -17,8 +17,6 @@ WATCHED_CHECK_SECONDS = 300
 """The same if all of them are watched: a missed event costs time, never correctness."""
 LASTING_SECONDS = 2 * WATCHED_CHECK_SECONDS
 """After this time without a successful check, the condition reports since when nothing has been confirmed."""
-REFRESH_PAUSE = timedelta(seconds=2)
-"""Time between two reads of Secrets after a refusal: any client can cause refusals as often as it likes."""
 VERIFY_SECONDS = 3600
 """Time between two verifications of an unchanged runner token. Each costs two requests to GitLab; a refused token is
 noticed by the first pod that uses it."""

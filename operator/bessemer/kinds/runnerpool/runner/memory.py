@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bessemer.api.runnerpool.resource import RunnerPool
+from bessemer.engine.gitlabsecrets import may_refresh
 from bessemer.engine.loop import Key
 from bessemer.errors import BessemerError
 from bessemer.kinds.runnerpool.demand.interest import compute_asked
@@ -14,7 +15,6 @@ from bessemer.kinds.runnerpool.facts import RETRY_SECONDS
 from bessemer.kinds.runnerpool.runner.known import (
     CHECK_SECONDS,
     LONG_AGO,
-    REFRESH_PAUSE,
     WATCHED_CHECK_SECONDS,
     Known,
 )
@@ -46,7 +46,7 @@ def compute_check_seconds(deps: PoolDeps, pool: RunnerPool) -> int:
 def doubt_runner(deps: PoolDeps, key: Key) -> None:
     """Check Secrets and token in the next pass: something was refused, perhaps because of a rotation."""
     known = find_known(deps, key)
-    if known is not None and deps.now() - known.checked >= REFRESH_PAUSE:
+    if known is not None and may_refresh(known.checked, deps.now()):
         doubted = replace(known.registered, verified=LONG_AGO) if known.registered is not None else None
         deps.memories.get(key).runner = replace(known, checked=LONG_AGO, registered=doubted)
 

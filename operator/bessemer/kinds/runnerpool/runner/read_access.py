@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from bessemer.api.runnerpool.spec import GitLabConnection, RunnerPoolSpec
+from bessemer.engine.gitlabsecrets import CA, find_api_token, find_webhook_secret
 from bessemer.engine.secrets import SecretReader
 from bessemer.gitlab.credentials import require_token
-from bessemer.gitlab.hooks import check_secret
 from bessemer.kinds.runnerpool.deps import PoolDeps
 from bessemer.kinds.runnerpool.render.config import CA_KEY, list_references
-from bessemer.kinds.runnerpool.runner.access import (
-    API_TOKEN,
-    CA,
-    RUNNER_TOKEN,
-    WEBHOOK_SECRET,
-    Access,
-    find_destination,
-)
+from bessemer.kinds.runnerpool.runner.access import RUNNER_TOKEN, Access, find_destination
 
 
 async def get_access(deps: PoolDeps, namespace: str, spec: RunnerPoolSpec) -> Access:
@@ -25,10 +18,10 @@ async def get_access(deps: PoolDeps, namespace: str, spec: RunnerPoolSpec) -> Ac
         key: await reader.find(reference, where, url=find_destination(spec, key))
         for key, (reference, where) in list_references(spec).items()
     }
-    api = await _find_api_token(reader, spec.gitlab, found.get(CA_KEY))
+    api = await find_api_token(reader, spec.gitlab, found.get(CA_KEY))
     return Access(
         api_token=api,
-        webhook_secret=await reader.find(spec.gitlab.webhook_secret, WEBHOOK_SECRET, check_secret),
+        webhook_secret=await find_webhook_secret(reader, spec.gitlab),
         runner_token=await reader.find(spec.runner.token_secret, RUNNER_TOKEN, require_token, spec.gitlab.url),
         others={key: value for key, value in found.items() if value is not None},
         takes_webhooks=spec.gitlab.webhook_secret is not None,
@@ -40,18 +33,5 @@ async def get_api_access(deps: PoolDeps, namespace: str, gitlab: GitLabConnectio
     """Read only the values for GitLab's API, in the same way."""
     reader = SecretReader(deps.kubernetes, deps.settings, namespace)
     ca = await reader.find(gitlab.ca_secret, CA)
-    api = await _find_api_token(reader, gitlab, ca)
+    api = await find_api_token(reader, gitlab, ca)
     return Access(api, others={CA_KEY: ca} if ca is not None else {}, problem=reader.problem)
-
-
-async def _find_api_token(reader: SecretReader, gitlab: GitLabConnection, ca: str | None) -> str | None:
-    token = await reader.find(gitlab.api_token_secret, API_TOKEN, require_token, gitlab.url)
-    # If GitLab's certificate can't be verified as the spec wants it, the token must not be sent.
-    return token if gitlab.ca_secret is None or ca is not None else None
-
-
-async def get_webhook_secret(deps: PoolDeps, namespace: str, gitlab: GitLabConnection) -> str | None:
-    """Read only the secret of webhooks; None if it does not exist or is invalid."""
-    return await SecretReader(deps.kubernetes, deps.settings, namespace).find(
-        gitlab.webhook_secret, WEBHOOK_SECRET, check_secret
-    )

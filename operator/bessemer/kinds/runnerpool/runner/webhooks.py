@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bessemer.api.runnerpool.resource import parse_runner_pool
+from bessemer.engine.gitlabsecrets import may_refresh, read_webhook_secret
 from bessemer.engine.loop import Key
 from bessemer.errors import BessemerError
 from bessemer.kinds.runnerpool.deps import PoolDeps
 from bessemer.kinds.runnerpool.runner.access import Access
-from bessemer.kinds.runnerpool.runner.known import REFRESH_PAUSE
 from bessemer.kinds.runnerpool.runner.memory import find_known, get_known
-from bessemer.kinds.runnerpool.runner.read_access import get_webhook_secret
 
 
 def get_webhook_access(deps: PoolDeps, key: Key) -> Access | None:
@@ -25,14 +24,14 @@ async def refresh_webhook_secret(deps: PoolDeps, key: Key) -> str | None:
     """Read the secret again, because a mismatch may mean that the known one is outdated; at a limited rate."""
     known = find_known(deps, key)
     raw = deps.pools.get(key)
-    if known is None or known.access is None or raw is None or deps.now() - known.refreshed < REFRESH_PAUSE:
+    if known is None or known.access is None or raw is None or not may_refresh(known.refreshed, deps.now()):
         return None
     deps.memories.get(key).runner = known = replace(known, refreshed=deps.now())
     pool = parse_runner_pool(raw)
     if pool.spec is None:
         return None
     try:
-        secret = await get_webhook_secret(deps, pool.namespace, pool.spec.gitlab)
+        secret = await read_webhook_secret(deps, pool.namespace, pool.spec.gitlab)
     except BessemerError:
         return None
     # The current knowledge: a pass may have ended in the meantime.
