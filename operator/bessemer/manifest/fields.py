@@ -10,6 +10,18 @@ OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a
 """Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names"""
 
 
+def complete_commit(spec: dict[str, Any], commit: str) -> dict[str, Any]:
+    """Return the spec of a ClusterBuild with the commit of its playbooks, where it is left out.
+
+    No file can contain the name of its own commit.
+    """
+    configuration = spec.get("configuration")
+    playbooks = configuration.get("playbooks") if isinstance(configuration, dict) else None
+    if not isinstance(configuration, dict) or not isinstance(playbooks, dict) or "commit" in playbooks:
+        return spec
+    return {**spec, "configuration": {**configuration, "playbooks": {**playbooks, "commit": commit}}}
+
+
 def list_unknown_fields(value: Any, schema: Mapping[str, Any], path: str) -> list[str]:
     """List fields that the CRD doesn't have, as kubectl does; ``schema`` is structural."""
     if isinstance(value, list):

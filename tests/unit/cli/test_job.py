@@ -37,7 +37,7 @@ class Scene:
     """What happens in the world after each request of the job."""
 
     def read(self, name: str) -> str:
-        return (self.settings.folder / name).read_text()
+        return (self.settings.wanted.folder / name).read_text()
 
 
 @pytest.fixture
@@ -69,7 +69,9 @@ async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
                 "BESSEMER_CLUSTER": "oxygen",
                 "BESSEMER_FOLDER": str(tmp_path / "out"),
             }
-            yield Scene(world, read_settings(environment), then)
+            settings = read_settings(environment)
+            assert isinstance(settings, JobSettings)
+            yield Scene(world, settings, then)
 
 
 async def test_a_build_that_gets_ready_ends_with_0_and_leaves_reports(
@@ -117,7 +119,7 @@ async def test_a_refused_job_ends_with_3_and_says_why_without_its_token(
     scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
     token = scene.world.issuer.issue(scene.world.now(), project_id="21")
-    settings = JobSettings(scene.settings.url, {"Authorization": f"Bearer {token}"}, folder=scene.settings.folder)
+    settings = JobSettings(scene.settings.url, {"Authorization": f"Bearer {token}"}, scene.settings.wanted)
     assert await running.run_build(settings) is Exit.REFUSED
     out = capsys.readouterr().out
     assert "OtherProject" in out
@@ -150,7 +152,7 @@ async def test_an_operator_that_is_away_for_a_while_is_waited_for(
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", flaky)
     async with TestServer(app) as server:
-        settings = JobSettings(str(server.make_url("/t")), {}, folder=scene.settings.folder)
+        settings = JobSettings(str(server.make_url("/t")), {}, scene.settings.wanted)
         assert await running.run_build(settings) is Exit.READY
     assert "waiting: standing by" in capsys.readouterr().out
 
@@ -166,6 +168,8 @@ async def test_an_operator_that_is_away_for_a_while_is_waited_for(
         ({"BESSEMER_TRIGGER_URL": "https://a/b", "BESSEMER_ID_TOKEN_FILE": "/nowhere"}, "BESSEMER_ID_TOKEN_FILE"),
         ({"BESSEMER_TRIGGER_URL": "https://a/b", "BESSEMER_AUTH": "job-token"}, "CI_JOB_TOKEN"),
         ({"BESSEMER_TRIGGER_URL": "https://a/b", "BESSEMER_AUTH": "password"}, "BESSEMER_AUTH"),
+        ({"BESSEMER_AUTH": "kubeconfig", "CI_JOB_ID": "7"}, "BESSEMER_MANIFEST"),
+        ({"BESSEMER_AUTH": "kubeconfig", "BESSEMER_MANIFEST": "a.yaml", "CI_JOB_ID": "x"}, "CI_JOB_ID"),
     ],
 )
 def test_a_variable_that_is_wrong_is_named(environment: dict[str, str], named: str) -> None:
@@ -178,6 +182,7 @@ def test_the_token_comes_from_a_file_and_is_not_shown(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("a.b.c\n")
     environment = {"BESSEMER_TRIGGER_URL": "https://a/b/", "BESSEMER_ID_TOKEN_FILE": str(tmp_path / "token")}
     settings = read_settings(environment)
+    assert isinstance(settings, JobSettings)
     assert settings.headers == {"Authorization": "Bearer a.b.c"}
     assert "a.b.c" not in repr(settings)
 

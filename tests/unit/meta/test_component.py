@@ -36,8 +36,9 @@ def test_scripts_are_constant() -> None:
 def test_values_of_inputs_are_no_variables_to_expand() -> None:
     given = {name: value for name, value in BODY["variables"].items() if "$[[" in json.dumps(value)}
     open_ones = {name for name, value in given.items() if not isinstance(value, dict) or value["expand"] is not False}
-    assert open_ones == {"BESSEMER_AUTH"}, "only an input with options"
-    assert INPUTS["auth"]["options"] == ["id_tokens", "job-token"]
+    assert open_ones == {"BESSEMER_AUTH", "GIT_STRATEGY"}, "only inputs with options"
+    assert INPUTS["auth"]["options"] == ["id_tokens", "job-token", "kubeconfig"]
+    assert INPUTS["git-strategy"]["options"] == ["none", "fetch", "clone"]
 
 
 def test_every_input_is_used_and_every_used_one_is_declared() -> None:
@@ -48,10 +49,12 @@ def test_every_input_is_used_and_every_used_one_is_declared() -> None:
     ("name", "good", "bad"),
     [
         ("cluster", ["", "oxygen"], ["a b", "$(id)", "Oxygen\n", "a;b"]),
+        ("context", ["", "hpc/agents:lab", "admin@lab"], ["a b", "$(id)", "a\nb"]),
+        ("namespace", ["", "lab"], ["a b", "$(id)", "lab\n"]),
         ("manifest", ["", "clusters/oxygen.yaml"], ["a b", "$HOME", "a\nb", "`id`"]),
         (
             "trigger-url",
-            ["https://b.example.org:8443/v1/triggers/lab/x"],
+            ["", "https://b.example.org:8443/v1/triggers/lab/x"],
             ["ftp://a/b", "https://a", "https://a/b?c", "https://u@a/b"],
         ),
     ],

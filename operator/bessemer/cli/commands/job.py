@@ -10,8 +10,9 @@ job = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     help="Build a cluster from a GitLab job. "
-    "Settings are variables: BESSEMER_TRIGGER_URL, BESSEMER_AUTH (id_tokens or job-token), BESSEMER_ID_TOKEN or "
-    "BESSEMER_ID_TOKEN_FILE, BESSEMER_MANIFEST, BESSEMER_CLUSTER, BESSEMER_CA_FILE, BESSEMER_FOLDER.",
+    "Settings are variables: BESSEMER_TRIGGER_URL, BESSEMER_AUTH (id_tokens, job-token or kubeconfig), "
+    "BESSEMER_ID_TOKEN or BESSEMER_ID_TOKEN_FILE, BESSEMER_MANIFEST, BESSEMER_CLUSTER, BESSEMER_CA_FILE, "
+    "BESSEMER_FOLDER, BESSEMER_CONTEXT, BESSEMER_NAMESPACE.",
 )
 
 

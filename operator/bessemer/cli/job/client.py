@@ -11,15 +11,12 @@ import aiohttp
 from pydantic import ValidationError
 
 from bessemer.api.jobprogress import MOST_BYTES, JobProgress, LogQuery, Refusal
+from bessemer.cli.job.builder import Refused
 from bessemer.cli.job.settings import CA_FILE, JobSettings
 from bessemer.errors import Invalid, Retry
 from bessemer.foreign import Unreadable, decode_json, make_line
 
 REQUEST_SECONDS = 30.0
-
-
-class Refused(Invalid):
-    """The operator does not do what the job asks for."""
 
 
 class OperatorClient:
@@ -31,7 +28,8 @@ class OperatorClient:
 
     async def build(self) -> JobProgress:
         """Ask for a build; the same job gets the same one again. Raises Refused, Retry."""
-        body = {"manifest": self._settings.manifest, "cluster": self._settings.cluster}
+        wanted = self._settings.wanted
+        body = {"manifest": wanted.manifest, "cluster": wanted.cluster}
         return await self._send("POST", "", {name: value for name, value in body.items() if value})
 
     async def show(self, record: str, log: LogQuery | None = None) -> JobProgress:

@@ -6,14 +6,17 @@ import asyncio
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from time import monotonic
 
 from bessemer.api.jobprogress import JobProgress, LogQuery
-from bessemer.cli.job.client import OperatorClient, Refused, open_client
+from bessemer.cli.job.builder import Builder, Refused
+from bessemer.cli.job.client import open_client
+from bessemer.cli.job.kubeclient import open_kube_builder
 from bessemer.cli.job.log import JobLog, list_failed, list_results, write_failed
 from bessemer.cli.job.results import Exit, compute_exit, write_dotenv, write_junit
-from bessemer.cli.job.settings import JobSettings
+from bessemer.cli.job.settings import JobSettings, Settings, Wanted
 from bessemer.clock import get_now
 from bessemer.errors import Invalid, Retry
 
@@ -25,15 +28,15 @@ ABORT_SECONDS = 60.0
 """The same for an order to abort, which a job gives in its last minutes."""
 END_SECONDS = 30.0
 """The same for the last lines of a log."""
-_RECORD = re.compile(r"[a-z0-9]([-a-z0-9]{0,251}[a-z0-9])?")
+_RECORD = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
-async def run_build(settings: JobSettings) -> Exit:
+async def run_build(settings: Settings) -> Exit:
     """Build, and print what happens. Raises Invalid for settings that can't be used."""
     try:
-        async with open_client(settings) as client:
+        async with _open(settings) as client:
             progress = await outlast(client.build, OUTAGE_SECONDS)
-            _write(settings, RECORD, f"{progress.record}\n".encode())
+            _write(settings.wanted, RECORD, f"{progress.record}\n".encode())
             progress = await _follow(client, progress)
             failed = [line for query in list_failed(progress) for line in await _read_end(client, progress, query)]
     except Refused as error:
@@ -42,29 +45,33 @@ async def run_build(settings: JobSettings) -> Exit:
     except Retry as error:
         _print([f"error: {error.message}"])
         return Exit.ERROR
-    _write(settings, DOTENV, write_dotenv(progress).encode())
-    _write(settings, JUNIT, write_junit(progress))
+    _write(settings.wanted, DOTENV, write_dotenv(progress).encode())
+    _write(settings.wanted, JUNIT, write_junit(progress))
     _print([*failed, *list_results(progress)])
     return compute_exit(progress)
 
 
-async def run_abort(settings: JobSettings) -> Exit:
+async def run_abort(settings: Settings) -> Exit:
     """Abort the build that the job has asked for; nothing where it has not asked for any."""
     try:
-        record = (settings.folder / RECORD).read_text(encoding="ascii").strip()
+        record = (settings.wanted.folder / RECORD).read_text(encoding="ascii").strip()
     except (OSError, ValueError):
         _print(["the job has not asked for a build: there is nothing to abort"])
         return Exit.READY
     if not _RECORD.fullmatch(record):
-        raise Invalid("InvalidSetting", f"{settings.folder / RECORD} was changed: it has no name of a record")
+        raise Invalid("InvalidSetting", f"{settings.wanted.folder / RECORD} was changed: it has no name of a record")
     try:
-        async with open_client(settings) as client:
+        async with _open(settings) as client:
             await outlast(lambda: client.abort(record), ABORT_SECONDS)
     except (Refused, Retry) as error:
         _print([f"not aborted: {error.message}"])
         return Exit.ERROR
     _print(["the build is being aborted"])
     return Exit.READY
+
+
+def _open(settings: Settings) -> AbstractAsyncContextManager[Builder]:
+    return open_client(settings) if isinstance(settings, JobSettings) else open_kube_builder(settings)
 
 
 async def outlast(ask: Callable[[], Awaitable[JobProgress]], seconds: float) -> JobProgress:
@@ -82,7 +89,7 @@ async def outlast(ask: Callable[[], Awaitable[JobProgress]], seconds: float) -> 
             await asyncio.sleep(min(error.after or POLL_SECONDS, max(0.0, until - monotonic())))
 
 
-async def _follow(client: OperatorClient, progress: JobProgress) -> JobProgress:
+async def _follow(client: Builder, progress: JobProgress) -> JobProgress:
     log, asked = JobLog(), None
     try:
         while True:
@@ -98,7 +105,7 @@ async def _follow(client: OperatorClient, progress: JobProgress) -> JobProgress:
         _print(log.end(get_now()))
 
 
-async def _read_end(client: OperatorClient, progress: JobProgress, query: LogQuery) -> list[str]:
+async def _read_end(client: Builder, progress: JobProgress, query: LogQuery) -> list[str]:
     """Return the end of the log of a phase that has failed; it changes nothing of the result."""
     try:
         answer = await outlast(partial(client.show, progress.record, query), END_SECONDS)
@@ -109,12 +116,12 @@ async def _read_end(client: OperatorClient, progress: JobProgress, query: LogQue
     return list(write_failed(query, list(answer.log.lines) if answer.log is not None else []))
 
 
-def _write(settings: JobSettings, name: str, content: bytes) -> None:
+def _write(wanted: Wanted, name: str, content: bytes) -> None:
     try:
-        settings.folder.mkdir(parents=True, exist_ok=True)
-        (settings.folder / name).write_bytes(content)
+        wanted.folder.mkdir(parents=True, exist_ok=True)
+        (wanted.folder / name).write_bytes(content)
     except OSError as error:
-        raise Invalid("InvalidSetting", f"{settings.folder / name} can't be written: {error.strerror}") from None
+        raise Invalid("InvalidSetting", f"{wanted.folder / name} can't be written: {error.strerror}") from None
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -11,11 +11,24 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bessemer.errors import Invalid
+from bessemer.foreign import Unreadable, parse_int
 
 URL, MANIFEST, CLUSTER, AUTH = "BESSEMER_TRIGGER_URL", "BESSEMER_MANIFEST", "BESSEMER_CLUSTER", "BESSEMER_AUTH"
 ID_TOKEN, ID_TOKEN_FILE, JOB_TOKEN = "BESSEMER_ID_TOKEN", "BESSEMER_ID_TOKEN_FILE", "CI_JOB_TOKEN"
 CA_FILE, FOLDER = "BESSEMER_CA_FILE", "BESSEMER_FOLDER"
+CONTEXT, NAMESPACE, JOB_ID, COMMIT = "BESSEMER_CONTEXT", "BESSEMER_NAMESPACE", "CI_JOB_ID", "CI_COMMIT_SHA"
+KUBECONFIG_AUTH = "kubeconfig"
 MOST_TOKEN = 8192
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a job wants, however it is told."""
+
+    manifest: str = ""
+    cluster: str = ""
+    folder: Path = Path(".bessemer")
+    """Where the files for GitLab are written."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +39,38 @@ class JobSettings:
     """URL of the trigger, without a slash at its end."""
     headers: Mapping[str, str] = field(repr=False)
     """The proof."""
-    manifest: str = ""
-    cluster: str = ""
+    wanted: Wanted = Wanted()
     ca_file: str = ""
     """PEM bundle of certificate authorities; empty: those of the system."""
-    folder: Path = Path(".bessemer")
-    """Where the files for GitLab are written."""
 
 
-def read_settings(environment: Mapping[str, str]) -> JobSettings:
+@dataclass(frozen=True)
+class KubeSettings:
+    """Which cluster a job with a kubeconfig applies its manifest to."""
+
+    wanted: Wanted
+    job: int
+    """Number of the job in GitLab."""
+    commit: str
+    """The pipeline's commit."""
+    context: str | None = None
+    """Context of the kubeconfig; None: the current one."""
+    namespace: str | None = None
+    """None: that of the context."""
+
+
+Settings = JobSettings | KubeSettings
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
     """Return the settings; raises Invalid with the name of the variable that is wrong."""
+    wanted = Wanted(
+        manifest=environment.get(MANIFEST, ""),
+        cluster=environment.get(CLUSTER, ""),
+        folder=Path(environment.get(FOLDER) or ".bessemer"),
+    )
+    if environment.get(AUTH) == KUBECONFIG_AUTH:
+        return _read_kube_settings(environment, wanted)
     url = environment.get(URL, "").strip().rstrip("/")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or "@" in url:
@@ -44,10 +79,24 @@ def read_settings(environment: Mapping[str, str]) -> JobSettings:
     return JobSettings(
         url=url,
         headers=_build_proof(environment),
-        manifest=environment.get(MANIFEST, ""),
-        cluster=environment.get(CLUSTER, ""),
+        wanted=wanted,
         ca_file=environment.get(CA_FILE, ""),
-        folder=Path(environment.get(FOLDER) or ".bessemer"),
+    )
+
+
+def _read_kube_settings(environment: Mapping[str, str], wanted: Wanted) -> KubeSettings:
+    if not wanted.manifest:
+        raise Invalid("InvalidSetting", f"{MANIFEST} must be the path of the manifest where {AUTH} is kubeconfig")
+    try:
+        job = parse_int(environment.get(JOB_ID, ""), least=1)
+    except Unreadable:
+        raise Invalid("InvalidSetting", f"{JOB_ID} must be the number of the job, as GitLab sets it") from None
+    return KubeSettings(
+        wanted=wanted,
+        job=job,
+        commit=environment.get(COMMIT, ""),
+        context=environment.get(CONTEXT) or None,
+        namespace=environment.get(NAMESPACE) or None,
     )
 
 
@@ -56,7 +105,7 @@ def _build_proof(environment: Mapping[str, str]) -> dict[str, str]:
     if auth == "job-token":
         return {"JOB-TOKEN": _check(environment.get(JOB_TOKEN, ""), JOB_TOKEN)}
     if auth != "id_tokens":
-        raise Invalid("InvalidSetting", f"{AUTH} must be id_tokens or job-token")
+        raise Invalid("InvalidSetting", f"{AUTH} must be id_tokens, job-token or kubeconfig")
     path = environment.get(ID_TOKEN_FILE)
     if path:
         try:

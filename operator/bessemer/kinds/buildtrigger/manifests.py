@@ -21,7 +21,7 @@ from bessemer.api.group import API_VERSION, GROUP
 from bessemer.api.schema import compute_structural_schema
 from bessemer.errors import Invalid
 from bessemer.foreign import DEEPEST, compute_depth, is_finite, make_line
-from bessemer.manifest.fields import OBJECT_NAME, list_unknown_fields
+from bessemer.manifest.fields import OBJECT_NAME, complete_commit, list_unknown_fields
 from bessemer.manifest.kubeyaml import read_documents
 
 MOST_CLUSTERS = 64
@@ -102,7 +102,7 @@ def _parse_cluster(path: str, document: Any, namespace: str, overrides: Mapping[
     if not isinstance(name, str) or not OBJECT_NAME.fullmatch(name) or len(name) > 253:
         raise _refuse(path, "metadata.name must be a DNS name, such as oxygen: a-z, 0-9, '-' and '.'")
     _check_metadata(path, name, metadata, namespace)
-    given = _complete(apply_merge_patch(given, overrides), commit)
+    given = complete_commit(apply_merge_patch(given, overrides), commit)
     return Cluster(
         path=path,
         name=name,
@@ -128,15 +128,6 @@ def _parse_texts(path: str, metadata: Mapping[str, Any], member: str) -> dict[st
     if reserved is not None:
         raise _refuse(path, f"metadata.{member}: {reserved} is reserved")
     return dict(found)
-
-
-def _complete(given: dict[str, Any], commit: str) -> dict[str, Any]:
-    """Fill in the commit of the playbooks where it is left out: no file can contain the name of its own commit."""
-    configuration = given.get("configuration")
-    playbooks = configuration.get("playbooks") if isinstance(configuration, dict) else None
-    if not isinstance(playbooks, dict) or "commit" in playbooks:
-        return given
-    return apply_merge_patch(given, {"configuration": {"playbooks": {"commit": commit}}})
 
 
 def _parse_spec(path: str, name: str, given: dict[str, Any]) -> ClusterBuildSpec:

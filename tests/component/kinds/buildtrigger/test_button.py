@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestServer
 import gitlab
 from bessemer.cli.job import run as running
 from bessemer.cli.job.results import Exit
-from bessemer.cli.job.settings import JobSettings, read_settings
+from bessemer.cli.job.settings import Settings, read_settings
 from bessemer.gitlab.client import GitLabConnector
 from bessemer.gitlab.jobproofs import ProofClient
 from bessemer.gitlab.projectclient import build_project_client
@@ -47,7 +47,7 @@ class Scene:
         answer: Any = gitlab.Gitlab(gitlab_url).http_post("/jobs/request", post_data={"token": runner["token"]})
         return dict(answer)
 
-    def read_settings(self, job: dict[str, Any], **more: str) -> JobSettings:
+    def read_settings(self, job: dict[str, Any], **more: str) -> Settings:
         """Return what the command is told in the job."""
         variables = {one["key"]: one["value"] for one in job["variables"]}
         given = {"BESSEMER_TRIGGER_URL": self.url, "BESSEMER_CLUSTER": "oxygen", "BESSEMER_FOLDER": str(self.folder)}

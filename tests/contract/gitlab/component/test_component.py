@@ -101,6 +101,13 @@ def test_inputs_name_the_job_and_its_stage(preview: Preview) -> None:
     assert (job["stage"], job["when"], get_value(job, "BESSEMER_AUTH")) == ("test", "on_success", "job-token")
 
 
+def test_a_job_with_a_kubeconfig_fetches_its_repository_and_needs_no_trigger(preview: Preview) -> None:
+    given = {"auth": "kubeconfig", "context": "hpc/agents:lab", "namespace": "lab", "git-strategy": "fetch"}
+    job = read_job(preview(trigger_url=None, **given))
+    assert (get_value(job, "GIT_STRATEGY"), get_value(job, "BESSEMER_CONTEXT")) == ("fetch", "hpc/agents:lab")
+    assert job["script"] == read_job(preview())["script"]
+
+
 def test_no_input_reaches_a_line_of_a_script(preview: Preview) -> None:
     plain = read_job(preview())
     hostile = read_job(preview(cluster=HOSTILE, manifest=HOSTILE, audience=HOSTILE, image=HOSTILE, timeout="1 hour"))
@@ -110,8 +117,6 @@ def test_no_input_reaches_a_line_of_a_script(preview: Preview) -> None:
         assert hostile[name] == plain[name]
 
 
-@pytest.mark.parametrize(
-    "changes", [{"trigger-url": None}, {"image": None}, {"tags": None}, {"auth": "password"}, {"when": "never"}]
-)
+@pytest.mark.parametrize("changes", [{"image": None}, {"tags": None}, {"auth": "password"}, {"when": "never"}])
 def test_a_missing_or_unknown_input_is_refused(preview: Preview, changes: dict[str, Any]) -> None:
     assert preview(**changes).returncode != 0

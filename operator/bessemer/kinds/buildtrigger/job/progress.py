@@ -38,11 +38,12 @@ def build_progress(record: Record, own: Iterable[ClusterBuild]) -> JobProgress:
         message=outcome.message if outcome is not None else "",
         final=outcome is not None and outcome.state in FINAL,
         unwanted=record.unwanted,
-        builds=[_describe(build) for build in islice(own, MOST_BUILDS)],
+        builds=[describe_build(build) for build in islice(own, MOST_BUILDS)],
     )
 
 
-def _describe(build: ClusterBuild) -> BuildProgress:
+def describe_build(build: ClusterBuild) -> BuildProgress:
+    """Return how far a ClusterBuild is."""
     status, ready = build.status, build.status.condition("Ready")
     progress, spec = status.progress, build.spec
     address = "" if spec is None else spec.management.ssh.address if spec.management.ssh else spec.management.address

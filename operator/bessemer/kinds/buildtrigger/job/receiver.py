@@ -272,5 +272,5 @@ async def _get_progress(
     progress = build_progress(record, builds)
     place = find_place(builds, query) if query is not None else None
     if query is not None and place is not None:
-        progress = progress.model_copy(update={"log": await read_log(deps, namespace, query, place)})
+        progress = progress.model_copy(update={"log": await read_log(deps.kubernetes, namespace, query, place)})
     return progress
