@@ -6,7 +6,9 @@ Needed permissions: for each :class:`Kind` just the verbs that the callers use, 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from datetime import datetime
 from urllib.parse import quote
 
@@ -33,6 +35,11 @@ REQUEST_SECONDS = 30.0
 """Seconds; longer than any of our requests. A connection that was lost silently must not block a reconcile."""
 MOST_FAILURE_BYTES = 4 << 20
 """Of an answer that is no success: a message may repeat what was wrong with the whole object."""
+SMALL_BYTES, MOST_BYTES, MOST_VALUES = 4 << 20, 32 << 20, 1_000_000
+"""Of an answer: from which size on few are read at once, and the largest that is read, in bytes and in values, by their
+commas and brackets. Users of a namespace decide how many objects have a label, and what is in them; each value takes up
+to 72 bytes of memory, whatever it takes on the wire."""
+LARGE_AT_ONCE = 1
 MESSAGE_CHARACTERS = 2048
 """Kept of what the API server, or an admission webhook, says."""
 KNOWN_REFUSALS = {"being terminated": NAMESPACE_TERMINATING, "exceeded quota": QUOTA_EXCEEDED}
@@ -52,6 +59,7 @@ class KubernetesClient:
     def __init__(self, api: ApiClient, count: Callable[[str, str], None] = lambda _method, _plural: None) -> None:
         self._api = api
         self._count = count
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
     async def get_object(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Read one object; None where it does not exist."""
@@ -61,7 +69,10 @@ class KubernetesClient:
     async def list_objects(
         self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "", limit: int | None = None
     ) -> list[Object]:
-        """Read the objects of a namespace ("": of all) that a label selector and a field selector choose."""
+        """Read the objects of a namespace ("": of all) that a label selector and a field selector choose.
+
+        Raises Refused TooManyObjects where they are larger than can be read.
+        """
         self._count("GET", kind.plural)
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(limit) if limit else ""}
         try:
@@ -179,11 +190,14 @@ class KubernetesClient:
         body: Object | None = None,
         content_type: str = "application/json",
     ) -> Object:
-        data = await self._send(method, path, query=query, body=body, content_type=content_type)
-        try:
-            answer = decode_cut(data)
-        except Unreadable as error:
-            raise Unavailable("ApiUnavailable", f"{method} {path}: {error}") from error
+        async with AsyncExitStack() as held:  # until it is decoded
+            data = await self._send(method, path, query=query, body=body, content_type=content_type, held=held)
+            if sum(map(data.count, (b",", b"[", b"{"))) > MOST_VALUES:
+                raise _refuse_large(path, f"{MOST_VALUES} values")
+            try:
+                answer = decode_cut(data)
+            except Unreadable as error:
+                raise Unavailable("ApiUnavailable", f"{method} {path}: {error}") from error
         if not isinstance(answer, dict):
             raise Unavailable("ApiUnavailable", f"{method} {path}: the answer is no object")
         return answer
@@ -196,7 +210,9 @@ class KubernetesClient:
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
         content_type: str = "application/json",
+        held: AsyncExitStack | None = None,
     ) -> bytes:
+        """Return the body of an answer; with ``held`` it is bounded, and a large one has a place there."""
         serialized = await self._api.param_serialize(
             method,
             path,
@@ -207,12 +223,29 @@ class KubernetesClient:
         )
         try:
             response = await self._api.call_api(*serialized, _request_timeout=REQUEST_SECONDS)
-            data: bytes = await response.read()  # type: ignore[no-untyped-call]  # kubernetes.aio lacks it
+            async with response.response as answer:  # which closes the connection of one that is not read to its end
+                data = await (answer.read() if held is None else self._read(path, answer.content, held))
         except (aiohttp.ClientError, TimeoutError, ApiException) as error:
             raise Unavailable("ApiUnavailable", f"{method} {path}: {type(error).__name__} {error}") from error
         if response.status >= 400:
             raise translate_failure(response.status, data)
         return data
+
+    async def _read(self, path: str, content: aiohttp.StreamReader, held: AsyncExitStack) -> bytes:
+        """Read a body; raises Refused for one that is too large."""
+        chunks, size = [], 0
+        async for chunk in content.iter_any():
+            if size <= SMALL_BYTES < size + len(chunk):
+                await held.enter_async_context(self._large)
+            size += len(chunk)
+            if size > MOST_BYTES:
+                raise _refuse_large(path, f"{MOST_BYTES >> 20} MiB")
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+
+def _refuse_large(path: str, what: str) -> Refused:
+    return Refused("TooManyObjects", f"GET {path}: the objects have more than {what} together")
 
 
 def _explain_apply(error: BessemerError) -> BessemerError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -14,8 +15,18 @@ from kubernetes.aio.client import ApiClient, Configuration
 from yarl import URL
 
 from bessemer.kinds.clusterbuild.resource import CLUSTER_BUILDS
-from bessemer.kube.client import KubernetesClient, translate_failure
-from bessemer.kube.protocol import LEASES, PODS, SECRETS, AlreadyExists, Conflict, NotServed, Refused, Unavailable
+from bessemer.kube.client import MOST_BYTES, MOST_VALUES, KubernetesClient, translate_failure
+from bessemer.kube.protocol import (
+    CONFIG_MAPS,
+    LEASES,
+    PODS,
+    SECRETS,
+    AlreadyExists,
+    Conflict,
+    NotServed,
+    Refused,
+    Unavailable,
+)
 from bessemer.kube.watch import ObjectWatcher
 
 
@@ -192,6 +203,33 @@ async def test_an_answer_that_is_no_object_is_tried_again(api: tuple[Api, Kubern
     server.answer = answer
     with pytest.raises(Unavailable):
         await client.list_objects(PODS, "lab")
+
+
+def list_config_maps(number: int, text: str) -> str:
+    one = json.dumps({"metadata": {"name": "x"}, "data": {"event": text}})
+    return f'{{"items": [{",".join([one] * number)}]}}'
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        list_config_maps(MOST_BYTES // 1_000_000 + 1, "x" * 1_000_000),
+        '{"items": [{"metadata": {"name": "x"}, "spec": [' + "{}," * MOST_VALUES + "{}]}]}",
+    ],
+    ids=["bytes", "values"],
+)
+async def test_objects_that_are_too_large_together_are_refused_and_leave_no_connection(
+    api: tuple[Api, KubernetesClient], answer: str
+) -> None:
+    """As ConfigMaps of a user with the label of a trigger's events, of 1 MB each: 300 of them fill the memory."""
+    server, client = api
+    for _ in range(3):
+        server.answer = answer
+        with pytest.raises(Refused, match="TooManyObjects"):
+            await client.list_objects(CONFIG_MAPS, "lab", labels="bessemer.dev/trigger=site")
+        server.answer = list_config_maps(4, "x" * 1_000_000)
+        found = await asyncio.gather(*(client.list_objects(CONFIG_MAPS, "lab") for _ in range(4)))
+        assert [len(listed) for listed in found] == [4, 4, 4, 4]
 
 
 async def test_a_failure_is_told_in_one_printable_line(api: tuple[Api, KubernetesClient]) -> None:

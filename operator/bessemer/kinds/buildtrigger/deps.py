@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
 from bessemer.engine.cache import ObjectCache
@@ -17,6 +18,9 @@ from bessemer.kinds.buildtrigger.commits import CommitLocks
 from bessemer.kinds.buildtrigger.memory import Memory
 from bessemer.kinds.buildtrigger.metrics import TriggerMetrics
 
+JUDGED_AT_ONCE = 2
+"""Events whose files are read as YAML at once: each may take a hundred megabytes and some seconds."""
+
 
 @dataclass(frozen=True)
 class TriggerDeps(Deps):
@@ -30,5 +34,7 @@ class TriggerDeps(Deps):
     """The triggers as the watch last reported them."""
     proofs: ClientPool[JobProofs]
     trigger_metrics: TriggerMetrics
+    judging: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(JUDGED_AT_ONCE))
+    """Holds those whose files are read as YAML."""
     commits: CommitLocks = field(default_factory=CommitLocks)
     memories: Memories[Memory] = field(default_factory=lambda: Memories(Memory))

@@ -147,7 +147,7 @@ async def _resolve(deps: TriggerDeps, facts: Facts, repository: Repository, memo
     if spec is None:
         return
     try:
-        answer = await resolve_event(repository, facts.trigger, spec, event, step.head)
+        answer = await resolve_event(repository, facts.trigger, spec, event, step.head, deps.judging)
     except GitLabNotFound as error:
         if deps.now() - event.received < timedelta(seconds=LAG_SECONDS):
             raise  # right after a push, GitLab may not have the commit everywhere

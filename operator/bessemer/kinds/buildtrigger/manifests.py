@@ -26,6 +26,10 @@ from bessemer.manifest.kubeyaml import read_documents
 
 MOST_CLUSTERS = 64
 """Maximum number of ClusterBuilds of one event."""
+MOST_MARKS = 200_000
+"""Maximum number of line ends, commas, brackets and colons in all files of one event: for each, PyYAML takes up to a
+tenth of a millisecond, and a hundred bytes are kept while the event waits. A manifest of a thousand nodes has 3,000."""
+_MARKS = (b"\n", b",", b"[", b"{", b": ")
 MOST_LINES = 16
 """Maximum number of problems that are listed."""
 _METADATA = frozenset({"name", "namespace", "labels", "annotations"})
@@ -53,6 +57,9 @@ def parse_clusters(
     files: Mapping[str, bytes], namespace: str, overrides: Mapping[str, Any], commit: str
 ) -> list[Cluster]:
     """Return the ClusterBuilds of all files; raises Invalid InvalidManifest with all that is wrong."""
+    if sum(content.count(mark) for content in files.values() for mark in _MARKS) > MOST_MARKS:
+        text = f"more than {MOST_MARKS} line ends, commas, brackets and colons in all files together"
+        raise Invalid("InvalidManifest", text)
     found: list[Cluster] = []
     wrong: list[str] = []
     for path in sorted(files):

@@ -35,9 +35,14 @@ MOST_BYTES = 2 << 20
 
 
 async def resolve_event(
-    repository: Repository, trigger: BuildTrigger, spec: BuildTriggerSpec, event: RecordedEvent, head: Head
+    repository: Repository,
+    trigger: BuildTrigger,
+    spec: BuildTriggerSpec,
+    event: RecordedEvent,
+    head: Head,
+    judging: asyncio.Semaphore,
 ) -> Answer:
-    """Return what an event leads to.
+    """Return what an event leads to; ``judging`` holds the few events whose files are read as YAML.
 
     Raises GitLab's errors; GitLabNotFound for a commit that is not there, or not there yet.
     """
@@ -56,7 +61,8 @@ async def resolve_event(
     if isinstance(files, Problem):
         return Resolution(rule.name, refusal=files)
     # Beside the event loop: to read a large file as YAML takes seconds.
-    found = await asyncio.to_thread(judge_files, trigger, spec, rule, files, event.commit)
+    async with judging:
+        found = await asyncio.to_thread(judge_files, trigger, spec, rule, files, event.commit)
     return choose_clusters(found, event.job) if event.job is not None else found
 
 

@@ -134,7 +134,7 @@ def parse_with(rules: list[dict[str, object]]) -> tuple[object, str]:
     began, raw = time.monotonic(), trigger_manifest(rules=rules)
     raw["metadata"]["uid"] = "u"
     found = parse_build_trigger(raw)
-    assert time.monotonic() - began < MOST_SECONDS / 5
+    assert time.monotonic() - began < MOST_SECONDS
     return found.spec, found.spec_error
 
 

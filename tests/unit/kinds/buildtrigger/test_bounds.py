@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 
+from bessemer.api.buildtrigger.resource import parse_build_trigger
+from bessemer.errors import Invalid
 from bessemer.gitlab.answers import AnswerTooLarge, AnswerTooSlow
 from bessemer.kinds.buildtrigger import resolve
-from tests.support.trigger_world import TriggerWorld, build_manifest, push_body
+from bessemer.kinds.buildtrigger.deps import JUDGED_AT_ONCE
+from bessemer.kinds.buildtrigger.judge import judge_files
+from bessemer.kinds.buildtrigger.manifests import MOST_MARKS, parse_clusters
+from bessemer.kinds.buildtrigger.records import RecordedEvent
+from tests.support.trigger_world import KEY, MAIN, PROJECT, TriggerWorld, build_manifest, push_body
 
 
 async def receive(world: TriggerWorld, commit: str) -> None:
@@ -143,3 +150,42 @@ async def test_with_more_changes_than_are_read_every_path_filter_holds(
     await world.take(push_body(commit, before=before))
     await world.settle()
     assert world.commit_of() == commit
+
+
+@pytest.mark.parametrize("unit", ["- a: b\n", "---\na\n", "? x\n", "{a: b},", '[{"a":1},'])
+def test_files_that_would_take_long_to_read_as_yaml_are_refused_before_that(unit: str) -> None:
+    content = unit.encode() * (2_000_000 // len(unit))
+    began = time.monotonic()
+    with pytest.raises(Invalid, match="InvalidManifest: more than 200000"):
+        parse_clusters({"clusters/a.yaml": content}, KEY[0], {}, "0" * 40)
+    assert time.monotonic() - began < 5
+
+
+def test_a_manifest_of_a_thousand_nodes_is_far_from_that() -> None:
+    macs = [f"52:54:00:8d:{number >> 8:02x}:{number & 255:02x}" for number in range(1000)]
+    manifest = build_manifest(compute={"hosts": "oxygen[2-1001]", "macs": macs, "addresses": "10.141.0.[2-1001]"})
+    assert sum(manifest.count(mark) for mark in (b"\n", b",", b"[", b"{", b": ")) * 50 < MOST_MARKS
+
+
+async def test_few_events_are_read_as_yaml_at_once(world: TriggerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    running, most = [0], [0]
+
+    def slow(*arguments: Any) -> Any:
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        time.sleep(0.05)
+        running[0] -= 1
+        return judge_files(*arguments)
+
+    monkeypatch.setattr(resolve, "judge_files", slow)
+    trigger = parse_build_trigger(world.kubernetes.objects["buildtriggers", *KEY])
+    assert trigger.spec is not None
+    commit = world.push("one", oxygen=build_manifest())
+    event = RecordedEvent(kind="push", ref=MAIN, commit=commit, rule="main", received=world.now())
+    head = await world.repository.get_head(PROJECT, MAIN)
+    assert head is not None
+    places = world.kind.deps.judging
+    await asyncio.gather(
+        *(resolve.resolve_event(world.repository, trigger, trigger.spec, event, head, places) for _ in range(8))
+    )
+    assert most == [JUDGED_AT_ONCE]
