@@ -58,7 +58,8 @@ def build_helper_image() -> Image:
         "usr/bin/gitlab-runner-helper": folder / "gitlab-runner-helper",
         "usr/bin/gitlab-runner-build": BUILD_SCRIPT,
     }
-    return _build_image(f"{REPOSITORY}-helper", ROOT, files, folder.name, ImageConfiguration((), PATH))
+    origin = compute_digest(folder.name, BUILD_SCRIPT.read_text(encoding="utf-8"))
+    return _build_image(f"{REPOSITORY}-helper", ROOT, files, origin, ImageConfiguration((), PATH))
 
 
 def build_docker_image(content: Image) -> Image:

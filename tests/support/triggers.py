@@ -30,6 +30,7 @@ class Triggers:
     kubectl: Kubectl
     gitlab: Simulator
     token: str
+    path: str = PROJECT_PATH
 
     def apply(self, name: str = "clusters", **spec: Any) -> None:
         """Apply the example's trigger with the given changes to its spec; wait until it is ready."""
@@ -77,7 +78,7 @@ class Triggers:
 
     def statuses(self, commit: str) -> dict[str, str]:
         """Return the states of the statuses of a commit by their names."""
-        path = f"{PROJECT_PATH}/repository/commits/{commit}/statuses?per_page=100"
+        path = f"{self.path}/repository/commits/{commit}/statuses?per_page=100"
         return {one["name"]: one["status"] for one in self.gitlab.ask(self.token, "GET", path)}
 
     def builds(self) -> dict[str, str]:

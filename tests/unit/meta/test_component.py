@@ -17,7 +17,9 @@ from bessemer.api.buildtrigger.resource import parse_build_trigger
 from bessemer.api.buildtrigger.rules import Job
 from bessemer.kinds.buildtrigger.judge import judge_files
 from bessemer.kinds.buildtrigger.rules import list_job_rules
+from gitlab_simulator.spec import JobSpec
 from tests.support.checkout import ROOT
+from tests.support.component import render_job
 
 FOLDER = ROOT / "gitlab"
 TEXT = (FOLDER / "templates" / "build" / "template.yml").read_text()
@@ -99,6 +101,14 @@ def test_the_example_is_a_pipeline_of_gitlab_that_uses_the_component() -> None:
     command = [sys.executable, "-m", "check_jsonschema", *schema, str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_job_of_the_example_is_rendered_as_the_end_to_end_tests_run_it() -> None:
+    job = render_job(EXAMPLE["include"][0]["inputs"])
+    assert JobSpec.model_validate(job).timeout == 7200
+    assert (job["name"], job["variables"]["BESSEMER_CLUSTER"], job["tags"]) == ("build-oxygen", "oxygen", ["lab"])
+    with pytest.raises(ValueError, match="cluster: two words"):
+        render_job(EXAMPLE["include"][0]["inputs"] | {"cluster": "two words"})
 
 
 def test_the_trigger_of_the_example_allows_the_manifest_of_the_example() -> None:
