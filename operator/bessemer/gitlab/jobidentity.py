@@ -53,13 +53,19 @@ class JobIdentity:
     """The environment that it deploys to; None where it has none, or the proof does not say it."""
     user: str
     """User name of who started it; empty where the proof does not say it."""
+    merge_request: bool = False
+    """Whether its pipeline is that of a merge request: which one, and whether from a fork, the proof does not say, and
+    ref is empty until GitLab has said it."""
+    target: str = ""
+    """Short name of the branch that the merge request goes to."""
 
 
 def read_claims(claims: Mapping[str, Any]) -> JobIdentity:
     """Return the job of an ID token whose signature is right; raises ProofRefused ClaimsBroken, WrongPipeline."""
     kind = claims.get("ref_type")
-    if kind not in ("branch", "tag") or claims.get("pipeline_source") == MERGE_REQUEST_SOURCE:
+    if kind not in ("branch", "tag"):
         raise ProofRefused("WrongPipeline", "the job's pipeline is not that of a branch or tag")
+    of_merge_request = claims.get("pipeline_source") == MERGE_REQUEST_SOURCE
     protected = claims.get("ref_protected")
     if protected not in ("true", "false"):
         raise ProofRefused("ClaimsBroken", "the claim ref_protected of the ID token is neither true nor false")
@@ -69,9 +75,10 @@ def read_claims(claims: Mapping[str, Any]) -> JobIdentity:
         project_id=_read_number(claims, "project_id"),
         pipeline_id=_read_number(claims, "pipeline_id"),
         job_id=_read_number(claims, "job_id"),
-        ref=_read_ref(claims.get("ref"), by_tag=kind == "tag"),
+        ref="" if of_merge_request else _read_ref(claims.get("ref"), by_tag=kind == "tag"),
         commit=_read_commit(claims.get("sha")),
-        protected=protected == "true",
+        protected=None if of_merge_request else protected == "true",
+        merge_request=of_merge_request,
         environment=make_line(environment, 255) if isinstance(environment, str) and environment else None,
         user=_read_user(claims.get("user_login")),
     )
@@ -85,17 +92,17 @@ def read_job(raw: object) -> tuple[JobIdentity, str]:
     job = raw if isinstance(raw, dict) else {}
     pipeline, user = _get_object(job, "pipeline"), _get_object(job, "user")
     ref = job.get("ref")
-    of_merge_request = pipeline.get("source") == MERGE_REQUEST_SOURCE
-    if of_merge_request or (isinstance(ref, str) and ref.startswith(MERGE_REQUEST)):
-        raise ProofRefused("WrongPipeline", "the job's pipeline is not that of a branch or tag")
+    named = isinstance(ref, str) and ref.startswith(MERGE_REQUEST)
+    of_merge_request = named or pipeline.get("source") == MERGE_REQUEST_SOURCE
     identity = JobIdentity(
         proof=ProofKind.JOB_TOKEN,
         project_id=_read_number(pipeline, "project_id"),
         pipeline_id=_read_number(pipeline, "id"),
         job_id=_read_number(job, "id"),
-        ref=_read_ref(ref, by_tag=job.get("tag") is True),
+        ref="" if of_merge_request else _read_ref(ref, by_tag=job.get("tag") is True),
         commit=_read_commit(pipeline.get("sha")),
         protected=None,
+        merge_request=of_merge_request,
         environment=None,
         user=_read_user(user.get("username")),
     )

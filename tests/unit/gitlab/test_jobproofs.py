@@ -105,7 +105,6 @@ async def test_gitlab_that_does_not_answer_says_nothing_of_a_token(scene: Scene)
     ("claims", "reason"),
     [
         ({"ref_type": "merge_request"}, "WrongPipeline"),
-        ({"pipeline_source": "merge_request_event"}, "WrongPipeline"),
         ({"ref_protected": True}, "ClaimsBroken"),
         ({"ref_protected": "True"}, "ClaimsBroken"),
         ({"project_id": "20; 21"}, "ClaimsBroken"),

@@ -76,7 +76,11 @@ class Job(ApiModel):
     """A job of a pipeline that asks for a build of its commit."""
 
     refs: list[RefPattern] = Field(min_length=1, max_length=MOST_PATTERNS, json_schema_extra=ATOMIC_LIST)
-    """Names of branches and tags, with * as for branches. Pipelines of merge requests can't ask for builds."""
+    """Names of branches and tags, with * as for branches."""
+    merge_requests: bool = False
+    """Whether jobs of the pipelines of merge requests to the branches in refs may ask as well, for the latest commit of
+    the merge request. Never for one from a fork; where protectedOnly is true, its source branch must be protected.
+    Pipelines for merged results and child pipelines can't ask."""
     protected_only: bool = True
     """Whether the branch or tag must be protected in GitLab. If false, everyone who may start a pipeline for it can
     start builds, within allow."""

@@ -73,7 +73,7 @@ async def _find_rule(
     subject = Subject(event.kind, name, head.protected, draft=head.draft, fork=head.fork, command=event.command)
     if event.job is not None:
         # Whether the job may use the rule was decided when it proved who it is.
-        fitting = [rule for rule in list_job_rules(spec.rules, event.ref) if rule.name == event.rule]
+        fitting = [rule for rule in list_job_rules(spec.rules, event.ref, name) if rule.name == event.rule]
         return choose_rule(fitting, subject, None)
     rules, changes = list_rules(spec.rules, subject), None
     before = head.target or event.before

@@ -10,7 +10,7 @@ from bessemer.api.buildtrigger.patterns import PathMatcher
 from bessemer.api.buildtrigger.rules import MergeRequest, Mode, Rule
 from bessemer.api.buildtrigger.spec import BuildTriggerSpec
 from bessemer.api.gitlab import matches_ref
-from bessemer.gitlab.events import BRANCH, TAG, Event, MergeRequestEvent, OtherEvent, RefEvent
+from bessemer.gitlab.events import BRANCH, MERGE_REQUEST, TAG, Event, MergeRequestEvent, OtherEvent, RefEvent
 from bessemer.gitlab.protocol import Changes
 
 MOST_COMPARISONS = 50_000
@@ -50,6 +50,8 @@ class Subject:
     fork: bool = False
     command: str = ""
     """What a comment asks for."""
+    merge_request: bool = False
+    """Of a job: whether its pipeline is that of a merge request."""
 
 
 def match_event(spec: BuildTriggerSpec, event: Event) -> Match | Ignored:
@@ -93,9 +95,14 @@ def get_short_name(ref: str) -> str:
     return ref.removeprefix(BRANCH) if ref.startswith(BRANCH) else ref.removeprefix(TAG)
 
 
-def list_job_rules(rules: Iterable[Rule], ref: str) -> list[Rule]:
-    """List the rules for jobs of a branch or tag, in their order; ``ref`` is its full name."""
-    return list_rules(rules, Subject("job", get_short_name(ref), protected=True))
+def list_job_rules(rules: Iterable[Rule], ref: str, target: str = "") -> list[Rule]:
+    """List the rules for jobs of a branch or tag, in their order; ``ref`` is its full name.
+
+    For a job of a merge request's pipeline, it is that of the merge request, and ``target`` the branch it goes to.
+    """
+    of_request = ref.startswith(MERGE_REQUEST)
+    name = target if of_request else get_short_name(ref)
+    return list_rules(rules, Subject("job", name, protected=True, merge_request=of_request))
 
 
 def list_rules(rules: Iterable[Rule], subject: Subject) -> list[Rule]:
@@ -110,7 +117,9 @@ def _fits(rule: Rule, subject: Subject) -> bool:
         case "tag":
             return rule.tag is not None and matches_ref(subject.name, rule.tag.tags)
         case "job":
-            return rule.job is not None and matches_ref(subject.name, rule.job.refs)
+            job = rule.job
+            fits = job is not None and matches_ref(subject.name, job.refs)
+            return fits and (not subject.merge_request or (job is not None and job.merge_requests))
         case "pipeline":
             return rule.pipeline is not None and matches_ref(subject.name, rule.pipeline.refs)
         case "merge_request":
@@ -124,6 +133,8 @@ def _exclude(rule: Rule, subject: Subject) -> Ignored | None:
     about = rule.push or rule.tag or rule.pipeline or rule.job
     if about is not None and about.protected_only and not subject.protected:
         return Ignored("RefNotProtected", f"the ref is not protected, and {rule.name} is for protected refs")
+    if rule.job is not None and subject.fork:
+        return Ignored("FromFork", "the merge request is from a fork")
     if rule.comment is not None and subject.fork and not rule.comment.forks:
         return Ignored("FromFork", f"the merge request is from a fork, and {rule.name} is not for forks")
     return _exclude_merge_request(rule, rule.merge_request, subject) if rule.merge_request is not None else None

@@ -16,6 +16,7 @@ from bessemer.gitlab.jobidentity import OVER, RUNNING, ProofKind
 from bessemer.gitlab.jobproofs import ProofClient
 from bessemer.gitlab.protocol import Job
 from bessemer.gitlab.repository import RepositoryClient
+from bessemer.kinds.buildtrigger.job.request import confirm_merge_request
 from tests.contract.gitlab.conftest import Site
 from tests.contract.gitlab.simulator.test_deployments import finish_job, start_job
 
@@ -38,7 +39,16 @@ class Scene:
 @pytest.fixture
 async def scene(site: Site) -> AsyncIterator[Scene]:
     admin = site.control.seed(
-        projects=[{"path": PROJECT, "commits": [{"files": {"build.yaml": "x\n"}}]}],
+        projects=[
+            {
+                "path": PROJECT,
+                "commits": [
+                    {"files": {"build.yaml": "x\n"}},
+                    {"branch": "feature", "files": {"build.yaml": "y\n"}},
+                ],
+                "merge_requests": [{"source_branch": "feature"}],
+            }
+        ],
         users=[{"username": "developer", "access": {"hpc": 30}}, {"username": "admin", "admin": True}],
         tokens=[{"user": "admin", "name": "admin"}],
     )["admin"]
@@ -115,3 +125,20 @@ async def test_a_job_that_is_being_cancelled_can_say_so(scene: Scene) -> None:
     scene.site.control.cancel_job(scene.admin, answer["id"])
     assert await scene.repository.get_job(PROJECT, answer["id"]) == Job("canceling", "refs/heads/main")
     assert (await scene.client.prove_job_token(answer["token"])).job_id == answer["id"]
+
+
+async def test_what_a_job_of_a_merge_requests_pipeline_is_for_is_said_by_gitlab_alone(scene: Scene) -> None:
+    job = {"id_tokens": {"BESSEMER": {"aud": AUDIENCE}}}
+    scene.site.control.run_jobs(PROJECT, job, user="developer", merge_request=f"{PROJECT}!1")
+    runner = scene.site.control.create_runner(scene.admin, runner_type="instance_type")
+    answer: Any = gitlab.Gitlab(scene.site.url).http_post("/jobs/request", post_data={"token": runner["token"]})
+    by_id = await prove(scene, get_variable(answer, "BESSEMER"))
+    by_token = await scene.client.prove_job_token(answer["token"])
+    assert {(one.merge_request, one.ref, one.protected) for one in (by_id, by_token)} == {(True, "", None)}
+    found = await scene.repository.get_job(PROJECT, answer["id"])
+    assert found == Job(RUNNING, "refs/merge-requests/1/head")
+    head = await scene.repository.get_head(PROJECT, found.ref)
+    assert head is not None
+    assert (head.commit, head.target, head.fork) == (by_id.commit, "main", False)
+    confirmed = confirm_merge_request(by_id, found.ref, head)
+    assert (confirmed.ref, confirmed.target, confirmed.protected) == (found.ref, "main", head.protected)

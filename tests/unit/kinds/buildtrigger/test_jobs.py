@@ -421,3 +421,76 @@ async def test_a_user_of_the_namespace_can_not_forge_that_a_job_has_aborted(scen
     scene.world.kubernetes.edit("configmaps", KEY[0], record, patch)
     await scene.world.settle()
     assert scene.abort_of() is None
+
+
+MR = "refs/merge-requests/7/head"
+FOR_REQUESTS = {"refs": ["main"], "mergeRequests": True, "audience": AUDIENCE, "proofs": ["IdToken", "JobToken"]}
+
+
+async def open_request(scene: Scene, job_ref: str = MR, **about: Any) -> dict[str, str]:
+    """Open a merge request from a protected branch with a pipeline; return what its job proves itself with."""
+    world = scene.world
+    await world.apply(rules=[{"name": "button", "job": FOR_REQUESTS | about.pop("job", {})}])
+    await world.settle()
+    scene.commit = world.push("request", MR, oxygen=build_manifest())
+    world.repository.merge_requests[MR] = {"target": "main"} | about
+    world.repository.job_refs[302] = job_ref
+    return scene.issue(ref="feature", pipeline_source="merge_request_event", ref_protected="true")
+
+
+async def test_a_job_of_a_merge_requests_pipeline_gets_a_build_where_a_rule_is_for_it(scene: Scene) -> None:
+    headers = await open_request(scene)
+    status, answer = await scene.send(headers=headers, json={"cluster": "oxygen"})
+    assert (status, answer["commit"]) == (202, scene.commit)
+    await scene.world.settle()
+    assert scene.world.commit_of() == scene.commit
+    assert scene.world.status()["events"][0]["ref"] == MR
+    status, answer = await scene.send("GET", f"/{answer['record']}", headers=headers)
+    assert (status, answer["state"]) == (200, "Building")
+
+
+async def test_a_job_token_of_a_merge_requests_pipeline_is_as_good(scene: Scene) -> None:
+    await open_request(scene)
+    pipeline = {"id": 574, "project_id": 20, "sha": scene.commit, "source": "merge_request_event"}
+    scene.world.issuer.start_job("glcbt-64_one", ref=MR, pipeline=pipeline)
+    status, _ = await scene.send(headers={"JOB-TOKEN": "glcbt-64_one"}, json={"cluster": "oxygen"})
+    assert status == 202
+
+
+@pytest.mark.parametrize(
+    ("about", "status", "reason"),
+    [
+        ({"fork": True}, 403, "FromFork"),
+        ({"target": "other"}, 403, "NoRule"),
+        ({"closed": True}, 403, "NotLatest"),
+        ({"job_ref": "refs/merge-requests/7/merge"}, 403, "WrongPipeline"),
+        ({"job_ref": MAIN}, 403, "WrongPipeline"),
+        ({"job": {"mergeRequests": False}}, 401, "WrongPipeline"),
+    ],
+)
+async def test_other_jobs_of_merge_requests_get_no_build(
+    scene: Scene, about: dict[str, Any], status: int, reason: str
+) -> None:
+    assert await scene.find_reason(await open_request(scene, **about), status) == reason
+
+
+async def test_a_merge_request_from_an_unprotected_branch_needs_a_rule_that_says_so(scene: Scene) -> None:
+    scene.world.repository.unprotected.add(MR)
+    assert await scene.find_reason(await open_request(scene), 403) == "RefNotProtected"
+    status, _ = await scene.send(headers=await open_request(scene, job={"protectedOnly": False}), json={})
+    assert status == 202
+
+
+async def test_a_job_of_an_earlier_commit_of_a_merge_request_gets_no_build(scene: Scene) -> None:
+    headers = await open_request(scene)
+    scene.world.push("later", MR, oxygen=build_manifest())
+    assert await scene.find_reason(headers, 403) == "NotLatest"
+
+
+async def test_a_merge_request_that_turns_out_to_be_a_forks_is_not_built(scene: Scene) -> None:
+    """GitLab is asked again when the build begins."""
+    status, _ = await scene.send(headers=await open_request(scene), json={"cluster": "oxygen"})
+    assert status == 202
+    scene.world.repository.merge_requests[MR]["fork"] = True
+    await scene.world.settle()
+    assert (scene.world.build(), scene.world.states()) == (None, [("Skipped", "FromFork")])

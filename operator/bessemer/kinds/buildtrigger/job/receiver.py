@@ -26,9 +26,10 @@ from bessemer.engine.boundary import contain
 from bessemer.engine.kind import Route
 from bessemer.engine.loop import Key
 from bessemer.errors import BessemerError, Invalid, Retry
+from bessemer.gitlab.events import MERGE_REQUEST
 from bessemer.gitlab.idtoken import ProofRefused
 from bessemer.gitlab.jobidentity import RUNNING, JobIdentity
-from bessemer.gitlab.protocol import RateLimited, Repository
+from bessemer.gitlab.protocol import Job, RateLimited, Repository
 from bessemer.kinds.buildtrigger.access import Access
 from bessemer.kinds.buildtrigger.deps import TriggerDeps
 from bessemer.kinds.buildtrigger.job.phaselog import (
@@ -43,9 +44,11 @@ from bessemer.kinds.buildtrigger.job.request import (
     build_job_event,
     check_project,
     choose_job_rule,
+    confirm_merge_request,
     list_audiences,
     parse_request,
     takes_job_tokens,
+    takes_merge_requests,
 )
 from bessemer.kinds.buildtrigger.memory import Memory
 from bessemer.kinds.buildtrigger.records import Record, build_record, build_unwanted_patch, parse_records
@@ -150,6 +153,8 @@ async def _authenticate(deps: TriggerDeps, request: web.Request) -> _Caller:
     if spec.gitlab.ca_secret is not None and access.ca is None:
         raise Retry("SecretMissing", "GitLab's certificate can't be verified as spec.gitlab.caSecret wants it")
     identity, audience = await _prove(deps, key, spec, access, request)
+    if identity.merge_request and not takes_merge_requests(spec):
+        raise ProofRefused("WrongPipeline", "the job's pipeline is that of a merge request, and no rule is for these")
     if memory.project_id is None:
         repository = await _get_repository(deps, key, spec, access)
         memory.project_id = await _ask(repository.get_project_id(spec.gitlab.project))
@@ -199,12 +204,13 @@ async def _build(deps: TriggerDeps, request: web.Request, caller: _Caller) -> tu
     """Record that a job wants a build."""
     until = asyncio.get_running_loop().time() + BODY_SECONDS
     wanted = parse_request(await read_body(request, MOST_BYTES, until))
-    rule = choose_job_rule(caller.spec, caller.identity, caller.audience)
+    identity = await _confirm(deps, caller)
+    rule = choose_job_rule(caller.spec, identity, caller.audience)
     seal = await deps.own_key.get_seal()
-    body = build_record(caller.trigger, build_job_event(caller.identity, rule, wanted, deps.now()), seal)
+    body = build_record(caller.trigger, build_job_event(identity, rule, wanted, deps.now()), seal)
     name = body["metadata"]["name"]
     if await deps.kubernetes.get_object(CONFIG_MAPS, caller.trigger.namespace, name) is None:
-        await _check_running(deps, caller)
+        _check_running(identity, await _get_job(deps, caller))
         with suppress(AlreadyExists):  # the same request, sent twice
             await deps.kubernetes.create_object(CONFIG_MAPS, caller.trigger.namespace, body)
     deps.wake(caller.key)
@@ -212,19 +218,34 @@ async def _build(deps: TriggerDeps, request: web.Request, caller: _Caller) -> tu
     return 202, "Taken", build_progress(record, [])
 
 
-async def _check_running(deps: TriggerDeps, caller: _Caller) -> None:
+async def _confirm(deps: TriggerDeps, caller: _Caller) -> JobIdentity:
+    """Return the job, with the merge request that its pipeline is for; raises JobRefused, ProofRefused, Retry."""
+    if not caller.identity.merge_request:
+        return caller.identity
+    job = await _get_job(deps, caller)
+    repository = await _get_repository(deps, caller.key, caller.spec, caller.access)
+    ref = job.ref if job is not None else ""
+    of_request = ref.startswith(MERGE_REQUEST)
+    head = await _ask(repository.get_head(caller.spec.gitlab.project, ref)) if of_request else None
+    return confirm_merge_request(caller.identity, ref, head)
+
+
+async def _get_job(deps: TriggerDeps, caller: _Caller) -> Job | None:
+    repository = await _get_repository(deps, caller.key, caller.spec, caller.access)
+    return await _ask(repository.get_job(caller.spec.gitlab.project, caller.identity.job_id))
+
+
+def _check_running(identity: JobIdentity, job: Job | None) -> None:
     """Raise ProofRefused for a job that is over, since an ID token may outlive its job, or of another ref.
 
     The ID token of a child pipeline of a merge request's pipeline names the source branch, and no merge request.
     Source: child_params in app/models/ci/bridge.rb of gitlab-org/gitlab
     """
-    repository = await _get_repository(deps, caller.key, caller.spec, caller.access)
-    job = await _ask(repository.get_job(caller.spec.gitlab.project, caller.identity.job_id))
     if job is None or job.state != RUNNING:
         said = job.state if job is not None else "that there is none"
         raise ProofRefused("JobNotRunning", f"the job is not running: GitLab says {said}")
-    if job.ref != caller.identity.ref:
-        raise ProofRefused("WrongPipeline", f"the job's pipeline is not that of {caller.identity.ref}, but {job.ref}")
+    if job.ref != identity.ref:
+        raise ProofRefused("WrongPipeline", f"the job's pipeline is not that of {identity.ref}, but {job.ref}")
 
 
 async def _show(deps: TriggerDeps, request: web.Request, caller: _Caller) -> tuple[int, str, ApiModel]:

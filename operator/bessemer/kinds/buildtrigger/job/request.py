@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import datetime
 
 from pydantic import Field, ValidationError
@@ -12,10 +14,13 @@ from bessemer.api.buildtrigger.spec import BuildTriggerSpec
 from bessemer.api.gitlab import matches_ref
 from bessemer.errors import Invalid
 from bessemer.foreign import Unreadable, decode_json
+from bessemer.gitlab.events import MERGE_REQUEST
 from bessemer.gitlab.jobidentity import JobIdentity, ProofKind
+from bessemer.gitlab.protocol import Head
 from bessemer.kinds.buildtrigger.records import JOB_KIND, RecordedEvent, RecordedJob
 from bessemer.kinds.buildtrigger.rules import list_job_rules
 
+_REQUEST = re.compile(re.escape(MERGE_REQUEST) + r"[1-9][0-9]*/head")
 MOST_BYTES = 4096
 """Of the body of a request."""
 
@@ -48,6 +53,27 @@ def list_audiences(spec: BuildTriggerSpec) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def takes_merge_requests(spec: BuildTriggerSpec) -> bool:
+    """Return whether a rule is for jobs of merge requests' pipelines: only then is GitLab asked about one."""
+    return any(rule.job is not None and rule.job.merge_requests for rule in spec.rules)
+
+
+def confirm_merge_request(identity: JobIdentity, ref: str, head: Head | None) -> JobIdentity:
+    """Return a job of a merge request's pipeline with what GitLab says of the merge request.
+
+    ``ref`` is the job's, ``head`` where that points. Raises JobRefused for anything but the latest commit of an open
+    merge request within the project: a fork's pipeline is not for its project to start, and a commit of merged results
+    is in no branch.
+    """
+    if not _REQUEST.fullmatch(ref):
+        raise JobRefused("WrongPipeline", f"the job's pipeline is not that of a merge request's own commit, but {ref}")
+    if head is None or head.commit != identity.commit:
+        raise JobRefused("NotLatest", f"{identity.commit[:12]} is not the latest commit of {ref}, or that is closed")
+    if head.fork:
+        raise JobRefused("FromFork", "the merge request is from a fork: only a comment of a member can have it built")
+    return replace(identity, ref=ref, target=head.target or "", protected=head.protected)
+
+
 def takes_job_tokens(spec: BuildTriggerSpec) -> bool:
     """Return whether a rule takes job tokens: only then is GitLab asked about one."""
     return any(rule.job is not None and JobProof.JOB_TOKEN in rule.job.proofs for rule in spec.rules)
@@ -65,7 +91,7 @@ def choose_job_rule(spec: BuildTriggerSpec, identity: JobIdentity, audience: str
     Raises JobRefused with what is wrong with the first rule for its branch or tag.
     """
     problems = []
-    for rule in list_job_rules(spec.rules, identity.ref):
+    for rule in list_job_rules(spec.rules, identity.ref, identity.target):
         problem = _find_problem(rule.job, identity, audience) if rule.job is not None else None
         if problem is None:
             return rule
