@@ -172,7 +172,9 @@ def _make_printable(text: str, most: int, keep: str) -> str:
     # Only a little more than the kept part is searched for control sequences: the text can have any length.
     head = _ESCAPES.sub("", text[: 4 * most + 64])
     cut = len(head) > most or len(text) > 4 * most + 64
-    shown = "".join(c if c.isprintable() or c in keep else " " if c.isspace() else "?" for c in head[:most])
+    shown = head[:most]
+    if not shown.isprintable():  # most are, and are looked at often
+        shown = "".join(c if c.isprintable() or c in keep else " " if c.isspace() else "?" for c in shown)
     return shown[:-1].rstrip().lstrip(" ") + "…" if cut and most > 0 else shown.strip(" ")
 
 
