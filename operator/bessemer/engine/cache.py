@@ -7,12 +7,14 @@ resync.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from bessemer.engine.loop import Key
 from bessemer.foreign import Unreadable, parse_int
 from bessemer.kube.protocol import Object
+
+R = TypeVar("R")
 
 
 class ObjectCache:
@@ -20,10 +22,26 @@ class ObjectCache:
 
     def __init__(self) -> None:
         self._objects: dict[Key, Object] = {}
+        self._parsed: dict[Key, tuple[Object, Any]] = {}
+        """With the version that was parsed."""
 
     def get(self, key: Key) -> Object | None:
         """Return an object; None if none is known."""
         return self._objects.get(key)
+
+    def parse(self, key: Key, parse: Callable[[Object], R]) -> R | None:
+        """Return an object as ``parse`` reads it, which is the same function each time; None if none is known.
+
+        Each version is parsed once, however many passes and requests of strangers need it: a large spec takes a second.
+        """
+        raw = self._objects.get(key)
+        if raw is None:
+            return None
+        known = self._parsed.get(key)
+        if known is None or known[0] is not raw:
+            known = self._parsed[key] = (raw, parse(raw))
+        found: R = known[1]
+        return found
 
     def put(self, key: Key, raw: Object) -> bool:
         """Store a version of an object unless a later one is known; return whether it was stored."""
@@ -36,14 +54,15 @@ class ObjectCache:
     def drop(self, key: Key) -> None:
         """Forget a deleted object."""
         self._objects.pop(key, None)
+        self._parsed.pop(key, None)
 
-    def list_others(self, key: Key) -> Iterator[tuple[Key, Object]]:
-        """Yield the other objects in the namespace."""
-        return ((other, raw) for other, raw in self._objects.items() if other[0] == key[0] and other != key)
+    def list_others(self, key: Key) -> list[Key]:
+        """List the other objects in the namespace."""
+        return [other for other in self._objects if other[0] == key[0] and other != key]
 
-    def list_elsewhere(self, namespace: str) -> Iterator[Object]:
-        """Yield the objects in all other namespaces."""
-        return (raw for key, raw in self._objects.items() if key[0] != namespace)
+    def list_elsewhere(self, namespace: str) -> list[Key]:
+        """List the objects in all other namespaces."""
+        return [key for key in self._objects if key[0] != namespace]
 
     def list_keys(self, namespace: str) -> list[Key]:
         """List the objects in a namespace."""

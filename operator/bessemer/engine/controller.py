@@ -80,7 +80,7 @@ class Controller(Generic[R, F, P]):
         """
         with self._deps.metrics.reconcile_seconds.labels(self._name).time():
             raw = await self._read(key)
-            resource = self.model.parse(raw) if raw is not None else None
+            resource = self._parse(key, raw)
             if raw is None or resource is None:
                 return await self._forget(key)
             if self.model.finalizer not in resource.finalizers:
@@ -151,6 +151,11 @@ class Controller(Generic[R, F, P]):
         if self.model.cached:
             return self.objects.get(key)
         return await self._deps.kubernetes.get_object(self.model.resource, *key)
+
+    def _parse(self, key: Key, raw: Object | None) -> R | None:
+        if self.model.cached:
+            return self.objects.parse(key, self.model.parse)
+        return self.model.parse(raw) if raw is not None else None
 
     def _note(self, key: Key, raw: Object) -> None:
         """Store the result of a write in the cache, because the watch may deliver it later than the next pass."""

@@ -62,7 +62,8 @@ def _shares_project(deps: TriggerDeps, trigger: BuildTrigger) -> bool:
     if trigger.spec is None:
         return False
     own = name_project(trigger.spec.gitlab.url, trigger.spec.gitlab.project)
-    others = (parse_build_trigger(raw).spec for raw in deps.triggers.list_elsewhere(trigger.namespace))
+    keys = deps.triggers.list_elsewhere(trigger.namespace)
+    others = (other.spec for key in keys if (other := deps.triggers.parse(key, parse_build_trigger)) is not None)
     return any(
         name_project(spec.gitlab.url, spec.gitlab.project) == own and spec.report.statuses is StatusReports.PHASES
         for spec in others

@@ -42,12 +42,12 @@ async def refresh_webhook_secret(deps: TriggerDeps, key: Key) -> str | None:
 
     Raises Unavailable.
     """
-    raw = deps.triggers.get(key)
-    memory = deps.memories.get(key) if raw is not None else None
-    if memory is None or raw is None or not may_refresh(memory.refreshed, deps.now()):
+    trigger = deps.triggers.parse(key, parse_build_trigger)
+    memory = deps.memories.get(key) if trigger is not None else None
+    if memory is None or trigger is None or not may_refresh(memory.refreshed, deps.now()):
         return None
     memory.refreshed = deps.now()
-    spec = parse_build_trigger(raw).spec
+    spec = trigger.spec
     if spec is None:
         return None
     secret = await read_webhook_secret(deps, key[0], spec.gitlab)

@@ -42,8 +42,7 @@ def _find_secret(deps: TriggerDeps, key: Key) -> HookSecret | None:
 
 
 def _find_trigger(deps: TriggerDeps, key: Key) -> BuildTrigger | None:
-    raw = deps.triggers.get(key)
-    trigger = parse_build_trigger(raw) if raw is not None else None
+    trigger = deps.triggers.parse(key, parse_build_trigger)
     return trigger if trigger is not None and trigger.deleted is None else None
 
 

@@ -152,7 +152,8 @@ async def add_headroom(deps: PoolDeps, facts: Facts, spec: RunnerPoolSpec) -> Fa
 
 async def _list_owed_by_others(deps: PoolDeps, own: Key) -> list[Claim]:
     """Return the claims of the namespace's other pools: runners being created, and jobs of existing runners."""
-    found = [parse_runner_pool(raw) for _, raw in deps.pools.list_others(own)]
+    listed = (deps.pools.parse(other, parse_runner_pool) for other in deps.pools.list_others(own))
+    found = [pool for pool in listed if pool is not None]
     for pool in found:
         await list_pods(deps, pool)  # after a restart, the pods of a pool without a pass are not known yet
     claims = []

@@ -142,8 +142,7 @@ async def _admit(
 async def _authenticate(deps: TriggerDeps, request: web.Request) -> _Caller:
     """Return the job that has sent a request; raises ProofRefused, JobRefused, UnknownTarget, Retry."""
     key = (request.match_info["namespace"], request.match_info["name"])
-    raw, memory = deps.triggers.get(key), deps.memories.find(key)
-    trigger = parse_build_trigger(raw) if raw is not None else None
+    trigger, memory = deps.triggers.parse(key, parse_build_trigger), deps.memories.find(key)
     spec = trigger.spec if trigger is not None and trigger.deleted is None else None
     if trigger is None or spec is None or not any(rule.job for rule in spec.rules):
         raise UnknownTarget("UnknownTrigger", "there is no such trigger, or none of its rules is for jobs")

@@ -23,11 +23,10 @@ def get_webhook_access(deps: PoolDeps, key: Key) -> Access | None:
 async def refresh_webhook_secret(deps: PoolDeps, key: Key) -> str | None:
     """Read the secret again, because a mismatch may mean that the known one is outdated; at a limited rate."""
     known = find_known(deps, key)
-    raw = deps.pools.get(key)
-    if known is None or known.access is None or raw is None or not may_refresh(known.refreshed, deps.now()):
+    pool = deps.pools.parse(key, parse_runner_pool)
+    if known is None or known.access is None or pool is None or not may_refresh(known.refreshed, deps.now()):
         return None
     deps.memories.get(key).runner = known = replace(known, refreshed=deps.now())
-    pool = parse_runner_pool(raw)
     if pool.spec is None:
         return None
     try:
