@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from bessemer.api.base import ATOMIC_LIST, ApiModel, SpecModel, cel
 from bessemer.api.clusterbuild.limits import Deadlines, Retries
@@ -34,6 +34,39 @@ from bessemer.api.fields import (
     UserName,
 )
 
+_OWN_ARGUMENTS = ("bessemer.", "initrd=", "BOOTIF=")
+
+
+def _check_kernel_argument(text: str) -> str:
+    """Refuse what iPXE would not pass on: its scripts know no quoting. Source: https://ipxe.org/scripting and
+    core/exec.c of iPXE (an operator is a word of its own, and # begins a comment at the beginning of a word).
+    """
+    if text == ";" or text.startswith("#") or any(mark in text for mark in ("||", "&&", "${")):
+        raise ValueError("must not be an operator (||, &&, ;), a comment (#) or a variable (${) of iPXE")
+    if text.startswith(_OWN_ARGUMENTS):
+        raise ValueError("must not begin with bessemer., initrd= or BOOTIF=, which Bessemer sets itself")
+    return text
+
+
+KernelArgument = Annotated[
+    str,
+    AfterValidator(_check_kernel_argument),
+    Field(
+        pattern=r"^[!-~]+$",
+        max_length=256,
+        json_schema_extra=cel(
+            (
+                "self != ';' && !self.startsWith('#') && !self.matches('[|][|]|&&|[$][{]')",
+                "must not be an operator (||, &&, ;), a comment (#) or a variable (${) of iPXE",
+            ),
+            (
+                "!self.startsWith('bessemer.') && !self.startsWith('initrd=') && !self.startsWith('BOOTIF=')",
+                "must not begin with bessemer., initrd= or BOOTIF=, which Bessemer sets itself",
+            ),
+        ),
+    ),
+]
+"""One word of the kernel command line."""
 MAX_NODES = 1024
 """The secrets and the status of more nodes would not safely fit into one object; nothing else depends on this limit."""
 
@@ -100,10 +133,9 @@ class Install(ApiModel):
     """URL of the Linux kernel for the installer and for stateless nodes."""
     initrds: list[HttpUrl] = Field(default_factory=list, max_length=4, json_schema_extra=ATOMIC_LIST)
     """URLs of additional initial RAM disks, loaded before Bessemer's own."""
-    kernel_arguments: list[Annotated[str, Field(pattern=r"^[!-~]+$", max_length=256)]] = Field(
-        default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST
-    )
-    """Additional arguments on the kernel command line, such as console=ttyS0."""
+    kernel_arguments: list[KernelArgument] = Field(default_factory=list, max_length=32, json_schema_extra=ATOMIC_LIST)
+    """Additional arguments on the kernel command line, such as console=ttyS0. Those that iPXE would read as commands,
+    comments or variables, and those that Bessemer sets itself, are refused."""
     disk: str = Field(default="/dev/sda", pattern=r"^/dev(/[A-Za-z0-9_][A-Za-z0-9_.:+-]*)+$", max_length=128)
     """Block device that method DiskImage overwrites, such as /dev/nvme0n1 or a link in /dev/disk/by-path."""
 

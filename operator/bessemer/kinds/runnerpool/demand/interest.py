@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bessemer.errors import BessemerError, Retry
 from bessemer.gitlab.jobs import RunnerTraits
+from bessemer.gitlab.limits import LONGEST_WAIT_SECONDS
 from bessemer.gitlab.protocol import Scope
 
 
@@ -38,5 +39,5 @@ class Polls:
 
 
 def compute_asked(error: BessemerError) -> float:
-    """Return the pause in seconds that GitLab requests; 0 if it requests none."""
-    return error.after or 0.0 if isinstance(error, Retry) else 0.0
+    """Return the pause in seconds that GitLab requests, at most an hour; 0 if it requests none."""
+    return min(error.after or 0.0, LONGEST_WAIT_SECONDS) if isinstance(error, Retry) else 0.0
