@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bessemer.api.buildtrigger import resource
+from bessemer.api.base import parse_resource
 from bessemer.engine.cache import ObjectCache
 from tests.support.trigger_world import URL, TriggerWorld, open_trigger_world, push_body
 
@@ -40,13 +40,12 @@ def test_a_version_is_parsed_once_and_the_next_one_again() -> None:
 @pytest.fixture
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
-    parse_resource = resource.parse_resource
 
     def count(make: Any, spec: Any, status: Any, raw: Any) -> Any:
         found.append(raw["metadata"]["namespace"])
         return parse_resource(make, spec, status, raw)
 
-    monkeypatch.setattr(resource, "parse_resource", count)
+    monkeypatch.setattr("bessemer.api.buildtrigger.resource.parse_resource", count)
     return found
 
 
