@@ -15,6 +15,9 @@ REPORT_CALLS, REPORT_CALLS_PER_SECOND = 600, 2.0
 """Calls that tell GitLab something of a trigger, at once and per second: an event has about two dozen."""
 HOOK_CALLS, HOOK_CALLS_PER_SECOND = 60, 0.1
 """Calls about the webhook of a trigger: lost events are sent again one by one, of which GitLab takes five a minute."""
+JOB_CALLS, JOB_CALLS_PER_SECOND, MOST_JOBS = 60, 2.0, 1024
+"""Requests of one job, at once and per second, and jobs that are remembered for that. Each request costs some of the
+API server; ours asks every three seconds."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -54,6 +57,8 @@ class Memory:
     """Number of calls that tell GitLab something and have failed in a row."""
     report_calls: Budget = field(default_factory=lambda: Budget(REPORT_CALLS, REPORT_CALLS_PER_SECOND))
     hook_calls: Budget = field(default_factory=lambda: Budget(HOOK_CALLS, HOOK_CALLS_PER_SECOND))
+    job_calls: dict[int, Budget] = field(default_factory=dict)
+    """Of jobs that have proven who they are, by their numbers, the latest last."""
     reported_with: tuple[str | None, int] = field(default=(None, 0), repr=False)
     """The access token, and the generation of the spec, with which GitLab refused what it refused."""
 

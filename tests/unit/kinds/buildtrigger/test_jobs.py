@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from bessemer.api.wellknown import OUTCOME_SEAL_ANNOTATION
 from bessemer.gitlab.protocol import GitLabUnavailable
+from bessemer.kinds.buildtrigger.memory import JOB_CALLS
 from bessemer.kinds.buildtrigger.waitingjobs import SILENT_SECONDS
 from bessemer.web.app import add_public_routes
 from tests.support.issuer import AUDIENCE, make_key
@@ -494,3 +495,24 @@ async def test_a_merge_request_that_turns_out_to_be_a_forks_is_not_built(scene: 
     scene.world.repository.merge_requests[MR]["fork"] = True
     await scene.world.settle()
     assert (scene.world.build(), scene.world.states()) == (None, [("Skipped", "FromFork")])
+
+
+async def test_a_job_that_asks_without_a_pause_costs_the_api_server_a_bounded_number_of_requests(scene: Scene) -> None:
+    """For builds of others, too: whether there is one is asked of the API server."""
+    scene.world.kubernetes.calls.clear()
+    statuses = [(await scene.send("GET", f"/site-event-{number}"))[0] for number in range(2 * JOB_CALLS)]
+    assert statuses == [404] * JOB_CALLS + [429] * JOB_CALLS
+    assert len(scene.world.kubernetes.calls) <= JOB_CALLS
+    _, answer = await scene.send("POST", headers=scene.issue(job_id="303"))  # another job is not held up
+    assert answer["reason"] == "JobNotRunning"
+    scene.world.pass_time(1)
+    assert [(await scene.send("GET", "/x"))[0] for _ in range(3)] == [404, 404, 429]
+
+
+async def test_of_very_many_jobs_only_the_latest_are_remembered(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bessemer.kinds.buildtrigger.job.receiver.MOST_JOBS", 2)
+    for job in (302, 303, 302, 304):
+        await scene.send("GET", "/x", headers=scene.issue(job_id=str(job)))
+    memory = scene.world.kind.deps.memories.find(KEY)
+    assert memory is not None
+    assert list(memory.job_calls) == [302, 304]

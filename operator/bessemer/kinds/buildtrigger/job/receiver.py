@@ -29,6 +29,7 @@ from bessemer.errors import BessemerError, Invalid, Retry
 from bessemer.gitlab.events import MERGE_REQUEST
 from bessemer.gitlab.idtoken import ProofRefused
 from bessemer.gitlab.jobidentity import RUNNING, JobIdentity
+from bessemer.gitlab.limits import Budget
 from bessemer.gitlab.protocol import Job, RateLimited, Repository
 from bessemer.kinds.buildtrigger.access import Access
 from bessemer.kinds.buildtrigger.deps import TriggerDeps
@@ -50,7 +51,7 @@ from bessemer.kinds.buildtrigger.job.request import (
     takes_job_tokens,
     takes_merge_requests,
 )
-from bessemer.kinds.buildtrigger.memory import Memory
+from bessemer.kinds.buildtrigger.memory import JOB_CALLS, JOB_CALLS_PER_SECOND, MOST_JOBS, Memory
 from bessemer.kinds.buildtrigger.records import Record, build_record, build_unwanted_patch, parse_records
 from bessemer.kinds.buildtrigger.resource import CLUSTER_BUILDS
 from bessemer.kube.protocol import CONFIG_MAPS, AlreadyExists
@@ -136,7 +137,19 @@ async def _admit(
 ) -> tuple[int, str, ApiModel]:
     caller = await _authenticate(deps, request)
     mark_proven(request)
+    _spend_call(caller.memory, caller.identity.job_id, deps.now().timestamp())
     return await work(deps, request, caller)
+
+
+def _spend_call(memory: Memory, job: int, now: float) -> None:
+    """Count a request of a job; raises RateLimited where it has sent too many."""
+    budget = memory.job_calls.pop(job, None) or Budget(JOB_CALLS, JOB_CALLS_PER_SECOND)
+    memory.job_calls[job] = budget
+    if len(memory.job_calls) > MOST_JOBS:
+        del memory.job_calls[next(iter(memory.job_calls))]
+    wait = budget.spend(now)
+    if wait > 0:
+        raise RateLimited("the job asks too often", wait)
 
 
 async def _authenticate(deps: TriggerDeps, request: web.Request) -> _Caller:
