@@ -140,9 +140,8 @@ class TriggerWorld:
         )
 
         transport: Any = IssuerTransport(self.issuer)
-        clients: tuple[Any, ...] = (self.repository, self.reports, self.hooks)
         connect = Connectors(
-            gitlabs=lambda *_: ProjectClient(*(MortalClient(one, self.mortality) for one in clients)),
+            gitlabs=lambda *_: self._connect(),
             proofs=lambda *_: ProofClient(transport, self.clock[0].timestamp),
         )
 
@@ -152,6 +151,10 @@ class TriggerWorld:
 
         self.controller = Controller(self.deps, make)
         self.controller.loops.wake = self.woken.add  # type: ignore[assignment,method-assign]  # the test makes passes
+
+    def _connect(self) -> ProjectClient:
+        clients: tuple[Any, ...] = (self.repository, self.reports, self.hooks)  # as they are now: tests replace them
+        return ProjectClient(*(MortalClient(one, self.mortality) for one in clients))
 
     async def restart_operator(self) -> None:
         """Replace the operator's process by a new one without any state."""
