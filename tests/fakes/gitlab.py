@@ -181,6 +181,16 @@ class FakeRepository:
         self._call("get_project_id", project)
         return self.project_id
 
+    async def get_project_path(self, number: int) -> str | None:
+        """Return the path of the project."""
+        self._call("get_project_path", self.project)
+        return self.project if number == self.project_id else None
+
+    async def list_projects(self, group: str) -> list[str]:
+        """List the project."""
+        self._call("list_projects", self.project)
+        return [self.project] if self.project.lower().startswith(f"{group.lower()}/") else []
+
     async def get_job(self, project: str, job_id: int) -> Job | None:
         """Return a job."""
         self._call("get_job", project)
@@ -250,3 +260,58 @@ class FakeRepository:
             raise self.error
         if project.lower() != self.project.lower():
             raise GitLabNotFound("404 Project Not Found")
+
+
+class FakeGroup:
+    """Several projects, each a FakeRepository, behind the client of all of them."""
+
+    def __init__(self, *projects: FakeRepository) -> None:
+        self.projects = {one.project.lower(): one for one in projects}
+
+    async def list_projects(self, group: str) -> list[str]:
+        """List the projects of the group."""
+        return [path for one in self.projects.values() for path in await one.list_projects(group)]
+
+    async def get_project_path(self, number: int) -> str | None:
+        """Return the path of a project."""
+        return next((one.project for one in self.projects.values() if one.project_id == number), None)
+
+    async def get_expiry(self) -> datetime | None:
+        """Return when the access token ends."""
+        return None
+
+    async def get_user_id(self) -> int:
+        """Return the number of the access token's user."""
+        return next(iter(self.projects.values())).user_id
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+    async def get_head(self, project: str, ref: str) -> Head | None:
+        """Return where a branch or tag points."""
+        return await self._find(project).get_head(project, ref)
+
+    async def list_heads(self, project: str) -> dict[str, Head]:
+        """Return where branches and tags point."""
+        return await self._find(project).list_heads(project)
+
+    async def get_file(self, project: str, path: str, commit: str) -> bytes | None:
+        """Return the content of a file at a commit."""
+        return await self._find(project).get_file(project, path, commit)
+
+    async def list_files(self, project: str, folder: str, commit: str) -> list[str]:
+        """List the files below a folder."""
+        return await self._find(project).list_files(project, folder, commit)
+
+    async def get_access_level(self, project: str, user_id: int) -> int:
+        """Return the role of a user."""
+        return await self._find(project).get_access_level(project, user_id)
+
+    async def get_job(self, project: str, job_id: int) -> Job | None:
+        """Return a job."""
+        return await self._find(project).get_job(project, job_id)
+
+    def _find(self, project: str) -> FakeRepository:
+        if project.lower() not in self.projects:
+            raise GitLabNotFound("404 Project Not Found")
+        return self.projects[project.lower()]

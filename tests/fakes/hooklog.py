@@ -9,7 +9,7 @@ from typing import Any
 
 from bessemer.errors import BessemerError
 from bessemer.gitlab.hooklog import EXECUTABLE, Delivery, Hook
-from bessemer.gitlab.protocol import GitLabNotFound, GitLabRejected
+from bessemer.gitlab.protocol import GitLabNotFound, GitLabRejected, Scope
 
 HOOK = 4
 
@@ -38,20 +38,20 @@ class FakeHookLog:
         self.bodies[key] = body
         self.deliveries.append(Delivery(number, key, body["object_kind"], "502", at))
 
-    async def list_hooks(self, project: str, path: str) -> list[Hook]:
+    async def list_hooks(self, scope: Scope, path: str) -> list[Hook]:
         """List the webhook."""
-        self._call("list_hooks", project, self.error)
+        self._call("list_hooks", scope, self.error)
         assert path.startswith("/v1/triggers/")
         return [Hook(HOOK, self.state)] if self.state is not None else []
 
-    async def list_deliveries(self, project: str, hook: int, since: datetime) -> list[Delivery]:
+    async def list_deliveries(self, scope: Scope, hook: int, since: datetime) -> list[Delivery]:
         """List what it was sent."""
-        self._call("list_deliveries", project, self.error)
+        self._call("list_deliveries", scope, self.error)
         return [one for one in reversed(self.deliveries) if hook == HOOK and one.at >= since]
 
-    async def resend(self, project: str, hook: int, delivery: int) -> None:
+    async def resend(self, scope: Scope, hook: int, delivery: int) -> None:
         """Send an event again."""
-        self._call("resend", project, self.error or self.resend_error)
+        self._call("resend", scope, self.error or self.resend_error)
         found = next((one for one in self.deliveries if (hook, one.id) == (HOOK, delivery)), None)
         if found is None:
             raise GitLabNotFound("404 Not found")
@@ -65,9 +65,9 @@ class FakeHookLog:
     async def close(self) -> None:
         """Do nothing."""
 
-    def _call(self, call: str, project: str, error: BessemerError | None) -> None:
+    def _call(self, call: str, scope: Scope, error: BessemerError | None) -> None:
         self.calls.append(call)
         if error is not None:
             raise error
-        if project != self.project:
+        if scope.path != self.project:
             raise GitLabNotFound("404 Project Not Found")

@@ -1,6 +1,7 @@
 """The client for webhooks and what they were sent, by REST.
 
-Sources: https://docs.gitlab.com/api/project_webhooks/, app/services/web_hook_service.rb of gitlab-org/gitlab
+Sources: https://docs.gitlab.com/api/project_webhooks/, https://docs.gitlab.com/api/group_webhooks/,
+app/services/web_hook_service.rb of gitlab-org/gitlab
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from bessemer.gitlab.answers import AnswerTooLarge
 from bessemer.gitlab.client import run_call
 from bessemer.gitlab.hooklog import Delivery, Hook
 from bessemer.gitlab.jobs import parse_list, parse_object
+from bessemer.gitlab.protocol import Scope
 from bessemer.gitlab.transport import Transport
 
 PAGE_SIZES = (20, 5, 1)
@@ -29,28 +31,28 @@ MOST_REQUESTS = 30
 
 
 class HookLogClient:
-    """The webhooks of one GitLab's projects, by REST."""
+    """The webhooks of one GitLab's projects and groups, by REST."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    async def list_hooks(self, project: str, path: str) -> list[Hook]:
+    async def list_hooks(self, scope: Scope, path: str) -> list[Hook]:
         """List the webhooks whose URL ends with a path."""
 
         async def read() -> list[Hook]:
-            answer = await self._transport.fetch("GET", _path(project), query={"per_page": str(MOST_HOOKS)})
+            answer = await self._transport.fetch("GET", _path(scope), query={"per_page": str(MOST_HOOKS)})
             raw = [one for one in map(parse_object, parse_list(answer.get_data())) if _leads_to(one.get("url"), path)]
             state = "alert_status"
             return [Hook(parse_int(one.get("id"), least=1), make_line(str(one.get(state) or ""), 32)) for one in raw]
 
         return await run_call(read())
 
-    async def list_deliveries(self, project: str, hook: int, since: datetime) -> list[Delivery]:
+    async def list_deliveries(self, scope: Scope, hook: int, since: datetime) -> list[Delivery]:
         """List what a webhook was sent since a time, the latest first."""
 
         async def read() -> list[Delivery]:
             found: list[Delivery] = []
-            async for page in self._iterate(f"{_path(project)}/{hook}/events"):
+            async for page in self._iterate(f"{_path(scope)}/{hook}/events"):
                 entries = [_parse_delivery(one) for one in page]
                 found += [one for one in entries if one.at >= since]
                 if any(one.at < since for one in entries):
@@ -59,11 +61,11 @@ class HookLogClient:
 
         return await run_call(read())
 
-    async def resend(self, project: str, hook: int, delivery: int) -> None:
+    async def resend(self, scope: Scope, hook: int, delivery: int) -> None:
         """Have an event sent again."""
 
         async def send() -> None:
-            path = f"{_path(project)}/{hook}/events/{delivery}/resend"
+            path = f"{_path(scope)}/{hook}/events/{delivery}/resend"
             (await self._transport.fetch("POST", path)).get_data()
 
         await run_call(send())
@@ -91,8 +93,8 @@ class HookLogClient:
                 return
 
 
-def _path(project: str) -> str:
-    return f"/projects/{quote(project, safe='')}/hooks"
+def _path(scope: Scope) -> str:
+    return f"/{scope.type.value.lower()}s/{quote(scope.path, safe='')}/hooks"
 
 
 def _leads_to(url: object, path: str) -> bool:

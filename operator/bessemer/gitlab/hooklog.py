@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from bessemer.gitlab.protocol import Scope
+
 EXECUTABLE = "executable"
 """State of a webhook that is sent events. Others: disabled, temporarily_disabled.
 Source: app/models/concerns/web_hooks/auto_disabling.rb of gitlab-org/gitlab"""
@@ -44,19 +46,19 @@ class Delivery:
 
 
 class HookLog(Protocol):
-    """What the operator asks about a project's webhooks. Each call ends within a bounded time, and raises the errors of
-    :class:`bessemer.gitlab.protocol.GitLab`.
+    """What the operator asks about the webhooks of a project or group. Each call ends within a bounded time, and raises
+    the errors of :class:`bessemer.gitlab.protocol.GitLab`.
     """
 
-    async def list_hooks(self, project: str, path: str) -> list[Hook]:
+    async def list_hooks(self, scope: Scope, path: str) -> list[Hook]:
         """List the webhooks whose URL ends with a path."""
         ...
 
-    async def list_deliveries(self, project: str, hook: int, since: datetime) -> list[Delivery]:
+    async def list_deliveries(self, scope: Scope, hook: int, since: datetime) -> list[Delivery]:
         """List what a webhook was sent since a time, the latest first; of very many only the latest."""
         ...
 
-    async def resend(self, project: str, hook: int, delivery: int) -> None:
+    async def resend(self, scope: Scope, hook: int, delivery: int) -> None:
         """Have an event sent again; returns once it was answered with success or not. Raises GitLabRejected where it
         was not answered, or the webhook is disabled."""
         ...

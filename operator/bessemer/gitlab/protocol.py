@@ -343,6 +343,15 @@ class Repository(Protocol):
         """Return the number of a project, which stays when it is renamed."""
         ...
 
+    async def get_project_path(self, number: int) -> str | None:
+        """Return the full path of a project; None if there is none of that number, or the token may not see it."""
+        ...
+
+    async def list_projects(self, group: str) -> list[str]:
+        """List the full paths of a group's projects and those of the groups below it, without archived ones; of very
+        many only the first, by their numbers."""
+        ...
+
     async def get_job(self, project: str, job_id: int) -> Job | None:
         """Return a job; None if there is no such job in the project."""
         ...

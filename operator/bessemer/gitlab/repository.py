@@ -17,7 +17,7 @@ from bessemer.foreign import Unreadable, make_line, make_text, parse_int
 from bessemer.gitlab.answers import AnswerTooLarge
 from bessemer.gitlab.client import read_expiry, run_call
 from bessemer.gitlab.events import BRANCH, MERGE_REQUEST, TAG, is_commit, is_name
-from bessemer.gitlab.jobs import parse_list, parse_object
+from bessemer.gitlab.jobs import parse_list, parse_object, parse_path
 from bessemer.gitlab.notes import get_user
 from bessemer.gitlab.pages import PAGE_SIZE, Effort, iterate_pages
 from bessemer.gitlab.protocol import Changes, GitLabNotFound, GitLabRejected, Head, Job
@@ -27,6 +27,8 @@ MOST_FILE_BYTES = 256 << 10
 """Maximum size of a manifest; one of a thousand nodes has 60 KB."""
 MOST_FILES = 10_000
 """Maximum number of files that a list of a folder has."""
+MOST_PROJECTS = 200
+"""Of a group, that are listed."""
 MOST_REFS = 500
 """Of branches, and of tags, that are listed."""
 MESSAGE_CHARACTERS = 16_384
@@ -156,6 +158,34 @@ class RepositoryClient:
 
         async def read() -> int:
             return parse_int(parse_object(await self._get(f"/projects/{quote(project, safe='')}")).get("id"), least=1)
+
+        return await run_call(read())
+
+    async def get_project_path(self, number: int) -> str | None:
+        """Return the full path of a project."""
+
+        async def read() -> str | None:
+            try:
+                return parse_path(parse_object(await self._get(f"/projects/{number}")).get("path_with_namespace"))
+            except GitLabNotFound:
+                return None
+
+        return await run_call(read())
+
+    async def list_projects(self, group: str) -> list[str]:
+        """List the projects of a group. Source: https://docs.gitlab.com/api/groups/#list-projects"""
+        query = {"include_subgroups": "true", "archived": "false", "with_shared": "false", "simple": "true"}
+
+        async def read() -> list[str]:
+            found: list[str] = []
+            path = f"/groups/{quote(group, safe='')}/projects"
+            async for page, last in iterate_pages(
+                self._transport, path, {**query, "order_by": "id", "sort": "asc"}, Effort()
+            ):
+                found += [parse_path(parse_object(one).get("path_with_namespace")) for one in page]
+                if last or len(found) >= MOST_PROJECTS:
+                    break
+            return found
 
         return await run_call(read())
 

@@ -18,6 +18,7 @@ from tests.support.plan import explain_plan_refusal
 from tests.support.trigger_world import KEY, TriggerWorld, build_manifest, open_trigger_world, push_body
 
 EXAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "buildtrigger.yaml").read_text())
+GITLAB: dict[str, Any] = EXAMPLE["spec"]["gitlab"]
 
 
 @pytest.fixture
@@ -36,6 +37,12 @@ def test_the_example_is_planned() -> None:
     assert explain_plan_refusal(EXAMPLE) == ""
 
 
+def test_a_trigger_for_a_group_is_planned() -> None:
+    gitlab = {name: value for name, value in GITLAB.items() if name != "project"} | {"group": "hpc"}
+    rules = [{"name": "sites", "projects": ["hpc/site-*"], "push": {"branches": ["main"]}}]
+    assert explain_plan_refusal(change(gitlab=gitlab, rules=rules)) == ""
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
@@ -46,6 +53,12 @@ def test_the_example_is_planned() -> None:
         ({"manifests": ["/x.yaml"]}, "spec.manifests[0]"),
         ({"allow": {"machines": ["a[3-1]"]}}, "spec.allow.machines[0]"),
         ({"on": []}, "spec.on: there is no such field"),
+        ({"gitlab": GITLAB | {"group": "hpc"}}, "exactly one of project and group is required"),
+        ({"gitlab": {k: v for k, v in GITLAB.items() if k != "project"}}, "exactly one of project and group is"),
+        (
+            {"rules": [{"name": "x", "push": {"branches": ["main"]}, "projects": ["hpc/a"]}]},
+            "projects of a rule have an effect only where gitlab.group is given",
+        ),
     ],
 )
 def test_a_bad_trigger_is_refused_naming_the_field(spec: dict[str, Any], said: str) -> None:

@@ -69,4 +69,4 @@ async def test_strangers_and_passes_of_other_tenants_do_not_have_an_object_parse
             world.pass_time(60)
             await world.step()
         assert "elsewhere" not in parsed
-        assert len(parsed) <= 4  # a version of its own for each pass that has written the status
+        assert len(parsed) <= 4  # a separate version for each pass that has written the status

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from bessemer.api.references import ScopeType
 from bessemer.gitlab.answers import Answer, AnswerTooLarge
 from bessemer.gitlab.hookclient import PAGE_SIZES, HookLogClient
-from bessemer.gitlab.protocol import GitLabUnavailable
+from bessemer.gitlab.protocol import GitLabUnavailable, Scope
 
+SIM = Scope(ScopeType.PROJECT, "hpc/sim")
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -47,20 +49,25 @@ def connect(*arguments: Any) -> HookLogClient:
 async def test_an_entry_that_is_too_large_is_left_out_and_no_other() -> None:
     count = PAGE_SIZES[0] + 7
     client = connect([build_entry(number) for number in range(1, count + 1)], PAGE_SIZES[0] + 3)
-    found = await client.list_deliveries("hpc/sim", 1, LONG_AGO)
+    found = await client.list_deliveries(SIM, 1, LONG_AGO)
     assert [one.id for one in found] == [number for number in range(1, count + 1) if number != PAGE_SIZES[0] + 3]
 
 
 async def test_an_event_has_the_key_of_its_signature_or_none() -> None:
     headers: list[Any] = [{"webhook-id": "signed"}, {}, None, {"IDEMPOTENCY-KEY": 3}]
     client = connect([build_entry(number + 1, request_headers=one) for number, one in enumerate(headers)])
-    assert [one.key for one in await client.list_deliveries("hpc/sim", 1, LONG_AGO)] == ["signed", "", "", ""]
+    assert [one.key for one in await client.list_deliveries(SIM, 1, LONG_AGO)] == [
+        "signed",
+        "",
+        "",
+        "",
+    ]
 
 
 @pytest.mark.parametrize(("answer", "arrived"), [("204", True), (302, True), ("internal error", False), (404, False)])
 async def test_what_gitlab_counts_as_delivered_has_arrived(answer: str | int, arrived: bool) -> None:
     client = connect([build_entry(1, response_status=answer)])
-    assert [one.arrived for one in await client.list_deliveries("hpc/sim", 1, LONG_AGO)] == [arrived]
+    assert [one.arrived for one in await client.list_deliveries(SIM, 1, LONG_AGO)] == [arrived]
 
 
 @pytest.mark.parametrize(
@@ -68,9 +75,9 @@ async def test_what_gitlab_counts_as_delivered_has_arrived(answer: str | int, ar
 )
 async def test_what_is_no_entry_is_a_failure_and_not_an_empty_list(entry: Any) -> None:
     with pytest.raises(GitLabUnavailable):
-        await connect([entry]).list_deliveries("hpc/sim", 1, LONG_AGO)
+        await connect([entry]).list_deliveries(SIM, 1, LONG_AGO)
 
 
 @pytest.mark.parametrize("url", [None, 3, "http://[", "", "https://bessemer/v1/triggers/lab/site2"])
 async def test_a_webhook_to_another_place_is_not_ours(url: Any) -> None:
-    assert await connect([{"id": 1, "url": url}]).list_hooks("hpc/sim", "/v1/triggers/lab/site") == []
+    assert await connect([{"id": 1, "url": url}]).list_hooks(SIM, "/v1/triggers/lab/site") == []

@@ -7,8 +7,10 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from bessemer.api.references import ScopeType
 from bessemer.gitlab.client import GitLabConnector
 from bessemer.gitlab.projectclient import build_project_client
+from bessemer.gitlab.protocol import Scope
 
 
 async def test_all_questions_go_over_one_connection_which_is_closed_with_the_client() -> None:
@@ -27,7 +29,7 @@ async def test_all_questions_go_over_one_connection_which_is_closed_with_the_cli
         client = build_project_client(transport)
         assert await client.repository.get_project_id("hpc/site") == 7
         assert await client.reports.list_merge_requests("hpc/site", "a" * 40) == []
-        assert await client.hooks.list_hooks("hpc/site", "/x") == []
+        assert await client.hooks.list_hooks(Scope(ScopeType.PROJECT, "hpc/site"), "/x") == []
         assert len(peers) == 1
         await client.close()
         assert transport._session.closed

@@ -50,6 +50,7 @@ class RestApi:
         router.add_get(f"{BASE}/personal_access_tokens/self", self.get_token)
         router.add_get(project, self.get_project)
         router.add_get(f"{BASE}/groups/{{group}}", self.get_group)
+        router.add_get(f"{BASE}/groups/{{group}}/projects", self.list_group_projects)
         router.add_get(f"{BASE}/job", self.get_own_job)
         router.add_get(f"{project}/jobs", self.list_jobs)
         router.add_get(job, self.get_job)
@@ -93,6 +94,22 @@ class RestApi:
         if group is None or not self._state.compute_access(user, group.full_path):
             raise refuse(404, "404 Group Not Found")
         return web.json_response(build_group(self._state, group))
+
+    async def list_group_projects(self, request: web.Request) -> web.Response:
+        """List the projects of a group that the user may see: https://docs.gitlab.com/api/groups/#list-projects"""
+        user = authorize(self._state, request)
+        group = self._state.find_group(unquote(request.match_info["group"]))
+        if group is None or not self._state.compute_access(user, group.full_path):
+            raise refuse(404, "404 Group Not Found")
+        below = request.query.get("include_subgroups") == "true"
+        found = [
+            project
+            for _, project in sorted(self._state.projects.items())
+            if project.full_path.startswith(f"{group.full_path}/")
+            and (below or project.full_path.rpartition("/")[0] == group.full_path)
+            and self._state.compute_access(user, project.full_path)
+        ]
+        return self._page(request, [build_project(self._state, project) for project in found])
 
     async def list_jobs(self, request: web.Request) -> web.Response:
         """List a project's jobs, those of some statuses if wanted."""

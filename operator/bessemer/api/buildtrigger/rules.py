@@ -21,6 +21,10 @@ RefPattern = Annotated[str, Field(pattern=r"^[!-)+-~*]+$", min_length=1, max_len
 """The name of a branch or tag, or a wildcard as in GitLab: * stands for any text, also with a slash."""
 
 
+ProjectPattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.*/-]+$", min_length=1, max_length=255)]
+"""The full path of a project; * stands for any text, also with a slash."""
+
+
 def _check_pattern(pattern: str) -> str:
     check_pattern(pattern)
     return pattern
@@ -185,6 +189,11 @@ class Rule(ApiModel):
     """The rule is for pipelines that have succeeded."""
     comment: Comment | None = None
     """The rule is for comments on merge requests."""
+    projects: list[ProjectPattern] = Field(
+        default_factory=list, max_length=MOST_PATTERNS, json_schema_extra=ATOMIC_LIST
+    )
+    """Full paths of projects of the group to which the rule is limited, with * for any text, also with a slash, such as
+    hpc/site-*. Case does not matter. Default: all projects of the group."""
     paths: list[PathPattern] = Field(default_factory=list, max_length=MOST_PATTERNS, json_schema_extra=ATOMIC_LIST)
     """The rule holds only if one of these files has changed: paths or patterns as in rules:changes of GitLab, where **
     stands for any number of folders. For a new branch and for a tag there is no list of changed files, and the rule

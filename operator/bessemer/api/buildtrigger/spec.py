@@ -8,28 +8,35 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from bessemer.api.base import ATOMIC_LIST, ApiModel, SpecModel, list_map
+from bessemer.api.base import ATOMIC_LIST, ApiModel, SpecModel, cel, list_map
 from bessemer.api.buildtrigger.allow import Allow
 from bessemer.api.buildtrigger.report import Report
 from bessemer.api.buildtrigger.rules import MAX_RULES, PathPattern, Rule, check_patterns
 from bessemer.api.fields import FreeForm
-from bessemer.api.gitlab import PROJECT_PATTERN, GitLabEndpoint
+from bessemer.api.gitlab import PATH_PATTERN, PROJECT_PATTERN, GitLabEndpoint
 from bessemer.api.references import SecretReference
 
 MOST_MANIFESTS = 16
 
 
 class TriggerConnection(GitLabEndpoint):
-    """The project in GitLab whose events and files count."""
+    """The project in GitLab whose events and files count, or a group of which all projects' count."""
 
-    project: str = Field(pattern=PROJECT_PATTERN, max_length=1024)
+    model_config = ConfigDict(
+        json_schema_extra=cel(("has(self.project) != has(self.group)", "exactly one of project and group is required"))
+    )
+
+    project: str | None = Field(default=None, pattern=PROJECT_PATTERN, max_length=1024)
     """Full path of the project, such as hpc/clusters."""
+    group: str | None = Field(default=None, pattern=PATH_PATTERN, max_length=1024)
+    """Full path of a group, such as hpc: its projects count, and those of the groups below it. Branches and tags of at
+    most 100 of them are compared, without archived ones."""
     api_token_secret: SecretReference
-    """The Secret with an access token of GitLab. It needs the scope api and the role Developer in the project; where
-    report has everything switched off, read_api and Reporter are enough. With the role Maintainer, GitLab is also asked
-    for events that it could not deliver."""
+    """The Secret with an access token of GitLab. It needs the scope api and the role Developer in the project or group;
+    where report has everything switched off, read_api and Reporter are enough. With the role Maintainer in the project,
+    or Owner of the group, GitLab is also asked for events that it could not deliver."""
     poll_seconds: int = Field(default=600, ge=60, le=86400)
     """Interval in seconds at which the branches and tags of the project are compared with the events that have arrived.
     At the same interval, GitLab is asked for webhooks that it could not deliver.
@@ -72,10 +79,19 @@ class History(ApiModel):
 
 
 class BuildTriggerSpec(SpecModel):
-    """From which events of which project ClusterBuilds are made, and what these may contain."""
+    """From which events of which projects ClusterBuilds are made, and what these may contain."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "has(self.gitlab.group) || !self.rules.exists(r, has(r.projects) && size(r.projects) > 0)",
+                "projects of a rule have an effect only where gitlab.group is given",
+            )
+        )
+    )
 
     gitlab: TriggerConnection
-    """The project in GitLab."""
+    """The project in GitLab, or the group."""
     rules: list[Rule] = Field(min_length=1, max_length=MAX_RULES, json_schema_extra=list_map("name"))
     """The events that lead to builds. The first rule that fits an event counts. All rules together may have 256 names
     and patterns of refs and environments, and as many * in them; with manifests, their paths may have 32768 characters,

@@ -49,6 +49,8 @@ class EventStatus(ApiModel):
     """When it was received."""
     kind: PrintableLine = Field(max_length=32)
     """What happened: push or tag."""
+    project: PrintableLine = Field(default="", max_length=1024)
+    """Full path of the project, where the trigger is for a group."""
     ref: PrintableLine = Field(max_length=255)
     """The branch or tag, such as refs/heads/main."""
     commit: PrintableLine = Field(max_length=64)
@@ -85,6 +87,8 @@ class BuildStatus(ApiModel):
 class RefStatus(ApiModel):
     """A branch or tag for which there is a rule."""
 
+    project: PrintableLine = Field(default="", max_length=1024)
+    """Full path of its project, where the trigger is for a group."""
     ref: PrintableLine = Field(max_length=300)
     """Its full name, such as refs/heads/main."""
     commit: PrintableLine = Field(max_length=64)
@@ -110,7 +114,9 @@ class BuildTriggerStatus(Conditioned):
     """ClusterBuilds of this trigger."""
     events: list[EventStatus] = Field(default_factory=list, max_length=SHOWN_EVENTS, json_schema_extra=list_map("name"))
     """The latest events, the latest first."""
-    refs: list[RefStatus] | None = Field(default=None, max_length=MOST_REFS, json_schema_extra=list_map("ref"))
+    refs: list[RefStatus] | None = Field(
+        default=None, max_length=MOST_REFS, json_schema_extra=list_map("project", "ref")
+    )
     """Branches and tags for which there is a rule, as they were last compared; absent until then. What changes after
     that, and was told by no webhook, is found by the next comparison."""
     handled_again: str = Field(default="", max_length=253)

@@ -39,7 +39,7 @@ _OWN_ARGUMENTS = ("bessemer.", "initrd=", "BOOTIF=")
 
 def _check_kernel_argument(text: str) -> str:
     """Refuse what iPXE would not pass on: its scripts know no quoting. Source: https://ipxe.org/scripting and
-    core/exec.c of iPXE (an operator is a word of its own, and # begins a comment at the beginning of a word).
+    core/exec.c of iPXE (an operator is a separate word, and # begins a comment at the beginning of a word).
     """
     if text == ";" or text.startswith("#") or any(mark in text for mark in ("||", "&&", "${")):
         raise ValueError("must not be an operator (||, &&, ;), a comment (#) or a variable (${) of iPXE")

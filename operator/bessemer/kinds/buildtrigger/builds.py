@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bessemer.api.buildtrigger.resource import BuildTrigger
+from bessemer.api.buildtrigger.spec import BuildTriggerSpec
 from bessemer.api.clusterbuild.names import KIND
 from bessemer.api.clusterbuild.resource import ClusterBuild, parse_cluster_build
 from bessemer.api.group import API_VERSION
@@ -27,6 +28,7 @@ from bessemer.foreign import make_line, make_text
 from bessemer.kinds.buildtrigger.facts import BuildFact, BuildState
 from bessemer.kinds.buildtrigger.manifests import Cluster
 from bessemer.kinds.buildtrigger.records import Record
+from bessemer.kinds.buildtrigger.scope import get_project
 from bessemer.kube.protocol import Object
 
 REASON_CHARACTERS, MESSAGE_CHARACTERS = 128, 2000
@@ -41,6 +43,12 @@ def belongs_to(trigger: str, raw: Mapping[str, Any]) -> bool:
     """Return whether a ClusterBuild belongs to the trigger of this name."""
     labels = raw["metadata"].get("labels")
     return isinstance(labels, Mapping) and labels.get(TRIGGER_LABEL) == build_label_value(trigger)
+
+
+def is_of(spec: BuildTriggerSpec, build: BuildFact, record: Record) -> bool:
+    """Return whether a build is that of the branch, tag or merge request of an event, whatever commit of it."""
+    same = build.project.lower() == get_project(spec, record.event).lower()
+    return same and build.ref == record.event.ref
 
 
 def parse_build(raw: Mapping[str, Any]) -> BuildFact:
@@ -58,6 +66,7 @@ def parse_build(raw: Mapping[str, Any]) -> BuildFact:
         event=make_line(found.get(EVENT_ANNOTATION, ""), 253),
         commit=make_line(found.get(COMMIT_ANNOTATION, ""), 64),
         ref=make_line(found.get(REF_ANNOTATION, ""), 300),
+        project=make_line(found.get(PROJECT_ANNOTATION, ""), 1024),
         rule=make_line(found.get(RULE_ANNOTATION, ""), 63),
         aborting=abort.startswith(REPLACED),
         unwanted=make_line(abort.removeprefix(UNWANTED), 253) if abort.startswith(UNWANTED) else "",

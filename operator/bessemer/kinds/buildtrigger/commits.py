@@ -8,9 +8,13 @@ from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 
-def name_project(url: str, project: str) -> tuple[str, str]:
-    """Return what is the same for the same project, however it is written."""
-    return url.rstrip("/").lower(), project.lower()
+def is_same_url(one: str, other: str) -> bool:
+    """Return whether two triggers name the same GitLab, however it is written."""
+    return _normalize(one) == _normalize(other)
+
+
+def _normalize(url: str) -> str:
+    return url.rstrip("/").lower()
 
 
 class CommitLocks:
@@ -22,6 +26,6 @@ class CommitLocks:
     @asynccontextmanager
     async def hold(self, url: str, project: str, commit: str) -> AsyncIterator[None]:
         """Wait until no other trigger sets a status of this commit."""
-        lock = self._locks.setdefault((*name_project(url, project), commit), asyncio.Lock())
+        lock = self._locks.setdefault((_normalize(url), project.lower(), commit), asyncio.Lock())
         async with lock:
             yield

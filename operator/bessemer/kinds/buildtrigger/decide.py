@@ -70,8 +70,12 @@ def _decide_move(facts: Facts, now: datetime) -> Move:
     if spec.suspend:
         return report or Move("Suspended", "events are recorded only")
     silent = list_questions(facts, now)
-    source = _decide_source(facts, spec, now) or ask_job(silent)
-    return wake_for(source or decide_events(facts, spec, now) or _wait(facts, spec, report, now), silent)
+    found = _decide_source(facts, now) or ask_job(silent)
+    steps = (_decide_refs, decide_events)
+    # To read all projects of a group takes a while, in which events don't wait.
+    for decide_next in steps if spec.gitlab.group is None else reversed(steps):
+        found = found or decide_next(facts, spec, now)
+    return wake_for(found or _wait(facts, spec, report, now), silent)
 
 
 def _decide_end(facts: Facts, now: datetime) -> Move:
@@ -171,7 +175,7 @@ def _ask_again(facts: Facts) -> Iterator[Move]:
         yield Move("Again", f"{latest.event.ref} is handled again, by annotation", RecordAgain(latest, wanted))
 
 
-def _decide_source(facts: Facts, spec: BuildTriggerSpec, now: datetime) -> Move | None:
+def _decide_source(facts: Facts, now: datetime) -> Move | None:
     """Return the question after the access token, if it is due, or the wait for GitLab."""
     source = facts.source
     if facts.access is not None:
@@ -181,7 +185,12 @@ def _decide_source(facts: Facts, spec: BuildTriggerSpec, now: datetime) -> Move 
         return Move("WaitForGitLab", problem, wake_after=(source.retry_at - now).total_seconds())
     if source.expiry_read is None or now - source.expiry_read >= timedelta(seconds=TOKEN_SECONDS):
         return Move("TokenUnchecked", "when the access token ends is not known, or was read long ago", CheckToken())
-    seconds = spec.gitlab.poll_seconds
+    return None
+
+
+def _decide_refs(facts: Facts, spec: BuildTriggerSpec, now: datetime) -> Move | None:
+    """Return the next step to find events that no webhook has told."""
+    source, seconds = facts.source, spec.gitlab.poll_seconds
     if source.refs_read is None or now - source.refs_read >= timedelta(seconds=seconds):
         return Move("RefsUnchecked", f"branches and tags are compared every {seconds} s", ReadRefs())
     for event in find_missed(facts, now):

@@ -13,6 +13,7 @@ from itertools import islice
 from bessemer.api.buildtrigger.spec import BuildTriggerSpec, Concurrency, Prune
 from bessemer.api.buildtrigger.status import SHOWN_BUILDS, EventState
 from bessemer.gitlab.protocol import Head
+from bessemer.kinds.buildtrigger.builds import is_of
 from bessemer.kinds.buildtrigger.facts import Answer, BuildFact, BuildState, Facts, HeadFact, Resolution
 from bessemer.kinds.buildtrigger.foresee import foresee
 from bessemer.kinds.buildtrigger.manifests import Cluster
@@ -29,6 +30,7 @@ from bessemer.kinds.buildtrigger.plan import (
 from bessemer.kinds.buildtrigger.queue import find_blocker, is_applied, list_waiting
 from bessemer.kinds.buildtrigger.records import MOST_PLAN_CHARACTERS, Outcome, Record
 from bessemer.kinds.buildtrigger.rules import Ignored, asks_to_skip
+from bessemer.kinds.buildtrigger.scope import get_project
 from bessemer.kinds.buildtrigger.waitingjobs import find_disinterest
 
 HEAD_SECONDS = 60.0
@@ -42,7 +44,7 @@ def decide_events(facts: Facts, spec: BuildTriggerSpec, now: datetime) -> Move |
     waiting = list_waiting(facts)
     for record in waiting:
         if _is_outdated(facts, record):
-            return _read_head(record)
+            return _read_head(spec, record)
     judged = ((record, outcome) for record in waiting if (outcome := _judge(facts, record, now)))
     settled = tuple(islice(judged, MOST_SETTLED))
     if settled:
@@ -60,17 +62,21 @@ def _is_outdated(facts: Facts, record: Record) -> bool:
 
     The ref is read at most once for an event, also where that is of the future because the clock was set back since.
     """
-    found = facts.heads.get(record.event.ref)
+    found = facts.heads.get(record.event.place)
     return found is None or (found.read_at < record.event.received and record.name not in found.events)
 
 
-def _read_head(record: Record) -> Move:
-    return Move("HeadUnknown", f"where {record.event.ref} points must be known", ReadHead(record.event.ref))
+def _read_head(spec: BuildTriggerSpec, record: Record) -> Move:
+    return Move(
+        "HeadUnknown",
+        f"where {record.event.ref} points must be known",
+        ReadHead(get_project(spec, record.event), record.event.ref),
+    )
 
 
 def _judge(facts: Facts, record: Record, now: datetime) -> Outcome | None:
     """Return the outcome of an event that leads to nothing; None if it may lead to something."""
-    read, job = facts.heads[record.event.ref], record.event.job
+    read, job = facts.heads[record.event.place], record.event.job
     head = read.head
     unwanted = find_disinterest(facts, record)
     if unwanted is not None:
@@ -118,7 +124,7 @@ def _settle(state: EventState, reason: str, message: str, now: datetime) -> Outc
 
 def _decide_event(facts: Facts, spec: BuildTriggerSpec, record: Record, now: datetime) -> Move | None:
     """Return the next step for one event; None if it must wait for a build."""
-    read, answer = facts.heads[record.event.ref], facts.answers.get(record.name)
+    read, answer = facts.heads[record.event.place], facts.answers.get(record.name)
     if not isinstance(answer, Resolution):
         return _resolve(facts, record, read.head, now)
     if is_abort(record):
@@ -130,7 +136,7 @@ def _decide_event(facts: Facts, spec: BuildTriggerSpec, record: Record, now: dat
         if blocker is not None:
             return _wait_for(spec, record, blocker, now)
         if _is_stale(read, now):
-            return _read_head(record)
+            return _read_head(spec, record)
         why = f"{cluster.path} at {record.event.commit[:12]} of {record.event.ref}"
         return Move("Building", f"{cluster.name}: {why}", ApplyBuild(record, answer.rule, cluster))
     return _prune(facts, spec, record, answer) or _conclude(record, answer, wanted, now)
@@ -168,7 +174,7 @@ def _prune(facts: Facts, spec: BuildTriggerSpec, record: Record, answer: Resolut
         return None
     names = {cluster.name for cluster in answer.clusters}
     for build in facts.builds:
-        same = (build.ref, build.rule) == (record.event.ref, answer.rule) and record.event.job is None
+        same = is_of(spec, build, record) and build.rule == answer.rule and record.event.job is None
         if same and build.name not in names and not build.deleting:
             message = f"{build.name} is not in the repository any more"
             return Move("Pruned", message, DeleteBuild(build.name, build.uid))

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from bessemer.api.buildtrigger.spec import BuildTriggerSpec
+from bessemer.api.buildtrigger.status import MOST_REFS
 from bessemer.api.reasons import NAME_TAKEN, QUOTA_EXCEEDED
 from bessemer.api.wellknown import ABORT_ANNOTATION, RETRY_ANNOTATION
 from bessemer.errors import BessemerError, Invalid, Retry
 from bessemer.gitlab.answers import AnswerTooLarge, AnswerTooSlow
 from bessemer.gitlab.jobidentity import OVER
-from bessemer.gitlab.protocol import GitLabNotFound, Repository
+from bessemer.gitlab.protocol import GitLabNotFound, GitLabRefused, Repository
 from bessemer.kinds.buildtrigger.builds import REPLACED, UNWANTED, belongs_to, build_manifest, parse_build
 from bessemer.kinds.buildtrigger.calling import compute_pause, use_gitlab
 from bessemer.kinds.buildtrigger.deps import TriggerDeps
 from bessemer.kinds.buildtrigger.facts import BuildFact, Facts, HeadFact, Problem, Resolution
 from bessemer.kinds.buildtrigger.hookcheck import check_webhook
-from bessemer.kinds.buildtrigger.memory import Memory
+from bessemer.kinds.buildtrigger.memory import Memory, Round
 from bessemer.kinds.buildtrigger.missed import list_fitting
 from bessemer.kinds.buildtrigger.observe import list_builds, list_records
 from bessemer.kinds.buildtrigger.plan import (
@@ -41,11 +43,14 @@ from bessemer.kinds.buildtrigger.plan import (
 from bessemer.kinds.buildtrigger.records import Record, RecordedEvent, build_outcome_patch, build_record, put_record
 from bessemer.kinds.buildtrigger.resolve import resolve_event
 from bessemer.kinds.buildtrigger.resource import CLUSTER_BUILDS
+from bessemer.kinds.buildtrigger.scope import get_project
 from bessemer.kinds.buildtrigger.sender import send_report
 from bessemer.kube.protocol import CONFIG_MAPS, AlreadyExists, Conflict, Refused
 
 LONGEST_PAUSE_SECONDS = 60.0
 """After calls of GitLab that fail, if GitLab does not ask for another one."""
+MOST_PROJECTS = 100
+"""Projects of a group whose branches and tags are compared: each costs two requests at least."""
 LAG_SECONDS = 60.0
 """How long after an event GitLab may say that it does not know the commit."""
 
@@ -101,7 +106,7 @@ async def _ask(
             case ReadRefs():
                 await _read_refs(deps, facts, repository, memory)
             case ReadHead():
-                await _read_head(deps, facts, repository, memory, step.ref)
+                await _read_head(deps, facts, repository, memory, step)
             case ResolveEvent():
                 await _resolve(deps, facts, repository, memory, step)
             case AskJob():
@@ -111,35 +116,70 @@ async def _ask(
     else:
         memory.failures = 0
         memory.source = replace(memory.source, asked=True, problem=None, retry_at=None)
-    facts = replace(facts, source=memory.source, refs=memory.refs, jobs=dict(memory.jobs))
+    facts = replace(facts, source=memory.source, refs=memory.refs, unread=memory.unread, jobs=dict(memory.jobs))
     return replace(facts, heads=dict(memory.heads), answers=dict(memory.answers))
 
 
 async def _read_refs(deps: TriggerDeps, facts: Facts, repository: Repository, memory: Memory) -> None:
+    """Read the branches and tags of one project. Of a group, the first step lists its projects, and all are compared
+    when the last one was read.
+    """
+    spec = facts.trigger.spec
+    if spec is None:
+        return
+    if spec.gitlab.group is None:
+        known = memory.round = memory.round or Round([""])
+    elif memory.round is None:
+        listed = await repository.list_projects(spec.gitlab.group)
+        memory.round = Round(listed[:MOST_PROJECTS])
+        if len(listed) > MOST_PROJECTS:
+            memory.round.problem = Problem("RefsTooLarge", f"the group has more than {MOST_PROJECTS} projects")
+        return
+    else:
+        known = memory.round
+    if known.left:
+        await _read_project(spec, repository, known)
+    if not known.left:
+        memory.refs, memory.unread, memory.round = known.refs, frozenset(known.unread), None
+        memory.source = replace(memory.source, refs_read=deps.now(), refs_problem=known.problem)
+
+
+async def _read_project(spec: BuildTriggerSpec, repository: Repository, known: Round) -> None:
+    """Read the branches and tags of the next project; one that can't be read holds up no other."""
+    project, key = known.left[0], known.left[0].lower()
+    try:
+        heads = await repository.list_heads(project or spec.gitlab.project or "")
+        places = {(key, ref): head for ref, head in heads.items()}
+        fitting = list_fitting(spec, places)
+        if len(fitting) > MOST_REFS - len(known.refs):
+            known.problem = Problem("RefsTooLarge", f"more than {MOST_REFS} branches and tags of the group have a rule")
+        # Each later decision looks at all of them.
+        known.refs |= {place: head for place, head, _ in fitting[: MOST_REFS - len(known.refs)]}
+    except AnswerTooLarge as error:
+        # Anyone who may push a branch can cause that: it must not hold up the events that webhooks tell.
+        known.unread.add(key)
+        known.problem = Problem("RefsTooLarge", f"{project}: {error.message}" if project else error.message)
+    except (GitLabNotFound, GitLabRefused):
+        if not project:
+            raise
+        known.unread.add(key)  # it has no repository, or was just deleted
+    known.left.pop(0)
+
+
+async def _read_head(deps: TriggerDeps, facts: Facts, repository: Repository, memory: Memory, step: ReadHead) -> None:
     spec = facts.trigger.spec
     if spec is not None:
-        read_at, problem = deps.now(), None
-        try:
-            heads = await repository.list_heads(spec.gitlab.project)
-            memory.refs = {ref: head for ref, head, _ in list_fitting(spec, heads)}  # each later decision looks at all
-        except AnswerTooLarge as error:
-            # Anyone who may push a branch can cause that: it must not hold up the events that webhooks tell.
-            problem = Problem("RefsTooLarge", error.message)
-        memory.source = replace(memory.source, refs_read=read_at, refs_problem=problem)
-
-
-async def _read_head(deps: TriggerDeps, facts: Facts, repository: Repository, memory: Memory, ref: str) -> None:
-    if facts.trigger.spec is not None:
         read_at = deps.now()  # before the call: an event that arrives meanwhile may be newer than the answer
-        events = frozenset(record.name for record in facts.records.own if record.event.ref == ref)
+        place = (step.project.lower() if spec.gitlab.group is not None else "", step.ref)
+        events = frozenset(record.name for record in facts.records.own if record.event.place == place)
         try:
-            head = await repository.get_head(facts.trigger.spec.gitlab.project, ref)
+            head = await repository.get_head(step.project, step.ref)
             found = HeadFact(head, read_at, events=events)
         except AnswerTooSlow:
             raise
         except AnswerTooLarge as error:  # as of one ref: it must not hold up the events of others
             found = HeadFact(None, read_at, unreadable=error.message, events=events)
-        memory.heads[ref] = found
+        memory.heads[place] = found
 
 
 async def _resolve(deps: TriggerDeps, facts: Facts, repository: Repository, memory: Memory, step: ResolveEvent) -> None:
@@ -160,7 +200,7 @@ async def _ask_job(deps: TriggerDeps, facts: Facts, repository: Repository, memo
     spec, job, known = facts.trigger.spec, record.event.job, memory.jobs.get(record.name)
     if spec is None or job is None or known is None:
         return
-    found = await repository.get_job(spec.gitlab.project, job.id)
+    found = await repository.get_job(get_project(spec, record.event), job.id)
     memory.jobs[record.name] = replace(known, over=found is not None and found.state in OVER, asked_at=deps.now())
 
 
@@ -223,7 +263,7 @@ async def _apply(deps: TriggerDeps, facts: Facts, step: ApplyBuild) -> Facts:
     if spec is None:
         return facts
     name = step.cluster.name
-    body = build_manifest(trigger, step.record, step.rule, step.cluster, spec.gitlab.project)
+    body = build_manifest(trigger, step.record, step.rule, step.cluster, get_project(spec, step.record.event))
     found = await deps.kubernetes.get_object(CLUSTER_BUILDS, trigger.namespace, name)
     if found is not None and not belongs_to(trigger.name, found):
         text = f"ClusterBuild {name} exists, and was not made by this trigger"

@@ -13,7 +13,7 @@ from bessemer.api.clusterbuild.status import ClusterBuildStatus
 from bessemer.gitlab.hooklog import Delivery, Hook
 from bessemer.gitlab.protocol import Head
 from bessemer.kinds.buildtrigger.manifests import Cluster
-from bessemer.kinds.buildtrigger.records import Records
+from bessemer.kinds.buildtrigger.records import Place, Records
 from bessemer.kinds.buildtrigger.reported import Known, ReportingFact
 from bessemer.kinds.buildtrigger.rules import Ignored
 
@@ -40,6 +40,7 @@ class BuildFact:
     """Name of the record that it was last changed for."""
     commit: str = ""
     ref: str = ""
+    project: str = ""
     rule: str = ""
     aborting: bool = False
     """Whether it has the annotation to abort because a later event replaces it."""
@@ -169,11 +170,13 @@ class Facts:
     """Which Secret can't be used, and why."""
     source: SourceFact = SourceFact()
     hook: HookFact = HookFact()
-    heads: Mapping[str, HeadFact] = field(default_factory=dict)
-    """By the full name of the ref."""
+    heads: Mapping[Place, HeadFact] = field(default_factory=dict)
+    """By project and full name of the ref."""
     answers: Mapping[str, Answer] = field(default_factory=dict)
     """What events lead to, by the names of their records."""
-    refs: Mapping[str, Head] | None = None
+    unread: frozenset[str] = frozenset()
+    """Projects of the group, in lower case, whose branches and tags could not be read the last time."""
+    refs: Mapping[Place, Head] | None = None
     """Where branches and tags with a rule pointed when all were last read, by their full names; None: not since the
     start."""
     jobs: Mapping[str, JobFact] = field(default_factory=dict)

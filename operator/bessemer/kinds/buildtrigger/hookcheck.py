@@ -7,13 +7,14 @@ from datetime import timedelta
 
 from bessemer.errors import BessemerError, Invalid, Retry
 from bessemer.gitlab.hooklog import EXECUTABLE, HookLog
-from bessemer.gitlab.protocol import AccessTokenRefused, GitLabRefused
+from bessemer.gitlab.protocol import AccessTokenRefused, GitLabRefused, Scope
 from bessemer.kinds.buildtrigger.calling import spend_call, use_gitlab
 from bessemer.kinds.buildtrigger.deps import TriggerDeps
 from bessemer.kinds.buildtrigger.facts import Facts, HookFact, Listed, Lost, Problem
 from bessemer.kinds.buildtrigger.lost import list_lost
 from bessemer.kinds.buildtrigger.memory import Memory
 from bessemer.kinds.buildtrigger.plan import CheckHook, Resend
+from bessemer.kinds.buildtrigger.rules import get_scope
 
 PAUSE_SECONDS = 60.0
 """After a call that fails, if GitLab does not ask for another pause: GitLab sends five events again in a minute."""
@@ -33,22 +34,24 @@ async def check_webhook(deps: TriggerDeps, facts: Facts, step: CheckHook | Resen
 
 async def _call(deps: TriggerDeps, facts: Facts, memory: Memory, step: CheckHook | Resend) -> HookFact:
     spend_call(memory.hook_calls, deps.now().timestamp(), "webhook")
-    client, gitlab = await use_gitlab(deps, facts, memory)
-    hooks = client.hooks
+    client, _ = await use_gitlab(deps, facts, memory)
+    hooks, spec = client.hooks, facts.trigger.spec
+    if spec is None:
+        return memory.hook
     if isinstance(step, Resend):
-        await hooks.resend(gitlab.project, step.lost.hook, step.lost.delivery)
+        await hooks.resend(get_scope(spec), step.lost.hook, step.lost.delivery)
         deps.trigger_metrics.count_resend("Sent")
         left = _drop(memory.hook, step)
         # After the last one, what has arrived is looked at.
         checked_at = memory.hook.checked_at if left else None
         return replace(memory.hook, lost=left, checked_at=checked_at, problem=None, retry_at=None)
-    return await _check(deps, hooks, gitlab.project, memory.hook, step)
+    return await _check(deps, hooks, get_scope(spec), memory.hook, step)
 
 
-async def _check(deps: TriggerDeps, hooks: HookLog, project: str, known: HookFact, step: CheckHook) -> HookFact:
+async def _check(deps: TriggerDeps, hooks: HookLog, scope: Scope, known: HookFact, step: CheckHook) -> HookFact:
     now = deps.now()
-    found = (await hooks.list_hooks(project, step.path))[:MOST_HOOKS]
-    listed = tuple([Listed(one, tuple(await hooks.list_deliveries(project, one.id, step.since))) for one in found])
+    found = (await hooks.list_hooks(scope, step.path))[:MOST_HOOKS]
+    listed = tuple([Listed(one, tuple(await hooks.list_deliveries(scope, one.id, step.since))) for one in found])
     for one in found:
         deps.trigger_metrics.count_hook(one.state)
     lost = list_lost(listed)

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from bessemer.gitlab.limits import Budget
 from bessemer.gitlab.protocol import Head
 from bessemer.kinds.buildtrigger.access import Access, Reading
-from bessemer.kinds.buildtrigger.facts import Answer, HeadFact, HookFact, JobFact, SourceFact
+from bessemer.kinds.buildtrigger.facts import Answer, HeadFact, HookFact, JobFact, Problem, SourceFact
+from bessemer.kinds.buildtrigger.records import Place
 from bessemer.kinds.buildtrigger.reported import Known, ReportingFact
 
 REPORT_CALLS, REPORT_CALLS_PER_SECOND = 600, 2.0
@@ -19,6 +20,21 @@ JOB_CALLS, JOB_CALLS_PER_SECOND, MOST_JOBS = 60, 2.0, 1024
 """Requests of one job, at once and per second, and jobs that are remembered for that. Each request costs some of the
 API server; ours asks every three seconds."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+PATH_CALLS, PATH_CALLS_PER_SECOND = 20, 1.0
+"""Questions of which project a job is that are not known: each job of the GitLab can cause one."""
+
+
+@dataclass
+class Round:
+    """One reading of the branches and tags of a group's projects."""
+
+    left: list[str]
+    """Projects that are not read yet."""
+    refs: dict[Place, Head] = field(default_factory=dict)
+    unread: set[str] = field(default_factory=set)
+    problem: Problem | None = None
 
 
 @dataclass
@@ -41,9 +57,16 @@ class Memory:
     heard_at: datetime | None = None
     """When the last authenticated webhook arrived."""
     hook: HookFact = field(default_factory=HookFact)
-    heads: dict[str, HeadFact] = field(default_factory=dict)
-    refs: dict[str, Head] | None = None
+    heads: dict[Place, HeadFact] = field(default_factory=dict)
+    refs: dict[Place, Head] | None = None
     """Where branches and tags with a rule pointed when all were last read."""
+    unread: frozenset[str] = frozenset()
+    """Projects of the group, in lower case, that could not be read then."""
+    round: Round | None = None
+    """How far the projects of a group are read; None: no such reading is under way."""
+    paths: dict[int, str] = field(default_factory=dict)
+    """Full paths of projects of the group, by their numbers."""
+    path_calls: Budget = field(default_factory=lambda: Budget(PATH_CALLS, PATH_CALLS_PER_SECOND))
     jobs: dict[str, JobFact] = field(default_factory=dict)
     """Jobs that wait for a build, by the names of their records."""
     project_id: int | None = None

@@ -14,20 +14,22 @@ from bessemer.api.buildtrigger.status import MOST_REFS, RefStatus
 from bessemer.gitlab.events import TAG
 from bessemer.gitlab.protocol import Head
 from bessemer.kinds.buildtrigger.facts import Facts
-from bessemer.kinds.buildtrigger.records import RecordedEvent
-from bessemer.kinds.buildtrigger.rules import Ignored, Subject, choose_rule, get_short_name, list_rules
+from bessemer.kinds.buildtrigger.records import Place, RecordedEvent
+from bessemer.kinds.buildtrigger.rules import Ignored, Subject, choose_rule, fits, get_short_name, list_project_rules
 
 
 def find_missed(facts: Facts, now: datetime) -> Iterator[RecordedEvent]:
     """Yield the events that were missed, by the names of their refs."""
-    before = {entry.ref: entry.commit for entry in facts.trigger.status.refs or ()}
-    for ref, head, rule in _list_known(facts):
-        if _is_missed(facts, ref, head):
+    before = {get_place(entry): entry.commit for entry in facts.trigger.status.refs or ()}
+    for place, head, rule in _list_known(facts):
+        if _is_missed(facts, place, head):
+            project, ref = place
             yield RecordedEvent(
                 kind=get_kind(ref),
+                project=project,
                 ref=ref,
                 commit=head.commit,
-                before=before.get(ref),
+                before=before.get(place),
                 rule=rule,
                 received=now,
             )
@@ -38,12 +40,18 @@ def compute_refs(facts: Facts) -> list[RefStatus] | None:
     known = facts.trigger.status.refs
     if facts.refs is None:
         return known
-    before, found = {entry.ref: entry.commit for entry in known or ()}, []
-    for ref, head, _ in _list_known(facts):
-        commit = before.get(ref) if _is_missed(facts, ref, head) else head.commit
+    before, found = {get_place(entry): entry.commit for entry in known or ()}, []
+    for place, head, _ in _list_known(facts):
+        commit = before.get(place) if _is_missed(facts, place, head) else head.commit
         if commit is not None:
-            found.append(RefStatus(ref=ref, commit=commit))
-    return found
+            found.append(RefStatus(project=place[0], ref=place[1], commit=commit))
+    kept = [entry for entry in known or () if get_place(entry)[0] in facts.unread]
+    return [*found, *kept][:MOST_REFS]
+
+
+def get_place(entry: RefStatus) -> Place:
+    """Return where an entry of the status is."""
+    return entry.project.lower(), entry.ref
 
 
 def get_kind(ref: str) -> str:
@@ -51,27 +59,31 @@ def get_kind(ref: str) -> str:
     return "tag" if ref.startswith(TAG) else "push"
 
 
-def list_fitting(spec: BuildTriggerSpec, refs: Mapping[str, Head]) -> list[tuple[str, Head, str]]:
+def list_fitting(spec: BuildTriggerSpec, refs: Mapping[Place, Head]) -> list[tuple[Place, Head, str]]:
     """List the branches and tags for which there is a rule, with its name; of very many only MOST_REFS."""
     found = []
-    for ref, head in sorted(refs.items()):
-        subject = Subject(get_kind(ref), get_short_name(ref), head.protected)
-        rule = choose_rule(list_rules(spec.rules, subject), subject, None)
+    rules = {project: list_project_rules(spec.rules, project) for project in {project for project, _ in refs}}
+    for place, head in sorted(refs.items()):
+        project, ref = place
+        subject = Subject(get_kind(ref), get_short_name(ref), head.protected, project=project)
+        rule = choose_rule([rule for rule in rules[project] if fits(rule, subject)], subject, None)
         if not isinstance(rule, Ignored):
-            found.append((ref, head, rule.name))
+            found.append((place, head, rule.name))
     return found[:MOST_REFS]
 
 
-def _list_known(facts: Facts) -> list[tuple[str, Head, str]]:
+def _list_known(facts: Facts) -> list[tuple[Place, Head, str]]:
     spec = facts.trigger.spec
     return list_fitting(spec, facts.refs) if spec is not None and facts.refs is not None else []
 
 
-def _is_missed(facts: Facts, ref: str, head: Head) -> bool:
+def _is_missed(facts: Facts, place: Place, head: Head) -> bool:
     known = facts.trigger.status.refs
     if known is None:
         return False
-    if any(entry.ref == ref and entry.commit == head.commit for entry in known):
+    if any(get_place(entry) == place and entry.commit == head.commit for entry in known):
         return False
+    if place[0] and not any(get_place(entry)[0] == place[0] for entry in known):
+        return False  # a project that is new in the group
     events = [record.event for record in facts.records.own if record.event.job is None]
-    return not any((event.ref, event.commit) == (ref, head.commit) for event in events)
+    return not any((event.place, event.commit) == (place, head.commit) for event in events)

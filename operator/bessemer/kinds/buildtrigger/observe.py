@@ -11,7 +11,7 @@ from bessemer.api.names import build_label_value
 from bessemer.api.wellknown import TRIGGER_LABEL
 from bessemer.kinds.buildtrigger.access import Reading
 from bessemer.kinds.buildtrigger.builds import parse_build
-from bessemer.kinds.buildtrigger.commits import name_project
+from bessemer.kinds.buildtrigger.commits import is_same_url
 from bessemer.kinds.buildtrigger.deps import TriggerDeps
 from bessemer.kinds.buildtrigger.facts import BuildFact, Facts, HookFact, JobFact, Problem, SourceFact
 from bessemer.kinds.buildtrigger.memory import Memory
@@ -20,6 +20,8 @@ from bessemer.kinds.buildtrigger.read_access import read_access
 from bessemer.kinds.buildtrigger.records import Records, parse_records
 from bessemer.kinds.buildtrigger.reported import ReportingFact
 from bessemer.kinds.buildtrigger.resource import CLUSTER_BUILDS
+from bessemer.kinds.buildtrigger.rules import get_scope
+from bessemer.kinds.buildtrigger.scope import overlap
 from bessemer.kube.protocol import CONFIG_MAPS
 
 
@@ -35,8 +37,8 @@ async def get_facts(deps: TriggerDeps, trigger: BuildTrigger) -> Facts:
     jobs = {record.name: record.event.received for record in records.own if is_awaited(record)}
     memory.jobs = {name: memory.jobs.get(name) or JobFact(received) for name, received in jobs.items()}
     memory.answers = {name: answer for name, answer in memory.answers.items() if name in names}
-    waiting = {record.event.ref for record in records.own if record.outcome is None}
-    memory.heads = {ref: head for ref, head in memory.heads.items() if ref in waiting}
+    waiting = {record.event.place for record in records.own if record.outcome is None}
+    memory.heads = {place: head for place, head in memory.heads.items() if place in waiting}
     memory.reports = {name: memory.reports[name] for name in memory.reports if name in {r.name for r in records.own}}
     _forgive(memory, trigger)
     return Facts(
@@ -49,6 +51,7 @@ async def get_facts(deps: TriggerDeps, trigger: BuildTrigger) -> Facts:
         heads=dict(memory.heads),
         answers=dict(memory.answers),
         refs=memory.refs,
+        unread=memory.unread,
         jobs=dict(memory.jobs),
         reports=dict(memory.reports),
         reporting=memory.reporting,
@@ -61,11 +64,13 @@ def _shares_project(deps: TriggerDeps, trigger: BuildTrigger) -> bool:
     """Return whether a trigger in another namespace sets statuses in the same project."""
     if trigger.spec is None:
         return False
-    own = name_project(trigger.spec.gitlab.url, trigger.spec.gitlab.project)
+    url, own = trigger.spec.gitlab.url, get_scope(trigger.spec)
     keys = deps.triggers.list_elsewhere(trigger.namespace)
     others = (other.spec for key in keys if (other := deps.triggers.parse(key, parse_build_trigger)) is not None)
     return any(
-        name_project(spec.gitlab.url, spec.gitlab.project) == own and spec.report.statuses is StatusReports.PHASES
+        is_same_url(spec.gitlab.url, url)
+        and overlap(get_scope(spec), own)
+        and spec.report.statuses is StatusReports.PHASES
         for spec in others
         if spec is not None
     )
@@ -81,7 +86,8 @@ def _get_memory(deps: TriggerDeps, trigger: BuildTrigger) -> Memory:
     memory.uid = trigger.uid
     if memory.generation != trigger.generation:
         memory.generation, memory.reading = trigger.generation, None
-        memory.project_id = None
+        memory.project_id, memory.round, memory.unread = None, None, frozenset()
+        memory.paths.clear()
         memory.answers.clear()
         memory.heads.clear()
         memory.refs, memory.source, memory.hook = None, SourceFact(), HookFact()

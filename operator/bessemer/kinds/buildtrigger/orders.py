@@ -6,6 +6,7 @@ from datetime import datetime
 
 from bessemer.api.buildtrigger.rules import Command
 from bessemer.api.buildtrigger.status import EventState
+from bessemer.kinds.buildtrigger.builds import is_of
 from bessemer.kinds.buildtrigger.facts import BuildFact, BuildState, Facts, Resolution
 from bessemer.kinds.buildtrigger.manifests import Cluster
 from bessemer.kinds.buildtrigger.plan import Move, SettleEvents, StopBuild
@@ -30,12 +31,12 @@ def list_wanted(facts: Facts, record: Record, answer: Resolution) -> tuple[Clust
 def decide_abort(facts: Facts, record: Record, answer: Resolution, now: datetime) -> Move:
     """Return the next step for a comment that aborts the builds of its merge request, and its waiting events."""
     records = {one.name: one for one in facts.records.own}
-    own = [build for build in facts.builds if _is_about(record, build) and build.event in records]
+    own = [build for build in facts.builds if _is_about(facts, record, build) and build.event in records]
     comment = f"by a comment of {record.event.actor}"
     for build in own:
         if not (build.deleting or build.unwanted or build.aborting):
             return Move("CommentAborts", f"{build.name}: {comment}", StopBuild(build.name, records[build.event]))
-    waiting = [one for one in list_waiting(facts) if one.order < record.order and one.event.ref == record.event.ref]
+    waiting = [one for one in list_waiting(facts) if one.order < record.order and one.event.place == record.event.place]
     names = [build.name for build in own]
     text = f"aborted: {', '.join(names)}" if names else "no build of the merge request is under way"
     done = Outcome(
@@ -50,9 +51,10 @@ def decide_abort(facts: Facts, record: Record, answer: Resolution, now: datetime
     return Move(done.reason, f"{record.name}: {done.message}", SettleEvents((*settled, (record, done))))
 
 
-def _is_about(record: Record, build: BuildFact) -> bool:
+def _is_about(facts: Facts, record: Record, build: BuildFact) -> bool:
     """Return whether a build that is under way is that of the merge request on which a comment was written.
 
     One of the same commit of another ref is not: anybody may open a merge request for the commit of a protected branch.
     """
-    return build.ref == record.event.ref and build.state is BuildState.BUILDING
+    spec = facts.trigger.spec
+    return spec is not None and is_of(spec, build, record) and build.state is BuildState.BUILDING

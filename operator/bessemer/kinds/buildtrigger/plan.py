@@ -53,6 +53,7 @@ class RecordMissed:
 class ReadHead:
     """Ask GitLab where a branch or tag points."""
 
+    project: str
     ref: str
 
 

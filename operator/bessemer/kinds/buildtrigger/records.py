@@ -41,6 +41,10 @@ MOST_BYTES = 64 * 1024
 MOST_PLAN_CHARACTERS = 32_768
 
 
+Place = tuple[str, str]
+"""Project in lower case, empty for the trigger's own, and full name of a ref."""
+
+
 class RecordedJob(ApiModel):
     """A job that asked for a build, and of what."""
 
@@ -58,6 +62,8 @@ class RecordedEvent(ApiModel):
     """What happened in GitLab."""
 
     kind: PrintableLine = Field(max_length=32)
+    project: PrintableLine = Field(default="", max_length=1024)
+    """Full path of the project, of a trigger for a group; empty: the trigger's own."""
     ref: PrintableLine = Field(max_length=300)
     """Full name, such as refs/heads/main."""
     commit: str = Field(pattern="^[0-9a-f]{40}([0-9a-f]{24})?$")
@@ -75,6 +81,11 @@ class RecordedEvent(ApiModel):
     """GitLab's number of the user who commented."""
     again: PrintableLine = Field(default="", max_length=253)
     """What distinguishes an event that is handled again on request; empty for the first time."""
+
+    @property
+    def place(self) -> Place:
+        """Where it happened."""
+        return self.project.lower(), self.ref
 
 
 class Outcome(ApiModel):
@@ -141,6 +152,7 @@ def build_event(match: Match, now: datetime) -> RecordedEvent:
     if isinstance(event, MergeRequestEvent):
         return RecordedEvent(
             kind="comment" if event.command else "merge_request",
+            project=match.project,
             ref=event.ref,
             commit=match.commit,
             rule=match.rule,
@@ -152,6 +164,7 @@ def build_event(match: Match, now: datetime) -> RecordedEvent:
         )
     return RecordedEvent(
         kind=event.kind,
+        project=match.project,
         ref=event.ref,
         commit=match.commit,
         before=event.before,
@@ -163,7 +176,9 @@ def build_event(match: Match, now: datetime) -> RecordedEvent:
 
 def build_record(trigger: BuildTrigger, event: RecordedEvent, seal: Seal) -> Object:
     """Return the ConfigMap of an event."""
-    name = event_record_name(trigger.name, trigger.uid, event.ref, event.commit, event.rule, event.again)
+    where = (event.project.lower(),) if event.project else ()
+    parts = (*where, event.ref, event.commit, event.rule, event.again)
+    name = event_record_name(trigger.name, trigger.uid, *parts)
     text = write_json(event.to_api())
     return {
         "apiVersion": "v1",

@@ -23,6 +23,7 @@ from bessemer.kinds.buildtrigger.rules import (
     list_rules,
     needs_changes,
 )
+from bessemer.kinds.buildtrigger.scope import get_project
 
 ACCESS_LEVELS = {AccessLevel.DEVELOPER: 30, AccessLevel.MAINTAINER: 40, AccessLevel.OWNER: 50}
 """Source: https://docs.gitlab.com/api/access_requests/#valid-access-levels"""
@@ -51,7 +52,7 @@ async def resolve_event(
         async with asyncio.timeout(READ_SECONDS):
             rule = await _find_rule(repository, spec, event, head)
             reads = isinstance(rule, Rule) and event.command != Command.ABORT
-            files = await _get_files(repository, spec, event.commit) if reads else {}
+            files = await _get_files(repository, spec, event) if reads else {}
     except TimeoutError:
         raise GitLabUnavailable(f"the files of a commit were not all read within {READ_SECONDS:g} s") from None
     if isinstance(rule, Ignored):
@@ -70,21 +71,32 @@ async def _find_rule(
     repository: Repository, spec: BuildTriggerSpec, event: RecordedEvent, head: Head
 ) -> Rule | Ignored:
     name = head.target if event.ref.startswith(MERGE_REQUEST) else get_short_name(event.ref)
-    subject = Subject(event.kind, name, head.protected, draft=head.draft, fork=head.fork, command=event.command)
+    subject = Subject(
+        event.kind,
+        name,
+        head.protected,
+        draft=head.draft,
+        fork=head.fork,
+        command=event.command,
+        merge_request=event.ref.startswith(MERGE_REQUEST),
+        project=event.project,
+    )
     if event.job is not None:
         # Whether the job may use the rule was decided when it proved who it is.
-        fitting = [rule for rule in list_job_rules(spec.rules, event.ref, name) if rule.name == event.rule]
+        fitting = [
+            rule for rule in list_job_rules(spec.rules, event.ref, name, event.project) if rule.name == event.rule
+        ]
         return choose_rule(fitting, subject, None)
     rules, changes = list_rules(spec.rules, subject), None
     before = head.target or event.before
     if needs_changes(rules) and before is not None:
-        changes = await _compare(repository, spec.gitlab.project, before, event.commit)
+        changes = await _compare(repository, get_project(spec, event), before, event.commit)
     found = choose_rule(rules, subject, changes)
     if isinstance(found, Ignored) or found.comment is None:
         return found
     if event.actor_id == await repository.get_user_id():
         return Ignored("OwnComment", f"{event.actor} is the user of the trigger's access token")
-    level = await repository.get_access_level(spec.gitlab.project, event.actor_id)
+    level = await repository.get_access_level(get_project(spec, event), event.actor_id)
     if level < ACCESS_LEVELS[found.comment.access_level]:
         return Ignored("NoMember", f"{event.actor} is not at least {found.comment.access_level} of the project")
     return found.model_copy(update={"mode": Mode.PLAN if event.command == Command.PLAN else Mode.BUILD})
@@ -103,10 +115,12 @@ async def _compare(repository: Repository, project: str, before: str, after: str
         return None
 
 
-async def _get_files(repository: Repository, spec: BuildTriggerSpec, commit: str) -> dict[str, bytes] | Problem:
+async def _get_files(
+    repository: Repository, spec: BuildTriggerSpec, event: RecordedEvent
+) -> dict[str, bytes] | Problem:
     """Read the files with manifests; a problem for too many, or too much in them."""
     try:
-        return await _read_files(repository, spec, commit)
+        return await _read_files(repository, spec, event)
     except AnswerTooSlow:
         raise
     except AnswerTooLarge as error:
@@ -115,9 +129,9 @@ async def _get_files(repository: Repository, spec: BuildTriggerSpec, commit: str
         return Problem("InvalidManifest", error.message)
 
 
-async def _read_files(repository: Repository, spec: BuildTriggerSpec, commit: str) -> dict[str, bytes]:
+async def _read_files(repository: Repository, spec: BuildTriggerSpec, event: RecordedEvent) -> dict[str, bytes]:
     """Read the files with manifests; raises GitLabRejected for too many, or too much in them."""
-    project, paths = spec.gitlab.project, set[str]()
+    project, commit, paths = get_project(spec, event), event.commit, set[str]()
     for pattern in spec.manifests:
         if is_plain(pattern):
             paths.add(pattern)

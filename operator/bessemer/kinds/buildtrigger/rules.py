@@ -10,8 +10,9 @@ from bessemer.api.buildtrigger.patterns import PathMatcher
 from bessemer.api.buildtrigger.rules import MergeRequest, Mode, Rule
 from bessemer.api.buildtrigger.spec import BuildTriggerSpec
 from bessemer.api.gitlab import matches_ref
+from bessemer.api.references import ScopeType
 from bessemer.gitlab.events import BRANCH, MERGE_REQUEST, TAG, Event, MergeRequestEvent, OtherEvent, RefEvent
-from bessemer.gitlab.protocol import Changes
+from bessemer.gitlab.protocol import Changes, Scope
 
 MOST_COMPARISONS = 50_000
 """Patterns times changed files above which a rule holds without a look at them, as in GitLab."""
@@ -26,6 +27,8 @@ class Match:
     rule: str
     event: RefEvent | MergeRequestEvent
     commit: str
+    project: str = ""
+    """Full path of the project, of a trigger for a group."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Subject:
     """What a comment asks for."""
     merge_request: bool = False
     """Of a job: whether its pipeline is that of a merge request."""
+    project: str = ""
+    """Full path of the project, of a trigger for a group."""
 
 
 def match_event(spec: BuildTriggerSpec, event: Event) -> Match | Ignored:
@@ -62,32 +67,42 @@ def match_event(spec: BuildTriggerSpec, event: Event) -> Match | Ignored:
     """
     if isinstance(event, OtherEvent):
         return Ignored("OtherEvent", f"this event of the kind {event.kind} leads to no build")
-    if event.project.path and event.project.path.lower() != spec.gitlab.project.lower():
-        return Ignored("OtherProject", f"the event is about the project {event.project.path}")
+    path, scope, group = event.project.path, get_scope(spec), spec.gitlab.group is not None
+    if (path or group) and not scope.has_project(path):
+        return Ignored("OtherProject", f"the event is about the project {path or '(it does not say which)'}")
+    project = path if group else ""
     if isinstance(event, MergeRequestEvent):
-        return _match_merge_request(spec, event)
+        return _match_merge_request(spec, event, project)
     if event.commit is None:
         return Ignored("RefDeleted", f"{event.ref} was deleted")
     if event.skip:
         return Ignored("SkipRequested", "the push option ci.skip was given")
-    subject = Subject(event.kind, get_short_name(event.ref), protected=event.protected is not False)
+    name = get_short_name(event.ref)
+    subject = Subject(event.kind, name, protected=event.protected is not False, project=project)
     found = choose_rule(list_rules(spec.rules, subject), subject, None)
-    return found if isinstance(found, Ignored) else Match(found.name, event, event.commit)
+    return found if isinstance(found, Ignored) else Match(found.name, event, event.commit, project)
 
 
-def _match_merge_request(spec: BuildTriggerSpec, event: MergeRequestEvent) -> Match | Ignored:
+def _match_merge_request(spec: BuildTriggerSpec, event: MergeRequestEvent, project: str) -> Match | Ignored:
     if not event.command and not event.moved:
         return Ignored("NotMoved", "the merge request has no new commits, or is closed")
     kind = "comment" if event.command else "merge_request"
     subject = Subject(
-        kind, event.target or "", protected=True, draft=event.draft, fork=event.fork, command=event.command
+        kind,
+        event.target or "",
+        protected=True,
+        draft=event.draft,
+        fork=event.fork,
+        command=event.command,
+        project=project,
     )
     if event.target is None and not event.command:
-        rules = [rule for rule in spec.rules if rule.merge_request is not None]  # where it goes is looked up later
+        # Where it goes is looked up later.
+        rules = [rule for rule in list_project_rules(spec.rules, project) if rule.merge_request is not None]
     else:
         rules = list_rules(spec.rules, subject)
     found = choose_rule(rules, subject, None)
-    return found if isinstance(found, Ignored) else Match(found.name, event, event.commit)
+    return found if isinstance(found, Ignored) else Match(found.name, event, event.commit, project)
 
 
 def get_short_name(ref: str) -> str:
@@ -95,22 +110,38 @@ def get_short_name(ref: str) -> str:
     return ref.removeprefix(BRANCH) if ref.startswith(BRANCH) else ref.removeprefix(TAG)
 
 
-def list_job_rules(rules: Iterable[Rule], ref: str, target: str = "") -> list[Rule]:
+def get_scope(spec: BuildTriggerSpec) -> Scope:
+    """Return the projects that a trigger is for: one, or those of a group and the groups below it."""
+    if spec.gitlab.group is not None:
+        return Scope(ScopeType.GROUP, spec.gitlab.group)
+    return Scope(ScopeType.PROJECT, spec.gitlab.project or "")
+
+
+def list_job_rules(rules: Iterable[Rule], ref: str, target: str = "", project: str = "") -> list[Rule]:
     """List the rules for jobs of a branch or tag, in their order; ``ref`` is its full name.
 
     For a job of a merge request's pipeline, it is that of the merge request, and ``target`` the branch it goes to.
     """
     of_request = ref.startswith(MERGE_REQUEST)
     name = target if of_request else get_short_name(ref)
-    return list_rules(rules, Subject("job", name, protected=True, merge_request=of_request))
+    return list_rules(rules, Subject("job", name, protected=True, merge_request=of_request, project=project))
 
 
 def list_rules(rules: Iterable[Rule], subject: Subject) -> list[Rule]:
     """List the rules for what an event is about, in their order."""
-    return [rule for rule in rules if _fits(rule, subject)]
+    return [rule for rule in list_project_rules(rules, subject.project) if fits(rule, subject)]
 
 
-def _fits(rule: Rule, subject: Subject) -> bool:
+def list_project_rules(rules: Iterable[Rule], project: str) -> list[Rule]:
+    """List the rules that are not limited to other projects of a trigger's group."""
+    name = project.lower()
+    return [
+        rule for rule in rules if not rule.projects or matches_ref(name, [pattern.lower() for pattern in rule.projects])
+    ]
+
+
+def fits(rule: Rule, subject: Subject) -> bool:
+    """Return whether a rule is for what an event is about, whatever the project."""
     match subject.kind:
         case "push":
             return rule.push is not None and matches_ref(subject.name, rule.push.branches)
@@ -118,8 +149,8 @@ def _fits(rule: Rule, subject: Subject) -> bool:
             return rule.tag is not None and matches_ref(subject.name, rule.tag.tags)
         case "job":
             job = rule.job
-            fits = job is not None and matches_ref(subject.name, job.refs)
-            return fits and (not subject.merge_request or (job is not None and job.merge_requests))
+            named = job is not None and matches_ref(subject.name, job.refs)
+            return named and (not subject.merge_request or (job is not None and job.merge_requests))
         case "pipeline":
             return rule.pipeline is not None and matches_ref(subject.name, rule.pipeline.refs)
         case "merge_request":

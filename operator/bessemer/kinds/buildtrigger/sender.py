@@ -36,6 +36,7 @@ from bessemer.kinds.buildtrigger.reported import (
     UpdateDeployment,
     WriteNote,
 )
+from bessemer.kinds.buildtrigger.scope import get_project
 from bessemer.kube.protocol import CONFIG_MAPS, Refused
 
 CALL_SECONDS = 30.0
@@ -74,7 +75,7 @@ async def send_report(deps: TriggerDeps, facts: Facts, step: ReportStep) -> Fact
 async def _call(deps: TriggerDeps, facts: Facts, memory: Memory, known: Known, step: ReportCall) -> Known:
     spend_call(memory.report_calls, deps.now().timestamp(), "reports")
     client, gitlab = await use_gitlab(deps, facts, memory)
-    reports, project = client.reports, gitlab.project
+    reports, project = client.reports, _find_project(facts, step)
     try:
         async with asyncio.timeout(CALL_SECONDS):
             match step:
@@ -93,6 +94,15 @@ async def _call(deps: TriggerDeps, facts: Facts, memory: Memory, known: Known, s
                     return replace(known, deployments={**known.deployments, step.build: found})
     except TimeoutError:
         raise GitLabUnavailable(f"no whole answer within {CALL_SECONDS:g} s") from None
+
+
+def _find_project(facts: Facts, step: ReportCall) -> str:
+    """Return the project of an event."""
+    spec = facts.trigger.spec
+    event = next((record.event for record in facts.records.own if record.name == step.event), None)
+    if spec is None or event is None:
+        raise GitLabNotFound("the event was deleted")
+    return get_project(spec, event)
 
 
 def _take_statuses(known: Known, step: ReadStatuses, found: list[CommitStatus]) -> Known:

@@ -25,6 +25,7 @@ from bessemer.kinds.buildtrigger.missed import compute_refs
 from bessemer.kinds.buildtrigger.queue import list_queued, list_waiting
 from bessemer.kinds.buildtrigger.records import Record
 from bessemer.kinds.buildtrigger.report.verdict import compute_reporting
+from bessemer.kinds.buildtrigger.rules import get_scope
 
 WARN_DAYS = 7
 """How long before the expiry of the access token the condition TokenValid says so."""
@@ -84,6 +85,7 @@ def _describe(facts: Facts, record: Record, queued: list[str]) -> EventStatus:
         name=record.name,
         received=event.received.replace(microsecond=0),
         kind=event.kind,
+        project=event.project,
         ref=event.ref[:255],
         commit=event.commit,
         rule=(outcome.rule if outcome is not None else "") or event.rule,
@@ -104,7 +106,9 @@ def _explain_wait(facts: Facts) -> tuple[str, str]:
 
 
 def _summarize(event: EventStatus) -> str:
-    return f"{event.kind} {event.ref.removeprefix('refs/heads/').removeprefix('refs/tags/')} {event.commit[:SHORT]}"
+    ref = event.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+    where = make_line(f"{event.project} {ref}".strip(), 400)
+    return f"{event.kind} {where} {event.commit[:SHORT]}"
 
 
 def _compute_verdicts(facts: Facts, now: datetime) -> list[Verdict]:
@@ -130,7 +134,7 @@ def _compute_ready(facts: Facts) -> Verdict:
         return Verdict("Ready", "False", "Suspended", "events are recorded, and not acted upon: spec.suspend is true")
     if not facts.source.asked:
         return Verdict("Ready", "Unknown", "NotAsked", "GitLab has not been asked yet")
-    return Verdict("Ready", "True", "Listening", f"events of {trigger.spec.gitlab.project} lead to builds")
+    return Verdict("Ready", "True", "Listening", f"events of {get_scope(trigger.spec)} lead to builds")
 
 
 def _compute_token(facts: Facts, now: datetime) -> Verdict:

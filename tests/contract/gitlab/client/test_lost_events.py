@@ -13,16 +13,18 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from bessemer.api.references import ScopeType
 from bessemer.errors import Invalid
 from bessemer.gitlab.client import GitLabConnector
 from bessemer.gitlab.hookclient import HookLogClient
-from bessemer.gitlab.protocol import GitLabRefused
+from bessemer.gitlab.protocol import GitLabRefused, Scope
 from bessemer.gitlab.repository import RepositoryClient
 from bessemer.web.app import add_public_routes
 from tests.contract.gitlab.conftest import Site
 from tests.support.trigger_world import KEY, PROJECT, TriggerWorld, open_trigger_world
 
 EVENTS = ["push_events", "merge_requests_events", "note_events", "pipeline_events"]
+SCOPE = Scope(ScopeType.PROJECT, PROJECT)
 PATH = f"/v1/triggers/{KEY[0]}/{KEY[1]}"
 SOON, PAUSE = 10.0, 0.02
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -117,14 +119,14 @@ async def test_a_disabled_webhook_is_seen_and_sends_nothing_again(site: Site) ->
         await push(site, str(number))
         await wait_for_deliveries(site, number + 1)
     client = connect(site, tokens["robot"])
-    (hook,) = await client.list_hooks(PROJECT, PATH)
+    (hook,) = await client.list_hooks(SCOPE, PATH)
     assert hook.state == "temporarily_disabled"
-    deliveries = await client.list_deliveries(PROJECT, hook.id, LONG_AGO)
+    deliveries = await client.list_deliveries(SCOPE, hook.id, LONG_AGO)
     assert [(one.kind, one.arrived) for one in deliveries] == [("push", False)] * 4
     assert len({one.key for one in deliveries}) == 4
     with pytest.raises(Invalid):
-        await client.resend(PROJECT, hook.id, deliveries[0].id)
-    assert await client.list_hooks(PROJECT, "/v1/triggers/lab/other") == []
+        await client.resend(SCOPE, hook.id, deliveries[0].id)
+    assert await client.list_hooks(SCOPE, "/v1/triggers/lab/other") == []
     await client.close()
 
 
@@ -137,11 +139,11 @@ async def test_many_deliveries_are_listed_page_by_page_up_to_a_time(site: Site) 
         await push(site, str(number))
     await wait_for_deliveries(site, 23)
     client = connect(site, tokens["robot"])
-    (hook,) = await client.list_hooks(PROJECT, PATH)
-    found = await client.list_deliveries(PROJECT, hook.id, LONG_AGO)
+    (hook,) = await client.list_hooks(SCOPE, PATH)
+    found = await client.list_deliveries(SCOPE, hook.id, LONG_AGO)
     assert len({one.id for one in found}) == 23
     assert found == sorted(found, key=lambda one: (one.at, one.id), reverse=True)
-    assert await client.list_deliveries(PROJECT, hook.id, datetime.now(UTC) + timedelta(days=1)) == []
+    assert await client.list_deliveries(SCOPE, hook.id, datetime.now(UTC) + timedelta(days=1)) == []
     await client.close()
 
 
@@ -153,11 +155,11 @@ async def test_a_developer_may_not_see_webhooks_and_a_reading_token_may_send_not
     await wait_for_deliveries(site, 1)
     junior, reading = connect(site, tokens["junior"]), connect(site, tokens["reading"])
     with pytest.raises(GitLabRefused):
-        await junior.list_hooks(PROJECT, PATH)
-    (hook,) = await reading.list_hooks(PROJECT, PATH)
-    (lost,) = await reading.list_deliveries(PROJECT, hook.id, LONG_AGO)
+        await junior.list_hooks(SCOPE, PATH)
+    (hook,) = await reading.list_hooks(SCOPE, PATH)
+    (lost,) = await reading.list_deliveries(SCOPE, hook.id, LONG_AGO)
     with pytest.raises(GitLabRefused):
-        await reading.resend(PROJECT, hook.id, lost.id)
+        await reading.resend(SCOPE, hook.id, lost.id)
     await junior.close()
     await reading.close()
 

@@ -455,7 +455,7 @@ async def test_what_was_there_before_the_trigger_leads_to_nothing(world: Trigger
     world.push("one", oxygen=build_manifest())
     await world.apply()
     await world.settle()
-    assert world.status()["refs"] == [{"ref": MAIN, "commit": name_commit("one")}]
+    assert world.status()["refs"] == [{"project": "", "ref": MAIN, "commit": name_commit("one")}]
     assert (world.build(), world.records()) == (None, {})
 
 

@@ -32,6 +32,7 @@ from bessemer.gitlab.jobidentity import RUNNING, JobIdentity
 from bessemer.gitlab.limits import Budget
 from bessemer.gitlab.protocol import Job, RateLimited, Repository
 from bessemer.kinds.buildtrigger.access import Access
+from bessemer.kinds.buildtrigger.calling import spend_call
 from bessemer.kinds.buildtrigger.deps import TriggerDeps
 from bessemer.kinds.buildtrigger.job.phaselog import (
     find_place,
@@ -54,6 +55,7 @@ from bessemer.kinds.buildtrigger.job.request import (
 from bessemer.kinds.buildtrigger.memory import JOB_CALLS, JOB_CALLS_PER_SECOND, MOST_JOBS, Memory
 from bessemer.kinds.buildtrigger.records import Record, build_record, build_unwanted_patch, parse_records
 from bessemer.kinds.buildtrigger.resource import CLUSTER_BUILDS
+from bessemer.kinds.buildtrigger.rules import get_scope
 from bessemer.kube.protocol import CONFIG_MAPS, AlreadyExists
 from bessemer.web.body import BODY_SECONDS, BodyRefused, answer_at_once, read_body
 from bessemer.web.connections import mark_proven
@@ -79,10 +81,17 @@ class _Caller:
     identity: JobIdentity
     audience: str | None
     """The audience of its ID token."""
+    project: str = ""
+    """Full path of its project."""
 
     @property
     def key(self) -> Key:
         return self.trigger.namespace, self.trigger.name
+
+    @property
+    def project_in_group(self) -> str:
+        """Its project, where the trigger is for a group."""
+        return self.project if self.spec.gitlab.group is not None else ""
 
 
 Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -167,11 +176,29 @@ async def _authenticate(deps: TriggerDeps, request: web.Request) -> _Caller:
     identity, audience = await _prove(deps, key, spec, access, request)
     if identity.merge_request and not takes_merge_requests(spec):
         raise ProofRefused("WrongPipeline", "the job's pipeline is that of a merge request, and no rule is for these")
-    if memory.project_id is None:
-        repository = await _get_repository(deps, key, spec, access)
-        memory.project_id = await _ask(repository.get_project_id(spec.gitlab.project))
-    check_project(identity, memory.project_id)
-    return _Caller(trigger, spec, memory, access, identity, audience)
+    caller = _Caller(trigger, spec, memory, access, identity, audience)
+    return replace(caller, project=await _find_project(deps, caller))
+
+
+async def _find_project(deps: TriggerDeps, caller: _Caller) -> str:
+    """Return the full path of a job's project; raises JobRefused OtherProject for one of no project of the trigger."""
+    spec, memory, identity = caller.spec, caller.memory, caller.identity
+    if spec.gitlab.group is None:
+        project = spec.gitlab.project or ""
+        if memory.project_id is None:
+            repository = await _get_repository(deps, caller.key, spec, caller.access)
+            memory.project_id = await _ask(repository.get_project_id(project))
+        check_project(identity, memory.project_id)
+        return project
+    number = identity.project_id
+    if number not in memory.paths:
+        repository = await _get_repository(deps, caller.key, spec, caller.access)
+        spend_call(memory.path_calls, deps.now().timestamp(), "jobs")
+        path = await _ask(repository.get_project_path(number))
+        if path is None or not get_scope(spec).has_project(path):
+            raise JobRefused("OtherProject", f"the job is one of project {number}, which is not in the trigger's group")
+        memory.paths[number] = path
+    return memory.paths[number]
 
 
 async def _prove(
@@ -217,9 +244,10 @@ async def _build(deps: TriggerDeps, request: web.Request, caller: _Caller) -> tu
     until = asyncio.get_running_loop().time() + BODY_SECONDS
     wanted = parse_request(await read_body(request, MOST_BYTES, until))
     identity = await _confirm(deps, caller)
-    rule = choose_job_rule(caller.spec, identity, caller.audience)
+    rule = choose_job_rule(caller.spec, identity, caller.audience, caller.project_in_group)
     seal = await deps.own_key.get_seal()
-    body = build_record(caller.trigger, build_job_event(identity, rule, wanted, deps.now()), seal)
+    event = build_job_event(identity, rule, wanted, deps.now(), caller.project_in_group)
+    body = build_record(caller.trigger, event, seal)
     name = body["metadata"]["name"]
     if await deps.kubernetes.get_object(CONFIG_MAPS, caller.trigger.namespace, name) is None:
         _check_running(identity, await _get_job(deps, caller))
@@ -238,13 +266,13 @@ async def _confirm(deps: TriggerDeps, caller: _Caller) -> JobIdentity:
     repository = await _get_repository(deps, caller.key, caller.spec, caller.access)
     ref = job.ref if job is not None else ""
     of_request = ref.startswith(MERGE_REQUEST)
-    head = await _ask(repository.get_head(caller.spec.gitlab.project, ref)) if of_request else None
+    head = await _ask(repository.get_head(caller.project, ref)) if of_request else None
     return confirm_merge_request(caller.identity, ref, head)
 
 
 async def _get_job(deps: TriggerDeps, caller: _Caller) -> Job | None:
     repository = await _get_repository(deps, caller.key, caller.spec, caller.access)
-    return await _ask(repository.get_job(caller.spec.gitlab.project, caller.identity.job_id))
+    return await _ask(repository.get_job(caller.project, caller.identity.job_id))
 
 
 def _check_running(identity: JobIdentity, job: Job | None) -> None:

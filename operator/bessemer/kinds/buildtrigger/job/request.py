@@ -85,13 +85,14 @@ def check_project(identity: JobIdentity, project_id: int) -> None:
         raise JobRefused("OtherProject", f"the job is one of project {identity.project_id}, not of the trigger's")
 
 
-def choose_job_rule(spec: BuildTriggerSpec, identity: JobIdentity, audience: str | None) -> Rule:
-    """Return the first rule by which a job may have a build; ``audience`` is that of its ID token.
+def choose_job_rule(spec: BuildTriggerSpec, identity: JobIdentity, audience: str | None, project: str = "") -> Rule:
+    """Return the first rule by which a job may have a build; ``audience`` is that of its ID token, ``project`` its
+    project in a trigger's group.
 
     Raises JobRefused with what is wrong with the first rule for its branch or tag.
     """
     problems = []
-    for rule in list_job_rules(spec.rules, identity.ref, identity.target):
+    for rule in list_job_rules(spec.rules, identity.ref, identity.target, project):
         problem = _find_problem(rule.job, identity, audience) if rule.job is not None else None
         if problem is None:
             return rule
@@ -112,10 +113,13 @@ def _find_problem(job: Job, identity: JobIdentity, audience: str | None) -> tupl
     return None
 
 
-def build_job_event(identity: JobIdentity, rule: Rule, request: JobRequest, now: datetime) -> RecordedEvent:
+def build_job_event(
+    identity: JobIdentity, rule: Rule, request: JobRequest, now: datetime, project: str = ""
+) -> RecordedEvent:
     """Return what is recorded of a job's request; a job has one record, however often it asks."""
     return RecordedEvent(
         kind=JOB_KIND,
+        project=project,
         ref=identity.ref,
         commit=identity.commit,
         rule=rule.name,

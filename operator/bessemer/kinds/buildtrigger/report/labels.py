@@ -11,18 +11,16 @@ from bessemer.api.names import bounded_label
 from bessemer.gitlab.events import MERGE_REQUEST
 from bessemer.gitlab.reports import Target
 from bessemer.kinds.buildtrigger.facts import Facts
-from bessemer.kinds.buildtrigger.records import Record
+from bessemer.kinds.buildtrigger.records import Place, Record
 from bessemer.kinds.buildtrigger.report.targets import build_target, name_ref
 from bessemer.kinds.buildtrigger.reported import Known
 
 _REF_CHARACTERS = 60
-Place = tuple[str, str]
-"""A full ref and a commit: the events that have both have one set of statuses."""
 
 
-def get_place(record: Record) -> Place:
-    """Return where an event happened."""
-    return record.event.ref, record.event.commit
+def get_place(record: Record) -> tuple[Place, str]:
+    """Return ref and commit of an event: the events that have both have one set of statuses."""
+    return record.event.place, record.event.commit
 
 
 def choose_label(facts: Facts, spec: BuildTriggerSpec, record: Record) -> str:
@@ -44,7 +42,7 @@ def _get_target(facts: Facts, spec: BuildTriggerSpec, record: Record) -> Target:
 
 def _coincide(one: Target, other: Target) -> bool:
     same = one.ref == other.ref or (one.pipeline is not None and one.pipeline == other.pipeline)
-    return one.commit == other.commit and same
+    return (one.project.lower(), one.commit) == (other.project.lower(), other.commit) and same
 
 
 def _name_ref(ref: str) -> str:

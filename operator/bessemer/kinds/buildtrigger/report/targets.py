@@ -9,6 +9,7 @@ from bessemer.gitlab.events import BRANCH, MERGE_REQUEST, TAG
 from bessemer.gitlab.reports import MergeRequest, Target
 from bessemer.kinds.buildtrigger.records import Record
 from bessemer.kinds.buildtrigger.reported import Known
+from bessemer.kinds.buildtrigger.scope import get_project
 
 REASON = "Reporting"
 """Why a step is taken that tells GitLab something; the message says what."""
@@ -21,7 +22,7 @@ def name_ref(ref: str) -> str:
 
 def build_target(spec: BuildTriggerSpec, record: Record, known: Known) -> Target:
     """Return where the statuses of an event go: to the recorded pipeline, the merge request's, or the latest one."""
-    plain = Target(spec.gitlab.project, record.event.commit, name_ref(record.event.ref))
+    plain = Target(get_project(spec, record.event), record.event.commit, name_ref(record.event.ref))
     state = record.report
     if known.target is not None:
         return known.target

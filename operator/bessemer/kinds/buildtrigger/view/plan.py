@@ -12,6 +12,7 @@ from bessemer.console.terminal import build_cell, build_table, make_console, pri
 from bessemer.console.values import write_value
 from bessemer.errors import Invalid
 from bessemer.kinds.buildtrigger.policy import Policy
+from bessemer.kinds.buildtrigger.rules import get_scope
 
 
 def print_trigger_plan(name: str, spec: ApiModel, form: Form | None) -> None:
@@ -25,12 +26,12 @@ def print_trigger_plan(name: str, spec: ApiModel, form: Form | None) -> None:
     allowed = [(field, ", ".join(map(str, values)) or "nothing") for field, values in spec.allow.to_api().items()]
     if form is not None:
         listed = [dict(zip(("rule", "event", "refs", "leads to"), row, strict=True)) for row in rules]
-        value = {"kind": KIND, "name": name, "project": spec.gitlab.project, "manifests": list(spec.manifests)}
+        value = {"kind": KIND, "name": name, "projects": str(get_scope(spec)), "manifests": list(spec.manifests)}
         write_value({**value, "rules": listed, "allow": spec.allow.to_api()}, form)
         return
     print_view(
         make_console(),
-        build_cell(f"buildtrigger/{name}: {spec.gitlab.project} at {spec.gitlab.url}", "bold"),
+        build_cell(f"buildtrigger/{name}: {get_scope(spec)} at {spec.gitlab.url}", "bold"),
         build_cell(f"manifests: {', '.join(spec.manifests)}"),
         "",
         build_table(("RULE", "EVENT", "REFS", "LEADS TO"), rules),

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from bessemer.api.buildtrigger.resource import parse_build_trigger
 from bessemer.api.buildtrigger.status import BuildTriggerStatus, EventStatus
 from bessemer.console.terminal import build_cell, build_table
+from bessemer.kinds.buildtrigger.rules import get_scope
 
 COMMIT_DIGITS = 12
 
@@ -25,7 +26,7 @@ def build_trigger_status(raw: Mapping[str, Any]) -> RenderableType:
     """Return the whole picture of a trigger."""
     trigger = parse_build_trigger(raw)
     status = trigger.status
-    project = f": {trigger.spec.gitlab.project} at {trigger.spec.gitlab.url}" if trigger.spec else ""
+    project = f": {get_scope(trigger.spec)} at {trigger.spec.gitlab.url}" if trigger.spec else ""
     conditions = [(each.type, each.status, each.reason, each.message) for each in status.conditions]
     builds = [(build.name, build.state, build.ref, build.commit[:COMMIT_DIGITS]) for build in status.builds]
     return Group(
@@ -45,7 +46,14 @@ def build_trigger_status(raw: Mapping[str, Any]) -> RenderableType:
 def build_row(event: EventStatus) -> tuple[str, str, str, str, str, str]:
     """Return the cells of an event."""
     state = f"{event.state} ({event.position})" if event.position is not None else event.state.value
-    return event.kind, event.ref, event.commit[:COMMIT_DIGITS], event.rule, state, event.message or event.reason
+    return (
+        event.kind,
+        f"{event.project} {event.ref}".strip(),
+        event.commit[:COMMIT_DIGITS],
+        event.rule,
+        state,
+        event.message or event.reason,
+    )
 
 
 def describe_counts(status: BuildTriggerStatus) -> str:
