@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bessemer.api.references import ScopeType
 from bessemer.errors import BessemerError
 from bessemer.gitlab.hookclient import HookLogClient
 from bessemer.gitlab.jobproofs import ProofClient
+from bessemer.gitlab.protocol import Scope
 from bessemer.gitlab.reporter import ReportClient
 from bessemer.gitlab.reports import NewDeployment, NewStatus, State, Target
 from bessemer.gitlab.repository import RepositoryClient
@@ -66,9 +68,12 @@ ANSWERS: Mapping[str, Any] = {
     "/jobs/302": JOB,
     "/job": JOB,
     "/projects/hpc%2Fsim": {"id": 12},
+    "/projects/12": {"id": 12, "path_with_namespace": PROJECT},
+    "/groups/hpc/projects": [{"id": 12, "path_with_namespace": PROJECT}],
     "/openid-configuration": {"issuer": ISSUER.name, "jwks_uri": f"{ISSUER.name}/oauth/discovery/keys"},
     "/oauth/discovery/keys": ISSUER.publish(),
 }
+SCOPE = Scope(ScopeType.PROJECT, PROJECT)
 TARGET = Target(PROJECT, COMMIT, "main", 3)
 Call = Callable[[Any], Coroutine[Any, Any, object]]
 CALLS: dict[str, Call] = {
@@ -81,6 +86,8 @@ CALLS: dict[str, Call] = {
     "level": lambda to: RepositoryClient(to).get_access_level(PROJECT, 9),
     "job": lambda to: RepositoryClient(to).get_job(PROJECT, 302),
     "project": lambda to: RepositoryClient(to).get_project_id(PROJECT),
+    "path": lambda to: RepositoryClient(to).get_project_path(12),
+    "projects": lambda to: RepositoryClient(to).list_projects("hpc"),
     "expiry": lambda to: RepositoryClient(to).get_expiry(),
     "statuses": lambda to: ReportClient(to).list_statuses(TARGET, "bessemer/"),
     "status": lambda to: ReportClient(to).set_status(TARGET, NewStatus("bessemer/site", State.RUNNING)),
@@ -89,8 +96,8 @@ CALLS: dict[str, Call] = {
     "write": lambda to: ReportClient(to).create_note(PROJECT, 7, "text", discussion=False),
     "deployment": lambda to: ReportClient(to).find_deployment(PROJECT, "e", COMMIT),
     "deploy": lambda to: ReportClient(to).create_deployment(PROJECT, NewDeployment("e", COMMIT, "main", tag=False)),
-    "hooks": lambda to: HookLogClient(to).list_hooks(PROJECT, HOOK),
-    "deliveries": lambda to: HookLogClient(to).list_deliveries(PROJECT, 4, NOW),
+    "hooks": lambda to: HookLogClient(to).list_hooks(SCOPE, HOOK),
+    "deliveries": lambda to: HookLogClient(to).list_deliveries(SCOPE, 4, NOW),
     "job token": lambda to: ProofClient(to).prove_job_token("glcbt-64_one"),
     "id token": lambda to: ProofClient(to).prove_id_token(ISSUER.issue(NOW), AUDIENCE, NOW),
 }
