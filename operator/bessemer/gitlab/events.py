@@ -17,8 +17,6 @@ from bessemer.gitlab.jobs import parse_path
 from bessemer.gitlab.protocol import ProjectRef
 from bessemer.jsonmembers import MemberScanner, Path, Scalar
 
-MOST_PARTS = 400_000
-"""A push lists the changed files of its last 20 commits."""
 REF_CHARACTERS = 255
 """GitLab has the same limit for names of branches and tags."""
 BRANCH, TAG, MERGE_REQUEST = "refs/heads/", "refs/tags/", "refs/merge-requests/"
@@ -115,7 +113,7 @@ class EventReader:
     """Reads a webhook piece by piece: of 25 MB it keeps the few members that matter."""
 
     def __init__(self) -> None:
-        self._scanner = MemberScanner(_MEMBERS, MOST_PARTS)
+        self._scanner = MemberScanner(_MEMBERS)
         self._error: Unreadable | None = None
 
     def feed(self, piece: bytes) -> None:
