@@ -52,7 +52,7 @@ class KubeBuilder:
         with_order = {"metadata": {"annotations": self._build_order()}}
         try:
             found = await self._kubernetes.get_object(CLUSTER_BUILDS, self._namespace, name)
-            trigger = (found or {}).get("metadata", {}).get("labels", {}).get(TRIGGER_LABEL)
+            trigger = ((found or {}).get("metadata", {}).get("labels") or {}).get(TRIGGER_LABEL)
             if trigger is not None:
                 raise Refused("NameTaken", f"ClusterBuild {name} is that of BuildTrigger {make_line(str(trigger))}")
             await self._kubernetes.apply_object(CLUSTER_BUILDS, self._namespace, body, force=True)
