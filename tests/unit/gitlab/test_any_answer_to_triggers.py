@@ -1,4 +1,4 @@
-"""Whatever is answered to what triggers ask, in any place of any answer: a value of ours, or an error of ours."""
+"""Whatever is answered to what triggers ask, in any place of any answer: a value, or an error of Bessemer."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_good_answers_are_read(call: str) -> None:
 @pytest.mark.parametrize("call", CALLS)
 @settings(max_examples=examples(60), deadline=None)
 @given(st.data())
-def test_any_answer_is_read_or_is_an_error_of_ours(call: str, data: st.DataObject) -> None:
+def test_any_answer_is_read_or_is_an_error_of_bessemer(call: str, data: st.DataObject) -> None:
     path = data.draw(st.sampled_from(sorted(ANSWERS)))
     place = data.draw(st.sampled_from(list_places(ANSWERS[path])))
     answers = {**ANSWERS, path: replace_at(ANSWERS[path], place, data.draw(JSON))}
