@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -72,6 +75,15 @@ async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
             settings = read_settings(environment)
             assert isinstance(settings, JobSettings)
             yield Scene(world, settings, then)
+
+
+async def test_a_job_that_is_stopped_closes_its_section(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    scene.then += [lambda: None, lambda: scene.world.work(Preflight="Running"), lambda: None]
+    scene.then += [lambda: os.kill(os.getpid(), signal.SIGTERM)]
+    assert await running.run_build(scene.settings) is Exit.ERROR
+    said = capsys.readouterr().out
+    assert re.findall(r"section_(start|end):\d+:bessemer_oxygen_Preflight_1", said) == ["start", "end"]
+    assert "stopped by SIGTERM" in said
 
 
 async def test_a_build_that_gets_ready_ends_with_0_and_leaves_reports(

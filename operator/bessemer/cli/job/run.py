@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
@@ -32,7 +33,13 @@ _RECORD = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 async def run_build(settings: Settings) -> Exit:
-    """Build, and print what happens. Raises Invalid for settings that can't be used."""
+    """Build, and print what happens. Raises Invalid for settings that can't be used.
+
+    SIGTERM is how a runner stops a job that was cancelled. A section that is left open would hide all later lines.
+    """
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  this is a coroutine
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
         async with _open(settings) as client:
             progress = await outlast(client.build, OUTAGE_SECONDS)
@@ -44,6 +51,9 @@ async def run_build(settings: Settings) -> Exit:
         return Exit.REFUSED
     except Retry as error:
         _print([f"error: {error.message}"])
+        return Exit.ERROR
+    except asyncio.CancelledError:
+        _print(["stopped by SIGTERM"])
         return Exit.ERROR
     _write(settings.wanted, DOTENV, write_dotenv(progress).encode())
     _write(settings.wanted, JUNIT, write_junit(progress))

@@ -123,5 +123,7 @@ async def test_a_cancelled_job_aborts_its_build_in_its_after_script(runner: Runn
     button, _ = runner.press()
     job = await runner.wait_for(button)
     assert (job["status"], "the build is being aborted" in job["trace"]) == ("canceled", True), job["trace"]
+    sections = SECTION.findall(job["trace"])
+    assert [edge for edge, _ in sections] == ["start", "end"] * (len(sections) // 2), sections
     await world.settle()
     assert world.states() == [("Failed", "Aborted")]
