@@ -25,7 +25,7 @@ ON_KIND := tests/contract/kube tests/e2e/test_install.py \
   tests/e2e/test_build.py::test_build_is_ready_only_with_a_job_that_ran_on_every_node \
   tests/e2e/test_runners.py::test_a_job_gets_a_pod_and_nothing_is_left_of_it
 
-.PHONY: help demo demo-runners check lint quick unit component contract test e2e soak bench bench-runners bench-strangers docs session crds image cluster-up cluster-down cluster-sweep clean
+.PHONY: help demo demo-runners check lint quick unit coverage component contract test e2e soak bench bench-runners bench-strangers docs session crds image cluster-up cluster-down cluster-sweep clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -66,8 +66,11 @@ $(PASSED)/playbooks: uv.lock .ansible-lint $(shell find playbooks)
 quick: .venv/ready ## unit and component tests in one run, without coverage; property and crash tests with a fifth of their cases
 	BESSEMER_TEST_EXAMPLES=few $(PYTEST) tests/unit tools tests/component $(QUICKLY)
 
-unit: .venv/ready ## unit tests with coverage; they need nothing installed
-	$(PYTEST) tests/unit tools -n auto --cov=bessemer --cov-report=term:skip-covered --cov-fail-under=85
+unit: .venv/ready ## unit tests; they need nothing installed
+	$(PYTEST) tests/unit tools -n auto
+
+coverage: .venv/ready ## what unit tests cover, which takes twice their time; property and crash tests with a fifth of their cases
+	BESSEMER_TEST_EXAMPLES=few $(PYTEST) tests/unit tools -n auto --cov=bessemer --cov-report=term:skip-covered --cov-fail-under=85
 
 component: .venv/ready ## several modules together, on loopback
 	$(PYTEST) tests/component $(QUICKLY)
@@ -84,7 +87,15 @@ else
 	$(SUDO) $(PYTEST) tests/e2e --ignore $(ALONE) -m "not soak" $(BESIDE)
 endif
 
-test: lint docs unit component contract e2e ## everything except the long tests
+# Contract tests often wait, for installers, daemons and Slurm; meanwhile the processors run unit and component tests.
+test: lint docs ## everything except the long tests
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target contract in-pauses
+	$(MAKE) --no-print-directory e2e
+
+.PHONY: in-pauses
+in-pauses:
+	nice $(MAKE) --no-print-directory unit
+	nice $(MAKE) --no-print-directory component
 
 soak: .venv/ready ## the long tests: many kills, many nodes; and some tests on kind
 	$(SUDO) $(PYTEST) tests/e2e -m soak

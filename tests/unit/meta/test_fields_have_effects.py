@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 from collections.abc import Iterator
 from types import UnionType
@@ -42,6 +43,7 @@ def list_fields(model: type[BaseModel], path: str = "spec") -> Iterator[tuple[st
                 yield from list_fields(inner, at)
 
 
+@functools.cache
 def find_reads() -> dict[str, set[str]]:
     """Find which attributes the code reads, each with the modules that do, but for what a model reads of itself."""
     reads: dict[str, set[str]] = {}
