@@ -1,7 +1,7 @@
 """A rack, a GitLab with the repository of ``examples/gitlab``, a runner pool for its jobs, and its trigger.
 
-All of it is in one namespace. The manifest and the trigger are changed as a user at this site would: its size in the
-manifest, the addresses and host keys in ``overrides`` of the trigger.
+All of it is in one namespace. The manifest and the trigger are changed as a user at this site would: the size in the
+manifest; addresses, host keys and Ansible's variables of the site in ``overrides`` of the trigger.
 """
 
 from __future__ import annotations
@@ -207,7 +207,10 @@ def apply_trigger(made: TriggerRack) -> None:
         "rules": RULES,
         "overrides": {
             "bootHost": {"ssh": {"hostKey": made.site.lab.boot_host_public_key}},
-            "configuration": {"playbooks": {"repository": f"{url}/{PROJECT}.git"}},
+            "configuration": {
+                "playbooks": {"repository": f"{url}/{PROJECT}.git"},
+                "variables": made.site.build_manifest()["spec"]["configuration"]["variables"],
+            },
             "onDelete": "PowerOff",
         },
     }
