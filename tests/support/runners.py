@@ -104,10 +104,13 @@ class Runners:
         """Wait until no runner pod is left, and shortly after that no runner manager."""
         self.kubectl.wait_for("runner pods go", lambda: not self.pods(), seconds, self.explain)
 
-        def forgotten() -> bool:
-            return not any(runner["managers"] for runner in self.gitlab.runners())
+        def list_managers() -> list[Any]:
+            return [runner["managers"] for runner in self.gitlab.runners() if runner["managers"]]
 
-        self.kubectl.wait_for("GitLab forgets the managers", forgotten, forget_seconds, self.explain)
+        def explain() -> str:
+            return f"{list_managers()}\n{self.explain()}"
+
+        self.kubectl.wait_for("GitLab forgets the managers", lambda: not list_managers(), forget_seconds, explain)
 
     def delete_pools(self, *pools: str) -> None:
         """Delete pools; wait until everything of them is gone: pods, Secrets, accounts, runners and managers."""

@@ -277,6 +277,32 @@ async def test_a_runner_that_outlives_its_pod_by_a_moment_leaves_no_manager(worl
     assert world.memory.left_managers == {}
 
 
+async def test_a_runner_that_outlives_its_pod_leaves_no_manager_though_the_next_pod_of_its_slot_has_ended_meanwhile(
+    world: PoolWorld,
+) -> None:
+    await world.apply()
+    await world.settle()
+    world.queue(7)
+    await world.settle()
+    world.start_pods()
+    await world.settle()
+    managers = world.gitlab.runners[1].managers
+    system_id = runner_system_id(world.kubernetes.objects["runnerpools", *KEY]["metadata"]["uid"], 0)
+    del world.kubernetes.objects["pods", KEY[0], "lab-runner-0"]
+    await world.settle()
+    world.start_pods()
+    world.end_pod("lab-runner-0", 7)
+    world.gitlab.jobs.clear()
+    world.queue()
+    await world.settle()
+    assert (world.pods(), managers) == ({}, set())
+    managers.add(system_id)  # by the runner of the first pod
+    world.pass_time(CLAIM_WINDOW.total_seconds())
+    await world.settle()
+    assert managers == set()
+    assert world.memory.left_managers == {}
+
+
 async def test_a_deleted_pool_says_so_while_gitlab_is_away(world: PoolWorld) -> None:
     await world.apply(runner=MANAGED)
     await world.settle()

@@ -104,13 +104,14 @@ async def forget_manager(deps: PoolDeps, pool: RunnerPool, pod: RunnerPodFact) -
 
     If GitLab can't be reached, this is repeated until it succeeds or the next pod of the slot uses the manager.
     """
-    left = get_left_managers(deps, (pool.namespace, pool.name))
-    left[pod.slot] = deps.now()
+    left, now = get_left_managers(deps, (pool.namespace, pool.name)), deps.now()
+    # A pod that is deleted by force: its runner may still run briefly and contact GitLab, which recreates the manager.
+    # So may the runner of an earlier pod of the slot, for which the next deletion is still due.
+    again = max(left.get(pod.slot, now), now if pod.ended else now + CLAIM_WINDOW)
+    left[pod.slot] = now
     await forget_managers(deps, pool, {pod.slot})
-    if not pod.ended:
-        # The pod was deleted by force: its runner may still run briefly and contact GitLab, which recreates the
-        # manager.
-        left[pod.slot] = deps.now() + CLAIM_WINDOW
+    if again > now:
+        left[pod.slot] = max(left.get(pod.slot, again), again)
 
 
 def list_due_managers(deps: PoolDeps, pool: RunnerPool) -> frozenset[int]:
