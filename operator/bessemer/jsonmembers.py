@@ -23,6 +23,9 @@ values that were not requested are skipped at a hundred megabytes per second, ot
 second."""
 MOST_CHARACTERS = 4096
 """Maximum number of bytes of a requested member, as it is written."""
+CHUNK_BYTES = 16 * 1024
+"""Bytes that are collected before they are looked at, so that the number of parts does not depend on the sizes in which
+a document arrives: what is skipped in one go must have arrived."""
 _NUMBER_BYTES = 64
 _SIGNS = frozenset((b"{", b"}", b"[", b"]", b":", b",", b'"'))
 _SPACE = re.compile(rb"[ \t\r\n]*+")
@@ -78,20 +81,28 @@ class MemberScanner:
         self._in_string = False
         self._kept: bytearray | None = None
         """The part of the current string that has been read, if the string is requested."""
-        self._rest = b""
+        self._rest = bytearray()
+        """What has arrived and was not looked at."""
 
     def feed(self, piece: bytes) -> None:
-        """Process the next chunk; raises Unreadable, after which the scanner must not be used."""
-        data, at = self._rest + piece, 0
-        self._rest = b""
-        while at < len(data):
-            at = self._read_string(data, at) if self._in_string else self._read_outside(data, at)
+        """Take the next piece, of any size; raises Unreadable, after which the scanner must not be used."""
+        self._rest += piece
+        if len(self._rest) >= CHUNK_BYTES:
+            self._scan()
 
     def finish(self) -> dict[Path, Scalar]:
         """Return the members that were found; raises Unreadable if the document is incomplete."""
+        self._scan()
         if self._next is not _Next.NOTHING or self._bare or self._rest:
             raise Unreadable("it is incomplete")
         return self._found
+
+    def _scan(self) -> None:
+        """Process what has arrived, but for half an escape sequence at its end."""
+        data, at = bytes(self._rest), 0
+        self._rest.clear()
+        while at < len(data):
+            at = self._read_string(data, at) if self._in_string else self._read_outside(data, at)
 
     def _read_outside(self, data: bytes, at: int) -> int:
         if self._bare:  # the last chunk ended within a word
@@ -140,7 +151,7 @@ class MemberScanner:
         if end == len(data):
             return end
         if data[end] == ord("\\"):  # the last byte of this chunk
-            self._rest = data[end:]
+            self._rest += data[end:]
             return len(data)
         self._end_string()
         return end + 1
