@@ -11,6 +11,8 @@ import re
 from collections.abc import Collection
 from enum import Enum, auto
 
+import re2
+
 from bessemer.foreign import DEEPEST, Unreadable, decode_json
 
 Path = tuple[str, ...]
@@ -28,21 +30,26 @@ CHUNK_BYTES = 16 * 1024
 a document arrives: what is skipped in one go must have arrived."""
 _NUMBER_BYTES = 64
 _SIGNS = frozenset((b"{", b"}", b"[", b"]", b":", b",", b'"'))
-_SPACE = re.compile(rb"[ \t\r\n]*+")
-_WORD = re.compile(rb'[^][{}:," \t\r\n]*+')
-_IN_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_OPTIONS = re2.Options()
+_OPTIONS.encoding = re2.Options.Encoding.LATIN1
+_OPTIONS.dot_nl = True
+# RE2 takes linear time without possessive quantifiers. Those of Python before 3.11.5 go wrong where a group in them has
+# to backtrack: https://github.com/python/cpython/issues/106052
+_SPACE = re.compile(rb"[ \t\r\n]*")
+_WORD = re.compile(rb'[^][{}:," \t\r\n]*')
+_IN_STRING = re2.compile(rb'(?:[^"\\]|\\.)*', _OPTIONS)
 _BARE = re.compile(rb"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-_S = r"[ \t\r\n]*+"
-_TEXT = r'"(?:[^"\\]++|\\.)*+"'
-_SCALAR = rf"(?:{_TEXT}|true|false|null|-?(?:0|[1-9][0-9]{{0,19}}+)(?:\.[0-9]{{1,20}}+)?(?:[eE][+-]?[0-9]{{1,3}}+)?)"
+_S = r"[ \t\r\n]*"
+_TEXT = r'"(?:[^"\\]|\\.)*"'
+_SCALAR = rf"(?:{_TEXT}|true|false|null|-?(?:0|[1-9][0-9]{{0,19}})(?:\.[0-9]{{1,20}})?(?:[eE][+-]?[0-9]{{1,3}})?)"
 _MEMBER = rf"{_TEXT}{_S}:{_S}{_SCALAR}{_S}"
 _FLAT = (
-    rf"(?:{_SCALAR}|\[{_S}(?:{_SCALAR}{_S}(?:,{_S}{_SCALAR}{_S})*+)?+\]"
-    rf"|\{{{_S}(?:{_MEMBER}(?:,{_S}{_MEMBER})*+)?+\}})"
+    rf"(?:{_SCALAR}|\[{_S}(?:{_SCALAR}{_S}(?:,{_S}{_SCALAR}{_S})*)?\]"
+    rf"|\{{{_S}(?:{_MEMBER}(?:,{_S}{_MEMBER})*)?\}})"
 )
 """A value that holds no values which hold others; longer numbers are read, and refused, one by one."""
-_ELEMENTS = re.compile(rf"(?:{_S}{_FLAT}{_S},)++".encode(), re.DOTALL)
-_MEMBERS = re.compile(rf"(?:{_S}{_TEXT}{_S}:{_S}{_FLAT}{_S},)++".encode(), re.DOTALL)
+_ELEMENTS = re2.compile(rf"(?:{_S}{_FLAT}{_S},)+".encode(), _OPTIONS)
+_MEMBERS = re2.compile(rf"(?:{_S}{_TEXT}{_S}:{_S}{_FLAT}{_S},)+".encode(), _OPTIONS)
 """As many flat elements or members as follow each other: a webhook has thousands of names of files, and a stranger may
 send hundreds of thousands of numbers."""
 
@@ -130,7 +137,7 @@ class MemberScanner:
         if found is None:
             return at
         self._next = _Next.VALUE if is_list else _Next.KEY
-        return found.end()
+        return int(found.end())
 
     def _read_word(self, data: bytes, at: int) -> int:
         """Read a number, true, false or null; the next character shows its end."""
