@@ -150,7 +150,7 @@ class MemberScanner:
         return end
 
     def _read_string(self, data: bytes, at: int) -> int:
-        end = _IN_STRING.match(data, at).end()  # type: ignore[union-attr]  # it always matches
+        end = int(_IN_STRING.match(data, at).end())
         if self._kept is not None:
             self._kept += data[at : min(end, at + MOST_CHARACTERS + 1)]
             if len(self._kept) > MOST_CHARACTERS:
