@@ -254,7 +254,8 @@ async def test_a_pool_that_was_deleted_while_no_operator_ran_leaves_no_manager(w
     assert ("runnerpools", *KEY) not in world.kubernetes.objects
 
 
-async def test_a_runner_that_outlives_its_pod_by_a_moment_leaves_no_manager(world: PoolWorld) -> None:
+@pytest.mark.parametrize("killed", [False, True])
+async def test_a_runner_that_outlives_its_pod_by_a_moment_leaves_no_manager(world: PoolWorld, *, killed: bool) -> None:
     """Deleted by force, a pod is gone before its processes are, and they may ask GitLab once more."""
     await world.apply()
     await world.settle()
@@ -267,7 +268,10 @@ async def test_a_runner_that_outlives_its_pod_by_a_moment_leaves_no_manager(worl
     world.gitlab.jobs.clear()
     world.queue()
     await world.settle()
-    del world.kubernetes.objects["pods", KEY[0], "lab-runner-0"]
+    if killed:  # of which the kubelet may tell before the pod is gone
+        world.end_pod("lab-runner-0", exit_code=137, reason="Error")
+    else:
+        del world.kubernetes.objects["pods", KEY[0], "lab-runner-0"]
     await world.settle()
     managers.add(system_id)  # as GitLab does for any runner that asks
     assert await world.step() <= CLAIM_WINDOW.total_seconds()  # type: ignore[operator]  # never None

@@ -11,7 +11,7 @@ from bessemer.api.runnerpool.resource import RunnerPool
 from bessemer.api.runnerpool.spec import RunnerPoolSpec
 from bessemer.errors import BessemerError
 from bessemer.kinds.runnerpool.deps import PoolDeps
-from bessemer.kinds.runnerpool.facts import CLAIM_WINDOW, Departure, RunnerFact, RunnerPodFact
+from bessemer.kinds.runnerpool.facts import CLAIM_WINDOW, Departure, RunnerFact, RunnerPodFact, RunnerPodState
 from bessemer.kinds.runnerpool.runner.access import list_secrets
 from bessemer.kinds.runnerpool.runner.conclude import conclude
 from bessemer.kinds.runnerpool.runner.ending import EndFacts
@@ -105,9 +105,10 @@ async def forget_manager(deps: PoolDeps, pool: RunnerPool, pod: RunnerPodFact) -
     If GitLab can't be reached, this is repeated until it succeeds or the next pod of the slot uses the manager.
     """
     left, now = get_left_managers(deps, (pool.namespace, pool.name)), deps.now()
-    # A pod that is deleted by force: its runner may still run briefly and contact GitLab, which recreates the manager.
-    # So may the runner of an earlier pod of the slot, for which the next deletion is still due.
-    again = max(left.get(pod.slot, now), now if pod.ended else now + CLAIM_WINDOW)
+    # The runner of a pod that was killed or deleted by force may still run briefly, or its last request be on its way
+    # to GitLab, which then recreates the manager. So may that of an earlier pod of the slot, for which the next
+    # deletion is still due.
+    again = max(left.get(pod.slot, now), now if pod.state is RunnerPodState.FINISHED else now + CLAIM_WINDOW)
     left[pod.slot] = now
     await forget_managers(deps, pool, {pod.slot})
     if again > now:
