@@ -15,6 +15,7 @@ from time import monotonic
 
 from bessemer.engine.boundary import NEVER, Outcome, guard
 from bessemer.engine.faults import Fault
+from bessemer.pauses import compute_growing_pause
 
 Key = tuple[str, str]
 """Namespace and name of an object."""
@@ -78,7 +79,8 @@ class WakeUps:
                 return
             if outcome.failed and outcome.wake_after is None:
                 # Back off even if new events arrive: the failing pass itself may cause them.
-                await asyncio.sleep(min(FIRST_BACK_OFF_SECONDS * 2 ** (failures - 1), LONGEST_BACK_OFF_SECONDS))
+                pause = compute_growing_pause(FIRST_BACK_OFF_SECONDS, failures, LONGEST_BACK_OFF_SECONDS)
+                await asyncio.sleep(pause)
                 continue
             # Not wait_for, which in Python 3.11 loses a cancellation that coincides with the wake-up.
             # Source: https://github.com/python/cpython/issues/86296

@@ -104,6 +104,17 @@ async def test_a_failing_pass_is_repeated_whatever_it_raised() -> None:
     await wakeups.close()
 
 
+async def test_a_pass_that_fails_for_hours_is_still_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONGEST_BACK_OFF_SECONDS", 0.0)
+    work, outcomes = Work(), list[Outcome]()
+    work.errors = [Retry("ApiUnavailable", "gone") for _ in range(1100)]
+    wakeups = WakeUps(work, 300, outcomes.append, show_nothing)
+    wakeups.wake(KEY)
+    await work.reached(1101)
+    await wakeups.close()
+    assert [outcome.failed for outcome in outcomes[:1100]] == [True] * 1100
+
+
 async def test_a_build_that_is_gone_is_looked_at_once_for_each_time_that_something_is_heard_of_it() -> None:
     work = Work()
     wakeups = WakeUps(work, 0.001, lambda _: None, show_nothing)

@@ -10,6 +10,7 @@ from bessemer.gitlab.protocol import RateLimited
 from bessemer.kinds.buildtrigger.deps import TriggerDeps
 from bessemer.kinds.buildtrigger.facts import Facts
 from bessemer.kinds.buildtrigger.memory import Memory
+from bessemer.pauses import compute_growing_pause
 
 FIRST_PAUSE_SECONDS = 5.0
 SPENT_SECONDS = 60.0
@@ -38,4 +39,4 @@ def spend_call(budget: Budget, now: float, what: str) -> None:
 
 def compute_pause(asked: float | None, failures: int, longest: float) -> float:
     """Return the seconds until the next call: as many as GitLab asks for, otherwise doubled with each failure."""
-    return asked or min(FIRST_PAUSE_SECONDS * 2 ** min(failures, 16), longest)
+    return asked or compute_growing_pause(FIRST_PAUSE_SECONDS, failures + 1, longest)

@@ -21,6 +21,7 @@ from bessemer.kinds.clusterbuild.facts import Facts, power_off_wanted
 from bessemer.kinds.clusterbuild.nodes import INSTALLED_STATES, carry_over, describe_failed, merge_groups, promote
 from bessemer.kinds.clusterbuild.outcome import parse_outcome
 from bessemer.kube.pods import SETTLED, PodFact
+from bessemer.pauses import compute_growing_pause
 
 DONE = frozenset({PhaseState.SUCCEEDED, PhaseState.SKIPPED})
 
@@ -156,7 +157,7 @@ def back_off_seconds(failures: int, retries: Retries) -> int:
     """Return the seconds to wait after that many failures: doubled each time, up to a limit."""
     if failures == 0:
         return 0
-    return int(min(retries.back_off_seconds * 2 ** (failures - 1), retries.max_back_off_seconds))
+    return int(compute_growing_pause(retries.back_off_seconds, failures, retries.max_back_off_seconds))
 
 
 def _retry_is_new(facts: Facts) -> bool:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from bessemer.gitlab.protocol import PendingJob, PendingJobs
 from bessemer.kinds.runnerpool.facts import Tried, WaitingJob
+from bessemer.pauses import compute_growing_pause
 
 FIRST_PAUSE = timedelta(seconds=2)
 LONGEST_PAUSE = timedelta(minutes=5)
@@ -117,8 +118,7 @@ class Board:
             return None
         if waiting.seen <= tried.last:
             return tried.last + LONGEST_PAUSE
-        doubled: timedelta = FIRST_PAUSE * 2 ** min(tried.times - 1, 10)
-        return tried.last + min(doubled, LONGEST_PAUSE)
+        return tried.last + compute_growing_pause(FIRST_PAUSE, tried.times, LONGEST_PAUSE)
 
 
 def remember(memory: dict[int, datetime], number: int, when: datetime) -> None:

@@ -27,6 +27,7 @@ from bessemer.kinds.runnerpool.demand.board import Board
 from bessemer.kinds.runnerpool.demand.interest import Interest, Polls, SourceKey, compute_asked
 from bessemer.kinds.runnerpool.demand.recollection import Recollection
 from bessemer.kinds.runnerpool.facts import Demand
+from bessemer.pauses import compute_growing_pause
 
 WAITING = "pending"
 """Status of a job that waits for a runner. Source: https://docs.gitlab.com/api/jobs/"""
@@ -210,8 +211,7 @@ class Source:
         """Return the pause that GitLab requests, otherwise a growing one."""
         asked = compute_asked(error)
         longest = min(self._compute_interval(), LONGEST_BACK_OFF_SECONDS)
-        own: float = min(FIRST_BACK_OFF_SECONDS * 2 ** min(failures - 1, 10), longest)
-        return max(asked, own)
+        return max(asked, compute_growing_pause(FIRST_BACK_OFF_SECONDS, failures, longest))
 
 
 class Sources:

@@ -15,6 +15,7 @@ from bessemer.gitlab.credentials import is_token
 from bessemer.gitlab.protocol import Registration
 from bessemer.kinds.runnerpool.runner.request import build_scope
 from bessemer.kube.secretdata import read_secret
+from bessemer.pauses import compute_growing_pause
 
 FIRST_PAUSE = timedelta(hours=1)
 """Pause between two replacements of a refused token; doubled each time. The first replacement is immediate."""
@@ -69,8 +70,7 @@ class Record:
         """Return when a refused token is replaced next; at once for the first time."""
         if self.refusals == 0:
             return self.issued
-        times: int = 2 ** min(self.refusals - 1, 10)
-        return self.issued + min(FIRST_PAUSE * times, LONGEST_PAUSE)
+        return self.issued + compute_growing_pause(FIRST_PAUSE, self.refusals, LONGEST_PAUSE)
 
     def to_data(self) -> dict[str, str]:
         """Return the record as data of the Secret."""

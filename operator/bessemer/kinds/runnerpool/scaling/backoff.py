@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from bessemer.api.reasons import QUOTA_EXCEEDED
 from bessemer.api.runnerpool.status import MOST_CAUSES, BackOff
 from bessemer.kinds.runnerpool.facts import DoubtfulEnd, Facts, RunnerPodFact
+from bessemer.pauses import compute_growing_pause
 
 FIRST = timedelta(seconds=5)
 LONGEST = timedelta(minutes=5)
@@ -69,8 +70,7 @@ def compute_back_off(facts: Facts, now: datetime) -> BackOff | None:
 
 
 def _compute_wait(failures: int) -> timedelta:
-    wait: timedelta = min(FIRST * 2 ** min(failures - 1, 10), LONGEST)
-    return wait
+    return compute_growing_pause(FIRST, failures, LONGEST)
 
 
 def _was_there(pod: RunnerPodFact, back_off: BackOff) -> bool:
