@@ -11,11 +11,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bessemer.errors import Invalid
 from bessemer.foreign import Unreadable, make_line, parse_int
+from bessemer.gitlab.hookreader import HookReader
 from bessemer.gitlab.jobs import parse_path
 from bessemer.gitlab.protocol import ProjectRef
-from bessemer.jsonmembers import MemberScanner, Path, Scalar
+from bessemer.jsonmembers import Path, Scalar
 
 REF_CHARACTERS = 255
 """GitLab has the same limit for names of branches and tags."""
@@ -109,29 +109,11 @@ class OtherEvent:
 Event = RefEvent | MergeRequestEvent | OtherEvent
 
 
-class EventReader:
-    """Reads a webhook piece by piece: of 25 MB it keeps the few members that matter."""
+class EventReader(HookReader[Event]):
+    """Reads which event a webhook tells of."""
 
     def __init__(self) -> None:
-        self._scanner = MemberScanner(_MEMBERS)
-        self._error: Unreadable | None = None
-
-    def feed(self, piece: bytes) -> None:
-        """Take the next piece of the body, whatever it is."""
-        if self._error is None:
-            try:
-                self._scanner.feed(piece)
-            except Unreadable as error:
-                self._error = error
-
-    def parse(self) -> Event:
-        """Return the event, now that the whole body was fed; raises Invalid InvalidWebhook."""
-        try:
-            if self._error is not None:
-                raise self._error
-            return _parse_members(self._scanner.finish())
-        except Unreadable as error:
-            raise Invalid("InvalidWebhook", f"not the body of a webhook: {error}") from error
+        super().__init__(_MEMBERS, _parse_members)
 
 
 def is_commit(text: object) -> bool:

@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from bessemer.errors import Invalid
 from bessemer.foreign import Unreadable, parse_int
+from bessemer.gitlab.hookreader import HookReader
 from bessemer.gitlab.jobs import make_name, parse_path
 from bessemer.gitlab.protocol import ProjectRef
-from bessemer.jsonmembers import MemberScanner, Path, Scalar
+from bessemer.jsonmembers import Path, Scalar
 
 TOLERANCE_SECONDS = 300
 """Seconds. A signature that is older, or that far in the future, is refused: it may be a replayed request."""
@@ -125,29 +125,11 @@ def begin_proof(headers: Mapping[str, str], secret: str, now: datetime) -> Proof
     return Proof() if token and hmac.compare_digest(token, secret.encode()) else None
 
 
-class HookReader:
-    """Reads a webhook piece by piece: of 25 MB it keeps the few members that say which job is how."""
+class JobHookReader(HookReader[JobHook | OtherHook]):
+    """Reads which job a webhook is about, and how that is."""
 
     def __init__(self) -> None:
-        self._scanner = MemberScanner((_KIND, _PROJECT, _NUMBER, _JOB, _STATUS, _NAME, _REF, _TAG))
-        self._error: Unreadable | None = None
-
-    def feed(self, piece: bytes) -> None:
-        """Take the next piece of the body, whatever it is."""
-        if self._error is None:
-            try:
-                self._scanner.feed(piece)
-            except Unreadable as error:
-                self._error = error
-
-    def parse(self) -> JobHook | OtherHook:
-        """Return what the webhook says, now that the whole body was fed; raises Invalid for what is none."""
-        try:
-            if self._error is not None:
-                raise self._error
-            return _parse_members(self._scanner.finish())
-        except Unreadable as error:
-            raise Invalid("InvalidWebhook", f"not the body of a webhook: {error}") from error
+        super().__init__((_KIND, _PROJECT, _NUMBER, _JOB, _STATUS, _NAME, _REF, _TAG), _parse_members)
 
 
 def check_secret(secret: str) -> None:

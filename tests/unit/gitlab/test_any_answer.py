@@ -20,7 +20,7 @@ from bessemer.gitlab.answers import Answer, LargeAnswers
 from bessemer.gitlab.client import GitLabClient
 from bessemer.gitlab.credentials import build_context
 from bessemer.gitlab.failures import explain_status
-from bessemer.gitlab.hooks import HookReader, JobHook, OtherHook, begin_proof
+from bessemer.gitlab.hooks import JobHook, JobHookReader, OtherHook, begin_proof
 from bessemer.gitlab.limits import parse_wait
 from bessemer.gitlab.protocol import Identity, PendingJobs, ProjectRef, Registration, RunnerRequest, Scope, ScopeType
 from bessemer.gitlab.transport import Transport
@@ -234,6 +234,6 @@ def test_any_bytes_are_a_webhook_or_none(body: bytes) -> None:
 
 
 def parse_hook(body: bytes) -> JobHook | OtherHook:
-    reader = HookReader()
+    reader = JobHookReader()
     reader.feed(body)
     return reader.parse()

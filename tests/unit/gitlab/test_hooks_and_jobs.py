@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bessemer.errors import Invalid
 from bessemer.foreign import Unreadable
-from bessemer.gitlab.hooks import HookReader, JobHook, OtherHook, begin_proof, check_secret
+from bessemer.gitlab.hooks import JobHook, JobHookReader, OtherHook, begin_proof, check_secret
 from bessemer.gitlab.jobs import RunnerTraits, compute_matches, parse_graphql_job, parse_rest_job
 from bessemer.gitlab.protocol import PendingJob, ProjectRef, Scope, ScopeType
 
@@ -45,7 +45,7 @@ def verify(headers: dict[str, str], body: bytes, secret: str, now: datetime) -> 
 
 
 def parse_hook(body: bytes) -> JobHook | OtherHook:
-    reader = HookReader()
+    reader = JobHookReader()
     for at in range(0, len(body), 7):
         reader.feed(body[at : at + 7])
     return reader.parse()

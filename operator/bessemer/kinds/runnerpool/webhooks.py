@@ -9,7 +9,7 @@ from functools import partial
 
 from bessemer.engine.loop import Key
 from bessemer.errors import Invalid
-from bessemer.gitlab.hooks import HookReader, JobHook
+from bessemer.gitlab.hooks import JobHook, JobHookReader
 from bessemer.kinds.runnerpool.deps import PoolDeps
 from bessemer.kinds.runnerpool.runner.webhooks import get_webhook_access, refresh_webhook_secret
 from bessemer.web.hooks import HookReceiver, HookSecret, HookTarget, Taken
@@ -17,13 +17,13 @@ from bessemer.web.hooks import HookReceiver, HookSecret, HookTarget, Taken
 PATH = "/v1/gitlab/{namespace}/{name}"
 
 
-def build_receiver(deps: PoolDeps) -> HookReceiver[HookReader]:
+def build_receiver(deps: PoolDeps) -> HookReceiver[JobHookReader]:
     """Return the handler of the pools' webhooks."""
     target = HookTarget(
         unknown="UnknownPool",
         find_secret=partial(_find_secret, deps),
         refresh_secret=partial(refresh_webhook_secret, deps),
-        make_reader=HookReader,
+        make_reader=JobHookReader,
         take=partial(_take, deps),
     )
     return HookReceiver(deps, target)
@@ -34,7 +34,7 @@ def _find_secret(deps: PoolDeps, key: Key) -> HookSecret | None:
     return HookSecret(access.webhook_secret) if access is not None else None
 
 
-async def _take(deps: PoolDeps, key: Key, reader: HookReader) -> Taken:
+async def _take(deps: PoolDeps, key: Key, reader: JobHookReader) -> Taken:
     """Pass a webhook to the pool's source."""
     try:
         hook = reader.parse()
