@@ -510,7 +510,7 @@ async def test_a_job_that_asks_without_a_pause_costs_the_api_server_a_bounded_nu
 
 
 async def test_of_very_many_jobs_only_the_latest_are_remembered(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bessemer.kinds.buildtrigger.job.receiver.MOST_JOBS", 2)
+    monkeypatch.setattr("bessemer.kinds.buildtrigger.job.caller.MOST_JOBS", 2)
     for job in (302, 303, 302, 304):
         await scene.send("GET", "/x", headers=scene.issue(job_id=str(job)))
     memory = scene.world.kind.deps.memories.find(KEY)
