@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -44,13 +45,14 @@ class SilentChannel:
 
 @pytest.mark.parametrize("exit_code", [-1, 0, 1])
 def test_a_silent_shell_is_late_however_it_ends_when_its_time_is_up(exit_code: int) -> None:
-    channel = SilentChannel(exit_code)
+    channel: Any = SilentChannel(exit_code)
     with pytest.raises(TimeoutError):
-        Conversation(channel, Frame()).hold("true", b"input", 0.05)  # type: ignore[arg-type]  # what is used of it
+        Conversation(channel, Frame()).hold("true", b"input", 0.05)
     assert channel.closed.is_set()
 
 
 @pytest.mark.parametrize("exit_code", [-1, 0])
 def test_a_shell_that_only_greets_until_its_time_is_up_is_unusable(exit_code: int) -> None:
+    channel: Any = SilentChannel(exit_code, b"Welcome\n")
     with pytest.raises(NotBegunError, match="Welcome"):
-        Conversation(SilentChannel(exit_code, b"Welcome\n"), Frame()).hold("true", b"", 0.05)  # type: ignore[arg-type]
+        Conversation(channel, Frame()).hold("true", b"", 0.05)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -129,7 +130,7 @@ def test_characters_are_counted_without_expanding_braces(pattern: str) -> None:
     assert count_characters(pattern) == sum(map(len, found))
 
 
-def parse_with(rules: list[dict[str, object]]) -> tuple[object, str]:
+def parse_with(rules: list[dict[str, Any]]) -> tuple[Any, str]:
     """Parse a trigger with these rules, as each webhook has it done; return its spec and why there is none."""
     began, raw = time.monotonic(), trigger_manifest(rules=rules)
     raw["metadata"]["uid"] = "u"
@@ -148,7 +149,7 @@ def test_a_trigger_with_more_patterns_than_can_be_read_in_a_moment_is_refused_in
         {"name": f"r{number}", "push": push, "paths": [f"{pattern}{one}" for one in range(MOST_PATTERNS)]}
         for number in range(MAX_RULES)
     ]
-    spec, why = parse_with(rules)  # type: ignore[arg-type]
+    spec, why = parse_with(rules)
     assert spec is None
     assert f"at most {MOST_CHARACTERS} characters" in why
 
@@ -156,7 +157,7 @@ def test_a_trigger_with_more_patterns_than_can_be_read_in_a_moment_is_refused_in
 def test_as_many_patterns_as_users_write_are_taken() -> None:
     paths = [f"clusters/{{oxygen,neon}}-{number}/**/*.ya?ml" for number in range(MOST_PATTERNS)]
     rules = [{"name": f"r{number}", "push": {"branches": ["main"]}, "paths": paths[:16]} for number in range(MAX_RULES)]
-    spec, why = parse_with(rules)  # type: ignore[arg-type]
+    spec, why = parse_with(rules)
     assert spec is not None, why
 
 
@@ -169,16 +170,16 @@ def test_a_pattern_of_too_many_braces_is_refused() -> None:
 @pytest.mark.parametrize("pattern", ["*a*" + "b" * 250, "*" * 128, "x"])
 def test_many_refs_are_compared_with_many_patterns_in_a_moment_or_the_trigger_is_refused(pattern: str) -> None:
     rules = [{"name": f"r{number}", "push": {"branches": [pattern] * 2}} for number in range(MAX_RULES)]
-    spec, why = parse_with(rules)  # type: ignore[arg-type]
+    spec, why = parse_with(rules)
     if spec is None:
         assert "more * in them" in why
         return
     began = time.monotonic()
     places = [("", f"refs/heads/{'a' * 200}{number}") for number in range(1000)]
-    list_fitting(spec, {place: Head("0" * 40, protected=True) for place in places})  # type: ignore[arg-type]
+    list_fitting(spec, {place: Head("0" * 40, protected=True) for place in places})
     assert time.monotonic() - began < MOST_SECONDS
 
 
 def test_a_trigger_with_more_names_of_refs_than_can_be_compared_is_refused() -> None:
     rules = [{"name": f"r{number}", "tag": {"tags": ["v1"] * MOST_PATTERNS}} for number in range(9)]
-    assert parse_with(rules)[0] is None  # type: ignore[arg-type]
+    assert parse_with(rules)[0] is None

@@ -18,7 +18,10 @@ from bessemer.web.app import add_public_routes
 from tests.support.issuer import AUDIENCE, make_key
 from tests.support.trigger_world import KEY, MAIN, TriggerWorld, build_manifest, open_trigger_world, push_body
 
-RULE = {"name": "button", "job": {"refs": ["main"], "audience": AUDIENCE, "proofs": ["IdToken", "JobToken"]}}
+RULE: dict[str, Any] = {
+    "name": "button",
+    "job": {"refs": ["main"], "audience": AUDIENCE, "proofs": ["IdToken", "JobToken"]},
+}
 PLACE = f"/v1/triggers/{KEY[0]}/{KEY[1]}/job"
 
 
@@ -209,7 +212,7 @@ async def test_a_job_of_a_merge_requests_child_pipeline_is_not_taken_for_one_of_
 
 
 async def test_no_job_token_is_asked_about_where_no_rule_takes_it(scene: Scene) -> None:
-    await scene.world.apply(rules=[RULE | {"job": RULE["job"] | {"proofs": ["IdToken"]}}])  # type: ignore[operator]
+    await scene.world.apply(rules=[RULE | {"job": RULE["job"] | {"proofs": ["IdToken"]}}])
     await scene.world.settle()
     assert await scene.find_reason({"JOB-TOKEN": "glcbt-64_one"}) == "ProofNotAccepted"
     assert scene.world.issuer.requests == []
@@ -248,7 +251,7 @@ async def test_the_job_token_of_a_merge_requests_pipeline_is_refused(scene: Scen
 
 
 async def test_a_job_needs_the_environment_of_the_rule(scene: Scene) -> None:
-    await scene.world.apply(rules=[RULE | {"job": RULE["job"] | {"environments": ["lab-*"]}}])  # type: ignore[operator]
+    await scene.world.apply(rules=[RULE | {"job": RULE["job"] | {"environments": ["lab-*"]}}])
     await scene.world.settle()
     assert await scene.find_reason(scene.issue(environment="oxygen"), 403) == "WrongEnvironment"
     status, _ = await scene.send(headers=scene.issue(environment="lab-oxygen"), json={"cluster": "oxygen"})

@@ -91,7 +91,7 @@ async def test_a_gitlab_that_takes_no_report_for_good_is_told_at_a_bounded_rate(
 
 
 async def test_a_gitlab_that_never_delivers_an_event_is_not_asked_to_again_and_again(world: TriggerWorld) -> None:
-    world.hooks = hooks = LyingHookLog(world)  # type: ignore[assignment]
+    world.hooks = hooks = LyingHookLog(world)  # type: ignore[assignment]  # it has what is used of one
     await world.restart_operator()
     await settle(world)
     assert hooks.calls <= 3 * HOOK_CALLS
