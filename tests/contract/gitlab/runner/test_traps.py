@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import threading
 import time
 import uuid
@@ -111,7 +112,7 @@ def test_a_poll_under_way_is_not_cancelled_and_the_job_it_brings_is_run(pod: Pod
 
 @pytest.mark.parametrize("moment", [0.0, 0.05, 0.1, 0.2, 0.4])
 def test_told_to_end_while_the_runner_starts_no_job_is_orphaned(pod: Pod, moment: float) -> None:
-    """A QUIT that comes before the runner heeds it ends it with a core dump; that is no failure of the pod."""
+    """A QUIT that comes before the runner heeds it would end it with a core dump, also with a job."""
     job = pod.run_job("true")
     pod.start(str(job))
     pod.wait_until(pod.heeds_term)
@@ -121,6 +122,36 @@ def test_told_to_end_while_the_runner_starts_no_job_is_orphaned(pod: Pod, moment
     assert code == 0
     assert (outcome, jobs) == (("JobTaken", [job]) if read_status(pod, job) == "success" else ("NoJob", []))
     assert read_status(pod, job) in ("success", "pending")
+
+
+SLOW_TO_HEED = """#!{python}
+import signal, sys, threading, time
+print('{{"msg":"Checking for jobs... received","job":1001}}', flush=True)
+time.sleep(1)
+heard = threading.Event()
+signal.signal(signal.SIGQUIT, lambda *_: None)
+def listen():
+    signal.pthread_sigmask(signal.SIG_SETMASK, set(signal.Signals) - {{signal.SIGQUIT}})
+    signal.sigwait({{signal.SIGQUIT}})
+    heard.set()
+signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGQUIT}})
+threading.Thread(target=listen, daemon=True).start()
+sys.exit(0 if heard.wait(20) else 1)
+"""
+"""Stands for a runner that is given no processor between its request and ``signal.Notify``."""
+
+
+def test_a_runner_that_has_asked_for_a_job_is_not_told_to_quit_before_it_heeds_that(pod: Pod) -> None:
+    """Seen once on a busy machine: killed by QUIT, it left a job that GitLab called running."""
+    folder = pod.folder / "bin"
+    folder.mkdir()
+    (folder / "gitlab-runner").write_text(SLOW_TO_HEED.format(python=sys.executable))
+    (folder / "gitlab-runner").chmod(0o755)
+    pod.runner = folder / "gitlab-runner"
+    pod.start("1001")
+    pod.wait_until(lambda: "received" in pod.log())
+    pod.stop()
+    assert pod.wait(SOON) == (0, "JobTaken", [1001])
 
 
 def test_told_to_end_in_the_pause_after_a_poll_it_polls_no_more(pod: Pod) -> None:

@@ -26,6 +26,7 @@ MOST_JOBS=64        # maximum reported: more than one only if GitLab cancelled t
 MOST_LINE=4096      # maximum characters of a line that are parsed
 MOST_SAID=400       # maximum characters of the runner's message that are reported
 FAILING_SECONDS=120 # a pod that asks for any job ends after so long without an answer: its pool reports why
+HEEDS_TRIES=100     # tenths of a second until the runner is told to quit, whether it seems to heed it or not
 ANSWERED_SECONDS=40 # GitLab may take 50 to answer: between failures further apart there was an answer
 
 finish() { # exit code
@@ -76,6 +77,30 @@ interrupt() {
     done
 }
 
+# heeds_quit: whether the runner has asked for QUIT, which kills it before. Go then leaves QUIT unblocked in the one
+# thread that blocks all other signals, such as USR2 (Go, src/runtime/signal_unix.go, ensureSigM).
+heeds_quit() {
+    local status key value
+    for status in "/proc/$runner/task/"*/status; do
+        while read -r key value; do
+            [ "$key" = SigBlk: ] && ((16#$value >> 11 & 1 && !(16#$value >> 2 & 1))) && return
+        done <"$status"
+    done
+    return 1
+}
+
+# ask_to_quit: tell the runner to take no further job. It asks GitLab for a job just before it heeds QUIT; killed in
+# between, it would leave the job that it is given running for nobody. The second QUIT is for one that Go has dropped,
+# since the runner did not listen yet (os/signal.Notify with a channel without a buffer); heard, it changes nothing.
+ask_to_quit() {
+    local tries=0
+    until heeds_quit || [ $((tries += 1)) -gt "$HEEDS_TRIES" ]; do
+        kill -0 "$runner" || return
+        read -r -t 0.1 -u "$never"
+    done
+    kill -QUIT "$runner" && sleep 1 && kill -QUIT "$runner"
+}
+
 stop() {
     stopping=yes
     [ -n "$runner" ] || return
@@ -88,7 +113,7 @@ stop() {
         echo 'concurrent = 1' >"$BESSEMER_HOME/config.toml"
         { sleep 10 && kill -QUIT "$runner" 2>/dev/null; } &
     else
-        kill -QUIT "$runner" 2>/dev/null
+        ask_to_quit 2>/dev/null &
     fi
 }
 trap stop TERM QUIT INT
