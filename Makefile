@@ -25,7 +25,7 @@ ON_KIND := tests/contract/kube tests/e2e/test_install.py \
   tests/e2e/test_build.py::test_build_is_ready_only_with_a_job_that_ran_on_every_node \
   tests/e2e/test_runners.py::test_a_job_gets_a_pod_and_nothing_is_left_of_it
 
-.PHONY: help demo demo-runners check lint quick unit coverage component contract test e2e soak bench bench-runners bench-strangers docs session crds image cluster-up cluster-down cluster-sweep clean
+.PHONY: help demo demo-runners check lint quick unit coverage component contract test e2e soak bench bench-runners bench-strangers bench-triggers docs session crds image cluster-up cluster-down cluster-sweep clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -110,6 +110,9 @@ bench-runners: .venv/ready ## measure runner pools, and GitLab's own executor fo
 
 bench-strangers: .venv/ready ## measure the operator's web server under a flood of unauthenticated requests
 	$(PY) -m tests.bench.flood
+
+bench-triggers: .venv/ready ## measure build triggers: from a push to the ClusterBuild, and a burst of 1,000
+	$(SUDO) $(PY) -m tests.bench.triggers
 
 docs: .venv/ready ## the documents as a site, in build/site; links are checked
 	$(PY) -m tests.support.docsite

@@ -110,7 +110,7 @@ def open_triggers(bessemer: Cluster, namespace: str = "triggers") -> Iterator[Tr
     image = operator["spec"]["template"]["spec"]["containers"][0]["image"]
     gitlab = install_simulator(bessemer, namespace, image)
     tokens = gitlab.seed(
-        projects=[{"path": PROJECT, "protected_branches": ["main"], "protected_tags": ["release/*"]}],
+        projects=[{"path": PROJECT, "protected_branches": ["main", "release/*"], "protected_tags": ["release/*"]}],
         users=[{"username": "bot", "access": {PROJECT: 40}}, {"username": "ada", "access": {PROJECT: 40}}],
         tokens=[{"user": "bot", "name": "api", "scopes": ["api"]}],
     )

@@ -18,12 +18,13 @@ from local_kubernetes.kubectl import KubectlError
 from local_kubernetes.marker import require_marker
 from tests.bench.builds import BenchError
 from tests.bench.report import Machine
+from tests.bench.requests import send_over_api
 from tests.bench.runners.bursts import Burst, measure_burst
 from tests.bench.runners.fake_nodes import PLACEMENT, FakeRunners, run_fake_nodes
 from tests.bench.runners.fleet import find_tokens, measure_fleet
 from tests.bench.runners.lone import measure_cold, measure_managers, measure_warm
 from tests.bench.runners.report import Report, build_document, show
-from tests.bench.runners.scene import Scene, open_scene, send_over_api
+from tests.bench.runners.scene import Scene, open_scene
 from tests.support.checkout import ROOT
 
 SMALL_BURST, SMALL_BURSTS = 30, 3

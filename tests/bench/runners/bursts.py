@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from tests.bench.requests import Requests
 from tests.bench.runners.journeys import SCRIPT, find_webhooks
 from tests.bench.runners.observations import PodObservation
-from tests.bench.runners.scene import Requests, Scene
+from tests.bench.runners.scene import Scene
 from tests.support.runners import PROJECT
 
 BURST_SECONDS = 300

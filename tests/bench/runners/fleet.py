@@ -8,10 +8,11 @@ import time
 from dataclasses import dataclass
 
 from tests.bench.operator_process import OperatorMemory, get_cpu_seconds, get_memory
+from tests.bench.requests import send_over_api
 from tests.bench.runners.fake_nodes import PLACEMENT, FakeRunners, run_fake_nodes
 from tests.bench.runners.journeys import SCRIPT, find_webhooks
 from tests.bench.runners.observations import PodObservation
-from tests.bench.runners.scene import Scene, send_over_api
+from tests.bench.runners.scene import Scene
 from tests.support.runners import PROJECT
 
 POOL_SECONDS = 180

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from tests.bench.builds import BenchError
+from tests.bench.requests import Requests
 from tests.bench.runners.journeys import SCRIPT, Journey, compute_journey, find_webhooks
 from tests.bench.runners.manager import DEFAULT, TUNED, run_manager
 from tests.bench.runners.observations import PodObservation
-from tests.bench.runners.scene import Requests, Scene
+from tests.bench.runners.scene import Scene
 from tests.support.runners import PROJECT
 
 JOB_SECONDS = 60

@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from kubernetes.client import ApiClient
 from kubernetes.config import new_client_from_config
-from prometheus_client.parser import text_string_to_metric_families
 
-from gitlab_simulator.control import Send, Simulator
+from gitlab_simulator.control import Simulator
 from local_kubernetes.kubectl import Kubectl
 from local_kubernetes.protocol import Cluster
-from tests.bench.builds import BenchError
-from tests.bench.operator_process import METRICS, SERVICE
+from tests.bench.requests import Requests, count_requests, send_over_api
 from tests.bench.runners.watching import PodWatch, watch_pods
-from tests.support.gitlab_pod import SERVICE as GITLAB
 from tests.support.runners import Runners, open_runners
 from tests.support.site import install_bessemer
-
-RUNNERS_OWN = ("POST /api/v4/jobs/request", "PUT /api/v4/jobs/", "PATCH /api/v4/jobs/", "POST /api/v4/jobs/")
-"""The beginnings of the routes that gitlab-runner itself asks for; the executor's artifacts are among them."""
-REQUESTS = "bessemer_kubernetes_requests"
-STANDING = frozenset({"leases"})
-"""Asked for whether there are jobs or not: the leader's own Lease."""
-
-
-@dataclass(frozen=True)
-class Requests:
-    """What was asked so far."""
-
-    kubernetes: dict[str, int]
-    """By the operator, by method and plural; without its Lease."""
-    gitlab: dict[str, int]
-    """By the operator, by route: all that is not gitlab-runner's own."""
-
-    def subtract(self, earlier: Requests) -> Requests:
-        """Return what was asked since."""
-        return Requests(_subtract(self.kubernetes, earlier.kubernetes), _subtract(self.gitlab, earlier.gitlab))
 
 
 @dataclass(frozen=True)
@@ -64,10 +39,7 @@ class Scene:
 
     def count_requests(self) -> Requests:
         """Ask the operator and the simulator for their counts."""
-        system = self.system
-        text = system.run("get", "--raw", METRICS.format(namespace=system.namespace, service=SERVICE))
-        gitlab = {route: n for route, n in self.gitlab.requests().items() if not route.startswith(RUNNERS_OWN)}
-        return Requests(parse_requests(text), gitlab)
+        return count_requests(self.system, self.gitlab)
 
 
 @contextmanager
@@ -80,34 +52,3 @@ def open_scene(cluster: Cluster) -> Iterator[Scene]:
         runners.gitlab = Simulator(send_over_api(client, runners.kubectl.namespace))
         with watch_pods(client, runners.kubectl.namespace) as watch:
             yield Scene(cluster, runners, client, watch)
-
-
-def send_over_api(client: ApiClient, namespace: str) -> Send:
-    """Return how requests get to the simulator: by the API server's proxy for Services, over kept connections."""
-    base = f"/api/v1/namespaces/{namespace}/services/http:{GITLAB}:80/proxy"
-
-    def send(method: str, path: str, body: Any) -> Any:
-        headers = {"Content-Type": "application/json"}
-        serialized = client.param_serialize(
-            method, base + path, header_params=headers, body=body, auth_settings=["BearerToken"]
-        )
-        answer: Any = client.call_api(*serialized)
-        text = answer.read()
-        if answer.status >= 400:
-            raise BenchError(f"{method} {path}: {answer.status} {text[:500]!r}")
-        return json.loads(text) if text else None
-
-    return send
-
-
-def parse_requests(text: str) -> dict[str, int]:
-    """Read the operator's requests to Kubernetes from the text that Prometheus would scrape."""
-    families = {family.name: family for family in text_string_to_metric_families(text)}
-    samples = [sample for sample in families[REQUESTS].samples if sample.name == f"{REQUESTS}_total"]
-    found = {(sample.labels["method"], sample.labels["plural"]): int(sample.value) for sample in samples}
-    return {f"{method} {plural}": count for (method, plural), count in found.items() if plural not in STANDING}
-
-
-def _subtract(counts: dict[str, int], earlier: dict[str, int]) -> dict[str, int]:
-    left = {name: count - earlier.get(name, 0) for name, count in counts.items()}
-    return {name: count for name, count in left.items() if count}

@@ -5,21 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from kubernetes.client import ApiClient, CoreV1Api
-from kubernetes.watch import Watch
 
 from tests.bench.builds import BenchError
 from tests.bench.runners.observations import PodObservation, compute_observation
+from tests.bench.watching import watch_objects
 
-WATCH_SECONDS = 3600
-"""Maximum duration of a watch, in seconds; far longer than what it observes."""
-MOST_WATCHES = 100
-"""How often a watch that was ended is begun again."""
 LOOK_SECONDS = 0.02
 """How often it is looked whether what is waited for is so; it adds nothing to what is measured."""
 Listener = Callable[[Mapping[str, Any]], None]
@@ -77,24 +73,5 @@ def watch_pods(client: ApiClient, namespace: str) -> Iterator[PodWatch]:
     """Watch a namespace as long as the context lasts."""
     look = partial(CoreV1Api(client).list_namespaced_pod, namespace)
     found = PodWatch()
-    watch: Any = Watch()  # type: ignore[no-untyped-call]  # the library has no types
-    closing = threading.Event()
-    with ThreadPoolExecutor(1) as thread:
-        try:
-            thread.submit(_follow, watch, look, found, closing).add_done_callback(found.note_end)
-            yield found
-        finally:
-            closing.set()
-            watch.stop()
-
-
-def _follow(watch: Any, look: Callable[..., Any], found: PodWatch, closing: threading.Event) -> None:
-    """Note all events; where the API server ends the watch, go on from where it was."""
-    version: str | None = None
-    for _ in range(MOST_WATCHES):
-        # As JSON, since filling models would take time.
-        for event in watch.stream(look, resource_version=version, timeout_seconds=WATCH_SECONDS, deserialize=False):
-            found.note(event["type"], event["object"], time.time())
-            version = event["object"]["metadata"]["resourceVersion"]
-        if closing.is_set():
-            return
+    with watch_objects(look, found.note, found.note_end):
+        yield found

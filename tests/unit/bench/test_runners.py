@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from bessemer.api.wellknown import JOB_ANNOTATION
+from tests.bench.requests import Requests, parse_requests
 from tests.bench.runners.fake_nodes import build_stages
 from tests.bench.runners.journeys import COLD, compute_journey, find_webhooks
 from tests.bench.runners.observations import PodObservation, compute_observation
-from tests.bench.runners.scene import Requests, parse_requests
 
 
 def raw_pod(job: str | None = None, node: str | None = None, **states: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Send = Callable[[str, str, Any], Any]
@@ -56,8 +56,21 @@ class Simulator:
 
     def add_commit(self, project: str, *, pushed_by: str = "", **commit: Any) -> str:
         """Create a commit (`spec.CommitSpec`), by a push of a user if one is named; return its name."""
-        body = {"project": project, "commit": commit, "pushed_by": pushed_by}
-        return str(self._send("POST", "/-/simulator/commits", body)["id"])
+        return self.add_commits(project, [commit], pushed_by=pushed_by)[0]
+
+    def add_commits(self, project: str, commits: Sequence[Mapping[str, Any]], *, pushed_by: str = "") -> list[str]:
+        """Create commits, by a push each if a user is named; return their names."""
+        body = {"project": project, "commits": list(commits), "pushed_by": pushed_by}
+        names: list[str] = self._send("POST", "/-/simulator/commits", body)["ids"]
+        return names
+
+    def hold_deliveries(self) -> None:
+        """Have webhooks wait, as where Sidekiq, which sends GitLab's, is down."""
+        self._send("POST", "/-/simulator/deliveries/hold", None)
+
+    def release_deliveries(self) -> None:
+        """Send all webhooks that have waited."""
+        self._send("POST", "/-/simulator/deliveries/release", None)
 
     def change_settings(self, **settings: Any) -> None:
         """Change settings by their names (`state.Settings`)."""

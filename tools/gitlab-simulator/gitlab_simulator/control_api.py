@@ -17,6 +17,7 @@ from .pushes import Push, compute_changes
 from .seeding import add_commit, apply_seed
 from .spec import CommitSpec, PipelineSpec, Seed
 from .state import GitLabState, NotThereError
+from .webhooks import Webhooks
 
 BASE = "/-/simulator"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -36,34 +37,37 @@ class HookSpec(BaseModel):
     events: list[str] = ["job_events"]
 
 
-class ProjectCommitSpec(BaseModel):
-    """A commit, and the project that it is for."""
+class ProjectCommitsSpec(BaseModel):
+    """Commits, and the project that they are for."""
 
     model_config = ConfigDict(extra="forbid")
 
     project: str
-    commit: CommitSpec
+    commits: list[CommitSpec]
     pushed_by: str = ""
-    """User whose push brings it, which webhooks are told and merge requests follow; empty: it is just there."""
+    """User whose pushes bring them, one each, which webhooks are told and merge requests follow; empty: they are just
+    there."""
 
 
 class ControlApi:
     """The routes below /-/simulator."""
 
-    def __init__(self, state: GitLabState, faults: Faults) -> None:
+    def __init__(self, state: GitLabState, faults: Faults, webhooks: Webhooks) -> None:
         self._state = state
         self._faults = faults
+        self._webhooks = webhooks
         self.requests: Counter[str] = Counter()
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Add the routes."""
         router.add_post(f"{BASE}/seed", self.seed)
         router.add_post(f"{BASE}/pipelines", self.create_pipeline)
-        router.add_post(f"{BASE}/commits", self.add_commit)
+        router.add_post(f"{BASE}/commits", self.add_commits)
         router.add_get(f"{BASE}/jobs", self.list_jobs)
         router.add_get(f"{BASE}/runners", self.list_runners)
         router.add_post(f"{BASE}/hooks", self.create_hook)
         router.add_get(f"{BASE}/deliveries", self.list_deliveries)
+        router.add_post(f"{BASE}/deliveries/{{what:hold|release}}", self.hold_deliveries)
         router.add_get(f"{BASE}/requests", self.count_requests)
         router.add_post(f"{BASE}/faults", self.switch_fault)
         router.add_delete(f"{BASE}/faults", self.clear_faults)
@@ -88,19 +92,23 @@ class ControlApi:
         except NotThereError as error:
             raise web.HTTPNotFound(text=f"{error}: there is none") from error
 
-    async def add_commit(self, request: web.Request) -> web.Response:
-        """Create a commit; answers its name."""
-        spec = await _read(request, ProjectCommitSpec)
+    async def add_commits(self, request: web.Request) -> web.Response:
+        """Create commits; answers their names."""
+        spec = await _read(request, ProjectCommitsSpec)
         try:
-            project = self._state.get_project(spec.project)
-            before = project.repository.refs
-            commit = add_commit(self._state, project, spec.commit)
-            if spec.pushed_by:
-                user = self._state.get_user(spec.pushed_by)
-                land_push(self._state, Push(project, user.id, compute_changes(before, project.repository.refs)))
+            names = [self._add_commit(spec, one) for one in spec.commits]
         except NotThereError as error:
             raise web.HTTPNotFound(text=f"{error} not found") from error
-        return web.json_response({"id": commit.sha}, status=201)
+        return web.json_response({"ids": names}, status=201)
+
+    def _add_commit(self, spec: ProjectCommitsSpec, one: CommitSpec) -> str:
+        project = self._state.get_project(spec.project)
+        before = project.repository.refs
+        commit = add_commit(self._state, project, one)
+        if spec.pushed_by:
+            user = self._state.get_user(spec.pushed_by)
+            land_push(self._state, Push(project, user.id, compute_changes(before, project.repository.refs)))
+        return commit.sha
 
     async def create_pipeline(self, request: web.Request) -> web.Response:
         """Create a pipeline; answers the numbers of its jobs."""
@@ -152,12 +160,21 @@ class ControlApi:
                     "status": one.status,
                     "error": one.error,
                     "at": one.at,
+                    "seconds": one.seconds,
                     "idempotency_key": one.idempotency_key,
                     "body": one.body.decode(),
                 }
                 for one in self._state.deliveries.values()
             ]
         )
+
+    async def hold_deliveries(self, request: web.Request) -> web.Response:
+        """Send no webhooks, or those that were held."""
+        if request.match_info["what"] == "hold":
+            self._webhooks.hold()
+        else:
+            self._webhooks.release()
+        return web.Response(status=204)
 
     async def count_requests(self, _: web.Request) -> web.Response:
         """Return the number of requests of each route."""

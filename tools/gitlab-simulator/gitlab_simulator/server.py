@@ -44,9 +44,9 @@ REST = (
 def build_app(state: GitLabState) -> web.Application:
     """Return the application."""
     faults = Faults()
-    control = ControlApi(state, faults)
-    app = web.Application(client_max_size=BODY_LIMIT, middlewares=[control.count, note_cause, faults.strike])
     webhooks = Webhooks(state)
+    control = ControlApi(state, faults, webhooks)
+    app = web.Application(client_max_size=BODY_LIMIT, middlewares=[control.count, note_cause, faults.strike])
     rest = [make(state) for make in REST]
     apis = (RunnerApi(state, faults), *rest, HooksApi(state, webhooks), control)
     for api in apis:

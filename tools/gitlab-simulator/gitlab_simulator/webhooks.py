@@ -69,8 +69,10 @@ class Webhooks:
 
     def __init__(self, state: GitLabState) -> None:
         self._state = state
-        self._tasks: set[asyncio.Task[Delivery]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
+        self._going = asyncio.Event()
+        self._going.set()
         state.listeners.append(self._on_change)
 
     async def close(self) -> None:
@@ -79,6 +81,14 @@ class Webhooks:
             task.cancel()
         if self._session is not None:
             await self._session.close()
+
+    def hold(self) -> None:
+        """Send no event until ``release``, as where Sidekiq, which sends GitLab's webhooks, is down."""
+        self._going.clear()
+
+    def release(self) -> None:
+        """Send the events that were held, as many at once as there are connections."""
+        self._going.set()
 
     def _on_change(self, change: Changed) -> None:
         now, kinds = self._state.clock.now(), WANTED_BY.get(change.kind, frozenset())
@@ -93,9 +103,15 @@ class Webhooks:
 
     def _start(self, hook: Hook, event: Event) -> None:
         body = json.dumps(event.body).encode()
-        task = asyncio.get_running_loop().create_task(self.deliver(hook, event.header, body))
+        task = asyncio.get_running_loop().create_task(self._deliver_in_time(hook, event.header, body))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _deliver_in_time(self, hook: Hook, event: str, body: bytes) -> None:
+        """Send an event, unless the hook was disabled since then (app/services/web_hook_service.rb, disabled?)."""
+        await self._going.wait()
+        if not compute_is_disabled(hook, self._state.clock.now()):
+            await self.deliver(hook, event, body)
 
     def _covers(self, hook: Hook, project_id: int, path: str) -> bool:
         if hook.scope == "project":

@@ -47,10 +47,14 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture
-async def state() -> AsyncIterator[GitLabState]:
-    state = build_state("hpc/sim", "else/where")
+def state() -> GitLabState:
+    return build_state("hpc/sim", "else/where")
+
+
+@pytest.fixture(autouse=True)
+async def webhooks(state: GitLabState) -> AsyncIterator[Webhooks]:
     webhooks = Webhooks(state)
-    yield state
+    yield webhooks
     await webhooks.close()
 
 
@@ -73,6 +77,24 @@ async def test_a_group_hook_hears_of_each_status_of_the_jobs_below_it(state: Git
     assert {(body["build_id"], body["project"]["path_with_namespace"]) for body in bodies} == {(job.id, "hpc/sim")}
     assert all(headers["X-Gitlab-Token"] == "secret" for headers, _ in got)
     assert all(body["runner"] is None and "tag_list" not in body for body in bodies)
+
+
+async def test_webhooks_that_are_held_are_sent_when_they_are_released(
+    state: GitLabState, receiver: Receiver, webhooks: Webhooks
+) -> None:
+    state.settings.job_events_for_pending = False
+    _add_hook(state, receiver.url)
+    webhooks.hold()
+    for _ in range(3):
+        add_jobs(state)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await receiver.got.get()
+    assert state.deliveries == {}
+    webhooks.release()
+    async with asyncio.timeout(5):
+        got = [await receiver.got.get() for _ in range(3)]
+    assert len({json.loads(body)["build_id"] for _, body in got}) == 3
 
 
 async def test_the_signed_form_is_that_of_standard_webhooks(state: GitLabState, receiver: Receiver) -> None:

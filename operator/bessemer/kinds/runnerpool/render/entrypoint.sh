@@ -90,7 +90,7 @@ heeds_quit() {
 }
 
 # ask_to_quit: tell the runner to take no further job. It asks GitLab for a job just before it heeds QUIT; killed in
-# between, it would leave the job that it is given running for nobody. The second QUIT is for one that Go has dropped,
+# between, it would leave the job that it is given without a runner. The second QUIT is for one that Go has dropped,
 # since the runner did not listen yet (os/signal.Notify with a channel without a buffer); heard, it changes nothing.
 ask_to_quit() {
     local tries=0
