@@ -27,6 +27,8 @@ from .state import Changed, GitLabState
 
 FAILURES_BEFORE_PAUSE, FAILURES_BEFORE_END = 4, 40
 """Failures in a row."""
+MOST_AT_ONCE = 100
+"""Events that are sent at the same time; a large GitLab has some dozens of threads for that, in several processes."""
 ANSWER_LIMIT = 8 * 1024
 """Bytes of an answer that are kept."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 24 * 3600.0
@@ -73,6 +75,7 @@ class Webhooks:
         self._session: aiohttp.ClientSession | None = None
         self._going = asyncio.Event()
         self._going.set()
+        self._threads = asyncio.Semaphore(MOST_AT_ONCE)
         state.listeners.append(self._on_change)
 
     async def close(self) -> None:
@@ -87,7 +90,7 @@ class Webhooks:
         self._going.clear()
 
     def release(self) -> None:
-        """Send the events that were held, as many at once as there are connections."""
+        """Send the events that were held, MOST_AT_ONCE at the same time."""
         self._going.set()
 
     def _on_change(self, change: Changed) -> None:
@@ -110,8 +113,9 @@ class Webhooks:
     async def _deliver_in_time(self, hook: Hook, event: str, body: bytes) -> None:
         """Send an event, unless the hook was disabled since then (app/services/web_hook_service.rb, disabled?)."""
         await self._going.wait()
-        if not compute_is_disabled(hook, self._state.clock.now()):
-            await self.deliver(hook, event, body)
+        async with self._threads:
+            if not compute_is_disabled(hook, self._state.clock.now()):
+                await self.deliver(hook, event, body)
 
     def _covers(self, hook: Hook, project_id: int, path: str) -> bool:
         if hook.scope == "project":
