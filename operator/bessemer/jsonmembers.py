@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from contextlib import suppress
 from enum import Enum, auto
 
 import re2
@@ -25,6 +26,8 @@ values that were not requested are skipped at a hundred megabytes per second, ot
 second."""
 MOST_CHARACTERS = 4096
 """Maximum number of bytes of a requested member, as it is written."""
+LONGEST_ESCAPE = 12
+"""Bytes of the longest escape sequence: that of a character outside of the Basic Multilingual Plane."""
 CHUNK_BYTES = 16 * 1024
 """Bytes that are collected before they are looked at, so that the number of parts does not depend on the sizes in which
 a document arrives: what is skipped in one go must have arrived."""
@@ -72,8 +75,9 @@ class MemberScanner:
     decoders.
     """
 
-    def __init__(self, wanted: Collection[Path]) -> None:
-        self._wanted = frozenset(wanted)
+    def __init__(self, wanted: Collection[Path], clipped: Collection[Path] = ()) -> None:
+        """Of the members in ``clipped``, which are wanted as well, only the beginning is kept where they are long."""
+        self._wanted, self._clipped = frozenset(wanted), frozenset(clipped)
         self._before_wanted = frozenset(path[:end] for path in wanted for end in range(len(path)))
         self._found: dict[Path, Scalar] = {}
         self._next = _Next.OBJECT
@@ -152,7 +156,7 @@ class MemberScanner:
     def _read_string(self, data: bytes, at: int) -> int:
         end = int(_IN_STRING.match(data, at).end())
         if self._kept is not None:
-            self._kept += data[at : min(end, at + MOST_CHARACTERS + 1)]
+            self._kept += data[at : min(end, at + MOST_CHARACTERS + 1 - len(self._kept))]
             if len(self._kept) > MOST_CHARACTERS:
                 self._refuse_long()
         if end == len(data):
@@ -164,6 +168,8 @@ class MemberScanner:
         return end + 1
 
     def _refuse_long(self) -> None:
+        if self._next is not _Next.COLON and self._get_path() in self._clipped:
+            return
         if self._next is not _Next.COLON:
             raise Unreadable(f"{'.'.join(self._get_path())} is longer than {MOST_CHARACTERS} bytes")
         self._kept = None  # no requested name is that long
@@ -208,7 +214,7 @@ class MemberScanner:
     def _end_string(self) -> None:
         self._in_string = False
         kept, self._kept = self._kept, None
-        text = decode_json(b'"' + kept + b'"', most_bytes=MOST_CHARACTERS + 2) if kept is not None else None
+        text = _decode_text(kept) if kept is not None else None
         if self._next is _Next.COLON:
             self._names[-1] = text
             return
@@ -247,3 +253,18 @@ class MemberScanner:
         self._parts += 1
         if self._parts > MOST_PARTS:
             raise Unreadable(f"it has more than {MOST_PARTS} parts")
+
+
+def _decode_text(text: bytearray) -> str:
+    """Return a text as it was meant; of one that is longer than it may be, the beginning."""
+    if len(text) > MOST_CHARACTERS:
+        return _decode_begin(text)
+    return str(decode_json(b'"' + text + b'"', most_bytes=MOST_CHARACTERS + 2))
+
+
+def _decode_begin(text: bytearray) -> str:
+    """Return the beginning of a text, which may be cut off within a character or an escape sequence."""
+    for end in range(MOST_CHARACTERS, MOST_CHARACTERS - LONGEST_ESCAPE, -1):
+        with suppress(Unreadable):
+            return str(decode_json(b'"' + text[:end] + b'"', most_bytes=MOST_CHARACTERS + 2))
+    raise Unreadable("a text with characters that are none")

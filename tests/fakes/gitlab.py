@@ -155,6 +155,8 @@ class FakeRepository:
     messages: dict[str, str] = field(default_factory=dict)
     heads: dict[str, str] = field(default_factory=dict)
     """Commits by the full names of branches and tags."""
+    bases: dict[tuple[str, str], str] = field(default_factory=dict)
+    """The commits where two others part, unless that is the first one."""
     unprotected: set[str] = field(default_factory=set)
     """Refs that are not protected."""
     merge_requests: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -234,9 +236,10 @@ class FakeRepository:
         files = self._open("list_files", project, commit)
         return sorted(path for path in files if not folder or path.startswith(f"{folder}/"))
 
-    async def compare(self, project: str, before: str, after: str) -> Changes:
+    async def compare(self, project: str, before: str, after: str, *, parted: bool = False) -> Changes:
         """Return which files differ."""
-        one, two = self._open("compare", project, before), self._open("compare", project, after)
+        base = self.bases.get((before, after), before) if parted else before
+        one, two = self._open("compare", project, base), self._open("compare", project, after)
         return Changes(frozenset(path for path in {*one, *two} if one.get(path) != two.get(path)))
 
     async def get_expiry(self) -> datetime | None:

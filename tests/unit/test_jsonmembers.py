@@ -168,3 +168,16 @@ def test_a_string_of_25_megabytes_costs_neither_memory_nor_much_time(character: 
     assert scanner.finish() == {("a",): 7}
     assert peak < 2_000_000
     assert time.process_time() - began < 5
+
+
+@given(text=st.text(st.characters(codec="utf-8"), max_size=40), start=st.integers(0, 40), ascii_only=st.booleans())
+def test_of_a_long_text_of_which_the_beginning_is_enough_that_is_found(text: str, start: int, ascii_only: bool) -> None:
+    long = "x" * (MOST_CHARACTERS - start) + text * (1 + 2 * MOST_CHARACTERS // max(1, len(text)))
+    body = json.dumps({"a": long, "b": 1}, ensure_ascii=ascii_only).encode()
+    scanner = MemberScanner(WANTED, clipped=[("a",)])
+    for at in range(0, len(body), 1000):
+        scanner.feed(body[at : at + 1000])
+    found = scanner.finish()
+    assert found[("b",)] == 1
+    assert long.startswith(str(found[("a",)]))
+    assert len(str(found[("a",)])) >= min(len(long), MOST_CHARACTERS - 52), "no more is lost than one character"

@@ -45,8 +45,18 @@ _MEMBERS: tuple[Path, ...] = (
     ("merge_request", "source_project_id"),
     ("merge_request", "target_project_id"),
     ("object_attributes", "last_commit", "id"),
+    *(("changes", name, "previous") for name in ("draft", "target_branch", "title")),
     *(("object_attributes", name) for name in _ATTRIBUTES),
 )
+_NOTE: Path = ("object_attributes", "note")
+"""Of a comment, only the first line counts; the rest may be as long as GitLab lets it be."""
+_DRAFT = re.compile(r"(\[draft\]|draft:|\(draft\))", re.IGNORECASE)
+"""Beginning of the title of a draft. Source: https://docs.gitlab.com/user/project/merge_requests/drafts/"""
+_PARTIAL = frozenset(
+    {"webide", "parent_pipeline", "ondemand_dast_scan", "ondemand_dast_validation", "security_orchestration_policy"}
+)
+"""Sources of pipelines that say nothing of their commit: they are a part of another one, or scan something.
+Source: dangling_sources in app/models/concerns/enums/ci/pipeline.rb of gitlab-org/gitlab"""
 COMMAND = re.compile(r"/bessemer[ \t]+(build|retry|abort|plan)[ \t]*")
 """The first line of a comment that asks for something."""
 
@@ -86,7 +96,9 @@ class MergeRequestEvent:
     draft: bool = False
     fork: bool = False
     moved: bool = True
-    """Whether it is open, and was opened or got new commits."""
+    """Whether it is open, and was opened, got new commits or has changed in another way that matters."""
+    changed: bool = False
+    """Whether it goes to another branch now, or is no draft any more."""
     command: str = ""
     """What the comment asks for: build, retry, abort or plan; empty for an event that is no comment."""
     comment_id: int = 0
@@ -113,7 +125,7 @@ class EventReader(HookReader[Event]):
     """Reads which event a webhook tells of."""
 
     def __init__(self) -> None:
-        super().__init__(_MEMBERS, _parse_members)
+        super().__init__(_MEMBERS, _parse_members, clipped=[_NOTE, ("changes", "title", "previous")])
 
 
 def is_commit(text: object) -> bool:
@@ -145,20 +157,34 @@ def _parse_members(found: Mapping[Path, Scalar]) -> Event:
 
 
 def _parse_merge_request(found: Mapping[Path, Scalar]) -> MergeRequestEvent:
-    """Read an event of a merge request; an update without ``oldrev`` has changed its text or labels only."""
+    """Read an event of a merge request; an update without ``oldrev`` has changed no commit."""
     action, target = found.get(("object_attributes", "action")), found.get(("object_attributes", "target_branch"))
     opened = found.get(("object_attributes", "state")) in ("opened", None)
-    moved = action in ("open", "reopen") or (action == "update" and bool(found.get(("object_attributes", "oldrev"))))
+    draft = True in (found.get(("object_attributes", name)) for name in ("draft", "work_in_progress"))
+    changed = action == "update" and _has_changed(found, draft=draft)
+    pushed = action == "update" and bool(found.get(("object_attributes", "oldrev")))
     return MergeRequestEvent(
         project=_parse_project(found),
         number=parse_int(found.get(("object_attributes", "iid")), least=1),
         commit=_require_commit(found, "object_attributes", "last_commit", "id"),
         actor=make_line(str(found.get(("user", "username")) or ""), 255),
         target=target if is_name(target) and isinstance(target, str) else None,
-        draft=True in (found.get(("object_attributes", name)) for name in ("draft", "work_in_progress")),
+        draft=draft,
         fork=_is_fork(found, "object_attributes"),
-        moved=opened and moved,
+        moved=opened and (action in ("open", "reopen") or pushed or changed),
+        changed=opened and changed,
     )
+
+
+def _has_changed(found: Mapping[Path, Scalar], *, draft: bool) -> bool:
+    """Return whether a merge request goes to another branch than before, or is no draft any more.
+
+    A branch that others are built upon is merged, and theirs go to its target from then on, with the same commits.
+    GitLab before 16 says of drafts only how the title was.
+    """
+    title = str(found.get(("changes", "title", "previous")) or "")
+    was_draft = found.get(("changes", "draft", "previous")) is True or _DRAFT.match(title) is not None
+    return found.get(("changes", "target_branch", "previous")) is not None or (was_draft and not draft)
 
 
 def _parse_comment(found: Mapping[Path, Scalar]) -> MergeRequestEvent | OtherEvent:
@@ -183,10 +209,12 @@ def _parse_comment(found: Mapping[Path, Scalar]) -> MergeRequestEvent | OtherEve
 
 
 def _parse_pipeline(found: Mapping[Path, Scalar]) -> RefEvent | OtherEvent:
-    """Read an event of a pipeline; one with the source ``external`` was made by reports of other programs, and ours."""
+    """Read an event of a pipeline; one with the source ``external`` was made by reports of other programs, and ours,
+    and a child pipeline may succeed while its parent does not.
+    """
     attributes = {name: found.get(("object_attributes", name)) for name in ("status", "source", "ref", "tag", "sha")}
     name = attributes["ref"]
-    is_ours = attributes["source"] == "external" or found.get(("merge_request", "iid")) is not None
+    is_ours = attributes["source"] in ("external", *_PARTIAL) or found.get(("merge_request", "iid")) is not None
     if attributes["status"] != "success" or is_ours or not is_name(name):
         return OtherEvent("pipeline")
     return RefEvent(

@@ -15,9 +15,11 @@ T = TypeVar("T")
 class HookReader(Generic[T]):
     """Keeps the given members, and makes of them what the webhook says."""
 
-    def __init__(self, members: Collection[Path], parse: Callable[[Mapping[Path, Scalar]], T]) -> None:
-        """``parse`` raises Unreadable for members of no webhook."""
-        self._scanner = MemberScanner(members)
+    def __init__(
+        self, members: Collection[Path], parse: Callable[[Mapping[Path, Scalar]], T], clipped: Collection[Path] = ()
+    ) -> None:
+        """``parse`` raises Unreadable for members of no webhook; of those in ``clipped``, the beginning is enough."""
+        self._scanner = MemberScanner(members, clipped)
         self._parse = parse
         self._error: Unreadable | None = None
 

@@ -29,11 +29,15 @@ async def get_user(transport: Transport) -> int:
 
 
 async def list_merge_requests(transport: Transport, project: str, commit: str) -> list[MergeRequest]:
-    """List the merge requests whose head or result a commit is, the earliest first."""
+    """List the merge requests whose head or result a commit is, the earliest first, but none that was closed."""
     path = f"/projects/{quote(project, safe='')}/repository/commits/{commit}/merge_requests"
     page = parse_list((await transport.fetch("GET", path, query={"per_page": str(PAGE_SIZE)})).get_data())
     results = ("sha", "merge_commit_sha", "squash_commit_sha")
-    raw = [one for one in map(parse_object, page) if commit in [one.get(name) for name in results]]
+    raw = [
+        one
+        for one in map(parse_object, page)
+        if one.get("state") != "closed" and commit in [one.get(name) for name in results]
+    ]
     return sorted(map(_parse_merge_request, raw), key=lambda one: one.iid)[:MOST_MERGE_REQUESTS]
 
 

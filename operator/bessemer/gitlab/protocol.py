@@ -335,8 +335,12 @@ class Repository(Protocol):
         """
         ...
 
-    async def compare(self, project: str, before: str, after: str) -> Changes:
-        """Return which files differ between two commits; raises GitLabNotFound for an unknown commit."""
+    async def compare(self, project: str, before: str, after: str, *, parted: bool = False) -> Changes:
+        """Return which files differ between two commits; raises GitLabNotFound for an unknown commit.
+
+        With ``parted``, between the later one and where they part, as for a merge request: what the
+        earlier one alone has is left out.
+        """
         ...
 
     async def get_project_id(self, project: str) -> int:

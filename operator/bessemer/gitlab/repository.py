@@ -63,14 +63,15 @@ class RepositoryClient:
         return await run_call(read())
 
     async def get_access_level(self, project: str, user_id: int) -> int:
-        """Return the role of a user in a project; 0 for no member."""
+        """Return the role of a user in a project; 0 for no member, and for one who is blocked or awaits approval."""
 
         async def read() -> int:
             try:
                 raw = parse_object(await self._get(f"/projects/{quote(project, safe='')}/members/all/{user_id}"))
             except GitLabNotFound:
                 return 0
-            return parse_int(raw.get("access_level"))
+            active = raw.get("state") in ("active", None) and raw.get("membership_state") in ("active", None)
+            return parse_int(raw.get("access_level")) if active else 0
 
         return await run_call(read())
 
@@ -136,11 +137,12 @@ class RepositoryClient:
 
         return await run_call(read())
 
-    async def compare(self, project: str, before: str, after: str) -> Changes:
-        """Return which files differ between two commits."""
+    async def compare(self, project: str, before: str, after: str, *, parted: bool = False) -> Changes:
+        """Return which files differ between two commits, or between the later one and where they part."""
+        query = {"from": before, "to": after, "straight": "false" if parted else "true"}
 
         async def read() -> Changes:
-            raw = parse_object(await self._get(f"{_path(project)}/compare", {"from": before, "to": after}))
+            raw = parse_object(await self._get(f"{_path(project)}/compare", query))
             diffs = parse_list(raw.get("diffs") or [])
             paths = frozenset(
                 str(path)

@@ -10,8 +10,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from bessemer.gitlab.client import connect_gitlab
+from bessemer.gitlab.client import GitLabConnector, connect_gitlab
 from bessemer.gitlab.protocol import GitLab, GitLabUnavailable, RunnerRequest, Scope, ScopeType
+from bessemer.gitlab.repository import RepositoryClient
 
 PROJECT, GROUP, INSTANCE = Scope(ScopeType.PROJECT, "a/b"), Scope(ScopeType.GROUP, "a"), Scope(ScopeType.INSTANCE)
 REQUEST = RunnerRequest(PROJECT, "pool", "marker", frozenset({"hpc"}), run_untagged=False, protected=False)
@@ -54,5 +55,26 @@ async def test_an_answer_of_another_form_is_said(answer: list[object], ask: Ask,
     try:
         with pytest.raises(GitLabUnavailable):
             await ask(client)
+    finally:
+        await client.close()
+
+
+@pytest.mark.parametrize(
+    ("member", "level"),
+    [
+        ({"access_level": 40, "state": "active", "membership_state": "active"}, 40),
+        ({"access_level": 40}, 40),
+        ({"access_level": 40, "state": "blocked", "membership_state": "active"}, 0),
+        ({"access_level": 40, "state": "deactivated"}, 0),
+        ({"access_level": 40, "state": "active", "membership_state": "awaiting"}, 0),
+    ],
+)
+async def test_a_member_who_is_blocked_or_awaits_approval_has_no_role(
+    answer: list[object], member: dict[str, object], level: int
+) -> None:
+    answer[0] = member
+    client = RepositoryClient(GitLabConnector().open_transport(str(answer[1]), "glpat-secret", None))
+    try:
+        assert await client.get_access_level("a/b", 5) == level
     finally:
         await client.close()

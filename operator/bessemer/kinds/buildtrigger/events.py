@@ -29,6 +29,7 @@ from bessemer.kinds.buildtrigger.plan import (
 )
 from bessemer.kinds.buildtrigger.queue import find_blocker, is_applied, list_waiting
 from bessemer.kinds.buildtrigger.records import MOST_PLAN_CHARACTERS, Outcome, Record
+from bessemer.kinds.buildtrigger.revisits import PASSED_OVER
 from bessemer.kinds.buildtrigger.rules import Ignored, asks_to_skip
 from bessemer.kinds.buildtrigger.scope import get_project
 from bessemer.kinds.buildtrigger.waitingjobs import find_disinterest
@@ -87,7 +88,7 @@ def _judge(facts: Facts, record: Record, now: datetime) -> Outcome | None:
         return _settle(EventState.REFUSED, "CommitTooLarge", f"{record.event.ref}: {read.unreadable}", now)
     if not fixed and (head is None or head.commit != record.event.commit):
         elsewhere = f"{record.event.ref} points to {head.commit} now" if head else f"{record.event.ref} does not exist"
-        return _settle(EventState.SUPERSEDED, "Superseded", elsewhere, now)
+        return _settle(EventState.SUPERSEDED, PASSED_OVER, elsewhere, now)
     if not fixed and head is not None and not record.event.command and asks_to_skip(head.message):
         return _settle(EventState.SKIPPED, "SkipRequested", "the commit's message has [skip ci]", now)
     refused, answer = facts.refusals.get(record.name), facts.answers.get(record.name)

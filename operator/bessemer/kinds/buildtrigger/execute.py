@@ -43,6 +43,7 @@ from bessemer.kinds.buildtrigger.plan import (
 from bessemer.kinds.buildtrigger.records import Record, RecordedEvent, build_outcome_patch, build_record, put_record
 from bessemer.kinds.buildtrigger.resolve import resolve_event
 from bessemer.kinds.buildtrigger.resource import CLUSTER_BUILDS
+from bessemer.kinds.buildtrigger.revisits import find_base
 from bessemer.kinds.buildtrigger.scope import get_project
 from bessemer.kinds.buildtrigger.sender import send_report
 from bessemer.kube.protocol import CONFIG_MAPS, AlreadyExists, Conflict, Refused
@@ -186,6 +187,7 @@ async def _resolve(deps: TriggerDeps, facts: Facts, repository: Repository, memo
     spec, event = facts.trigger.spec, step.record.event
     if spec is None:
         return
+    event = event.model_copy(update={"before": find_base(facts.records.own, step.record)})
     try:
         answer = await resolve_event(repository, facts.trigger, spec, event, step.head, deps.judging)
     except GitLabNotFound as error:

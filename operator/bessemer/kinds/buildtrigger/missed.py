@@ -15,6 +15,7 @@ from bessemer.gitlab.events import TAG
 from bessemer.gitlab.protocol import Head
 from bessemer.kinds.buildtrigger.facts import Facts
 from bessemer.kinds.buildtrigger.records import Place, RecordedEvent
+from bessemer.kinds.buildtrigger.revisits import name_return
 from bessemer.kinds.buildtrigger.rules import Ignored, Subject, choose_rule, fits, get_short_name, list_project_rules
 
 
@@ -22,17 +23,20 @@ def find_missed(facts: Facts, now: datetime) -> Iterator[RecordedEvent]:
     """Yield the events that were missed, by the names of their refs."""
     before = {get_place(entry): entry.commit for entry in facts.trigger.status.refs or ()}
     for place, head, rule in _list_known(facts):
+        project, ref = place
+        event = RecordedEvent(
+            kind=get_kind(ref),
+            project=project,
+            ref=ref,
+            commit=head.commit,
+            before=before.get(place),
+            rule=rule,
+            received=now,
+        )
         if _is_missed(facts, place, head):
-            project, ref = place
-            yield RecordedEvent(
-                kind=get_kind(ref),
-                project=project,
-                ref=ref,
-                commit=head.commit,
-                before=before.get(place),
-                rule=rule,
-                received=now,
-            )
+            yield event
+        elif (again := _find_return(facts, event)) is not None:
+            yield again
 
 
 def compute_refs(facts: Facts) -> list[RefStatus] | None:
@@ -75,6 +79,16 @@ def list_fitting(spec: BuildTriggerSpec, refs: Mapping[Place, Head]) -> list[tup
 def _list_known(facts: Facts) -> list[tuple[Place, Head, str]]:
     spec = facts.trigger.spec
     return list_fitting(spec, facts.refs) if spec is not None and facts.refs is not None else []
+
+
+def _find_return(facts: Facts, event: RecordedEvent) -> RecordedEvent | None:
+    """Return the event of a ref that has come back to a commit, where no event of it is later than what was read."""
+    read, known = facts.source.refs_read, [one.event for one in facts.records.own if one.event.place == event.place]
+    if read is None or any(one.received >= read for one in known):
+        return None
+    found = name_return(facts.records.own, event, most=None)
+    latest = next((one.commit for one in reversed(known) if one.job is None), None)
+    return found.model_copy(update={"before": latest}) if found is not None else None
 
 
 def _is_missed(facts: Facts, place: Place, head: Head) -> bool:

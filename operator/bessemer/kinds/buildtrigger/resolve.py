@@ -9,7 +9,7 @@ from bessemer.api.buildtrigger.resource import BuildTrigger
 from bessemer.api.buildtrigger.rules import AccessLevel, Command, Mode, Rule
 from bessemer.api.buildtrigger.spec import BuildTriggerSpec
 from bessemer.gitlab.answers import AnswerTooLarge, AnswerTooSlow
-from bessemer.gitlab.events import MERGE_REQUEST
+from bessemer.gitlab.events import BRANCH, MERGE_REQUEST
 from bessemer.gitlab.protocol import Changes, GitLabNotFound, GitLabRejected, GitLabUnavailable, Head, Repository
 from bessemer.kinds.buildtrigger.facts import Answer, Problem, Resolution
 from bessemer.kinds.buildtrigger.judge import choose_clusters, judge_files
@@ -88,9 +88,8 @@ async def _find_rule(
         ]
         return choose_rule(fitting, subject, None)
     rules, changes = list_rules(spec.rules, subject), None
-    before = head.target or event.before
-    if needs_changes(rules) and before is not None:
-        changes = await _compare(repository, get_project(spec, event), before, event.commit)
+    if needs_changes(rules):
+        changes = await _read_changes(repository, get_project(spec, event), event, head)
     found = choose_rule(rules, subject, changes)
     if isinstance(found, Ignored) or found.comment is None:
         return found
@@ -102,13 +101,19 @@ async def _find_rule(
     return found.model_copy(update={"mode": Mode.PLAN if event.command == Command.PLAN else Mode.BUILD})
 
 
-async def _compare(repository: Repository, project: str, before: str, after: str) -> Changes | None:
+async def _read_changes(repository: Repository, project: str, event: RecordedEvent, head: Head) -> Changes | None:
     """Return what has changed; None where that is not known: GitLab's own path filters hold then, too.
 
     The earlier commit may be gone after a forced push, or there may be more changes than are read.
     """
+    before, parted = event.before, event.ref.startswith(MERGE_REQUEST)
+    if parted:
+        target = await repository.get_head(project, f"{BRANCH}{head.target}")  # by its name it might be a tag
+        before = target.commit if target is not None else None
+    if before is None:
+        return None
     try:
-        return await repository.compare(project, before, after)
+        return await repository.compare(project, before, event.commit, parted=parted)
     except AnswerTooSlow:
         raise
     except (GitLabNotFound, AnswerTooLarge):

@@ -6,15 +6,18 @@ an event again by itself.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 
 from bessemer.api.buildtrigger.resource import BuildTrigger, parse_build_trigger
 from bessemer.engine.loop import Key
 from bessemer.errors import Invalid
-from bessemer.gitlab.events import EventReader
+from bessemer.gitlab.events import EventReader, MergeRequestEvent
 from bessemer.kinds.buildtrigger.deps import TriggerDeps
+from bessemer.kinds.buildtrigger.observe import list_records
 from bessemer.kinds.buildtrigger.read_access import refresh_webhook_secret
-from bessemer.kinds.buildtrigger.records import build_event, build_record
+from bessemer.kinds.buildtrigger.records import RecordedEvent, build_event, build_record, parse_records
+from bessemer.kinds.buildtrigger.revisits import name_return
 from bessemer.kinds.buildtrigger.rules import Ignored, Match, match_event
 from bessemer.kube.protocol import CONFIG_MAPS, AlreadyExists
 from bessemer.web.hooks import HookSecret, HookTarget, Taken
@@ -62,12 +65,32 @@ async def _take(deps: TriggerDeps, key: Key, reader: EventReader) -> Taken:
 
 
 async def _record(deps: TriggerDeps, trigger: BuildTrigger, match: Match) -> Taken:
-    body = build_record(trigger, build_event(match, deps.now()), await deps.own_key.get_seal())
-    name = body["metadata"]["name"]
-    try:
-        await deps.kubernetes.create_object(CONFIG_MAPS, trigger.namespace, body)
-    except AlreadyExists:
-        deps.wake((trigger.namespace, trigger.name))
-        return Taken("Known", f"known already as {name}")
+    event = build_event(match, deps.now())
+    name, created = await _create(deps, trigger, event)
+    if not created and not event.command and (again := await _find_return(deps, trigger, match, event, name)):
+        name, created = await _create(deps, trigger, again)
     deps.wake((trigger.namespace, trigger.name))
+    if not created:
+        return Taken("Known", f"known already as {name}")
     return Taken("Taken", f"recorded as {name}, by rule {match.rule}")
+
+
+async def _create(deps: TriggerDeps, trigger: BuildTrigger, event: RecordedEvent) -> tuple[str, bool]:
+    """Return the name of the record of an event, and whether it is new."""
+    body = build_record(trigger, event, await deps.own_key.get_seal())
+    with suppress(AlreadyExists):
+        await deps.kubernetes.create_object(CONFIG_MAPS, trigger.namespace, body)
+        return body["metadata"]["name"], True
+    return body["metadata"]["name"], False
+
+
+async def _find_return(
+    deps: TriggerDeps, trigger: BuildTrigger, match: Match, event: RecordedEvent, name: str
+) -> RecordedEvent | None:
+    """Return the event as that of a ref that has come back to a commit; None if it is the one that is recorded."""
+    raw = await deps.kubernetes.get_object(CONFIG_MAPS, trigger.namespace, name)
+    known = parse_records(trigger, [raw], await deps.own_key.get_seal()).own if raw is not None else ()
+    if not known or known[0].outcome is None:
+        return None  # of a burst of the same events, none reads all records
+    changed = isinstance(match.event, MergeRequestEvent) and match.event.changed
+    return name_return((await list_records(deps, trigger)).own, event, changed=changed)

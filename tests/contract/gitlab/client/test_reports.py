@@ -185,3 +185,18 @@ async def test_a_locked_commit_is_worth_another_try(site: Site) -> None:
     with pytest.raises(GitLabBusy):
         await client.set_status(Target(PROJECT, commit, "main"), NewStatus("bessemer/a", State.PENDING))
     await client.close()
+
+
+async def test_a_merge_request_that_was_closed_is_told_nothing(site: Site) -> None:
+    tokens = seed(site)
+    project = site.connect(tokens["other"]).projects.get(PROJECT)
+    request = project.mergerequests.get(1)
+    request.state_event = "close"
+    request.save()
+    client = connect(site, tokens["robot"])
+    commit = project.branches.get("grow").commit["id"]
+    assert await client.list_merge_requests(PROJECT, commit) == []
+    request.state_event = "reopen"
+    request.save()
+    assert [one.iid for one in await client.list_merge_requests(PROJECT, commit)] == [1]
+    await client.close()

@@ -121,6 +121,8 @@ async def test_what_differs_between_two_commits_is_compared(world: World) -> Non
     assert (set(changes.paths), changes.complete) == ({"a", "b", "d"}, True)
     with pytest.raises(GitLabNotFound):
         await world.repository.compare(PROJECT, "0123456789" * 4, new)
+    back = await world.repository.compare(PROJECT, new, old)
+    assert set(back.paths) == {"a", "b", "d"}, "a branch that is set back has changed, too"
 
 
 async def test_a_file_that_is_too_large_is_refused(site: Site) -> None:

@@ -142,7 +142,7 @@ async def test_with_more_changes_than_are_read_every_path_filter_holds(
     await world.apply(rules=[{"name": "main", "push": {"branches": ["main"]}, "paths": ["other/**"]}])
     before = world.push("zero", oxygen=build_manifest())
 
-    async def answer(*_: str) -> Any:
+    async def answer(*_: str, **__: bool) -> Any:
         raise AnswerTooLarge("an answer of more than 4 MiB")
 
     monkeypatch.setattr(world.repository, "compare", answer)

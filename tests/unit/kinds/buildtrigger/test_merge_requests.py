@@ -123,11 +123,29 @@ async def test_a_merge_request_that_is_closed_meanwhile_leads_to_nothing(world: 
 async def test_the_files_of_a_merge_request_are_compared_with_its_target(
     world: TriggerWorld, oxygen: bytes, state: tuple[str, str]
 ) -> None:
-    main = world.push("main", oxygen=FIRST)
-    world.repository.commits["main"] = world.repository.commits[main]  # GitLab compares names of branches, too
+    world.push("main", oxygen=FIRST)
     await world.apply(rules=[{**PLAN, "paths": ["clusters/oxygen.yaml"]}])
     await receive(world, request_body(open_request(world, "request", oxygen)))
     assert world.states() == [state]
+
+
+async def test_what_the_target_of_a_merge_request_has_beyond_is_no_change_of_it(world: TriggerWorld) -> None:
+    base = world.push("base", oxygen=FIRST)
+    main = world.push("main", oxygen=CHANGED)
+    commit = open_request(world, "request", FIRST)
+    world.repository.bases[main, commit] = base
+    await world.apply(rules=[{**PLAN, "paths": ["clusters/oxygen.yaml"]}])
+    await receive(world, request_body(commit))
+    assert world.states() == [("Skipped", "PathsUnchanged")]
+
+
+async def test_the_target_of_a_merge_request_is_not_the_tag_of_that_name(world: TriggerWorld) -> None:
+    world.push("main", oxygen=FIRST)
+    commit = open_request(world, "request", CHANGED)
+    world.repository.commits["main"] = world.repository.commits[commit]
+    await world.apply(rules=[{**PLAN, "paths": ["clusters/oxygen.yaml"]}])
+    await receive(world, request_body(commit))
+    assert world.states() == [("Planned", "Planned")]
 
 
 @pytest.mark.parametrize(("role", "state"), [(30, ("Skipped", "NoMember")), (40, ("Building", "Applied"))])
@@ -301,6 +319,16 @@ async def test_an_abort_drops_what_waits_and_is_done_when_there_is_nothing(world
     assert world.states()[3:] == [("Skipped", "NothingToAbort")]
 
 
+async def test_a_command_counts_however_long_the_rest_of_the_comment_is(world: TriggerWorld) -> None:
+    """GitLab takes comments of a million characters, such as one with the log of what went wrong."""
+    await world.apply(rules=[COMMENT])
+    world.repository.members[5] = 40
+    commit = open_request(world, "one")
+    assert await receive(world, comment_body(commit, "/bessemer build\n" + "log \U0001f525 \\ \n" * 50_000)) == "Taken"
+    assert world.commit_of() == commit
+    assert await receive(world, comment_body(commit, "no command\n" + "x" * 900_000, 91)) == "OtherEvent"
+
+
 @pytest.mark.parametrize("note", ["looks good", "/bessemer", "/bessemer erase", "please\n/bessemer build", ""])
 async def test_other_comments_are_ignored(world: TriggerWorld, note: str) -> None:
     await world.apply(rules=[COMMENT])
@@ -323,9 +351,66 @@ async def test_a_pipeline_that_has_succeeded_builds_its_commit(world: TriggerWor
     assert world.commit_of() == commit
 
 
-@pytest.mark.parametrize("changes", [{"status": "failed"}, {"status": "running"}, {"source": "external"}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"status": "failed"}, {"status": "running"}, {"source": "external"}, {"source": "parent_pipeline"}],
+)
 async def test_other_pipelines_are_ignored_and_so_are_those_of_our_own_statuses(
     world: TriggerWorld, changes: dict[str, Any]
 ) -> None:
     await world.apply(rules=[PIPELINE])
     assert await receive(world, pipeline_body(world.push("one", oxygen=FIRST), **changes)) == "OtherEvent"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"draft": {"previous": True, "current": False}},
+        {"title": {"previous": "Draft: grow", "current": "grow"}},
+        {"title": {"previous": "[DRAFT] grow", "current": "grow"}},
+    ],
+)
+async def test_a_draft_that_is_marked_as_ready_is_planned(world: TriggerWorld, changes: dict[str, Any]) -> None:
+    """runatlantis/atlantis#3449: the plan comes only with the next commit."""
+    await world.apply(rules=[PLAN])
+    commit = open_request(world, "one", draft=True)
+    assert await receive(world, request_body(commit, draft=True)) == "Draft"
+    world.repository.merge_requests[MR]["draft"] = False
+    assert await receive(world, request_body(commit, action="update") | {"changes": changes}) == "Taken"
+    assert world.states() == [("Planned", "Planned")]
+    again = request_body(commit, action="update") | {"changes": changes}
+    assert await receive(world, again) == "Known"
+
+
+async def test_a_draft_of_which_the_webhook_did_not_say_so_is_planned_once_it_is_ready(world: TriggerWorld) -> None:
+    await world.apply(rules=[PLAN])
+    commit = open_request(world, "one", draft=True)
+    await receive(world, request_body(commit))
+    assert world.states() == [("Skipped", "Draft")]
+    world.repository.merge_requests[MR]["draft"] = False
+    body = request_body(commit, action="update") | {"changes": {"draft": {"previous": True, "current": False}}}
+    assert await receive(world, body) == "Taken"
+    assert world.states()[-1] == ("Planned", "Planned")
+
+
+async def test_a_merge_request_that_goes_to_another_branch_now_is_planned(world: TriggerWorld) -> None:
+    """runatlantis/atlantis#6872: a branch upon which others are built is merged, and theirs go to main from then on."""
+    await world.apply(rules=[PLAN])
+    commit = open_request(world, "one", target="first-part")
+    assert await receive(world, request_body(commit, target_branch="first-part")) == "NoRule"
+    world.repository.merge_requests[MR]["target"] = "main"
+    changes = {"target_branch": {"previous": "first-part", "current": "main"}}
+    assert await receive(world, request_body(commit, action="update") | {"changes": changes}) == "Taken"
+    assert world.states() == [("Planned", "Planned")]
+
+
+async def test_a_merge_request_that_is_made_a_draft_or_gets_another_title_leads_to_nothing(world: TriggerWorld) -> None:
+    await world.apply(rules=[PLAN])
+    commit = open_request(world, "one")
+    for changes in (
+        {"draft": {"previous": False, "current": True}, "title": {"previous": "grow", "current": "Draft: grow"}},
+        {"title": {"previous": "grow", "current": "shrink"}},
+        {"labels": {"previous": [{"title": "Draft: x"}], "current": []}},
+    ):
+        body = request_body(commit, action="update", draft="draft" in changes) | {"changes": changes}
+        assert await receive(world, body) == "NotMoved"

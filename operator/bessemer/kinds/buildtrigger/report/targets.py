@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bessemer.api.buildtrigger.spec import BuildTriggerSpec
-from bessemer.gitlab.events import BRANCH, MERGE_REQUEST, TAG
+from bessemer.gitlab.events import MERGE_REQUEST
 from bessemer.gitlab.reports import MergeRequest, Target
 from bessemer.kinds.buildtrigger.records import Record
 from bessemer.kinds.buildtrigger.reported import Known
+from bessemer.kinds.buildtrigger.rules import get_short_name
 from bessemer.kinds.buildtrigger.scope import get_project
 
 REASON = "Reporting"
@@ -17,7 +18,7 @@ REASON = "Reporting"
 
 def name_ref(ref: str) -> str:
     """Return a ref as GitLab's API has it: branches and tags by their names, others whole."""
-    return ref.removeprefix(BRANCH).removeprefix(TAG)
+    return ref if ref.startswith(MERGE_REQUEST) else get_short_name(ref)
 
 
 def build_target(spec: BuildTriggerSpec, record: Record, known: Known) -> Target:
