@@ -63,6 +63,7 @@ async def send_report(deps: TriggerDeps, facts: Facts, step: ReportStep) -> Fact
     try:
         known = await _call(deps, facts, memory, known, step)
     except (Retry, AccessTokenRefused) as error:
+        known = _forget(known, step) if isinstance(error, GitLabUnavailable) else known
         _note_failure(deps, memory, error)
     except Invalid as error:
         known = _refuse(known, step, error)
@@ -169,6 +170,22 @@ async def _work_on_deployment(reports: Reports, project: str, step: DeploymentSt
         case UpdateDeployment():
             await reports.update_deployment(project, step.known.id, step.state)
             return Deployment(step.known.id, step.state)
+
+
+def _forget(known: Known, step: ReportCall) -> Known:
+    """Return what is known after a call without an answer: what it writes may be there, and is looked for again.
+
+    A proxy gives up sooner than GitLab, and GitLab itself answers 500 to some of what it has done.
+    """
+    match step:
+        case SendStatus():
+            return replace(known, statuses=None, read=False)
+        case WriteNote():
+            return replace(known, notes={iid: note for iid, note in known.notes.items() if iid != step.iid})
+        case CreateDeployment() | UpdateDeployment():
+            left = {build: one for build, one in known.deployments.items() if build != step.build}
+            return replace(known, deployments=left)
+    return known
 
 
 def _refuse(known: Known, step: ReportCall, error: BessemerError) -> Known:
