@@ -26,6 +26,9 @@ from bessemer.gitlab.protocol import (
     RateLimited,
 )
 
+_MOVED = "moved projects"
+"""In GitLab's words for whatever is written to the old path of a project, which can still be read there by redirects.
+Source: find_project! in lib/api/helpers.rb of gitlab-org/gitlab"""
 SHOWN = 120
 """Characters of what GitLab says that are shown."""
 NOT_GITLAB = "not in GitLab's own form: is it GitLab that answers at this URL, or a proxy or login page before it?"
@@ -40,11 +43,17 @@ def explain_status(status: int, headers: Mapping[str, str], body: Any) -> Bessem
     said = find_message(status, body)
     if status >= 500 or said is None:
         return GitLabUnavailable(_name_status(status) if status >= 500 else f"{status}, {NOT_GITLAB}")
+    return _explain_refusal(status, said, body)
+
+
+def _explain_refusal(status: int, said: str, body: Any) -> BessemerError:
     shown = make_line(f"{status} {said.removeprefix(f'{status} ')}", SHOWN)
     if status == HTTPStatus.UNAUTHORIZED:
         return AccessTokenRefused(f"{_explain_token(body)}: {shown}")
     if status == HTTPStatus.FORBIDDEN:
         return GitLabRefused(f"the token may not do that: {shown}")
+    if status == HTTPStatus.METHOD_NOT_ALLOWED and _MOVED in said:
+        return GitLabNotFound(f"the project was renamed or moved, and takes nothing at its old path: {shown}")
     return _BY_STATUS.get(status, GitLabUnavailable)(shown)
 
 

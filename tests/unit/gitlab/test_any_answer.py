@@ -22,7 +22,17 @@ from bessemer.gitlab.credentials import build_context
 from bessemer.gitlab.failures import explain_status
 from bessemer.gitlab.hooks import JobHook, JobHookReader, OtherHook, begin_proof
 from bessemer.gitlab.limits import parse_wait
-from bessemer.gitlab.protocol import Identity, PendingJobs, ProjectRef, Registration, RunnerRequest, Scope, ScopeType
+from bessemer.gitlab.protocol import (
+    GitLabNotFound,
+    GitLabUnavailable,
+    Identity,
+    PendingJobs,
+    ProjectRef,
+    Registration,
+    RunnerRequest,
+    Scope,
+    ScopeType,
+)
 from bessemer.gitlab.transport import Transport
 from tests.support.examples import examples
 
@@ -183,6 +193,14 @@ def test_any_refusal_in_gitlabs_form_is_a_short_printable_line(status: int, body
     error = explain_status(status, {}, body)
     assert error.message.isprintable()
     assert len(error.message) <= 250
+
+
+def test_of_a_project_that_was_moved_it_is_said() -> None:
+    body = {"message": "405 Method Not Allowed - Non GET methods are not allowed for moved projects"}
+    error = explain_status(405, {}, body)
+    assert isinstance(error, GitLabNotFound)
+    assert "renamed or moved" in error.message
+    assert isinstance(explain_status(405, {}, {"message": "405 Method Not Allowed"}), GitLabUnavailable)
 
 
 DATE = "Mon, 23 Nov 2026 12:00:00 GMT"

@@ -129,6 +129,8 @@ async def _read_refs(deps: TriggerDeps, facts: Facts, repository: Repository, me
     if spec is None:
         return
     if spec.gitlab.group is None:
+        if memory.project_id is None:
+            memory.project_id = await repository.get_project_id(spec.gitlab.project or "")
         known = memory.round = memory.round or Round([""])
     elif memory.round is None:
         listed = await repository.list_projects(spec.gitlab.group)

@@ -59,8 +59,10 @@ class Subject:
     """Full path of the project, of a trigger for a group."""
 
 
-def match_event(spec: BuildTriggerSpec, event: Event) -> Match | Ignored:
+def match_event(spec: BuildTriggerSpec, event: Event, number: int | None = None) -> Match | Ignored:
     """Return the first rule that fits an event, or why none does.
+
+    ``number`` is that of the trigger's project in GitLab, where it is known: it stays when the project is moved.
 
     What the event does not tell is not known yet, and no reason against it: whether the ref is protected and which
     files have changed is looked up in GitLab before anything is built.
@@ -68,7 +70,8 @@ def match_event(spec: BuildTriggerSpec, event: Event) -> Match | Ignored:
     if isinstance(event, OtherEvent):
         return Ignored("OtherEvent", f"this event of the kind {event.kind} leads to no build")
     path, scope, group = event.project.path, get_scope(spec), spec.gitlab.group is not None
-    if (path or group) and not scope.has_project(path):
+    renamed = not group and number is not None and event.project.id == number
+    if (path or group) and not scope.has_project(path) and not renamed:
         return Ignored("OtherProject", f"the event is about the project {path or '(it does not say which)'}")
     project = path if group else ""
     if isinstance(event, MergeRequestEvent):

@@ -54,9 +54,10 @@ async def _take(deps: TriggerDeps, key: Key, reader: EventReader) -> Taken:
     trigger = _find_trigger(deps, key)
     if trigger is None or trigger.spec is None:
         return Taken("Ignored", "ignored: the trigger was just deleted or changed")
-    deps.memories.get(key).heard_at = deps.now()
+    memory = deps.memories.get(key)
+    memory.heard_at = deps.now()
     try:
-        found = match_event(trigger.spec, reader.parse())
+        found = match_event(trigger.spec, reader.parse(), memory.project_id)
     except Invalid as error:
         return Taken(error.reason, f"ignored: {error.message}")
     if isinstance(found, Ignored):

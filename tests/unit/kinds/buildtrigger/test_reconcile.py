@@ -171,6 +171,22 @@ async def test_an_event_that_leads_to_nothing_is_answered_with_2xx_and_why(
     assert world.records() == {}
 
 
+async def test_the_events_of_a_project_count_under_the_name_that_it_has_now(world: TriggerWorld) -> None:
+    """VirtusLab/git-machete#1212, gitpod-io/gitpod#1695: of a project that was renamed or moved, GitLab redirects what
+    is read.
+    """
+    commit = world.push("one", oxygen=build_manifest())
+    moved = {"id": world.repository.project_id, "path_with_namespace": "hpc/renamed"}
+    status, text = await world.deliver(push_body(commit, project=moved))
+    assert (status, text.startswith("recorded")) == (200, True)
+    await world.settle()
+    assert world.commit_of() == commit
+    other = {"id": world.repository.project_id + 1, "path_with_namespace": "hpc/renamed"}
+    assert (await world.deliver(push_body(commit, project=other)))[1].startswith("ignored")
+    nameless = {"id": world.repository.project_id + 1, "path_with_namespace": None}
+    assert (await world.deliver(push_body(commit, project=nameless)))[1].startswith("known")
+
+
 async def test_what_the_event_claims_of_protection_does_not_count(world: TriggerWorld) -> None:
     world.repository.unprotected.add(MAIN)
     await receive(world, world.push("one", oxygen=build_manifest()), ref_protected=True)
