@@ -29,6 +29,7 @@ from bessemer.gitlab.projectclient import ProjectClient
 from bessemer.kinds.buildtrigger.facts import Facts
 from bessemer.kinds.buildtrigger.kind import Connectors, TriggerKind
 from bessemer.kinds.buildtrigger.plan import Plan
+from bessemer.kinds.buildtrigger.report.decide import FIRST_SECONDS
 from bessemer.kinds.buildtrigger.resource import BUILD_TRIGGERS
 from bessemer.kube.pods import PHASE_CONTAINER
 from bessemer.kube.protocol import SECRETS, Object
@@ -207,13 +208,19 @@ class TriggerWorld:
         async with TestClient(TestServer(app)) as client:
             sent = {"X-Gitlab-Token": "hook-secret"} if headers is None else headers
             answer = await client.post(f"/v1/triggers/{key[0]}/{key[1]}", json=body, headers=sent)
+            self.pass_time(FIRST_SECONDS)
             return answer.status, (await answer.text()).strip()
 
-    async def take(self, body: dict[str, Any]) -> str:
-        """Take a webhook as the handler does once the sender is known; return the outcome."""
+    async def take(self, body: dict[str, Any], seconds: float = FIRST_SECONDS) -> str:
+        """Take a webhook as the handler does once the sender is known; return the outcome.
+
+        So many seconds pass then: by default until GitLab is told of the event.
+        """
         reader = self.kind.receiver.make_reader()
         reader.feed(json.dumps(body).encode())
-        return (await self.kind.receiver.take(KEY, reader)).outcome
+        outcome = (await self.kind.receiver.take(KEY, reader)).outcome
+        self.pass_time(seconds)
+        return outcome
 
     async def settle(self, passes: int = 4) -> None:
         """Run several passes."""

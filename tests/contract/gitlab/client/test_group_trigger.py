@@ -10,6 +10,7 @@ from bessemer.api.references import ScopeType
 from bessemer.gitlab.client import GitLabConnector
 from bessemer.gitlab.projectclient import build_project_client
 from bessemer.gitlab.protocol import Scope
+from bessemer.kinds.buildtrigger.report.decide import FIRST_SECONDS
 from tests.contract.gitlab.client.test_lost_events import PATH as HOOK_PATH
 from tests.contract.gitlab.client.test_lost_events import serve, wait_for_deliveries
 from tests.contract.gitlab.conftest import Site
@@ -74,6 +75,7 @@ async def test_pushes_to_a_group_are_built_and_told_in_their_projects_and_lost_o
             world.clock[0] = datetime.now(UTC) + timedelta(seconds=700)
             await world.settle(12)
         assert world.commit_of("neon") == two
+        world.pass_time(FIRST_SECONDS)
         for name in ("oxygen", "neon"):
             world.work(name, Preflight="Succeeded")
             world.end_build(name)

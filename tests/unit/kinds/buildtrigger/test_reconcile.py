@@ -559,8 +559,7 @@ async def test_a_burst_of_pushes_costs_one_question_and_one_build(world: Trigger
     commits = [world.push(f"{number}", oxygen=content) for number in range(300)]
     asked = len(world.repository.calls)
     for commit in commits:
-        world.pass_time(0.001)
-        assert await world.take(push_body(commit)) == "Taken"
+        assert await world.take(push_body(commit), 0.001) == "Taken"
     await world.settle(2)
     assert world.commit_of() == commits[-1]
     assert world.repository.calls[asked:] == ["get_head", "list_files", "get_file"]

@@ -37,6 +37,11 @@ from bessemer.kinds.buildtrigger.reported import (
 
 NOTE_SECONDS = 30.0
 """Minimum time between two edits of a note while a build goes on."""
+FIRST_SECONDS = 5.0
+"""How long after a push or an event of a merge request GitLab is told the first word: it sends the webhook and creates
+the pipeline side by side, and a status that comes before the pipeline makes another one, for which nothing waits."""
+_WITH_PIPELINE = frozenset({"push", "tag", "merge_request"})
+"""Kinds of events for which GitLab creates a pipeline; those of others are there already."""
 END_SECONDS = 60.0
 """How long the deletion of a trigger waits for GitLab."""
 _GOOD = frozenset({EventState.SUCCEEDED, EventState.PLANNED})
@@ -59,7 +64,7 @@ def decide_report(facts: Facts, now: datetime) -> Move | None:
         return Move("WaitForGitLab", facts.reporting.message, wake_after=(retry_at - now).total_seconds())
     waits = []
     for record in _list_unfinished(facts):
-        move = _decide_record(facts, spec, record, now)
+        move = _await_pipeline(record, now) or _decide_record(facts, spec, record, now)
         if move is not None and move.step is not None:
             return move
         waits += [move] if move is not None else []
@@ -85,6 +90,14 @@ def _list_unfinished(facts: Facts) -> Iterator[Record]:
             continue
         if record.report is None or not record.report.done:
             yield record
+
+
+def _await_pipeline(record: Record, now: datetime) -> Move | None:
+    """Return the pause before GitLab is told anything of an event; None if it is over."""
+    event, left = record.event, FIRST_SECONDS - (now - record.event.received).total_seconds()
+    if record.report is not None or event.again or event.kind not in _WITH_PIPELINE or not 0 < left <= FIRST_SECONDS:
+        return None
+    return Move(REASON, f"{event.ref} {event.commit[:12]}: GitLab creates its pipeline first", wake_after=left)
 
 
 def _decide_record(facts: Facts, spec: BuildTriggerSpec, record: Record, now: datetime) -> Move | None:

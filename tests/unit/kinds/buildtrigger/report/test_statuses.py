@@ -16,6 +16,7 @@ from bessemer.gitlab.protocol import (
     RateLimited,
 )
 from bessemer.gitlab.reports import MergeRequest, NewStatus, Pipeline, State, Target
+from bessemer.kinds.buildtrigger.report.decide import FIRST_SECONDS
 from tests.support.trigger_world import KEY, MAIN, PROJECT, TriggerWorld, build_manifest, push_body
 
 WHOLE = "bessemer/site"
@@ -327,3 +328,25 @@ async def test_a_pass_waits_for_gitlab_once(world: TriggerWorld) -> None:
     world.pass_time(400)
     await world.step()
     assert len(world.reports.calls) == before + 1
+
+
+@pytest.mark.parametrize("requested", [False, True])
+async def test_statuses_wait_for_the_pipeline_that_gitlab_creates_beside_the_webhook(
+    world: TriggerWorld, requested: bool
+) -> None:
+    """runatlantis/atlantis#5944: the first status comes before the pipeline, and is in another one."""
+    commit = world.push("one", oxygen=build_manifest())
+    await world.take(push_body(commit), 2)
+    await world.settle()
+    assert (world.commit_of(), world.reports.calls) == (commit, []), "the build does not wait"
+    assert await world.step() == pytest.approx(FIRST_SECONDS - 2)
+    ref = "refs/merge-requests/3/head" if requested else "main"
+    world.reports.pipelines[77] = Pipeline(77, commit, ref)
+    if requested:
+        request = MergeRequest(3, commit, from_fork=False, branch="main", pipeline=world.reports.pipelines[77])
+        world.reports.merge_requests[3] = request
+    world.pass_time(FIRST_SECONDS - 2)
+    world.end_build()
+    await world.settle()
+    assert {row.pipeline for row in world.reports.rows[commit]} == {77}
+    assert world.reports.states(commit)[WHOLE] == "success"
