@@ -92,13 +92,14 @@ heeds_quit() {
 # ask_to_quit: tell the runner to take no further job. It asks GitLab for a job just before it heeds QUIT; killed in
 # between, it would leave the job that it is given without a runner. The second QUIT is for one that Go has dropped,
 # since the runner did not listen yet (os/signal.Notify with a channel without a buffer); heard, it changes nothing.
+# After the TERM of interrupt, it would.
 ask_to_quit() {
-    local tries=0
+    local tries=0 asked=$SECONDS
     until heeds_quit || [ $((tries += 1)) -gt "$HEEDS_TRIES" ]; do
         kill -0 "$runner" || return
         read -r -t 0.1 -u "$never"
     done
-    kill -QUIT "$runner" && sleep 1 && kill -QUIT "$runner"
+    kill -QUIT "$runner" && sleep 1 && [ $((SECONDS - asked)) -lt "$BESSEMER_GRACE" ] && kill -QUIT "$runner"
 }
 
 stop() {
