@@ -178,6 +178,10 @@ async def _read_head(deps: TriggerDeps, facts: Facts, repository: Repository, me
         try:
             head = await repository.get_head(step.project, step.ref)
             found = HeadFact(head, read_at, events=events)
+            known = memory.heads.get(place)
+            if known is not None and known.head != head:
+                # Whether a rule holds depends on it: the ref may not be protected any more.
+                memory.answers = {name: one for name, one in memory.answers.items() if name not in events}
         except AnswerTooSlow:
             raise
         except AnswerTooLarge as error:  # as of one ref: it must not hold up the events of others

@@ -19,6 +19,7 @@ from bessemer.api.clusterbuild.names import KIND
 from bessemer.api.clusterbuild.spec import ClusterBuildSpec
 from bessemer.api.group import API_VERSION, GROUP
 from bessemer.api.schema import compute_structural_schema
+from bessemer.api.wellknown import MANAGED_BY_LABEL
 from bessemer.errors import Invalid
 from bessemer.foreign import DEEPEST, compute_depth, is_finite, make_line
 from bessemer.manifest.fields import OBJECT_NAME, complete_commit, list_unknown_fields
@@ -29,11 +30,16 @@ MOST_CLUSTERS = 64
 MOST_MARKS = 200_000
 """Maximum number of line ends, commas, brackets and colons in all files of one event: for each, PyYAML takes up to a
 tenth of a millisecond, and a hundred bytes are kept while the event waits. A manifest of a thousand nodes has 3,000."""
-_MARKS = (b"\n", b",", b"[", b"{", b": ")
+_LINE_ENDS = tuple(mark.encode() for mark in ("\n", "\r", "\x85", "\u2028", "\u2029"))
+"""All that YAML 1.1 takes for one."""
+_MARKS = (*_LINE_ENDS, b",", b"[", b"{", b": ")
 MOST_LINES = 16
 """Maximum number of problems that are listed."""
 _METADATA = frozenset({"name", "namespace", "labels", "annotations"})
-_RESERVED = (f"{GROUP}/", "app.kubernetes.io/managed-by", "kubectl.kubernetes.io/", "kubernetes.io/", "k8s.io/")
+_RESERVED_DOMAINS = (GROUP, "kubernetes.io", "k8s.io")
+"""And those below them: https://kubernetes.io/docs/reference/labels-annotations-taints/"""
+_RECOMMENDED = "app.kubernetes.io"
+"""Labels for people and tools: https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/"""
 
 
 @dataclass(frozen=True)
@@ -131,10 +137,18 @@ def _parse_texts(path: str, metadata: Mapping[str, Any], member: str) -> dict[st
     found = metadata.get(member) or {}
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise _refuse(path, f"metadata.{member} must have texts only")
-    reserved = next((key for key in found if key.startswith(_RESERVED)), None)
+    reserved = next((key for key in found if _is_reserved(str(key))), None)
     if reserved is not None:
         raise _refuse(path, f"metadata.{member}: {reserved} is reserved")
     return dict(found)
+
+
+def _is_reserved(key: str) -> bool:
+    """Return whether a label or annotation may command an operator, or Kubernetes itself."""
+    domain, slash, _ = key.lower().partition("/")
+    if not slash or domain == _RECOMMENDED:
+        return key.lower() == MANAGED_BY_LABEL
+    return any(domain == one or domain.endswith(f".{one}") for one in _RESERVED_DOMAINS)
 
 
 def _parse_spec(path: str, name: str, given: dict[str, Any]) -> ClusterBuildSpec:

@@ -152,9 +152,12 @@ async def test_with_more_changes_than_are_read_every_path_filter_holds(
     assert world.commit_of() == commit
 
 
-@pytest.mark.parametrize("unit", ["- a: b\n", "---\na\n", "? x\n", "{a: b},", '[{"a":1},'])
+@pytest.mark.parametrize(
+    "unit",
+    ["- a: b\n", "---\na\n", "? x\n", "{a: b},", '[{"a":1},', "a:\r", "-\r", "- a\x85", "-\u2028", "-\u2029"],
+)
 def test_files_that_would_take_long_to_read_as_yaml_are_refused_before_that(unit: str) -> None:
-    content = unit.encode() * (2_000_000 // len(unit))
+    content = unit.encode() * (2_000_000 // len(unit.encode()))
     began = time.monotonic()
     with pytest.raises(Invalid, match="InvalidManifest: more than 200000"):
         parse_clusters({"clusters/a.yaml": content}, KEY[0], {}, "0" * 40)

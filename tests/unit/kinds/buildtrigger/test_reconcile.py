@@ -291,6 +291,18 @@ async def test_several_clusters_of_one_event_succeed_or_fail_together(world: Tri
             {"oxygen": with_metadata("annotations: {bessemer.dev/abort: 'true'}")},
             "bessemer.dev/abort is reserved",
         ),
+        *(
+            ({"oxygen": with_metadata(f"{member}: {{{key}: x}}")}, f"{key} is reserved")
+            for member in ("labels", "annotations")
+            for key in (
+                "bessemer.dev/trigger",
+                "x.bessemer.dev/y",
+                "Bessemer.dev/y",
+                "applyset.kubernetes.io/part-of",
+                "app.kubernetes.io/managed-by",
+                "x.k8s.io/y",
+            )
+        ),
         ({"oxygen": build_manifest("../x")}, "metadata.name must be a DNS name"),
     ],
 )
@@ -321,6 +333,18 @@ async def test_a_later_event_waits_for_the_running_build(world: TriggerWorld) ->
     await world.settle()
     assert world.commit_of() == second
     assert world.states() == [("Succeeded", "Verified"), ("Building", "Applied")]
+
+
+async def test_a_queued_event_whose_branch_is_not_protected_any_more_builds_nothing(world: TriggerWorld) -> None:
+    first = world.push("one", oxygen=build_manifest())
+    await receive(world, first)
+    await receive(world, world.push("two", oxygen=build_manifest(onDelete="PowerOff")))
+    world.pass_time(3600)
+    world.repository.unprotected.add(MAIN)
+    world.end_build()
+    await world.settle()
+    assert world.commit_of() == first
+    assert world.states() == [("Succeeded", "Verified"), ("Skipped", "RefNotProtected")]
 
 
 async def test_a_queued_event_whose_branch_moved_on_leaves_the_queue(world: TriggerWorld) -> None:
