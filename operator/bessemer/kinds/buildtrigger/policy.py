@@ -135,10 +135,15 @@ def _find_macs(policy: Policy, mac: str) -> list[str]:
 
 
 def _find_addresses(policy: Policy, text: str) -> list[str]:
-    """Find addresses outside of the networks, in a list such as 10.141.0.[2-65] or one with a prefix length."""
+    """Find addresses that no machine may have, in a list such as 10.141.0.[2-65] or one with a prefix length.
+
+    Those are the ones outside of the networks, and those of boot hosts and power control: else a manifest could make
+    one of them its management node, which is configured as root.
+    """
+    servers = {*policy.allow.boot_hosts, *policy.allow.power}  # a machine is none of them, whatever network they are in
     try:
         given = parse_hostlist(text.partition("/")[0])
-        return [one for one in given if not _is_inside(ipaddress.IPv4Address(one), policy)]
+        return [one for one in given if one in servers or not _is_inside(ipaddress.IPv4Address(one), policy)]
     except ValueError:
         return [text]
 
@@ -176,7 +181,9 @@ def _find_urls(get: Get) -> Find:
 def _is_below(url: str, listed: str) -> bool:
     """Return whether a URL is the listed one or below it. Case counts, and a path that leads upwards is never below."""
     below = url.startswith(listed if listed.endswith("/") else f"{listed}/")
-    return url == listed or (below and not _leads_upwards(re.split("[?#]", url, maxsplit=1)[0]))
+    # Only HTTP has queries and fragments: to the servers of git:// and ssh:// all of it is a path.
+    path = re.split("[?#]", url, maxsplit=1)[0] if url.lower().startswith("http") else url
+    return url == listed or (below and not _leads_upwards(path))
 
 
 def _leads_upwards(path: str) -> bool:

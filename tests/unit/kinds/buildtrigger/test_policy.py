@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -148,6 +149,30 @@ def test_scripts_are_written_only_below_the_listed_directories(listed: str, dire
     found = check({**ALLOWED, "bootDirectories": [listed]}, parse(bootHost={"bootDirectory": directory}))
     assert bool(found) != allowed
     assert all("spec.bootHost.bootDirectory" in line for line in found)
+
+
+@pytest.mark.parametrize("path", ["x?/../../other/site.git", "x#/../../other/site.git", "x#a/..%2f../other/site.git"])
+@pytest.mark.parametrize("scheme", ["ssh://git@", "git://"])
+def test_a_repository_has_no_query_or_fragment_where_its_server_knows_none(scheme: str, path: str) -> None:
+    playbooks = PLAYBOOKS | {"repository": f"{scheme}git.example/hpc/{path}"}
+    allow = ALLOWED | {"repositories": [f"{scheme}git.example/hpc/"]}
+    (line,) = check(allow, parse(**FULL | {"configuration": {"playbooks": playbooks}}))
+    assert line.startswith("spec.configuration.playbooks.repository: ")
+
+
+@pytest.mark.parametrize("server", ["10.77.0.1", "10.77.0.254"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        lambda server: {"management": {"address": server}},
+        lambda server: {"management": {"ssh": {"address": server}}},
+        lambda server: {"compute": {"addresses": f"{server},10.141.0.[3-5]"}},
+    ],
+)
+def test_a_boot_host_or_power_server_is_no_machine_though_it_is_in_an_allowed_network(
+    server: str, changes: Callable[[str], dict[str, Any]]
+) -> None:
+    assert any(f": {server} is not allowed" in line for line in check(ALLOWED, parse(**changes(server))))
 
 
 def test_another_user_of_the_boot_host_is_refused() -> None:
