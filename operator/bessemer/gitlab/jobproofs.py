@@ -111,16 +111,26 @@ class ProofClient:
 
     async def _find_issuer(self, key_id: str) -> _Issuer:
         """Return the keys, read again where they are old or lack this one. Raises GitLabUnavailable."""
+        # Without the lock: strangers have the keys read again, which takes long where GitLab is slow.
+        known = self._get_fresh()
+        if known is not None and key_id in known.keys:
+            return known
         async with self._reading:
-            known, now = self._issuer, self._clock()
-            current = known is not None and now - known.read_at < FRESH_SECONDS and key_id in known.keys
-            if known is not None and (current or now - self._tried < PAUSE_SECONDS):
+            known, now = self._get_fresh(), self._clock()
+            if known is not None and (key_id in known.keys or now - self._tried < PAUSE_SECONDS):
                 return known
             if now - self._tried < PAUSE_SECONDS:
                 raise RateLimited("GitLab's keys could not be read a moment ago", PAUSE_SECONDS)
             self._tried = now
             self._issuer = await self._read_issuer()
             return self._issuer
+
+    def _get_fresh(self) -> _Issuer | None:
+        """Return the keys as they were last read; None where that is too long ago, also while GitLab does not answer:
+        one of them may be revoked by now.
+        """
+        known = self._issuer
+        return known if known is not None and self._clock() - known.read_at < FRESH_SECONDS else None
 
     async def _read_issuer(self) -> _Issuer:
         try:

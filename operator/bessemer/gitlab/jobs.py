@@ -94,9 +94,14 @@ def parse_list(raw: object) -> list[Any]:
 
 def parse_path(raw: object) -> str:
     """Return the full path of a project; raises Unreadable for what can be none."""
-    if isinstance(raw, str) and len(raw) <= PATH_CHARACTERS and _PATH.fullmatch(raw):
+    if isinstance(raw, str) and len(raw) <= PATH_CHARACTERS and _PATH.fullmatch(raw) and not _has_dot_step(raw):
         return raw
     raise Unreadable("no path of a project")
+
+
+def _has_dot_step(path: str) -> bool:
+    """Return whether a path has a step that leads out of its group, for a proxy that resolves it."""
+    return not {".", ".."}.isdisjoint(path.split("/"))
 
 
 def parse_global_id(raw: object) -> int:

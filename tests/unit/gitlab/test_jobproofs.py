@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from bessemer.gitlab.answers import LargeAnswers
+from bessemer.gitlab.answers import Answer, LargeAnswers
 from bessemer.gitlab.credentials import build_context
 from bessemer.gitlab.idtoken import ProofRefused
 from bessemer.gitlab.jobidentity import JobIdentity, ProofKind, read_claims
@@ -83,6 +84,40 @@ async def test_a_revoked_key_is_used_for_an_hour_at_most(scene: Scene) -> None:
     scene.issuer.keys = {"two": make_key("two")}
     scene.passed[0] += FRESH_SECONDS
     assert await scene.find_reason(before) == "UnknownKey"
+
+
+async def test_a_key_is_not_used_for_longer_while_gitlab_does_not_say_whether_it_is_revoked(scene: Scene) -> None:
+    token = scene.issuer.issue(NOW)
+    await scene.prove(token)
+    scene.issuer.broken = True
+    scene.passed[0] += FRESH_SECONDS
+    with pytest.raises(GitLabUnavailable):
+        await scene.prove(token)
+    with pytest.raises(RateLimited):
+        await scene.prove(token)
+    scene.issuer.broken = False
+    scene.passed[0] += PAUSE_SECONDS
+    assert await scene.prove(token) == JOB
+
+
+async def test_a_stranger_with_an_unknown_key_keeps_no_job_waiting_for_a_slow_gitlab(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.prove(scene.issuer.issue(NOW))
+    asked = asyncio.Event()
+
+    async def answer_never(_path: str) -> Answer:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(scene.client._transport, "fetch_public", answer_never)
+    scene.passed[0] += PAUSE_SECONDS
+    stranger = asyncio.create_task(scene.prove(scene.issuer.issue(NOW, key=make_key("forged"))))
+    await asked.wait()
+    async with asyncio.timeout(5):
+        assert await scene.prove(scene.issuer.issue(NOW)) == JOB
+    stranger.cancel()
 
 
 async def test_a_broken_token_causes_no_request(scene: Scene) -> None:

@@ -101,6 +101,12 @@ async def test_events_of_other_projects_lead_to_nothing(world: GroupWorld, proje
     assert world.records() == {}
 
 
+@pytest.mark.parametrize("project", ["hpc/../other/one", "hpc/./one", "hpc/.."])
+async def test_a_path_that_leads_out_of_the_group_is_none(world: GroupWorld, project: str) -> None:
+    assert await world.tell(project, push_body(name_commit("one"))) == "InvalidWebhook"
+    assert world.records() == {}
+
+
 async def test_the_same_commit_of_the_same_branch_in_two_projects_is_two_events(world: GroupWorld) -> None:
     commit = world.push_to(ONE, "same", build_manifest())
     world.push_to(TWO, "same", NEON)
