@@ -59,6 +59,8 @@ class Known:
 
     merge_requests: tuple[int, ...] | None = None
     """The merge requests of the commit; None: not asked yet."""
+    asked_last: bool = False
+    """Whether they were asked for after the event had ended: one may have been opened while its builds went on."""
     read: bool = False
     """Whether the statuses were read since the last one was set."""
     statuses: Mapping[str, State] | None = None
@@ -103,6 +105,8 @@ class FindMergeRequests:
 
     event: str
     target: Target
+    last: bool = False
+    """Whether the event has ended."""
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,8 @@ async def _find_merge_requests(reports: Reports, known: Known, step: FindMergeRe
         listed = []  # the commit is gone; setting its statuses says so
     requests = [await reports.get_merge_request(project, one.iid) for one in listed]
     target = adjust_target(step.target, requests)
-    return replace(known, merge_requests=tuple(one.iid for one in requests), target=target)
+    found = {*(known.merge_requests or ()), *(one.iid for one in requests)}  # also one that was closed meanwhile
+    return replace(known, merge_requests=tuple(sorted(found)), target=target, asked_last=step.last)
 
 
 async def _work_on_note(
@@ -194,7 +195,7 @@ def _refuse(known: Known, step: ReportCall, error: BessemerError) -> Known:
     if isinstance(step, SendStatus) and lost and not known.pipeline_lost and "ipeline" in error.message:
         return replace(known, target=replace(step.target, pipeline=None), pipeline_lost=True)
     if isinstance(step, FindMergeRequests):
-        known = replace(known, merge_requests=())
+        known = replace(known, merge_requests=known.merge_requests or (), asked_last=step.last)
     part = _name_part(step, error)
     return replace(known, refusals={**known.refusals, part: Refusal(error.reason, error.message)})
 

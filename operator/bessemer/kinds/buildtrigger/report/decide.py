@@ -107,8 +107,7 @@ def _decide_record(facts: Facts, spec: BuildTriggerSpec, record: Record, now: da
         return Move(REASON, f"{about}: a later event speaks for it", RecordReport(record.name, done))
     known, ended = facts.reports.get(record.name, Known()), _has_ended(facts, record)
     if known.merge_requests is None:
-        target = build_target(spec, record, known)
-        return Move(REASON, f"{about}: which merge requests it belongs to", FindMergeRequests(record.name, target))
+        return _find_requests(spec, record, known, last=ended)
     if state is None:
         first = _inherit(facts, record) or ReportState(label=choose_label(facts, spec, record))
         return Move(REASON, f"{about}: GitLab will be told of it", RecordReport(record.name, first))
@@ -119,11 +118,23 @@ def _decide_record(facts: Facts, spec: BuildTriggerSpec, record: Record, now: da
     move = (
         _decide_statuses(facts, spec, record, known)
         or decide_deployments(facts, record, known)
+        or (_find_requests(spec, record, known, last=True) if ended and _are_sought(spec, known) else None)
         or _decide_notes(facts, spec, record, known, now)
     )
     if move is not None or not ended or known.refusals:
         return move
     return Move(REASON, f"{about}: all is told", RecordReport(record.name, state.model_copy(update={"done": True})))
+
+
+def _are_sought(spec: BuildTriggerSpec, known: Known) -> bool:
+    """Return whether it is asked at the end if there are merge requests now that were not there at the beginning."""
+    return not known.asked_last and spec.report.merge_requests is not NoteReports.OFF
+
+
+def _find_requests(spec: BuildTriggerSpec, record: Record, known: Known, *, last: bool) -> Move:
+    """Return the question after the merge requests of an event."""
+    step = FindMergeRequests(record.name, build_target(spec, record, known), last=last)
+    return Move(REASON, f"{record.event.ref} {record.event.commit[:12]}: which merge requests it belongs to", step)
 
 
 def _is_taken_over(facts: Facts, record: Record) -> bool:

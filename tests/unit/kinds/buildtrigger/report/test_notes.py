@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -230,3 +231,27 @@ def test_of_a_long_plan_the_beginning_is_shown() -> None:
 def test_no_text_leaves_its_inline_code(text: str) -> None:
     shown = quote(text)
     assert shown == "" or re.fullmatch(r"`[^`|\\\n\r]{1,256}`", shown)
+
+
+async def test_a_merge_request_that_is_opened_while_the_build_goes_on_hears_of_its_end(world: TriggerWorld) -> None:
+    """jenkinsci/gitlab-plugin#1578: a branch is pushed first, and its merge request opened while the build goes on."""
+    commit = world.push("one", oxygen=build_manifest())
+    await world.take(push_body(commit))
+    await world.settle()
+    world.reports.merge_requests[3] = MergeRequest(3, commit, from_fork=False)
+    assert world.reports.notes == {}
+    world.end_build()
+    await world.settle()
+    assert "Succeeded" in get_note(world).body
+    asked = world.reports.calls.count("list_merge_requests")
+    await world.settle()
+    assert world.reports.calls.count("list_merge_requests") == asked
+
+
+async def test_a_merge_request_that_is_closed_while_the_build_goes_on_hears_of_its_end(world: TriggerWorld) -> None:
+    await begin(world)
+    request = world.reports.merge_requests[3]
+    world.reports.merge_requests[3] = replace(request, commit="f" * 40)  # it is not listed for the commit any more
+    world.end_build()
+    await world.settle()
+    assert "Succeeded" in get_note(world).body

@@ -61,7 +61,7 @@ async def test_nothing_is_sent_again_while_nothing_changes(world: TriggerWorld) 
     world.end_build()
     await world.settle()
     told = len(world.reports.calls)
-    assert told == before + 3, "two states, and one look whether all are closed"
+    assert told == before + 4, "two states, one look whether all are closed, and one for merge requests"
     await world.restart_operator()
     await world.settle()
     assert len(world.reports.calls) == told
