@@ -29,7 +29,7 @@ from bessemer.kinds.buildtrigger.plan import (
 )
 from bessemer.kinds.buildtrigger.queue import find_blocker, is_applied, list_waiting
 from bessemer.kinds.buildtrigger.records import MOST_PLAN_CHARACTERS, Outcome, Record
-from bessemer.kinds.buildtrigger.revisits import PASSED_OVER
+from bessemer.kinds.buildtrigger.revisits import PASSED_OVER, TURNED_AWAY
 from bessemer.kinds.buildtrigger.rules import Ignored, asks_to_skip
 from bessemer.kinds.buildtrigger.scope import get_project
 from bessemer.kinds.buildtrigger.waitingjobs import find_disinterest
@@ -160,7 +160,7 @@ def _wait_for(spec: BuildTriggerSpec, record: Record, blocker: BuildFact | Recor
     """Return what happens to an event whose cluster is being built for another one."""
     if spec.concurrency is Concurrency.FORBID:
         message = f"{blocker.name} is not finished, and concurrency is Forbid"
-        outcome = _settle(EventState.REFUSED, "BuildInProgress", message, now)
+        outcome = _settle(EventState.REFUSED, TURNED_AWAY, message, now)
         return Move(outcome.reason, f"{record.name}: {message}", SettleEvents(((record, outcome),)))
     if spec.concurrency is not Concurrency.REPLACE or isinstance(blocker, Record):
         return None

@@ -14,6 +14,8 @@ from bessemer.kinds.buildtrigger.records import Record, RecordedEvent
 
 PASSED_OVER = "Superseded"
 """Reason of an event whose ref pointed elsewhere, or was gone, before anything was built for it."""
+TURNED_AWAY = "BuildInProgress"
+"""Reason of an event that came while its cluster was being built, where concurrency is Forbid."""
 MOST_RETURNS = 16
 """Records of returns to one commit that webhooks make: an old one that is delivered again and again must not make more
 and more. Beyond, only the comparison of branches and tags finds a return."""
@@ -43,9 +45,11 @@ def name_return(
 def find_base(records: Sequence[Record], record: Record) -> str | None:
     """Return the commit with which the files of an event are compared: the last one that was not passed over.
 
-    What was changed by an event that a later one has overtaken is built with the later one, whatever that has changed.
+    What was changed by an event that a later one has overtaken, or that came while a build was going on where that is
+    forbidden, is built with the later one, whatever that has changed.
     """
-    passed = {one.event.commit: one.event.before for one in _list_moves(records, record.event) if was_passed_over(one)}
+    moves = _list_moves(records, record.event)
+    passed = {one.event.commit: one.event.before for one in moves if was_passed_over(one) or _was_turned_away(one)}
     before = record.event.before
     while before in passed:
         before = passed.pop(before)
@@ -56,6 +60,11 @@ def was_passed_over(record: Record) -> bool:
     """Return whether the ref of an event was found elsewhere, so that the event has led to nothing."""
     outcome = record.outcome
     return outcome is not None and (outcome.state, outcome.reason) == (EventState.SUPERSEDED, PASSED_OVER)
+
+
+def _was_turned_away(record: Record) -> bool:
+    outcome = record.outcome
+    return outcome is not None and (outcome.state, outcome.reason) == (EventState.REFUSED, TURNED_AWAY)
 
 
 def _list_moves(records: Sequence[Record], event: RecordedEvent) -> list[Record]:

@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from bessemer.api.wellknown import OUTCOME_SEAL_ANNOTATION
 from bessemer.gitlab.protocol import GitLabUnavailable
+from bessemer.gitlab.reports import Pipeline
 from bessemer.kinds.buildtrigger.memory import JOB_CALLS
 from bessemer.kinds.buildtrigger.waitingjobs import SILENT_SECONDS
 from bessemer.web.app import add_public_routes
@@ -519,3 +520,16 @@ async def test_of_very_many_jobs_only_the_latest_are_remembered(scene: Scene, mo
     memory = scene.world.kind.deps.memories.find(KEY)
     assert memory is not None
     assert list(memory.job_calls) == [302, 304]
+
+
+async def test_the_statuses_of_a_jobs_build_are_in_the_jobs_pipeline_though_there_is_a_later_one(scene: Scene) -> None:
+    """jenkinsci/gitlab-plugin#1780: they go to whichever pipeline of the commit GitLab chooses."""
+    world, reports = scene.world, scene.world.reports
+    reports.commits.add(scene.commit)
+    for number in (574, 580):
+        reports.pipelines[number] = Pipeline(number, scene.commit, "main")
+    await scene.begin(cluster="oxygen")
+    await world.settle()
+    world.end_build()
+    await world.settle()
+    assert {row.pipeline for row in reports.rows[scene.commit]} == {574}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bessemer.gitlab.protocol import GitLabUnavailable
 from bessemer.kinds.buildtrigger.revisits import MOST_RETURNS
 from tests.support.examples import examples
-from tests.support.trigger_world import MAIN, TriggerWorld, build_manifest, open_trigger_world, push_body
+from tests.support.trigger_world import MAIN, TriggerWorld, build_manifest, name_commit, open_trigger_world, push_body
 from tests.unit.kinds.buildtrigger.test_merge_requests import MR, PLAN, open_request, request_body
 
 MANIFESTS = {word: build_manifest(configuration={"variables": {"word": word}}) for word in "abc"}
@@ -192,3 +192,18 @@ def test_whatever_a_branch_does_and_webhooks_tell_its_head_is_built_in_the_end(
             assert (world.commit_of() if world.build() is not None else None) == scene.before
 
     asyncio.run(play())
+
+
+async def test_what_came_while_a_build_went_on_is_built_with_the_next_event(world: TriggerWorld) -> None:
+    rule = {"name": "main", "push": {"branches": ["main"]}, "paths": ["clusters/oxygen.yaml"]}
+    await world.apply(rules=[rule], concurrency="Forbid")
+    first = world.push("a", oxygen=MANIFESTS["a"])
+    await receive(world, push_body(first))
+    second = world.push("b", oxygen=MANIFESTS["b"])
+    await receive(world, push_body(second, before=first))
+    assert world.states()[-1] == ("Refused", "BuildInProgress")
+    world.end_build()
+    await world.settle()
+    world.repository.push(MAIN, name_commit("c"), world.repository.commits[second] | {"README": b"more"})
+    await receive(world, push_body(name_commit("c"), before=second))
+    assert world.commit_of() == name_commit("c")

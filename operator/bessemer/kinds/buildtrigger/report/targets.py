@@ -22,8 +22,12 @@ def name_ref(ref: str) -> str:
 
 
 def build_target(spec: BuildTriggerSpec, record: Record, known: Known) -> Target:
-    """Return where the statuses of an event go: to the recorded pipeline, the merge request's, or the latest one."""
-    plain = Target(get_project(spec, record.event), record.event.commit, name_ref(record.event.ref))
+    """Return where the statuses of an event go: to the recorded pipeline, that of its job, the merge request's, or the
+    latest one.
+    """
+    job = record.event.job
+    pipeline = job.pipeline if job is not None else None
+    plain = Target(get_project(spec, record.event), record.event.commit, name_ref(record.event.ref), pipeline)
     state = record.report
     if known.target is not None:
         return known.target
