@@ -10,6 +10,7 @@ from typing import Any
 from bessemer.errors import BessemerError
 from bessemer.gitlab.protocol import (
     Changes,
+    Comment,
     GitLabNotFound,
     GitLabRefused,
     Head,
@@ -163,6 +164,8 @@ class FakeRepository:
     """What is known of merge requests beyond their commits, by their refs: fields of Head, or ``closed``."""
     members: dict[int, int] = field(default_factory=dict)
     """Roles by the numbers of users."""
+    comments: dict[tuple[str, int], Comment | None] = field(default_factory=dict)
+    """Comments by the refs of their merge requests and their numbers; None: it was deleted."""
     expires_at: datetime | None = None
     project_id: int = 20
     user_id: int = 99
@@ -215,6 +218,11 @@ class FakeRepository:
         """Return the role of a user."""
         self._call("get_access_level", project)
         return self.members.get(user_id, 0)
+
+    async def get_comment(self, project: str, ref: str, number: int) -> Comment | None:
+        """Return a comment."""
+        self._call("get_comment", project)
+        return self.comments.get((ref, number))
 
     async def get_user_id(self) -> int:
         """Return the number of the access token's user."""
@@ -309,6 +317,10 @@ class FakeGroup:
     async def get_access_level(self, project: str, user_id: int) -> int:
         """Return the role of a user."""
         return await self._find(project).get_access_level(project, user_id)
+
+    async def get_comment(self, project: str, ref: str, number: int) -> Comment | None:
+        """Return a comment."""
+        return await self._find(project).get_comment(project, ref, number)
 
     async def get_job(self, project: str, job_id: int) -> Job | None:
         """Return a job."""

@@ -26,6 +26,7 @@ from bessemer.engine.metrics import Metrics
 from bessemer.engine.settings import Settings
 from bessemer.gitlab.jobproofs import ProofClient
 from bessemer.gitlab.projectclient import ProjectClient
+from bessemer.gitlab.protocol import Comment
 from bessemer.kinds.buildtrigger.facts import Facts
 from bessemer.kinds.buildtrigger.kind import Connectors, TriggerKind
 from bessemer.kinds.buildtrigger.plan import Plan
@@ -214,13 +215,26 @@ class TriggerWorld:
     async def take(self, body: dict[str, Any], seconds: float = FIRST_SECONDS) -> str:
         """Take a webhook as the handler does once the sender is known; return the outcome.
 
-        So many seconds pass then: by default until GitLab is told of the event.
+        So many seconds pass then: by default until GitLab is told of the event. A comment is one that GitLab has,
+        unless the test has written another one of its number before.
         """
+        if body["object_kind"] == "note":
+            self._write_comment(body)
         reader = self.kind.receiver.make_reader()
         reader.feed(json.dumps(body).encode())
         outcome = (await self.kind.receiver.take(KEY, reader)).outcome
         self.pass_time(seconds)
         return outcome
+
+    def _write_comment(self, body: dict[str, Any]) -> None:
+        comment, request = body["object_attributes"], body["merge_request"]
+        known = Comment(body["user"]["id"], comment["note"], request["last_commit"]["id"])
+        place = (f"refs/merge-requests/{request['iid']}/head", comment["id"])
+        self.find_repository(body["project"]["path_with_namespace"]).comments.setdefault(place, known)
+
+    def find_repository(self, _project: str) -> FakeRepository:
+        """Return the repository of a project."""
+        return self.repository
 
     async def settle(self, passes: int = 4) -> None:
         """Run several passes."""

@@ -128,6 +128,13 @@ class EventReader(HookReader[Event]):
         super().__init__(_MEMBERS, _parse_members, clipped=[_NOTE, ("changes", "title", "previous")])
 
 
+def find_command(text: str) -> str:
+    """Return what the first line of a comment asks for; empty for nothing."""
+    lines = text.splitlines()
+    command = COMMAND.fullmatch(lines[0]) if lines else None
+    return command[1] if command is not None else ""
+
+
 def is_commit(text: object) -> bool:
     """Return whether a value is the full name of a commit."""
     return isinstance(text, str) and _COMMIT.fullmatch(text) is not None
@@ -191,10 +198,9 @@ def _parse_comment(found: Mapping[Path, Scalar]) -> MergeRequestEvent | OtherEve
     attributes = {
         name: found.get(("object_attributes", name)) for name in ("note", "noteable_type", "action", "system")
     }
-    lines = str(attributes["note"] or "").splitlines()
-    command = COMMAND.fullmatch(lines[0]) if lines else None
+    command = find_command(str(attributes["note"] or ""))
     written = attributes["action"] in ("create", None) and attributes["system"] is not True
-    if command is None or not written or attributes["noteable_type"] != "MergeRequest":
+    if not command or not written or attributes["noteable_type"] != "MergeRequest":
         return OtherEvent("note")
     return MergeRequestEvent(
         project=_parse_project(found),
@@ -202,7 +208,7 @@ def _parse_comment(found: Mapping[Path, Scalar]) -> MergeRequestEvent | OtherEve
         commit=_require_commit(found, "merge_request", "last_commit", "id"),
         actor=make_line(str(found.get(("user", "username")) or ""), 255),
         fork=_is_fork(found, "merge_request"),
-        command=command[1],
+        command=command,
         comment_id=parse_int(found.get(("object_attributes", "id")), least=1),
         actor_id=parse_int(found.get(("user", "id")), least=1),
     )

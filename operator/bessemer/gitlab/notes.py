@@ -7,12 +7,14 @@ discussion can be resolved.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from bessemer.foreign import Unreadable, parse_int
+from bessemer.foreign import Unreadable, parse_int, parse_time
 from bessemer.gitlab.events import is_commit
 from bessemer.gitlab.jobs import make_name, parse_list, parse_object
+from bessemer.gitlab.protocol import Comment
 from bessemer.gitlab.reports import MergeRequest, Note, Pipeline
 from bessemer.gitlab.transport import Transport
 
@@ -45,6 +47,25 @@ async def get_merge_request(transport: Transport, project: str, iid: int) -> Mer
     """Return a merge request with its head pipeline."""
     path = f"{_path(project, iid)}"
     return _parse_merge_request(parse_object((await transport.fetch("GET", path)).get_data()))
+
+
+async def read_comment(transport: Transport, project: str, iid: int, number: int) -> Comment:
+    """Return a comment, with the commit that was the latest of the merge request then.
+
+    Source: https://docs.gitlab.com/api/merge_requests/#retrieve-merge-request-diff-versions. Each push makes a version;
+    of the latest hundred, that of the comment is the last one before it.
+    """
+    path = _path(project, iid)
+    raw = parse_object((await transport.fetch("GET", f"{path}/notes/{number}")).get_data())
+    written, author = parse_time(raw.get("created_at")), raw.get("author")
+    page = parse_list((await transport.fetch("GET", f"{path}/versions", query={"per_page": str(PAGE_SIZE)})).get_data())
+    versions = [_parse_version(parse_object(one)) for one in page]
+    earlier = [one for one in versions if one[0] <= written]
+    return Comment(
+        author_id=parse_int(author.get("id"), least=1) if isinstance(author, dict) else 0,
+        text=str(raw.get("body") or "") if raw.get("system") is False else "",
+        commit=max(earlier)[2] if earlier else "",
+    )
 
 
 async def find_note(transport: Transport, project: str, iid: int, marker: str, user: int) -> Note | None:
@@ -106,6 +127,14 @@ def _parse_merge_request(raw: dict[str, Any]) -> MergeRequest:
 def _parse_pipeline(raw: dict[str, Any]) -> Pipeline | None:
     commit, ref = raw.get("sha"), make_name(raw.get("ref"))
     return Pipeline(parse_int(raw.get("id"), least=1), str(commit), ref) if is_commit(commit) and ref else None
+
+
+def _parse_version(raw: dict[str, Any]) -> tuple[datetime, int, str]:
+    """Return when a version was made, its number, and its commit."""
+    commit = raw.get("head_commit_sha")
+    if not is_commit(commit):
+        raise Unreadable("a version without a commit")
+    return parse_time(raw.get("created_at")), parse_int(raw.get("id"), least=1), str(commit)
 
 
 def _parse_note(raw: dict[str, Any], discussion: dict[str, Any]) -> Note:

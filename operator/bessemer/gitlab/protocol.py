@@ -291,6 +291,16 @@ class Job:
     """Full name of its branch or tag, or of the merge request that its pipeline is for."""
 
 
+@dataclass(frozen=True)
+class Comment:
+    """A comment on a merge request, as GitLab has it now."""
+
+    author_id: int
+    text: str
+    commit: str
+    """The latest commit of the merge request when the comment was written; empty where GitLab does not say it."""
+
+
 class Repository(Protocol):
     """What the operator asks of a project's repository. Access token: ``read_api``, of a Reporter of the project.
 
@@ -315,6 +325,10 @@ class Repository(Protocol):
 
     async def get_user_id(self) -> int:
         """Return GitLab's number of the access token's user."""
+        ...
+
+    async def get_comment(self, project: str, ref: str, number: int) -> Comment | None:
+        """Return a comment on a merge request by its number; None if it is not there (any more)."""
         ...
 
     async def list_heads(self, project: str) -> dict[str, Head]:

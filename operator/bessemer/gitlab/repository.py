@@ -18,9 +18,9 @@ from bessemer.gitlab.answers import AnswerTooLarge
 from bessemer.gitlab.client import read_expiry, run_call
 from bessemer.gitlab.events import BRANCH, MERGE_REQUEST, TAG, is_commit, is_name
 from bessemer.gitlab.jobs import parse_list, parse_object, parse_path
-from bessemer.gitlab.notes import get_user
+from bessemer.gitlab.notes import get_user, read_comment
 from bessemer.gitlab.pages import PAGE_SIZE, Effort, iterate_pages
-from bessemer.gitlab.protocol import Changes, GitLabNotFound, GitLabRejected, Head, Job
+from bessemer.gitlab.protocol import Changes, Comment, GitLabNotFound, GitLabRejected, Head, Job
 from bessemer.gitlab.transport import Transport
 
 MOST_FILE_BYTES = 256 << 10
@@ -72,6 +72,19 @@ class RepositoryClient:
                 return 0
             active = raw.get("state") in ("active", None) and raw.get("membership_state") in ("active", None)
             return parse_int(raw.get("access_level")) if active else 0
+
+        return await run_call(read())
+
+    async def get_comment(self, project: str, ref: str, number: int) -> Comment | None:
+        """Return a comment on a merge request; None if it is not there."""
+        iid = parse_int(ref.removeprefix(MERGE_REQUEST).removesuffix("/head"), least=1)
+
+        async def read() -> Comment | None:
+            try:
+                return await read_comment(self._transport, project, iid, number)
+            except GitLabNotFound:
+                parse_object(await self._get(f"/projects/{quote(project, safe='')}"))
+                return None
 
         return await run_call(read())
 

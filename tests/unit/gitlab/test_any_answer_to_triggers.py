@@ -33,6 +33,7 @@ REQUEST = {
 }  # fmt: skip
 NOTE = {
     "id": 5, "body": "marker and more", "author": {"id": 9}, "system": False, "resolvable": True, "resolved": False,
+    "created_at": "2026-03-01T00:00:00Z",
 }  # fmt: skip
 STATUS = {"name": "bessemer/site", "status": "running", "pipeline_id": 3}
 JOB = {
@@ -59,6 +60,7 @@ ANSWERS: Mapping[str, Any] = {
     "/discussions": [{"id": "d", "notes": [NOTE]}],
     "/notes": NOTE,
     "/notes/5": NOTE,
+    "/versions": [{"id": 1, "head_commit_sha": COMMIT, "created_at": "2026-03-01T00:00:00Z"}],
     "/deployments": [{"id": 6, "status": "running", "sha": COMMIT, "user": {"id": 9}}],
     "/members/all/9": {"id": 9, "access_level": 40},
     "/user": {"id": 9},
@@ -83,6 +85,7 @@ CALLS: dict[str, Call] = {
     "files": lambda to: RepositoryClient(to).list_files(PROJECT, "", COMMIT),
     "file": lambda to: RepositoryClient(to).get_file(PROJECT, "a.yaml", COMMIT),
     "compare": lambda to: RepositoryClient(to).compare(PROJECT, COMMIT, COMMIT),
+    "comment": lambda to: RepositoryClient(to).get_comment(PROJECT, "refs/merge-requests/7/head", 5),
     "level": lambda to: RepositoryClient(to).get_access_level(PROJECT, 9),
     "job": lambda to: RepositoryClient(to).get_job(PROJECT, 302),
     "project": lambda to: RepositoryClient(to).get_project_id(PROJECT),

@@ -11,7 +11,7 @@ from typing import Any
 from .clock import build_time
 from .discussions import compute_is_resolved
 from .merge_requests import compute_detailed_status, find_head_pipeline
-from .model import MergeRequest, Note, Project
+from .model import MergeRequest, Note, Project, Version
 from .state import GitLabState
 from .views import build_pipeline, build_user
 
@@ -74,6 +74,21 @@ def build_merge_request_details(state: GitLabState, project: Project, merge_requ
 def build_url(state: GitLabState, project: Project, merge_request: MergeRequest) -> str:
     """Where its page would be."""
     return f"{state.external_url}/{project.full_path}/-/merge_requests/{merge_request.iid}"
+
+
+def build_version(merge_request: MergeRequest, version: Version) -> dict[str, Any]:
+    """https://docs.gitlab.com/api/merge_requests/#retrieve-merge-request-diff-versions"""
+    return {
+        "id": version.id,
+        "head_commit_sha": version.head,
+        "base_commit_sha": version.base,
+        "start_commit_sha": version.start,
+        "created_at": build_time(version.created_at),
+        "merge_request_id": merge_request.id,
+        "state": "collected",
+        "real_size": "1",
+        "patch_id_sha": None,
+    }
 
 
 def build_note(state: GitLabState, project: Project, merge_request: MergeRequest, note: Note) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from .discussions import add_system_note, compute_is_resolved
 from .git.objects import ZEROS
 from .git.repository import HEADS
-from .model import FINISHED, JobStatus, MergeRequest, Pipeline, Project, User
+from .model import FINISHED, JobStatus, MergeRequest, Pipeline, Project, User, Version
 from .pushes import Push, RefChange
 from .spec import MergeRequestSpec
 from .state import GitLabState, NotThereError
@@ -81,6 +81,11 @@ def _point_ref(state: GitLabState, merge_request: MergeRequest) -> None:
     merge_request.start = target.repository.branches.get(merge_request.target_branch, merge_request.head)
     merge_base = target.repository.find_merge_base(merge_request.start, merge_request.head)
     merge_request.base = merge_base or merge_request.start
+    if not merge_request.versions or merge_request.versions[-1].head != merge_request.head:
+        version = Version(
+            state.next_id("version"), merge_request.head, merge_request.start, merge_request.base, state.clock.now()
+        )
+        merge_request.versions.append(version)
 
 
 def _tell(state: GitLabState, change: MergeRequestChange) -> None:

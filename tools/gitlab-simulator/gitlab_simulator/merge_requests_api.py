@@ -12,7 +12,7 @@ from aiohttp import web
 from . import merge_requests
 from .access import open_project, refuse, refuse_parameter
 from .git.objects import Commit
-from .merge_request_views import build_merge_request, build_merge_request_details
+from .merge_request_views import build_merge_request, build_merge_request_details, build_version
 from .model import DEVELOPER, REPORTER, MergeRequest, Project, User
 from .paging import build_page
 from .params import get_number, get_text, read_params
@@ -45,6 +45,7 @@ class MergeRequestsApi:
         router.add_get(f"{BASE}/changes", self.get_changes)
         router.add_get(f"{BASE}/diffs", self.list_diffs)
         router.add_get(f"{BASE}/pipelines", self.list_pipelines)
+        router.add_get(f"{BASE}/versions", self.list_versions)
 
     async def list_merge_requests(self, request: web.Request) -> web.Response:
         """List those of a project, the latest first."""
@@ -165,6 +166,12 @@ class MergeRequestsApi:
             for one in reversed(self._state.pipelines.values())
             if one.merge_request_id == merge_request.id or ((one.project_id, one.ref) == source and one.sha in shas)
         ]
+        return build_page(request, self._state.external_url, found)
+
+    async def list_versions(self, request: web.Request) -> web.Response:
+        """List what it was after each push, the latest first."""
+        _, merge_request, _ = open_merge_request(self._state, request)
+        found = [build_version(merge_request, one) for one in reversed(merge_request.versions)]
         return build_page(request, self._state.external_url, found)
 
     def _list_changes(self, project: Project, merge_request: MergeRequest) -> list[dict[str, Any]]:

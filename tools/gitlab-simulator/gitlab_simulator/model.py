@@ -122,6 +122,17 @@ class Note:
     resolved_at: float | None = None
 
 
+@dataclass(frozen=True)
+class Version:
+    """What a merge request was between two pushes: https://docs.gitlab.com/api/merge_requests/ (diff versions)."""
+
+    id: int
+    head: str
+    start: str
+    base: str
+    created_at: float
+
+
 @dataclass
 class MergeRequest:
     id: int
@@ -148,6 +159,8 @@ class MergeRequest:
     """opened, closed or merged."""
     labels: list[str] = field(default_factory=list)
     notes: dict[int, Note] = field(default_factory=dict)
+    versions: list[Version] = field(default_factory=list)
+    """The earliest first."""
     ended_by: int | None = None
     """Who closed or merged it."""
     ended_at: float | None = None

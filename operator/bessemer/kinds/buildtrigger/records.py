@@ -79,6 +79,8 @@ class RecordedEvent(ApiModel):
     """What a comment asks for: build, retry, abort or plan."""
     actor_id: int = Field(default=0, ge=0)
     """GitLab's number of the user who commented."""
+    comment: int = Field(default=0, ge=0)
+    """GitLab's number of the comment; 0 for events of other kinds."""
     again: PrintableLine = Field(default="", max_length=253)
     """What distinguishes an event that is handled again on request; empty for the first time."""
 
@@ -160,6 +162,7 @@ def build_event(match: Match, now: datetime) -> RecordedEvent:
             received=now,
             command=event.command,
             actor_id=event.actor_id,
+            comment=event.comment_id if event.command else 0,
             again=f"comment-{event.comment_id}" if event.command else "",
         )
     return RecordedEvent(

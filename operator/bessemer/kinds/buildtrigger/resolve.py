@@ -9,7 +9,7 @@ from bessemer.api.buildtrigger.resource import BuildTrigger
 from bessemer.api.buildtrigger.rules import AccessLevel, Command, Mode, Rule
 from bessemer.api.buildtrigger.spec import BuildTriggerSpec
 from bessemer.gitlab.answers import AnswerTooLarge, AnswerTooSlow
-from bessemer.gitlab.events import BRANCH, MERGE_REQUEST
+from bessemer.gitlab.events import BRANCH, MERGE_REQUEST, find_command
 from bessemer.gitlab.protocol import Changes, GitLabNotFound, GitLabRejected, GitLabUnavailable, Head, Repository
 from bessemer.kinds.buildtrigger.facts import Answer, Problem, Resolution
 from bessemer.kinds.buildtrigger.judge import choose_clusters, judge_files
@@ -95,10 +95,29 @@ async def _find_rule(
         return found
     if event.actor_id == await repository.get_user_id():
         return Ignored("OwnComment", f"{event.actor} is the user of the trigger's access token")
+    doubt = await _doubt_comment(repository, get_project(spec, event), event)
+    if doubt:
+        return Ignored("CommentNotConfirmed", doubt)
     level = await repository.get_access_level(get_project(spec, event), event.actor_id)
     if level < ACCESS_LEVELS[found.comment.access_level]:
         return Ignored("NoMember", f"{event.actor} is not at least {found.comment.access_level} of the project")
     return found.model_copy(update={"mode": Mode.PLAN if event.command == Command.PLAN else Mode.BUILD})
+
+
+async def _doubt_comment(repository: Repository, project: str, event: RecordedEvent) -> str:
+    """Return what is wrong with a comment by what GitLab says of it now; empty if nothing is.
+
+    A user who may change a webhook can make it send anything, by a template for its bodies: another author,
+    another project, or an old comment with a later commit.
+    """
+    comment = await repository.get_comment(project, event.ref, event.comment)
+    if comment is None:
+        return f"comment {event.comment} is not there, or not any more"
+    if comment.author_id != event.actor_id or find_command(comment.text) != event.command:
+        return f"comment {event.comment} is not one of {event.actor} that asks for {event.command}, or not any more"
+    if comment.commit != event.commit:
+        return f"comment {event.comment} was not written when {event.commit[:12]} was the latest commit"
+    return ""
 
 
 async def _read_changes(repository: Repository, project: str, event: RecordedEvent, head: Head) -> Changes | None:

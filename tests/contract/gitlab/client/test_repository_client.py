@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from bessemer.gitlab.client import GitLabConnector
-from bessemer.gitlab.protocol import AccessTokenRefused, GitLabNotFound, GitLabRejected, Repository
+from bessemer.gitlab.protocol import AccessTokenRefused, Comment, GitLabNotFound, GitLabRejected, Repository
 from bessemer.gitlab.repository import MOST_FILE_BYTES, RepositoryClient
 from tests.contract.gitlab.conftest import Site
+from tests.contract.gitlab.simulator.test_repository import open_project
 from tests.fakes.gitlab import FakeRepository
 from tests.support.trigger_world import name_commit
 
@@ -143,4 +144,35 @@ async def test_a_token_that_gitlab_does_not_know_is_refused(site: Site) -> None:
     client = RepositoryClient(GitLabConnector().open_transport(site.url, "glpat-unknown", None))
     with pytest.raises(AccessTokenRefused):
         await client.get_head(PROJECT, MAIN)
+    await client.close()
+
+
+async def test_a_comment_is_read_with_its_author_and_the_commit_that_it_was_written_on(site: Site) -> None:
+    tokens = site.control.seed(
+        projects=[
+            {
+                "path": "hpc/asked",
+                "commits": [
+                    {"message": "Begin", "files": {"a": "1"}},
+                    {"message": "Grow", "branch": "grow", "files": {"a": "2"}},
+                ],
+                "merge_requests": [{"source_branch": "grow"}],
+            }
+        ],
+        users=[{"username": "asker", "access": {"hpc/asked": 30}}],
+        tokens=[{"user": "asker", "name": "asker", "scopes": ["api"]}],
+    )
+    request = open_project(site, tokens["asker"], "hpc/asked").mergerequests.get(1)
+    ref, before = "refs/merge-requests/1/head", request.sha
+    client = RepositoryClient(GitLabConnector().open_transport(site.url, tokens["asker"], None))
+    first = request.notes.create({"body": "/bessemer build\nplease"})
+    after = site.control.add_commit("hpc/asked", branch="grow", files={"a": "3"}, pushed_by="asker")
+    second = request.notes.create({"body": "/bessemer plan"})
+    user = await client.get_user_id()
+    assert await client.get_comment("hpc/asked", ref, first.id) == Comment(user, "/bessemer build\nplease", before)
+    assert await client.get_comment("hpc/asked", ref, second.id) == Comment(user, "/bessemer plan", after)
+    request.notes.delete(second.id)
+    assert await client.get_comment("hpc/asked", ref, second.id) is None
+    with pytest.raises(GitLabNotFound):
+        await client.get_comment("hpc/nothing", ref, first.id)
     await client.close()

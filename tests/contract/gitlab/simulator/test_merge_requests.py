@@ -114,6 +114,19 @@ def test_a_push_that_has_the_head_of_a_merge_request_merges_it(
     assert [one["iid"] for one in project.commits.get(merged).merge_requests()] == [1]
 
 
+def test_each_push_makes_a_version_and_an_edit_does_not(site: Site, tokens: dict[str, str], clone: MakeClone) -> None:
+    copy = clone(get_url(site, tokens["developer"]))
+    copy.run("checkout", "--quiet", "grow")
+    old, new = copy.run("rev-parse", "HEAD"), copy.commit("More", more="x\n")
+    copy.run("push", "--quiet", "origin", "grow")
+    request = open_project(site, tokens["developer"]).mergerequests.get(1)
+    request.title = "Draft: Grow"
+    request.save()
+    later, first = request.diffs.list()
+    assert (later.head_commit_sha, first.head_commit_sha) == (new, old)
+    assert later.created_at >= first.created_at
+
+
 def test_a_pipeline_must_succeed_before_a_merge_where_the_project_wants_it(site: Site) -> None:
     tokens = site.control.seed(
         projects=[

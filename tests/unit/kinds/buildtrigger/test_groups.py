@@ -50,6 +50,9 @@ class GroupWorld(TriggerWorld):
     def at(self, project: str) -> FakeRepository:
         return self.group.projects[project.lower()]
 
+    def find_repository(self, project: str) -> FakeRepository:
+        return self.at(project)
+
     def push_to(self, project: str, word: str, content: bytes | None, ref: str = MAIN) -> str:
         files = {PATH: content} if content is not None else {}
         self.at(project).push(ref, name_commit(word), files)

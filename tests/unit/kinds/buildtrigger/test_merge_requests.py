@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from bessemer.gitlab.protocol import Comment
 from bessemer.gitlab.reports import MergeRequest
 from tests.support.trigger_world import MAIN, PROJECT, TriggerWorld, build_manifest, name_commit, push_body
 
@@ -166,6 +168,30 @@ async def test_a_comment_is_about_the_commit_that_it_was_written_on(world: Trigg
     open_request(world, "two")
     await receive(world, comment_body(old, "/bessemer build"))
     assert (world.build(), world.states()) == (None, [("Superseded", "Superseded")])
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        None,
+        Comment(6, "/bessemer build", name_commit("one")),
+        Comment(5, "looks good", name_commit("one")),
+        Comment(5, "/bessemer plan", name_commit("one")),
+        Comment(5, "/bessemer build", name_commit("earlier")),
+        Comment(5, "/bessemer build", ""),
+    ],
+)
+@pytest.mark.parametrize("command", ["build", "abort"])
+async def test_a_comment_that_gitlab_does_not_confirm_orders_nothing_whatever_the_webhook_says(
+    world: TriggerWorld, comment: Comment | None, command: str
+) -> None:
+    await world.apply(rules=[COMMENT])
+    world.repository.members[5] = 50
+    if comment is not None:
+        comment = replace(comment, text=comment.text.replace("build", command))
+    world.repository.comments[MR, 90] = comment
+    assert await receive(world, comment_body(open_request(world, "one"), f"/bessemer {command}")) == "Taken"
+    assert (world.build(), world.states()) == (None, [("Skipped", "CommentNotConfirmed")])
 
 
 async def test_each_comment_is_an_event_and_the_same_comment_is_not(world: TriggerWorld) -> None:
