@@ -74,7 +74,7 @@ class RepositoryApi:
     async def get_branch(self, request: web.Request) -> web.Response:
         """Return one."""
         project, user = open_project(self._state, request, REPORTER, *SCOPES)
-        name = unquote(request.match_info["branch"])
+        name = request.match_info["branch"]
         if name not in project.repository.branches:
             raise refuse(404, "404 Branch Not Found")
         return web.json_response(build_branch(self._state, project, user, name))
@@ -88,7 +88,7 @@ class RepositoryApi:
     async def get_tag(self, request: web.Request) -> web.Response:
         """Return one."""
         project, _ = open_project(self._state, request, REPORTER, *SCOPES)
-        tag = project.repository.find_tag(unquote(request.match_info["tag"]))
+        tag = project.repository.find_tag(request.match_info["tag"])
         if tag is None:
             raise refuse(404, "404 Tag Not Found")
         return web.json_response(build_tag(self._state, project, tag))

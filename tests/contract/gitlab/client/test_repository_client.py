@@ -176,3 +176,20 @@ async def test_a_comment_is_read_with_its_author_and_the_commit_that_it_was_writ
     with pytest.raises(GitLabNotFound):
         await client.get_comment("hpc/nothing", ref, first.id)
     await client.close()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["fix#12", "50%", "a%2Fb", "a/b/c", "größe", "日本", "👩", "a+b", "a&b=c", "a;b", "a'b", 'a"b', "$(id)", "<b>",
+     "a|b", "@all", "refs/heads/x", "refs/tags/v9", "refs/merge-requests/1/head"],
+)  # fmt: skip
+async def test_a_branch_may_have_any_name_that_git_takes(world: World, name: str) -> None:
+    """gitpod-io/gitpod#1054, samrocketman/jervis#77: names with # and % are quoted not at all, or twice."""
+    path = "clusters/a b#%2F?.yaml"
+    commit = world.push(name, {path: "1"})
+    head = await world.repository.get_head(PROJECT, f"refs/heads/{name}")
+    assert head is not None
+    assert head.commit == commit
+    assert f"refs/heads/{name}" in await world.repository.list_heads(PROJECT)
+    assert await world.repository.get_file(PROJECT, path, commit) == b"1"
+    assert await world.repository.list_files(PROJECT, "clusters", commit) == [path]
