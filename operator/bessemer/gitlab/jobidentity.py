@@ -69,7 +69,6 @@ def read_claims(claims: Mapping[str, Any]) -> JobIdentity:
     protected = claims.get("ref_protected")
     if protected not in ("true", "false"):
         raise ProofRefused("ClaimsBroken", "the claim ref_protected of the ID token is neither true nor false")
-    environment = claims.get("environment")
     return JobIdentity(
         proof=ProofKind.ID_TOKEN,
         project_id=_read_number(claims, "project_id"),
@@ -79,7 +78,7 @@ def read_claims(claims: Mapping[str, Any]) -> JobIdentity:
         commit=_read_commit(claims.get("sha")),
         protected=None if of_merge_request else protected == "true",
         merge_request=of_merge_request,
-        environment=make_line(environment, 255) if isinstance(environment, str) and environment else None,
+        environment=_read_environment(claims.get("environment")),
         user=_read_user(claims.get("user_login")),
     )
 
@@ -131,6 +130,13 @@ def _read_commit(commit: object) -> str:
     if not isinstance(commit, str) or not is_commit(commit):
         raise ProofRefused("ClaimsBroken", "what GitLab says of the job has no commit")
     return commit
+
+
+def _read_environment(name: object) -> str | None:
+    """Return the name of an environment, exactly as it is: to GitLab ``oxygen`` and one with a space behind it are two,
+    of which only the first may be protected. None for none, and for one that can't be shown as it is.
+    """
+    return name if isinstance(name, str) and name and name == make_line(name, 255) else None
 
 
 def _read_user(user: object) -> str:

@@ -27,6 +27,9 @@ MOST_SHOWN = 8
 MOST_DECODINGS = 4
 """How often the path of a URL may be percent-encoded; servers and proxies decode it one after the other."""
 
+_OTHER_ESCAPE = re.compile("%u[0-9a-f]", re.IGNORECASE)
+"""An escape for which each server has its own reading, such as %u002e; others read %c0%ae as a dot."""
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -196,6 +199,8 @@ def _leads_upwards(path: str) -> bool:
         if any(step.partition(";")[0].strip() in (".", "..") for step in steps) or not path.isprintable():
             return True
         decoded = unquote(path)
+        if "\ufffd" in decoded or _OTHER_ESCAPE.search(decoded):
+            return True
         if decoded == path:
             return False
         path = decoded

@@ -259,6 +259,14 @@ async def test_a_job_needs_the_environment_of_the_rule(scene: Scene) -> None:
     assert status == 202
 
 
+@pytest.mark.parametrize(
+    "name", ["oxygen ", " oxygen", "oxygen\x1b[0m", "\x1b[1moxygen", "Oxygen", "oxygen/", "oxygen\n"]
+)
+async def test_an_environment_that_only_looks_like_that_of_the_rule_is_another_one(scene: Scene, name: str) -> None:
+    await scene.world.apply(rules=[RULE | {"job": RULE["job"] | {"environments": ["oxygen"]}}])
+    assert await scene.find_reason(scene.issue(environment=name), 403) == "WrongEnvironment"
+
+
 async def test_a_forged_signature_is_refused_and_counted(scene: Scene) -> None:
     assert await scene.find_reason(scene.issue(key=make_key("one", "forger"))) == "BadSignature"
 
