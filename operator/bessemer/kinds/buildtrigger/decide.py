@@ -28,7 +28,7 @@ from bessemer.kinds.buildtrigger.plan import (
     StopBuild,
 )
 from bessemer.kinds.buildtrigger.queue import is_applied, list_waiting
-from bessemer.kinds.buildtrigger.records import Outcome, Record
+from bessemer.kinds.buildtrigger.records import Outcome, Record, name_record, repeat_event
 from bessemer.kinds.buildtrigger.report.decide import decide_farewell, decide_report
 from bessemer.kinds.buildtrigger.status import compute_events, compute_status, get_again
 from bessemer.kinds.buildtrigger.waitingjobs import ask_job, find_disinterest, list_questions, wake_for
@@ -172,6 +172,9 @@ def _ask_again(facts: Facts) -> Iterator[Move]:
     known = {record.event.again for record in facts.records.own} | {facts.trigger.status.handled_again}
     if wanted and wanted not in known and facts.records.own:
         latest = facts.records.own[-1]
+        again = repeat_event(latest.event, wanted, latest.event.received)
+        if name_record(facts.trigger, again) in facts.records.forged:
+            return
         yield Move("Again", f"{latest.event.ref} is handled again, by annotation", RecordAgain(latest, wanted))
 
 

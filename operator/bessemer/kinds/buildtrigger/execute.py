@@ -40,7 +40,14 @@ from bessemer.kinds.buildtrigger.plan import (
     Step,
     StopBuild,
 )
-from bessemer.kinds.buildtrigger.records import Record, RecordedEvent, build_outcome_patch, build_record, put_record
+from bessemer.kinds.buildtrigger.records import (
+    Record,
+    RecordedEvent,
+    build_outcome_patch,
+    build_record,
+    put_record,
+    repeat_event,
+)
 from bessemer.kinds.buildtrigger.resolve import resolve_event
 from bessemer.kinds.buildtrigger.resource import CLUSTER_BUILDS
 from bessemer.kinds.buildtrigger.revisits import find_base
@@ -225,11 +232,7 @@ async def _change_records(
 ) -> Facts:
     match step:
         case RecordAgain():
-            # The job that asked the first time waits for that alone.
-            job = step.record.event.job
-            alone = job.model_copy(update={"waits": False}) if job is not None else None
-            again = {"again": step.again, "received": deps.now(), "job": alone}
-            return await _record(deps, facts, step.record.event.model_copy(update=again))
+            return await _record(deps, facts, repeat_event(step.record.event, step.again, deps.now()))
         case RecordMissed():
             return await _record(deps, facts, step.event)
         case SettleEvents():
@@ -247,7 +250,10 @@ async def _record(deps: TriggerDeps, facts: Facts, event: RecordedEvent) -> Fact
     try:
         raw = await deps.kubernetes.create_object(CONFIG_MAPS, facts.trigger.namespace, body)
     except AlreadyExists:  # an interrupted pass, or a webhook, has created it
-        return replace(facts, records=await list_records(deps, facts.trigger))
+        records, name = await list_records(deps, facts.trigger), body["metadata"]["name"]
+        if all(record.name != name for record in records.own):
+            records = records.disown(name)  # or a user of the namespace, who keeps the event from being recorded
+        return replace(facts, records=records)
     return replace(facts, records=put_record(facts.trigger, facts.records, raw, seal))
 
 

@@ -14,7 +14,7 @@ from bessemer.api.buildtrigger.status import MOST_REFS, RefStatus
 from bessemer.gitlab.events import TAG
 from bessemer.gitlab.protocol import Head
 from bessemer.kinds.buildtrigger.facts import Facts
-from bessemer.kinds.buildtrigger.records import Place, RecordedEvent
+from bessemer.kinds.buildtrigger.records import Place, RecordedEvent, name_record
 from bessemer.kinds.buildtrigger.revisits import name_return
 from bessemer.kinds.buildtrigger.rules import Ignored, Subject, choose_rule, fits, get_short_name, list_project_rules
 
@@ -33,10 +33,13 @@ def find_missed(facts: Facts, now: datetime) -> Iterator[RecordedEvent]:
             rule=rule,
             received=now,
         )
-        if _is_missed(facts, place, head):
+        if not _is_missed(facts, place, head):
+            again = _find_return(facts, event)
+            if again is None:
+                continue
+            event = again
+        if name_record(facts.trigger, event) not in facts.records.forged:
             yield event
-        elif (again := _find_return(facts, event)) is not None:
-            yield again
 
 
 def compute_refs(facts: Facts) -> list[RefStatus] | None:

@@ -177,11 +177,21 @@ def build_event(match: Match, now: datetime) -> RecordedEvent:
     )
 
 
+def repeat_event(event: RecordedEvent, again: str, now: datetime) -> RecordedEvent:
+    """Return an event that is handled again on request. The job that asked the first time waits for that alone."""
+    alone = event.job.model_copy(update={"waits": False}) if event.job is not None else None
+    return event.model_copy(update={"again": again, "received": now, "job": alone})
+
+
+def name_record(trigger: BuildTrigger, event: RecordedEvent) -> str:
+    """Return the name of the ConfigMap of an event."""
+    where = (event.project.lower(),) if event.project else ()
+    return event_record_name(trigger.name, trigger.uid, *where, event.ref, event.commit, event.rule, event.again)
+
+
 def build_record(trigger: BuildTrigger, event: RecordedEvent, seal: Seal) -> Object:
     """Return the ConfigMap of an event."""
-    where = (event.project.lower(),) if event.project else ()
-    parts = (*where, event.ref, event.commit, event.rule, event.again)
-    name = event_record_name(trigger.name, trigger.uid, *parts)
+    name = name_record(trigger, event)
     text = write_json(event.to_api())
     return {
         "apiVersion": "v1",

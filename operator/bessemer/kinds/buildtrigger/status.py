@@ -170,7 +170,8 @@ def _compute_records(facts: Facts) -> Verdict:
         return Verdict("RecordsIntact", "True", "Intact")
     names = ", ".join(forged[:4])
     text = (
-        f"{len(forged)} ConfigMaps with the trigger's label are not as the operator writes them, and don't count: "
+        f"{len(forged)} ConfigMaps with the trigger's label, or a record's name, are not as the operator writes them, "
+        "and don't count: "
         f"{names}"
     )
     return Verdict("RecordsIntact", "False", "RecordForged", text)

@@ -16,7 +16,7 @@ from bessemer.gitlab.events import EventReader, MergeRequestEvent
 from bessemer.kinds.buildtrigger.deps import TriggerDeps
 from bessemer.kinds.buildtrigger.observe import list_records
 from bessemer.kinds.buildtrigger.read_access import refresh_webhook_secret
-from bessemer.kinds.buildtrigger.records import RecordedEvent, build_event, build_record, parse_records
+from bessemer.kinds.buildtrigger.records import Record, RecordedEvent, build_event, build_record, parse_records
 from bessemer.kinds.buildtrigger.revisits import name_return
 from bessemer.kinds.buildtrigger.rules import Ignored, Match, match_event
 from bessemer.kube.protocol import CONFIG_MAPS, AlreadyExists
@@ -68,8 +68,12 @@ async def _take(deps: TriggerDeps, key: Key, reader: EventReader) -> Taken:
 async def _record(deps: TriggerDeps, trigger: BuildTrigger, match: Match) -> Taken:
     event = build_event(match, deps.now())
     name, created = await _create(deps, trigger, event)
-    if not created and not event.command and (again := await _find_return(deps, trigger, match, event, name)):
-        name, created = await _create(deps, trigger, again)
+    if not created:
+        known = await _read(deps, trigger, name)
+        if known is None:
+            return Taken("RecordForged", f"not recorded: {name} is there, and not as the operator writes it")
+        if not event.command and (again := await _find_return(deps, trigger, match, event, known)):
+            name, created = await _create(deps, trigger, again)
     deps.wake((trigger.namespace, trigger.name))
     if not created:
         return Taken("Known", f"known already as {name}")
@@ -85,13 +89,17 @@ async def _create(deps: TriggerDeps, trigger: BuildTrigger, event: RecordedEvent
     return body["metadata"]["name"], False
 
 
-async def _find_return(
-    deps: TriggerDeps, trigger: BuildTrigger, match: Match, event: RecordedEvent, name: str
-) -> RecordedEvent | None:
-    """Return the event as that of a ref that has come back to a commit; None if it is the one that is recorded."""
+async def _read(deps: TriggerDeps, trigger: BuildTrigger, name: str) -> Record | None:
     raw = await deps.kubernetes.get_object(CONFIG_MAPS, trigger.namespace, name)
     known = parse_records(trigger, [raw], await deps.own_key.get_seal()).own if raw is not None else ()
-    if not known or known[0].outcome is None:
+    return next(iter(known), None)
+
+
+async def _find_return(
+    deps: TriggerDeps, trigger: BuildTrigger, match: Match, event: RecordedEvent, known: Record
+) -> RecordedEvent | None:
+    """Return the event as that of a ref that has come back to a commit; None if it is the one that is recorded."""
+    if known.outcome is None:
         return None  # of a burst of the same events, none reads all records
     changed = isinstance(match.event, MergeRequestEvent) and match.event.changed
     return name_return((await list_records(deps, trigger)).own, event, changed=changed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -146,3 +147,50 @@ async def test_a_record_that_was_just_written_counts_as_if_all_were_read_again(w
         again = [changed if one is raw else one for one in written]
         assert put_record(trigger, whole, changed, seal) == parse_records(trigger, again, seal)
         assert put_record(trigger, put_record(trigger, whole, changed, seal), raw, seal) == whole
+
+
+async def squat(world: TriggerWorld, metadata: Callable[[dict[str, Any]], dict[str, Any]]) -> str:
+    """Have a user of the namespace take the name of the record of a push; return the commit."""
+    commit = world.push("one", oxygen=build_manifest())
+    await world.take(push_body(commit))
+    ((name, raw),) = world.records().items()
+    del world.kubernetes.objects["configmaps", KEY[0], name]
+    await world.kubernetes.create_object(CONFIG_MAPS, KEY[0], {"metadata": {"name": name} | metadata(raw["metadata"])})
+    return commit
+
+
+@pytest.mark.parametrize("metadata", [lambda _: {}, lambda own: {"labels": own["labels"]}])
+async def test_a_user_who_takes_the_name_of_a_record_causes_no_passes_without_a_pause(
+    world: TriggerWorld, metadata: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    await world.settle()
+    commit = await squat(world, metadata)
+    assert await world.take(push_body(commit)) == "RecordForged"
+    world.pass_time(4000)
+    await world.settle()
+    assert (await world.step() or 0) > 1, "there is nothing to do now"
+    assert (world.build(), world.condition("RecordsIntact")) == (None, ("False", "RecordForged"))
+    for name in world.records():
+        del world.kubernetes.objects["configmaps", KEY[0], name]
+    world.pass_time(4000)
+    await world.settle()
+    assert world.commit_of() == commit, "it is made good when the name is free again"
+
+
+async def test_a_user_who_takes_the_name_of_a_repeated_event_causes_no_passes_without_a_pause(
+    world: TriggerWorld,
+) -> None:
+    commit = world.push("one", oxygen=build_manifest())
+    await world.take(push_body(commit))
+    await world.settle()
+    world.end_build()
+    await world.settle()
+    world.kubernetes.edit("buildtriggers", *KEY, {"metadata": {"annotations": {"bessemer.dev/again": "x"}}})
+    before = set(world.records())
+    await world.settle()
+    (name,) = set(world.records()) - before
+    world.kubernetes.edit("configmaps", KEY[0], name, {"metadata": {"annotations": {"bessemer.dev/seal": "y"}}})
+    world.kubernetes.edit("buildtriggers", *KEY, {"status": {"handledAgain": None}})
+    await world.settle()
+    assert (await world.step() or 0) > 1
+    assert world.condition("RecordsIntact") == ("False", "RecordForged")
