@@ -7,8 +7,9 @@ PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
 # Checks the whole machine for remains of clusters.
 ALONE := tests/e2e/test_cluster.py
-# Two test files at a time: most tests mostly wait.
-BESIDE := -n 2 --dist loadfile
+# Some test files at a time: most tests mostly wait. Those on a cluster have one for each worker.
+BESIDE := -n 3 --dist loadfile
+ON_CLUSTERS := -n 2 --dist loadfile
 # Three worker processes on two cores: component tests mostly wait.
 QUICKLY := -n 3 --dist worksteal
 KEEP ?=
@@ -84,7 +85,7 @@ ifneq ($(filter kind-%,$(PROVIDER)),)
 	$(SUDO) $(PY) -m local_kubernetes run $(PROVIDER) -- $(PYTEST) $(ON_KIND)
 else
 	$(SUDO) $(PYTEST) $(ALONE) -m "not soak"
-	$(SUDO) $(PYTEST) tests/e2e --ignore $(ALONE) -m "not soak" $(BESIDE)
+	$(SUDO) $(PYTEST) tests/e2e --ignore $(ALONE) -m "not soak" $(ON_CLUSTERS)
 endif
 
 # Contract tests often wait, for installers, daemons and Slurm; meanwhile the processors run unit and component tests.
@@ -98,7 +99,7 @@ in-pauses:
 	nice $(MAKE) --no-print-directory component
 
 soak: .venv/ready ## the long tests: many kills, many nodes; and some tests on kind
-	$(SUDO) $(PYTEST) tests/e2e -m soak
+	$(SUDO) $(PYTEST) tests/e2e -m soak $(ON_CLUSTERS)
 	$(MAKE) e2e PROVIDER=kind-docker
 	$(MAKE) e2e PROVIDER=kind-podman
 
