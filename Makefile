@@ -9,7 +9,7 @@ PYTEST := $(PY) -m pytest
 ALONE := tests/e2e/test_cluster.py
 # Some test files at a time: most tests mostly wait. Those on a cluster have one for each worker.
 BESIDE := -n 3 --dist loadfile
-ON_CLUSTERS := -n 2 --dist loadfile
+ON_CLUSTERS := -n 2 --dist loadfile --no-loadscope-reorder
 # Three worker processes on two cores: component tests mostly wait.
 QUICKLY := -n 3 --dist worksteal
 KEEP ?=

@@ -21,6 +21,19 @@ NAMESPACE_SECONDS = 180
 """For a namespace to go, with a rack that powers off in it."""
 
 
+LONG = ("build", "trigger_rack", "faults", "interruptions", "runner_executors", "runner_slurm", "sizes", "admission")
+"""Modules that take minutes, mostly with the installation of machines, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest modules, so that at the end no worker has a long one while the others have nothing.
+
+    By itself xdist begins with those of the most tests, which are short (``--no-loadscope-reorder`` turns that off).
+    """
+    names = [f"test_{name}" for name in LONG]
+    items.sort(key=lambda item: names.index(item.path.stem) if item.path.stem in names else len(names))
+
+
 class MakeSite(Protocol):
     """Installs a rack in its own namespace, which is deleted when the test ends."""
 
