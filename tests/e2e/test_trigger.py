@@ -66,7 +66,12 @@ def test_an_unprotected_branch_builds_nothing(triggers: Triggers) -> None:
 
 def test_a_tag_waits_for_the_build_of_the_branch_and_is_shown_in_the_queue(triggers: Triggers) -> None:
     commit = triggers.gitlab.add_commit(
-        "hpc/clusters", pushed_by="ada", branch="main", tags=["release/1"], files={"clusters/oxygen.yaml": OXYGEN}
+        "hpc/clusters",
+        pushed_by="ada",
+        branch="main",
+        message="Release",  # or it may be the commit of another branch, made in the same second
+        tags=["release/1"],
+        files={"clusters/oxygen.yaml": OXYGEN},
     )
     triggers.wait_for_event(commit, "Building", "Queued", "Failed")
     triggers.kubectl.wait_for("the tag's event", lambda: len(find(triggers, commit)) == 2, SOON, triggers.explain)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import yaml
@@ -31,6 +32,7 @@ class Triggers:
     gitlab: Simulator
     token: str
     path: str = PROJECT_PATH
+    pushes: Iterator[int] = field(default_factory=count)
 
     def apply(self, name: str = "clusters", **spec: Any) -> None:
         """Apply the example's trigger with the given changes to its spec; wait until it is ready."""
@@ -56,8 +58,12 @@ class Triggers:
         events = ["push_events", "tag_push_events"]
         self.gitlab.add_hook(**{"project": PROJECT, "url": url, "token": "webhook-secret", "events": events} | hook)
 
-    def push(self, branch: str, message: str = "A commit", **files: str | None) -> str:
-        """Push a commit that changes files of the folder clusters, by their names without .yaml; return its name."""
+    def push(self, branch: str, **files: str | None) -> str:
+        """Push a commit that changes files of the folder clusters, by their names without .yaml; return its name.
+
+        Its message is its own: two commits of the same second with all else the same are one.
+        """
+        message = f"Push {next(self.pushes)}"
         changed = {f"clusters/{name}.yaml": content for name, content in files.items()}
         return self.gitlab.add_commit(PROJECT, pushed_by="ada", branch=branch, message=message, files=changed)
 
