@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, KubeConfigLoader, KubeConfigMerger
 
 from bessemer.errors import Invalid
 
@@ -49,17 +50,23 @@ async def connect(
 
 
 def get_default_namespace(context: str | None, kubeconfig: str | None) -> str:
-    """Return the namespace to work in where none is named: the pod's own, or that of the context."""
+    """Return the namespace to work in where none is named: the pod's own, or that of the context.
+
+    Raises Invalid where there is no such context.
+    """
     if _is_in_pod(context, kubeconfig):
         with contextlib.suppress(OSError, UnicodeDecodeError):
             return OWN_NAMESPACE.read_text(encoding="ascii").strip() or "default"
         return "default"
     try:
-        contexts, active = config.list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]  # it has no types
-        chosen = next((entry for entry in contexts if entry["name"] == context), None) if context else active
-        return str((chosen or {}).get("context", {}).get("namespace") or "default")
-    except _UNUSABLE:
-        return "default"
+        # Not list_kube_config_contexts, which wants a current context: GitLab's agent gives jobs a kubeconfig without.
+        paths = kubeconfig or str(Path(KUBE_CONFIG_DEFAULT_LOCATION).expanduser())
+        merged = KubeConfigMerger(paths).config  # type: ignore[no-untyped-call]  # it has no types
+        loader = KubeConfigLoader(merged, active_context=context)  # type: ignore[no-untyped-call]  # as above
+        return str(loader.current_context["context"].get("namespace") or "default")
+    except _UNUSABLE as error:
+        where = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+        raise Invalid("NoCluster", f"{where} has no context to take the namespace from: {error}") from error
 
 
 def _is_in_pod(context: str | None, kubeconfig: str | None) -> bool:

@@ -266,6 +266,32 @@ async def test_who_may_get_but_not_list_is_told_that_the_object_is_missing(api: 
             await session.require(CLUSTER_BUILDS, "ClusterBuild", "neon")
 
 
+@pytest.mark.parametrize(
+    ("current", "context", "namespace"),
+    [("", "hpc/agents:lab", "lab"), ("hpc/agents:lab", None, "lab"), ("hpc/agents:lab", "bare", "default"),
+     ("", None, None), ("bare", "missing", None)],
+)  # fmt: skip
+def test_the_namespace_is_that_of_the_chosen_context_also_where_none_is_current(
+    tmp_path: Path, current: str, context: str | None, namespace: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GitLab's agent gives jobs a kubeconfig without a current context, in the environment."""
+    contexts = [
+        {"name": "hpc/agents:lab", "context": {"cluster": "c", "user": "u", "namespace": "lab"}},
+        {"name": "bare", "context": {"cluster": "c", "user": "u"}},
+    ]
+    document = {"apiVersion": "v1", "kind": "Config", "contexts": contexts, "current-context": current}
+    document |= {"clusters": [{"name": "c", "cluster": {"server": "https://c"}}], "users": [{"name": "u", "user": {}}]}
+    path = tmp_path / "kubeconfig"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    monkeypatch.setattr(connect, "KUBE_CONFIG_DEFAULT_LOCATION", str(path))  # read from the environment at its import
+    for named in (str(path), None):
+        if namespace is None:
+            with pytest.raises(Invalid, match="context"):
+                connect.get_default_namespace(context, named)
+        else:
+            assert connect.get_default_namespace(context, named) == namespace
+
+
 async def test_in_a_pod_the_namespace_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.delenv("KUBECONFIG", raising=False)
