@@ -6,21 +6,18 @@ take is not measured here: docs/benchmarks.md says it.
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from local_kubernetes.choice import get_cluster, open_cluster
-from local_kubernetes.errors import ClusterError
-from local_kubernetes.kubectl import Kubectl, KubectlError
-from local_kubernetes.marker import require_marker
+from local_kubernetes.kubectl import Kubectl
 from local_kubernetes.protocol import Cluster
 from rack.daemon.settings import MOST_COMPUTE_NODES
 from rack.image.build import build_image as build_lab_image
-from tests.bench.builds import BenchError, measure_build
+from tests.bench.builds import measure_build
+from tests.bench.clusters import open_bench_cluster
 from tests.bench.images import get_image_size
 from tests.bench.operator_process import get_memory, get_wakeups
 from tests.bench.report import Machine, Report, build_document, show
@@ -38,17 +35,8 @@ def main(
 ) -> None:
     """Measure builds on racks of several sizes."""
     counts = parse_sizes(sizes)
-    try:
-        made = get_cluster(cluster) if cluster else open_cluster("bench", kept=False)
-        try:
-            require_marker(made.kubectl, made.kubeconfig)
-            report = measure(made, counts, handoffs)
-        finally:
-            if not cluster:
-                made.down()
-    except (BenchError, ClusterError, KubectlError, subprocess.SubprocessError) as error:
-        console.print(f"[red]error:[/] {error}", soft_wrap=True)
-        raise SystemExit(1) from None
+    with open_bench_cluster("bench", cluster, console) as made:
+        report = measure(made, counts, handoffs)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(build_document(report), encoding="utf-8")
     show(report, console)

@@ -39,6 +39,13 @@ class Machine:
         system = platform.freedesktop_os_release()["PRETTY_NAME"]
         return cls(system, platform.release(), os.cpu_count() or 0, memory, get_kube_minor())
 
+    def describe(self, load_before: float) -> str:
+        """Return it as one line, with the load average before anything was measured."""
+        return (
+            f"{self.system}, Linux {self.kernel}, {self.processors} processors, {self.memory / 1e9:.0f} GB, "
+            f"Kubernetes {self.kubernetes}; load average before: {load_before:.1f}"
+        )
+
 
 @dataclass(frozen=True)
 class Report:

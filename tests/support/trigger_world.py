@@ -212,6 +212,13 @@ class TriggerWorld:
             self.pass_time(FIRST_SECONDS)
             return answer.status, (await answer.text()).strip()
 
+    async def receive(self, body: dict[str, Any]) -> str:
+        """Take a webhook a second later, and do what follows of it; return the outcome."""
+        self.pass_time(1)
+        outcome = await self.take(body)
+        await self.settle()
+        return outcome
+
     async def take(self, body: dict[str, Any], seconds: float = FIRST_SECONDS) -> str:
         """Take a webhook as the handler does once the sender is known; return the outcome.
 

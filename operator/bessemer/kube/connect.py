@@ -41,9 +41,7 @@ async def connect(
             raise ValueError("the cluster has no URL as its server")
         client = ApiClient(configuration)  # reads the certificates
     except _UNUSABLE as error:
-        where = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
-        if _is_in_pod(context, kubeconfig):
-            where = "the pod's service account"
+        where = "the pod's service account" if _is_in_pod(context, kubeconfig) else _name_kubeconfig(kubeconfig)
         raise Invalid("NoCluster", f"no way to a Kubernetes cluster is configured in {where}: {error}") from error
     async with client as api:
         yield api
@@ -65,8 +63,12 @@ def get_default_namespace(context: str | None, kubeconfig: str | None) -> str:
         loader = KubeConfigLoader(merged, active_context=context)  # type: ignore[no-untyped-call]  # as above
         return str(loader.current_context["context"].get("namespace") or "default")
     except _UNUSABLE as error:
-        where = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+        where = _name_kubeconfig(kubeconfig)
         raise Invalid("NoCluster", f"{where} has no context to take the namespace from: {error}") from error
+
+
+def _name_kubeconfig(given: str | None) -> str:
+    return given or os.environ.get("KUBECONFIG") or "~/.kube/config"
 
 
 def _is_in_pod(context: str | None, kubeconfig: str | None) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from local_kubernetes.choice import get_cluster, open_cluster
-from local_kubernetes.errors import ClusterError
-from local_kubernetes.kubectl import KubectlError
-from local_kubernetes.marker import require_marker
-from tests.bench.builds import BenchError
+from tests.bench.clusters import open_bench_cluster
 from tests.bench.report import Machine
 from tests.bench.requests import send_over_api
 from tests.bench.runners.bursts import Burst, measure_burst
@@ -53,21 +48,11 @@ def main(
     chosen, sizes = parse_parts(parts), Sizes(jobs, pools)
     report = Report(Machine.get(), os.getloadavg()[0])
     output.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        made = get_cluster(cluster) if cluster else open_cluster("bench-runners", kept=False)
-        try:
-            require_marker(made.kubectl, made.kubeconfig)
-            with open_scene(made) as scene:
-                for part in chosen:
-                    console.print(f"Measuring: {part} ...")
-                    MEASURES[part](scene, report, sizes)
-                    output.write_text(build_document(report), encoding="utf-8")  # after each, as the next may fail
-        finally:
-            if not cluster:
-                made.down()
-    except (BenchError, ClusterError, KubectlError, TimeoutError, subprocess.SubprocessError) as error:
-        console.print(f"[red]error:[/] {error}", soft_wrap=True)
-        raise SystemExit(1) from None
+    with open_bench_cluster("bench-runners", cluster, console) as made, open_scene(made) as scene:
+        for part in chosen:
+            console.print(f"Measuring: {part} ...")
+            MEASURES[part](scene, report, sizes)
+            output.write_text(build_document(report), encoding="utf-8")  # after each, as the next may fail
     show(report, console)
     console.print(f"All figures are in {output}", soft_wrap=True)
 

@@ -48,12 +48,7 @@ def build_document(report: Report) -> str:
 
 def show(report: Report, console: Console) -> None:
     """Print the report."""
-    machine = report.machine
-    console.print(
-        f"{machine.system}, Linux {machine.kernel}, {machine.processors} processors, {machine.memory / 1e9:.0f} GB, "
-        f"Kubernetes {machine.kubernetes}; load average before: {report.load_before:.1f}",
-        soft_wrap=True,
-    )
+    console.print(report.machine.describe(report.load_before), soft_wrap=True)
     if report.ways:
         console.print(build_latencies(report))
         for name, (lone, order) in report.ways.items():

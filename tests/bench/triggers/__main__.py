@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from local_kubernetes.choice import get_cluster, open_cluster
-from local_kubernetes.errors import ClusterError
-from local_kubernetes.kubectl import KubectlError
-from local_kubernetes.marker import require_marker
-from tests.bench.builds import BenchError
+from tests.bench.clusters import open_bench_cluster
 from tests.bench.report import Machine
 from tests.bench.triggers.measure import measure_burst, measure_lone
 from tests.bench.triggers.report import Report, build_document, show
@@ -33,23 +28,13 @@ def main(
 ) -> None:
     """Measure build triggers."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        made = get_cluster(cluster) if cluster else open_cluster("bench-triggers", kept=False)
-        try:
-            require_marker(made.kubectl, made.kubeconfig)
-            with open_scene(made) as scene:
-                machine, load = Machine.get(), os.getloadavg()[0]
-                console.print(f"Pushing {pushes} times ...")
-                lone = measure_lone(scene, pushes)
-                console.print(f"Pushing {burst} times at once ...")
-                report = Report(machine, load, lone, measure_burst(scene, burst, branches))
-                output.write_text(build_document(report), encoding="utf-8")
-        finally:
-            if not cluster:
-                made.down()
-    except (BenchError, ClusterError, KubectlError, TimeoutError, subprocess.SubprocessError) as error:
-        console.print(f"[red]error:[/] {error}", soft_wrap=True)
-        raise SystemExit(1) from None
+    with open_bench_cluster("bench-triggers", cluster, console) as made, open_scene(made) as scene:
+        machine, load = Machine.get(), os.getloadavg()[0]
+        console.print(f"Pushing {pushes} times ...")
+        lone = measure_lone(scene, pushes)
+        console.print(f"Pushing {burst} times at once ...")
+        report = Report(machine, load, lone, measure_burst(scene, burst, branches))
+        output.write_text(build_document(report), encoding="utf-8")
     show(report, console)
     console.print(f"All figures are in {output}", soft_wrap=True)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.bench.builds import BenchError
 from tests.bench.operator_process import OperatorMemory, get_memory
 from tests.bench.requests import Requests
 from tests.bench.triggers.scene import Scene
@@ -17,8 +15,6 @@ BUILD_SECONDS = 30.0
 """For a ClusterBuild to come of one push on a busy machine."""
 BURST_SECONDS = 300.0
 """For all of a burst to be answered and followed on a busy machine."""
-LOOK_SECONDS = 0.2
-OVER = frozenset({"success", "failed", "canceled"})
 
 
 @dataclass(frozen=True)
@@ -92,11 +88,12 @@ def measure_burst(scene: Scene, pushes: int, branches: int) -> Burst:
 
 def _wait_for_answers(scene: Scene, known: int, wanted: int) -> Sequence[dict[str, Any]]:
     """Return the deliveries after those that are known when all of them were answered, or failed."""
-    deadline = time.monotonic() + BURST_SECONDS
-    while True:
+
+    def find() -> Sequence[dict[str, Any]] | None:
         found = scene.gitlab.deliveries()[known:]
-        if len([one for one in found if one["status"] or one["error"]]) == wanted:
-            return found
-        if time.monotonic() > deadline:
-            raise BenchError(f"{len(found)} of {wanted} webhooks were sent within {BURST_SECONDS:.0f} s")
-        time.sleep(LOOK_SECONDS)
+        return found if sum(bool(one["status"] or one["error"]) for one in found) == wanted else None
+
+    answered: Sequence[dict[str, Any]] = scene.triggers.kubectl.wait_for(
+        f"{wanted} webhooks to be answered", find, BURST_SECONDS
+    )
+    return answered

@@ -56,16 +56,9 @@ def open_request(world: TriggerWorld, word: str, oxygen: bytes = FIRST, **about:
     return world.push(word, MR, oxygen=oxygen)
 
 
-async def receive(world: TriggerWorld, body: dict[str, Any]) -> str:
-    world.pass_time(1)
-    outcome = await world.take(body)
-    await world.settle()
-    return outcome
-
-
 async def test_a_merge_request_gets_a_plan_and_nothing_is_built(world: TriggerWorld) -> None:
     await world.apply(rules=[PLAN])
-    assert await receive(world, request_body(open_request(world, "one"))) == "Taken"
+    assert await world.receive(request_body(open_request(world, "one"))) == "Taken"
     assert (world.build(), world.states()) == (None, [("Planned", "Planned")])
 
 
@@ -74,10 +67,10 @@ async def test_a_merge_request_from_an_unprotected_branch_is_not_built_unless_th
 ) -> None:
     await world.apply(rules=[BUILD])
     commit = open_request(world, "one")
-    await receive(world, request_body(commit))
+    await world.receive(request_body(commit))
     assert (world.build(), world.states()) == (None, [("Skipped", "RefNotProtected")])
     await world.apply(rules=[{"name": "any", "mergeRequest": {**TO_MAIN, "protectedOnly": False}}])
-    await receive(world, request_body(commit))
+    await world.receive(request_body(commit))
     assert world.commit_of() == commit
 
 
@@ -99,7 +92,7 @@ async def test_an_event_of_a_merge_request_counts_only_where_the_head_moved(
     world: TriggerWorld, changes: dict[str, Any], outcome: str
 ) -> None:
     await world.apply(rules=[PLAN])
-    assert await receive(world, request_body(open_request(world, "one"), **changes)) == outcome
+    assert await world.receive(request_body(open_request(world, "one"), **changes)) == outcome
 
 
 @pytest.mark.parametrize(("about", "reason"), [({"fork": True}, "FromFork"), ({"draft": True}, "Draft")])
@@ -107,7 +100,7 @@ async def test_what_gitlab_says_of_a_merge_request_counts_not_what_the_event_say
     world: TriggerWorld, about: dict[str, Any], reason: str
 ) -> None:
     await world.apply(rules=[PLAN])
-    await receive(world, request_body(open_request(world, "one", **about)))
+    await world.receive(request_body(open_request(world, "one", **about)))
     assert world.states() == [("Skipped", reason)]
 
 
@@ -115,7 +108,7 @@ async def test_a_merge_request_that_is_closed_meanwhile_leads_to_nothing(world: 
     await world.apply(rules=[PLAN])
     commit = open_request(world, "one")
     world.repository.merge_requests[MR]["closed"] = True
-    await receive(world, request_body(commit))
+    await world.receive(request_body(commit))
     assert world.states() == [("Superseded", "Superseded")]
 
 
@@ -127,7 +120,7 @@ async def test_the_files_of_a_merge_request_are_compared_with_its_target(
 ) -> None:
     world.push("main", oxygen=FIRST)
     await world.apply(rules=[{**PLAN, "paths": ["clusters/oxygen.yaml"]}])
-    await receive(world, request_body(open_request(world, "request", oxygen)))
+    await world.receive(request_body(open_request(world, "request", oxygen)))
     assert world.states() == [state]
 
 
@@ -137,7 +130,7 @@ async def test_what_the_target_of_a_merge_request_has_beyond_is_no_change_of_it(
     commit = open_request(world, "request", FIRST)
     world.repository.bases[main, commit] = base
     await world.apply(rules=[{**PLAN, "paths": ["clusters/oxygen.yaml"]}])
-    await receive(world, request_body(commit))
+    await world.receive(request_body(commit))
     assert world.states() == [("Skipped", "PathsUnchanged")]
 
 
@@ -146,7 +139,7 @@ async def test_the_target_of_a_merge_request_is_not_the_tag_of_that_name(world: 
     commit = open_request(world, "request", CHANGED)
     world.repository.commits["main"] = world.repository.commits[commit]
     await world.apply(rules=[{**PLAN, "paths": ["clusters/oxygen.yaml"]}])
-    await receive(world, request_body(commit))
+    await world.receive(request_body(commit))
     assert world.states() == [("Planned", "Planned")]
 
 
@@ -157,7 +150,7 @@ async def test_a_comment_builds_if_its_author_has_the_role(
     await world.apply(rules=[COMMENT])
     world.repository.members[5] = role
     commit = open_request(world, "one")
-    assert await receive(world, comment_body(commit, "/bessemer build\nplease")) == "Taken"
+    assert await world.receive(comment_body(commit, "/bessemer build\nplease")) == "Taken"
     assert world.states() == [state]
 
 
@@ -166,7 +159,7 @@ async def test_a_comment_is_about_the_commit_that_it_was_written_on(world: Trigg
     world.repository.members[5] = 50
     old = open_request(world, "one")
     open_request(world, "two")
-    await receive(world, comment_body(old, "/bessemer build"))
+    await world.receive(comment_body(old, "/bessemer build"))
     assert (world.build(), world.states()) == (None, [("Superseded", "Superseded")])
 
 
@@ -190,7 +183,7 @@ async def test_a_comment_that_gitlab_does_not_confirm_orders_nothing_whatever_th
     if comment is not None:
         comment = replace(comment, text=comment.text.replace("build", command))
     world.repository.comments[MR, 90] = comment
-    assert await receive(world, comment_body(open_request(world, "one"), f"/bessemer {command}")) == "Taken"
+    assert await world.receive(comment_body(open_request(world, "one"), f"/bessemer {command}")) == "Taken"
     assert (world.build(), world.states()) == (None, [("Skipped", "CommentNotConfirmed")])
 
 
@@ -199,7 +192,7 @@ async def test_each_comment_is_an_event_and_the_same_comment_is_not(world: Trigg
     world.repository.members[5] = 50
     commit = open_request(world, "one")
     bodies = [comment_body(commit, "/bessemer plan", number) for number in (90, 91, 90)]
-    assert [await receive(world, body) for body in bodies] == ["Taken", "Taken", "Known"]
+    assert [await world.receive(body) for body in bodies] == ["Taken", "Taken", "Known"]
     assert world.states() == [("Planned", "Planned")] * 2
 
 
@@ -207,18 +200,18 @@ async def test_a_fork_is_built_only_by_a_comment_and_a_rule_for_forks(world: Tri
     await world.apply(rules=[COMMENT])
     world.repository.members[5] = 50
     commit = open_request(world, "one", fork=True)
-    assert await receive(world, comment_body(commit, "/bessemer build", source_project_id=8)) == "FromFork"
-    await receive(world, comment_body(commit, "/bessemer build"))
+    assert await world.receive(comment_body(commit, "/bessemer build", source_project_id=8)) == "FromFork"
+    await world.receive(comment_body(commit, "/bessemer build"))
     assert world.states() == [("Skipped", "FromFork")]
     await world.apply(rules=[{"name": "ask", "comment": {"forks": True}}])
-    await receive(world, comment_body(commit, "/bessemer build", 91, source_project_id=8))
+    await world.receive(comment_body(commit, "/bessemer build", 91, source_project_id=8))
     assert world.commit_of() == commit
 
 
 async def test_a_comment_of_the_access_tokens_user_is_ignored(world: TriggerWorld) -> None:
     await world.apply(rules=[COMMENT])
     world.repository.members[5], world.repository.user_id = 50, 5
-    await receive(world, comment_body(open_request(world, "one"), "/bessemer build"))
+    await world.receive(comment_body(open_request(world, "one"), "/bessemer build"))
     assert (world.build(), world.states()) == (None, [("Skipped", "OwnComment")])
 
 
@@ -227,9 +220,9 @@ async def test_a_rule_for_comments_may_be_for_some_commands_only(world: TriggerW
     await world.apply(rules=[plan, {"name": "act", "comment": {"commands": ["build", "retry"]}}])
     world.repository.members[5] = 30
     commit = open_request(world, "one")
-    assert await receive(world, comment_body(commit, "/bessemer plan", 90)) == "Taken"
-    assert await receive(world, comment_body(commit, "/bessemer build", 91)) == "Taken"
-    assert await receive(world, comment_body(commit, "/bessemer abort", 92)) == "NoRule"
+    assert await world.receive(comment_body(commit, "/bessemer plan", 90)) == "Taken"
+    assert await world.receive(comment_body(commit, "/bessemer build", 91)) == "Taken"
+    assert await world.receive(comment_body(commit, "/bessemer abort", 92)) == "NoRule"
     assert world.states() == [("Planned", "Planned"), ("Skipped", "NoMember")]
 
 
@@ -239,7 +232,7 @@ async def begin_two_builds(world: TriggerWorld) -> str:
     world.repository.merge_requests[MR] = {"target": "main"}
     world.reports.merge_requests[7] = MergeRequest(7, name_commit("one"), from_fork=False, branch="feature")
     commit = world.push("one", MR, oxygen=FIRST, neon=NEON)
-    await receive(world, comment_body(commit, "/bessemer build", 90))
+    await world.receive(comment_body(commit, "/bessemer build", 90))
     return commit
 
 
@@ -250,7 +243,7 @@ async def test_a_comment_retries_what_has_failed_and_the_result_is_told_like_any
     await world.settle()
     assert world.states() == [("Failed", "InstallFailed")]
     neon = world.build("neon")
-    await receive(world, comment_body(commit, "/bessemer retry", 91))
+    await world.receive(comment_body(commit, "/bessemer retry", 91))
     assert world.states()[1:] == [("Building", "Applied")]
     assert world.build("neon") == neon
     assert world.reports.states(commit)["bessemer/site"] == "running"
@@ -262,7 +255,7 @@ async def test_a_comment_retries_what_has_failed_and_the_result_is_told_like_any
 
 async def test_a_retry_without_a_failure_leads_to_nothing(world: TriggerWorld) -> None:
     commit = await begin_two_builds(world)
-    await receive(world, comment_body(commit, "/bessemer retry", 91))
+    await world.receive(comment_body(commit, "/bessemer retry", 91))
     assert world.states() == [("Building", "Applied"), ("Skipped", "NothingToRetry")]
 
 
@@ -272,7 +265,7 @@ async def test_a_retry_leaves_a_failed_build_of_another_commit_alone(world: Trig
     world.end_build("neon")
     await world.settle()
     later = world.push("two", MR, oxygen=CHANGED)
-    await receive(world, comment_body(later, "/bessemer retry", 91))
+    await world.receive(comment_body(later, "/bessemer retry", 91))
     assert world.states()[1:] == [("Skipped", "NothingToRetry")]
     assert world.commit_of() == name_commit("one")
 
@@ -284,7 +277,7 @@ async def test_a_comment_aborts_the_builds_of_its_merge_request_even_if_that_is_
     commit = await begin_two_builds(world)
     if closed:
         world.repository.merge_requests[MR]["closed"] = True
-    await receive(world, comment_body(commit, "/bessemer abort", 91))
+    await world.receive(comment_body(commit, "/bessemer abort", 91))
     assert world.states() == [("Building", "Applied"), ("Skipped", "CommentAborted")]
     for name in ("oxygen", "neon"):
         raw = world.build(name)
@@ -302,9 +295,9 @@ async def test_a_comment_on_a_merge_request_for_the_commit_of_a_branch_leaves_th
     await world.apply(rules=[COMMENT, {"name": "push", "push": {"branches": ["main"]}}])
     world.repository.members[5] = 50
     commit = world.push("one", oxygen=FIRST)
-    await receive(world, push_body(commit))
+    await world.receive(push_body(commit))
     assert open_request(world, "one") == commit
-    await receive(world, comment_body(commit, "/bessemer abort", 91))
+    await world.receive(comment_body(commit, "/bessemer abort", 91))
     assert world.states() == [("Building", "Applied"), ("Skipped", "NothingToAbort")]
     raw = world.build()
     assert raw is not None
@@ -313,10 +306,10 @@ async def test_a_comment_on_a_merge_request_for_the_commit_of_a_branch_leaves_th
 
 async def test_an_aborted_build_can_be_retried(world: TriggerWorld) -> None:
     commit = await begin_two_builds(world)
-    await receive(world, comment_body(commit, "/bessemer abort", 91))
+    await world.receive(comment_body(commit, "/bessemer abort", 91))
     for name in ("oxygen", "neon"):
         world.end_build(name, ready=False, reason="Aborted")
-    await receive(world, comment_body(commit, "/bessemer retry", 92))
+    await world.receive(comment_body(commit, "/bessemer retry", 92))
     raw = world.build()
     assert raw is not None
     assert "bessemer.dev/abort" not in raw["metadata"]["annotations"]
@@ -326,7 +319,7 @@ async def test_an_aborted_build_can_be_retried(world: TriggerWorld) -> None:
 async def test_an_abort_by_one_who_is_no_member_leaves_builds_alone(world: TriggerWorld) -> None:
     commit = await begin_two_builds(world)
     world.repository.members[5] = 30
-    await receive(world, comment_body(commit, "/bessemer abort", 91))
+    await world.receive(comment_body(commit, "/bessemer abort", 91))
     raw = world.build()
     assert raw is not None
     assert "bessemer.dev/abort" not in raw["metadata"]["annotations"]
@@ -335,13 +328,13 @@ async def test_an_abort_by_one_who_is_no_member_leaves_builds_alone(world: Trigg
 
 async def test_an_abort_drops_what_waits_and_is_done_when_there_is_nothing(world: TriggerWorld) -> None:
     commit = await begin_two_builds(world)
-    await receive(world, comment_body(commit, "/bessemer build", 91))
+    await world.receive(comment_body(commit, "/bessemer build", 91))
     assert world.states()[1:] == [("Queued", "Queued")]
-    await receive(world, comment_body(commit, "/bessemer abort", 92))
+    await world.receive(comment_body(commit, "/bessemer abort", 92))
     assert world.states()[1:] == [("Skipped", "CommentAborted")] * 2
     for name in ("oxygen", "neon"):
         world.end_build(name, ready=False, reason="Aborted")
-    await receive(world, comment_body(commit, "/bessemer abort", 93))
+    await world.receive(comment_body(commit, "/bessemer abort", 93))
     assert world.states()[3:] == [("Skipped", "NothingToAbort")]
 
 
@@ -350,15 +343,15 @@ async def test_a_command_counts_however_long_the_rest_of_the_comment_is(world: T
     await world.apply(rules=[COMMENT])
     world.repository.members[5] = 40
     commit = open_request(world, "one")
-    assert await receive(world, comment_body(commit, "/bessemer build\n" + "log \U0001f525 \\ \n" * 50_000)) == "Taken"
+    assert await world.receive(comment_body(commit, "/bessemer build\n" + "log \U0001f525 \\ \n" * 50_000)) == "Taken"
     assert world.commit_of() == commit
-    assert await receive(world, comment_body(commit, "no command\n" + "x" * 900_000, 91)) == "OtherEvent"
+    assert await world.receive(comment_body(commit, "no command\n" + "x" * 900_000, 91)) == "OtherEvent"
 
 
 @pytest.mark.parametrize("note", ["looks good", "/bessemer", "/bessemer erase", "please\n/bessemer build", ""])
 async def test_other_comments_are_ignored(world: TriggerWorld, note: str) -> None:
     await world.apply(rules=[COMMENT])
-    assert await receive(world, comment_body(open_request(world, "one"), note)) == "OtherEvent"
+    assert await world.receive(comment_body(open_request(world, "one"), note)) == "OtherEvent"
 
 
 async def test_a_comment_that_is_edited_or_was_made_by_gitlab_is_ignored(world: TriggerWorld) -> None:
@@ -367,13 +360,13 @@ async def test_a_comment_that_is_edited_or_was_made_by_gitlab_is_ignored(world: 
     for change in changes:
         body = comment_body(open_request(world, "one"), "/bessemer build")
         body["object_attributes"] |= change
-        assert await receive(world, body) == "OtherEvent"
+        assert await world.receive(body) == "OtherEvent"
 
 
 async def test_a_pipeline_that_has_succeeded_builds_its_commit(world: TriggerWorld) -> None:
     await world.apply(rules=[PIPELINE])
     commit = world.push("one", MAIN, oxygen=FIRST)
-    assert await receive(world, pipeline_body(commit)) == "Taken"
+    assert await world.receive(pipeline_body(commit)) == "Taken"
     assert world.commit_of() == commit
 
 
@@ -385,7 +378,7 @@ async def test_other_pipelines_are_ignored_and_so_are_those_of_our_own_statuses(
     world: TriggerWorld, changes: dict[str, Any]
 ) -> None:
     await world.apply(rules=[PIPELINE])
-    assert await receive(world, pipeline_body(world.push("one", oxygen=FIRST), **changes)) == "OtherEvent"
+    assert await world.receive(pipeline_body(world.push("one", oxygen=FIRST), **changes)) == "OtherEvent"
 
 
 @pytest.mark.parametrize(
@@ -400,22 +393,22 @@ async def test_a_draft_that_is_marked_as_ready_is_planned(world: TriggerWorld, c
     """runatlantis/atlantis#3449: the plan comes only with the next commit."""
     await world.apply(rules=[PLAN])
     commit = open_request(world, "one", draft=True)
-    assert await receive(world, request_body(commit, draft=True)) == "Draft"
+    assert await world.receive(request_body(commit, draft=True)) == "Draft"
     world.repository.merge_requests[MR]["draft"] = False
-    assert await receive(world, request_body(commit, action="update") | {"changes": changes}) == "Taken"
+    assert await world.receive(request_body(commit, action="update") | {"changes": changes}) == "Taken"
     assert world.states() == [("Planned", "Planned")]
     again = request_body(commit, action="update") | {"changes": changes}
-    assert await receive(world, again) == "Known"
+    assert await world.receive(again) == "Known"
 
 
 async def test_a_draft_of_which_the_webhook_did_not_say_so_is_planned_once_it_is_ready(world: TriggerWorld) -> None:
     await world.apply(rules=[PLAN])
     commit = open_request(world, "one", draft=True)
-    await receive(world, request_body(commit))
+    await world.receive(request_body(commit))
     assert world.states() == [("Skipped", "Draft")]
     world.repository.merge_requests[MR]["draft"] = False
     body = request_body(commit, action="update") | {"changes": {"draft": {"previous": True, "current": False}}}
-    assert await receive(world, body) == "Taken"
+    assert await world.receive(body) == "Taken"
     assert world.states()[-1] == ("Planned", "Planned")
 
 
@@ -423,10 +416,10 @@ async def test_a_merge_request_that_goes_to_another_branch_now_is_planned(world:
     """runatlantis/atlantis#6872: a branch upon which others are built is merged, and theirs go to main from then on."""
     await world.apply(rules=[PLAN])
     commit = open_request(world, "one", target="first-part")
-    assert await receive(world, request_body(commit, target_branch="first-part")) == "NoRule"
+    assert await world.receive(request_body(commit, target_branch="first-part")) == "NoRule"
     world.repository.merge_requests[MR]["target"] = "main"
     changes = {"target_branch": {"previous": "first-part", "current": "main"}}
-    assert await receive(world, request_body(commit, action="update") | {"changes": changes}) == "Taken"
+    assert await world.receive(request_body(commit, action="update") | {"changes": changes}) == "Taken"
     assert world.states() == [("Planned", "Planned")]
 
 
@@ -439,4 +432,4 @@ async def test_a_merge_request_that_is_made_a_draft_or_gets_another_title_leads_
         {"labels": {"previous": [{"title": "Draft: x"}], "current": []}},
     ):
         body = request_body(commit, action="update", draft="draft" in changes) | {"changes": changes}
-        assert await receive(world, body) == "NotMoved"
+        assert await world.receive(body) == "NotMoved"

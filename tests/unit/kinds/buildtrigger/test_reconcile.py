@@ -22,10 +22,7 @@ def with_metadata(line: str) -> bytes:
 
 async def receive(world: TriggerWorld, commit: str, ref: str = MAIN, **changes: Any) -> str:
     """Take a push and handle it; return the outcome of the webhook."""
-    world.pass_time(1)
-    outcome = await world.take(push_body(commit, ref, **changes))
-    await world.settle()
-    return outcome
+    return await world.receive(push_body(commit, ref, **changes))
 
 
 async def test_a_push_leads_to_the_cluster_build_of_its_commit(world: TriggerWorld) -> None:

@@ -22,17 +22,10 @@ AWAY = GitLabUnavailable("503: away")
 async def push(world: TriggerWorld, word: str, before: str | None = None) -> str:
     """Have main point to a commit, deliver its webhook, and have what comes of it succeed."""
     commit = world.push(word, oxygen=MANIFESTS[word])
-    await receive(world, push_body(commit, before=before))
+    await world.receive(push_body(commit, before=before))
     world.end_build()
     await world.settle()
     return commit
-
-
-async def receive(world: TriggerWorld, body: dict[str, Any]) -> str:
-    world.pass_time(1)
-    outcome = await world.take(body)
-    await world.settle()
-    return outcome
 
 
 async def test_a_branch_that_is_set_back_to_an_earlier_commit_is_built_as_it_was(world: TriggerWorld) -> None:
@@ -50,11 +43,11 @@ async def test_the_webhook_of_a_return_is_one_event_however_often_it_arrives(wor
     first = await push(world, "a")
     second = await push(world, "b", first)
     world.push("a", oxygen=MANIFESTS["a"])
-    outcomes = [await receive(world, push_body(first, before=second)) for _ in range(4)]
+    outcomes = [await world.receive(push_body(first, before=second)) for _ in range(4)]
     assert outcomes == ["Taken", "Known", "Known", "Known"]
     world.end_build()
     await world.settle()
-    assert [await receive(world, push_body(one)) for one in (first, second)] == ["Known", "Taken"]
+    assert [await world.receive(push_body(one)) for one in (first, second)] == ["Known", "Taken"]
     assert (world.commit_of(), world.states()[-1]) == (first, ("Superseded", "Superseded"))
 
 
@@ -64,7 +57,7 @@ async def test_an_old_event_that_is_delivered_without_end_makes_a_bounded_number
     first = await push(world, "a")
     second = await push(world, "b", first)
     for _ in range(MOST_RETURNS + 4):
-        await receive(world, push_body(first))
+        await world.receive(push_body(first))
     assert len(world.records()) <= MOST_RETURNS + 2
     await push(world, "a", second)
     world.pass_time(601)
@@ -86,7 +79,7 @@ async def test_a_branch_that_was_deleted_before_it_was_built_is_built_when_it_is
 ) -> None:
     commit = world.push("a", oxygen=MANIFESTS["a"])
     world.repository.error = AWAY
-    await receive(world, push_body(commit))
+    await world.receive(push_body(commit))
     world.repository.error = None
     del world.repository.heads[MAIN]
     world.pass_time(100)
@@ -101,16 +94,16 @@ async def test_a_merge_request_that_is_reopened_is_planned_if_it_was_not_before(
     await world.apply(rules=[PLAN])
     commit = open_request(world, "one")
     world.repository.error = AWAY
-    await receive(world, request_body(commit))
+    await world.receive(request_body(commit))
     world.repository.error = None
     world.repository.merge_requests[MR]["closed"] = True
     world.pass_time(100)
     await world.settle()
     assert world.states() == [("Superseded", "Superseded")]
     open_request(world, "one")
-    assert await receive(world, request_body(commit, action="reopen")) == "Taken"
+    assert await world.receive(request_body(commit, action="reopen")) == "Taken"
     assert world.states()[-1] == ("Planned", "Planned")
-    assert await receive(world, request_body(commit, action="reopen")) == "Known"
+    assert await world.receive(request_body(commit, action="reopen")) == "Known"
 
 
 async def test_what_an_overtaken_event_has_changed_is_built_with_the_later_one(world: TriggerWorld) -> None:
@@ -118,9 +111,9 @@ async def test_what_an_overtaken_event_has_changed_is_built_with_the_later_one(w
     first = await push(world, "a")
     world.repository.error = AWAY
     second = world.push("b", oxygen=MANIFESTS["b"])
-    await receive(world, push_body(second, before=first))
+    await world.receive(push_body(second, before=first))
     third = world.push("c", readme=b"kind: no")
-    await receive(world, push_body(third, before=second))
+    await world.receive(push_body(third, before=second))
     world.repository.commits[third]["README"] = world.repository.commits[third].pop("clusters/readme.yaml")
     world.repository.error = None
     world.pass_time(100)
@@ -129,7 +122,7 @@ async def test_what_an_overtaken_event_has_changed_is_built_with_the_later_one(w
     world.end_build()
     await world.settle()
     fourth = world.push("d", notes=b"a: 1")
-    await receive(world, push_body(fourth, before=third))
+    await world.receive(push_body(fourth, before=third))
     assert world.states()[-1] == ("Skipped", "PathsUnchanged"), "what is built already counts no more"
 
 
@@ -150,9 +143,9 @@ class Play:
                 self.before = commit
                 self.told += [body]
                 if what == "push":
-                    await receive(self.world, body)
+                    await self.world.receive(body)
         elif what == "repeat" and self.told:
-            await receive(self.world, self.told[number % len(self.told)])
+            await self.world.receive(self.told[number % len(self.told)])
         elif what == "end" and self.world.build() is not None:
             self.world.end_build()
             await self.world.settle()
@@ -198,12 +191,12 @@ async def test_what_came_while_a_build_went_on_is_built_with_the_next_event(worl
     rule = {"name": "main", "push": {"branches": ["main"]}, "paths": ["clusters/oxygen.yaml"]}
     await world.apply(rules=[rule], concurrency="Forbid")
     first = world.push("a", oxygen=MANIFESTS["a"])
-    await receive(world, push_body(first))
+    await world.receive(push_body(first))
     second = world.push("b", oxygen=MANIFESTS["b"])
-    await receive(world, push_body(second, before=first))
+    await world.receive(push_body(second, before=first))
     assert world.states()[-1] == ("Refused", "BuildInProgress")
     world.end_build()
     await world.settle()
     world.repository.push(MAIN, name_commit("c"), world.repository.commits[second] | {"README": b"more"})
-    await receive(world, push_body(name_commit("c"), before=second))
+    await world.receive(push_body(name_commit("c"), before=second))
     assert world.commit_of() == name_commit("c")
